@@ -1,0 +1,1 @@
+"""Song folders, manifests, readers and latent caches."""

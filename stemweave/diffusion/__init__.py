@@ -1,0 +1,1 @@
+"""Training objective, guidance, constraints and the sampler. Knows nothing of audio."""

@@ -1,0 +1,1 @@
+"""Scores: separation, Frechet distances, coherence, reports."""

@@ -1,0 +1,1 @@
+"""Networks: autoencoder and denoisers."""

@@ -1,0 +1,1 @@
+"""MIDI to song folders, and the composer of training music."""

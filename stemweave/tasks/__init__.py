@@ -1,0 +1,1 @@
+"""What users ask for: separate, generate, arrange, edit, extend, vary."""

@@ -1,0 +1,1 @@
+"""Training of autoencoder, vocoder and denoiser."""
