@@ -1,0 +1,120 @@
+"""Fréchet distance, FAD-inf and KAD against closed forms."""
+
+import numpy as np
+import pytest
+
+from stemweave.evaluation.frechet import (
+    KAD_SCALE,
+    as_vectors,
+    frechet_distance,
+    frechet_infinity,
+    gaussian_frechet,
+    kernel_audio_distance,
+    median_bandwidth,
+    polynomial_mmd,
+    squared_mmd,
+    with_interval,
+)
+
+
+def test_gaussians_that_commute() -> None:
+    mean_a, mean_b = np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.0])
+    std_a, std_b = np.array([1.0, 2.0, 0.0]), np.array([3.0, 0.5, 1.0])
+    expected = np.sum((mean_a - mean_b) ** 2) + np.sum((std_a - std_b) ** 2)
+    distance = gaussian_frechet(mean_a, np.diag(std_a**2), mean_b, np.diag(std_b**2))
+    assert distance == pytest.approx(expected, abs=1e-9)
+
+
+def test_gaussians_that_do_not_commute_equal_the_matrix_root() -> None:
+    scipy_linalg = pytest.importorskip("scipy.linalg")
+    drawn = np.random.default_rng(0)
+    a, b = (drawn.normal(size=(6, 6)) for _ in range(2))
+    cov_a, cov_b = a @ a.T, b @ b.T
+    root = scipy_linalg.sqrtm(cov_a @ cov_b).real
+    expected = np.trace(cov_a + cov_b - 2 * root)
+    assert gaussian_frechet(np.zeros(6), cov_a, np.zeros(6), cov_b) == pytest.approx(expected)
+
+
+def test_samples_approach_the_true_distance_and_a_set_is_zero_from_itself() -> None:
+    drawn = np.random.default_rng(1)
+    a = drawn.normal(0, 1, (20_000, 4))
+    b = drawn.normal(0.5, 2, (20_000, 4))
+    assert frechet_distance(a, b) == pytest.approx(4 * 0.25 + 4 * 1.0, rel=0.05)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, np.zeros_like(a)) == pytest.approx(
+        (a.mean(0) ** 2).sum() + a.var(0, ddof=1).sum(), rel=1e-9
+    )
+
+
+def test_infinity_removes_the_bias_of_a_small_set() -> None:
+    drawn = np.random.default_rng(2)
+    reference = drawn.normal(size=(20_000, 1, 20))
+    generated = drawn.normal(size=(300, 1, 20))
+    plain = frechet_distance(as_vectors(reference), as_vectors(generated))
+    extrapolated = frechet_infinity(reference, generated)
+    assert plain > 0.3
+    assert abs(extrapolated.intercept) < 0.25 * plain
+    assert extrapolated.fit > 0.95
+
+
+def test_kad_is_unbiased_where_the_plain_estimate_is_not() -> None:
+    drawn = np.random.default_rng(3)
+    pairs = [(drawn.normal(size=(20, 5)), drawn.normal(size=(20, 5))) for _ in range(300)]
+    values = np.array([kernel_audio_distance(a, b, bandwidth=3.0) for a, b in pairs])
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    assert abs(values.mean()) < 3 * error
+    assert (values < 0).any()
+    biased_by_itself = 2 * KAD_SCALE / 20 * (1 - np.exp(-2 * 5 / (2 * 9)))
+    assert abs(values.mean()) < 0.1 * biased_by_itself
+
+
+def test_kad_equals_the_closed_form_for_gaussians() -> None:
+    drawn = np.random.default_rng(4)
+    a, b = drawn.normal(0, 1, (3000, 1)), drawn.normal(2, 1, (3000, 1))
+    sigma = 1.5
+
+    def expected_kernel(shift: float) -> float:
+        spread = sigma**2 + 2
+        return sigma / np.sqrt(spread) * np.exp(-(shift**2) / (2 * spread))
+
+    exact = KAD_SCALE * 2 * (expected_kernel(0) - expected_kernel(2))
+    assert kernel_audio_distance(a, b, bandwidth=sigma) == pytest.approx(exact, rel=0.05)
+
+
+def test_mmd_of_a_linear_kernel_is_the_distance_of_means() -> None:
+    drawn = np.random.default_rng(5)
+    a, b = drawn.normal(0, 1, (1500, 3)), drawn.normal(1, 1, (1500, 3))
+    assert squared_mmd(a, b, lambda x, y: x @ y.T) == pytest.approx(3.0, rel=0.1)
+    assert polynomial_mmd(a, b) > 10 * abs(polynomial_mmd(a[:750], a[750:]))
+
+
+def test_median_bandwidth_of_known_points() -> None:
+    assert median_bandwidth(np.array([[0.0], [1.0], [3.0]])) == 2.0
+    assert median_bandwidth(np.zeros((4, 2))) == 1.0
+
+
+def test_interval_covers_and_shrinks_with_more_clips() -> None:
+    drawn = np.random.default_rng(6)
+    reference = drawn.normal(0, 1, (400, 2, 3))
+    small = drawn.normal(1, 1, (40, 2, 3))
+    large = drawn.normal(1, 1, (400, 2, 3))
+    few = with_interval(frechet_distance, reference, small)
+    many = with_interval(frechet_distance, reference, large)
+    assert few.low is not None and few.high is not None
+    assert many.low is not None and many.high is not None
+    assert few.low < few.value < few.high
+    assert many.low < 3.0 < many.high
+    assert many.high - many.low < few.high - few.low
+    songs = [str(i // 40) for i in range(400)]
+    grouped = with_interval(frechet_distance, reference, large, groups=songs)
+    assert grouped.value == many.value
+
+
+def test_too_small_sets_are_refused() -> None:
+    one = np.zeros((1, 4))
+    with pytest.raises(ValueError, match="two vectors"):
+        frechet_distance(one, one)
+    with pytest.raises(ValueError, match="two vectors"):
+        kernel_audio_distance(one, one)
+    with pytest.raises(ValueError, match="at least 4"):
+        frechet_infinity(np.zeros((5, 1, 4)), np.zeros((2, 1, 4)))
