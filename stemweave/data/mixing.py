@@ -1,0 +1,155 @@
+"""Training crops of stems: which song, where, how loud, through which filter.
+
+Shapes: waveforms (N, S, T); spectra (N, S, F, n_fft // 2 + 1); log-mels (N, S, F, M).
+Everything is a function of the random generator that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.data.songs import Song
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """How crops are varied before they are encoded.
+
+    Attributes:
+        stem_gain_std_db: spread of each stem's random gain.
+        level_std_db: spread of the whole mixture's level around ``reference_rms``.
+        reference_rms: RMS of the mixture to which crops are normalised; None keeps the level.
+        stem_drop_probability: chance that a stem is silenced (at least one is kept).
+        cross_song_probability: chance that each stem of a crop comes from another song. Such
+            crops are marked incoherent: they teach separation, not generation.
+        equaliser_std_db: spread of a smooth random filter per stem.
+    """
+
+    stem_gain_std_db: float = 3.0
+    level_std_db: float = 3.0
+    reference_rms: float | None = 0.1
+    stem_drop_probability: float = 0.08
+    cross_song_probability: float = 0.25
+    equaliser_std_db: float = 3.0
+
+
+PLAIN = MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
+"""No variation at all: songs as they are on disk."""
+
+
+@dataclass
+class Crops:
+    """A batch of crops: ``waveforms`` (N, S, T) float32 and ``coherent`` (N,) bool."""
+
+    waveforms: Tensor
+    coherent: Tensor
+
+
+def read_crop(path: Path, start_s: float, num_samples: int, sample_rate: int) -> np.ndarray:
+    """Mono samples (num_samples,) from ``start_s`` on, at ``sample_rate``; zeros past the end."""
+    with soundfile.SoundFile(path) as sound:
+        native_rate = sound.samplerate
+        frames = -(-num_samples * native_rate // sample_rate)
+        sound.seek(min(round(start_s * native_rate), sound.frames))
+        samples = sound.read(frames, dtype="float32", always_2d=True).mean(axis=1)
+    if native_rate != sample_rate:
+        samples = soxr.resample(samples, native_rate, sample_rate)
+    crop = np.zeros(num_samples, dtype=np.float32)
+    crop[: len(samples)] = samples[:num_samples]
+    return crop
+
+
+def draw_crops(
+    songs: Sequence[Song],
+    stems: Sequence[str],
+    num_crops: int,
+    num_samples: int,
+    sample_rate: int,
+    settings: MixSettings,
+    rng: np.random.Generator,
+) -> Crops:
+    """Random crops with gains, dropped stems and cross-song mixtures (no filters: see mix_mels).
+
+    Longer songs are drawn more often, in proportion to their duration. Stems that a song does not
+    have are silent.
+    """
+    weights = np.array([song.duration_s for song in songs])
+    weights /= weights.sum()
+    waveforms = np.zeros((num_crops, len(stems), num_samples), dtype=np.float32)
+    coherent = np.ones(num_crops, dtype=bool)
+    duration_s = num_samples / sample_rate
+
+    def draw_place() -> tuple[Song, float]:
+        song = songs[rng.choice(len(songs), p=weights)]
+        return song, rng.uniform(0, max(song.duration_s - duration_s, 0))
+
+    for crop in range(num_crops):
+        coherent[crop] = rng.random() >= settings.cross_song_probability
+        song, start_s = draw_place()
+        for index, stem in enumerate(stems):
+            if not coherent[crop]:
+                song, start_s = draw_place()
+            if stem in song.stems:
+                waveforms[crop, index] = read_crop(
+                    song.stem_path(stem), start_s, num_samples, sample_rate
+                )
+        waveforms[crop] *= _draw_gains(waveforms[crop], settings, rng)[:, None]
+    return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent))
+
+
+def _draw_gains(
+    waveforms: np.ndarray, settings: MixSettings, rng: np.random.Generator
+) -> np.ndarray:
+    """Gain (S,) of each stem of one crop (S, T), as factors."""
+    num_stems = len(waveforms)
+    gain_db = rng.normal(0, 1, num_stems) * settings.stem_gain_std_db
+    gain = (10 ** (gain_db / 20)).astype(np.float32)
+    dropped = rng.random(num_stems) < settings.stem_drop_probability
+    dropped[rng.integers(num_stems)] = False
+    gain[dropped] = 0
+    level_db = rng.normal() * settings.level_std_db
+    if settings.reference_rms is not None:
+        mixture = (waveforms * gain[:, None]).sum(axis=0)
+        rms = np.sqrt(np.mean(np.square(mixture)))
+        # near-silent crops stay quiet instead of becoming amplified noise
+        gain *= settings.reference_rms / max(rms, settings.reference_rms / 30)
+    return gain * np.float32(10 ** (level_db / 20))
+
+
+def mix_mels(
+    log_mel: LogMel, waveforms: Tensor, settings: MixSettings, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Log-mels of stems (N, S, F, M) and of their sum (N, F, M), through random equalisers.
+
+    The STFT is linear, so stems are filtered and summed as spectra: one transform a stem.
+    """
+    spectra = log_mel.stft(waveforms)[..., :-1, :]
+    if settings.equaliser_std_db > 0:
+        response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
+        spectra = spectra * response[:, :, None, :]
+    stems = log_mel.mel_of_magnitude(spectra.abs())
+    mixture = log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+    return stems, mixture
+
+
+def _draw_equalisers(
+    shape: Sequence[int], num_bins: int, settings: MixSettings, rng: np.random.Generator
+) -> Tensor:
+    """Smooth random gains (N, S, num_bins) on a roughly logarithmic frequency axis, as factors."""
+    num_knots = 7
+    gain_db = rng.normal(0, settings.equaliser_std_db, (*shape, num_knots))
+    gain_db -= gain_db.mean(axis=-1, keepdims=True)
+    position = np.log1p(np.arange(num_bins) / num_bins * 50) / np.log1p(50) * (num_knots - 1)
+    left = np.minimum(position.astype(int), num_knots - 2)
+    right_share = 0.5 - 0.5 * np.cos(np.pi * (position - left))
+    curve = gain_db[..., left] * (1 - right_share) + gain_db[..., left + 1] * right_share
+    return torch.from_numpy(10 ** (curve / 20)).float()

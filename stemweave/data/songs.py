@@ -1,0 +1,135 @@
+"""Songs on disk: a folder of stems with ``song.json``, and manifests that list songs.
+
+```
+DATA/manifest.jsonl            {"path": "song_00000", "split": "train", "duration_s": 64.0, ...}
+DATA/song_00000/song.json      duration_s, sample_rate, stems, origin, licence
+DATA/song_00000/bass.flac      one file per present stem, all of equal length
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stemweave.files import InputError
+
+MANIFEST = "manifest.jsonl"
+STEM_SUFFIXES = (".flac", ".wav")
+
+
+@dataclass(frozen=True)
+class Song:
+    """One multi-track song.
+
+    Attributes:
+        folder: where the stems are.
+        split: "train", "validation" or "test".
+        duration_s: length of every stem.
+        sample_rate: Hz of every stem.
+        stems: names of the stems that exist.
+        details: everything else in ``song.json`` (origin, licence, how it was made).
+    """
+
+    folder: Path
+    split: str
+    duration_s: float
+    sample_rate: int
+    stems: tuple[str, ...]
+    details: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def stem_path(self, stem: str) -> Path:
+        """File of ``stem``; raises ``InputError`` if it is gone."""
+        for suffix in STEM_SUFFIXES:
+            path = self.folder / (stem + suffix)
+            if path.exists():
+                return path
+        raise InputError(f"{self.folder} has no {stem}.flac or {stem}.wav, though song.json says so")
+
+
+def read_song(folder: Path, split: str = "train") -> Song:
+    """Read ``song.json`` of one folder; raises ``InputError`` if it is missing or incomplete."""
+    path = folder / "song.json"
+    try:
+        details = json.loads(path.read_text())
+        return Song(
+            folder,
+            details.pop("split", split),
+            float(details.pop("duration_s")),
+            int(details.pop("sample_rate")),
+            tuple(details.pop("stems")),
+            details,
+        )
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a song description: {error}") from error
+
+
+def write_song(song: Song) -> None:
+    """Write ``song.json`` for stems that are already in the folder."""
+    description = {
+        "duration_s": song.duration_s,
+        "sample_rate": song.sample_rate,
+        "stems": list(song.stems),
+        "split": song.split,
+        **song.details,
+    }
+    (song.folder / "song.json").write_text(json.dumps(description, indent=1) + "\n")
+
+
+def append_to_manifest(data: Path, song: Song) -> None:
+    """Add one line for a finished song; safe for several processes that append at once."""
+    line = {
+        "path": str(song.folder.relative_to(data)),
+        "split": song.split,
+        "duration_s": song.duration_s,
+        "sample_rate": song.sample_rate,
+        "stems": list(song.stems),
+    }
+    with (data / MANIFEST).open("ab") as file:
+        os.write(file.fileno(), (json.dumps(line) + "\n").encode())
+
+
+def read_manifest(data: Path) -> list[Song]:
+    """Songs listed in ``data/manifest.jsonl`` (or the file itself), sorted by folder.
+
+    Raises:
+        InputError: if there is no manifest or one of its lines is not a song.
+    """
+    path = data if data.is_file() else data / MANIFEST
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise InputError(
+            f"no song list at {path}: make one with 'stemweave compose', 'stemweave render' or "
+            "'stemweave data manifest'"
+        ) from error
+    songs: dict[Path, Song] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            folder = path.parent / entry["path"]
+            songs[folder] = Song(
+                folder,
+                entry["split"],
+                float(entry["duration_s"]),
+                int(entry["sample_rate"]),
+                tuple(entry["stems"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"line {number} of {path} is not a song: {error}") from error
+    return [songs[folder] for folder in sorted(songs)]
+
+
+def total_hours(songs: Sequence[Song]) -> float:
+    """Hours of music in ``songs``."""
+    return sum(song.duration_s for song in songs) / 3600

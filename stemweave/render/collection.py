@@ -1,0 +1,134 @@
+"""Many composed songs in parallel: song i of seed s is the same whoever makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stemweave.data.songs import Song, append_to_manifest, read_manifest
+from stemweave.files import InputError
+from stemweave.render.compose import Unplayable, compose_song, read_groove_families
+from stemweave.render.mixdown import render_stems, write_stems
+from stemweave.render.synth import Synthesiser
+from stemweave.stems import STEMS
+
+SOUNDFONT_FOLDERS = (
+    Path("/usr/share/sounds/sf2"),
+    Path("/usr/share/sounds/sf3"),
+    Path("/usr/share/samples"),
+)
+
+TRAINING_SOUNDFONTS: dict[str, float] = {
+    "FluidR3_GM.sf2": 3,
+    "MuseScore_General_Full.sf2": 3,
+    "OPL-3_FM_128M.sf2": 0.4,
+}
+"""SoundFonts of the bundled model's training songs, with weights."""
+
+TRAINING_DRUM_SOUNDFONTS: dict[str, float] = {
+    "Black_Pearl_4_LV2.sf2": 0.8,
+    "Red_Zeppelin_4_LV2.sf2": 0.8,
+}
+"""Acoustic kits that only drums are drawn from, beside the others."""
+
+VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
+"""Never used in training; nor is csound's sf_GMbank.sf2, which shares its drum samples."""
+
+
+def find_soundfont(name: str) -> Path:
+    """Path of an installed SoundFont or a given file; ``InputError`` if there is none."""
+    candidates = [Path(name), *(folder / name for folder in SOUNDFONT_FOLDERS)]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise InputError(
+        f"SoundFont {name} not found: give a file or run scripts/install-system-packages.sh render"
+    )
+
+
+@dataclass(frozen=True)
+class CompositionJob:
+    """Everything a worker needs to make one song."""
+
+    data: Path
+    index: int
+    seed: int
+    split: str
+    soundfonts: Mapping[str, Sequence[tuple[Path, float]]]
+    held_out_grooves: bool
+    sample_rate: int
+
+
+_synthesiser: Synthesiser | None = None
+
+
+def make_song(job: CompositionJob) -> Song:
+    """Compose, render and write one song; draws again until a draw is playable."""
+    global _synthesiser
+    if _synthesiser is None or _synthesiser.sample_rate != job.sample_rate:
+        _synthesiser = Synthesiser(job.sample_rate)
+    families = [
+        family
+        for family in read_groove_families()
+        if family.is_validation == job.held_out_grooves
+    ]
+    for attempt in range(50):
+        rng = np.random.default_rng([job.seed, job.index, attempt])
+        try:
+            composed = compose_song(families, rng)
+        except Unplayable:
+            continue
+        stems, fonts = render_stems(
+            composed.stems, composed.duration_s, _synthesiser, job.soundfonts, rng
+        )
+        details = {
+            "origin": "composed by stemweave over grooves of mma 21.09",
+            "licence": "CC0-1.0",
+            "seed": [job.seed, job.index, attempt],
+            "groove_family": composed.family,
+            "tempo_bpm": round(composed.tempo_bpm, 3),
+            "soundfonts": fonts,
+        }
+        folder = job.data / f"song_{job.index:05d}"
+        samples = len(next(iter(stems.values())))
+        duration_s = samples / job.sample_rate
+        song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details)
+        write_stems(folder, stems, job.sample_rate, song)
+        append_to_manifest(job.data, song)
+        return song
+    raise RuntimeError(f"song {job.index}: fifty draws in a row were unplayable")
+
+
+def compose_collection(
+    data: Path,
+    num_songs: int,
+    *,
+    seed: int = 0,
+    soundfonts: Mapping[str, float] | None = None,
+    split: str = "train",
+    first: int = 0,
+    held_out_grooves: bool = False,
+    sample_rate: int = 16000,
+    workers: int = 2,
+) -> list[Song]:
+    """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept."""
+    fonts = [(find_soundfont(n), w) for n, w in (soundfonts or TRAINING_SOUNDFONTS).items()]
+    by_stem = {stem: fonts for stem in STEMS}
+    if soundfonts is None:
+        kits = [(find_soundfont(n), w) for n, w in TRAINING_DRUM_SOUNDFONTS.items()]
+        by_stem["drums"] = fonts + kits
+    data.mkdir(parents=True, exist_ok=True)
+    existing = {song.name for song in read_manifest(data)} if list(data.glob("*.jsonl")) else set()
+    jobs = [
+        CompositionJob(data, index, seed, split, by_stem, held_out_grooves, sample_rate)
+        for index in range(first, first + num_songs)
+        if f"song_{index:05d}" not in existing
+    ]
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(make_song, job) for job in jobs]
+        return [future.result() for future in tqdm(as_completed(futures), total=len(futures))]

@@ -1,0 +1,211 @@
+"""Songs of our own: mma's accompaniment grooves over drawn chords, plus melodies.
+
+A song is a function of (seed, index): key, tempo, chords, grooves, who plays what. The grooves are
+those of Debian's ``mma`` package; every groove file is a family, and families are split between
+training and validation.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stemweave.files import InputError
+from stemweave.render.harmony import Chord, Key, draw_progression
+from stemweave.render.lines import draw_bass, draw_comping, draw_melody
+from stemweave.render.score import PROGRAMS, Note, Part, UnreadableMidi, read_midi, stem_of
+
+MMA_LIBRARY = Path("/usr/share/mma/lib")
+NOT_A_VERSE = re.compile(r"intro|end|fill|break|sus|tag|test", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class GrooveFamily:
+    """The 4/4 grooves of one mma library file."""
+
+    library_file: str
+    grooves: tuple[str, ...]
+
+    @property
+    def is_validation(self) -> bool:
+        """One family in twelve is never used for training."""
+        return zlib.crc32(self.library_file.encode()) % 12 == 0
+
+
+def read_groove_families(library: Path = MMA_LIBRARY) -> list[GrooveFamily]:
+    """All families with at least one usable groove; ``InputError`` if mma is not installed."""
+    if not library.is_dir() or shutil.which("mma") is None:
+        raise InputError(
+            "composing needs mma: run scripts/install-system-packages.sh render (Debian: mma)"
+        )
+    families = []
+    for path in sorted(library.rglob("*.mma")):
+        text = path.read_text(errors="replace")
+        times = re.findall(r"^\s*time\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
+        if any(time not in ("4", "4/4") for time in times):
+            continue
+        names = re.findall(r"^\s*defgroove\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
+        usable = tuple(dict.fromkeys(name for name in names if not NOT_A_VERSE.search(name)))
+        if usable:
+            family = str(path.relative_to(library).with_suffix(""))
+            families.append(GrooveFamily(family, usable))
+    return families
+
+
+@dataclass
+class ComposedSong:
+    """Parts of each stem, and how the song was made."""
+
+    stems: dict[str, list[Part]]
+    duration_s: float
+    tempo_bpm: float
+    family: str
+    bars: list[list[Chord]]
+
+
+class Unplayable(ValueError):
+    """A draw that makes no song (mma refused the groove, no drums, ...): draw again."""
+
+
+def compose_song(
+    families: list[GrooveFamily], rng: np.random.Generator, target_duration_s: float = 64.0
+) -> ComposedSong:
+    """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one."""
+    family = families[rng.integers(len(families))]
+    key = Key(int(rng.integers(12)), bool(rng.random() < 0.4))
+    tempo_bpm = float(rng.uniform(72, 168))
+    beat_s = 60 / tempo_bpm
+    section_bars = int(rng.choice([4, 8]))
+    num_sections = max(round(target_duration_s / (section_bars * 4 * beat_s)), 2)
+    seventh_probability = float(rng.choice([0.0, 0.1, 0.5, 0.9]))
+    themes = [draw_progression(key, section_bars, seventh_probability, rng) for _ in range(3)]
+    order = [int(rng.choice([0, 0, 1, 1, 2])) for _ in range(num_sections)]
+    grooves = [family.grooves[rng.integers(len(family.grooves))] for _ in themes]
+    bars = [chords for theme in order for chords in themes[theme]]
+    lines = [f"Tempo {tempo_bpm:.3f}"]
+    number = 1
+    for theme in order:
+        lines.append(f"Groove {family.library_file}:{grooves[theme]}")
+        for chords in themes[theme]:
+            lines.append(f"{number} " + " / ".join(chord.name for chord in chords))
+            number += 1
+    parts = _run_mma("\n".join(lines) + "\n")
+    duration_s = len(bars) * 4 * beat_s
+    stems = _assign(parts, bars, key, beat_s, rng)
+    section_s = section_bars * 4 * beat_s
+    _drop_out(stems, section_s, num_sections, rng)
+    _humanise(stems, rng)
+    for stem, own_parts in stems.items():
+        if sum(len(part.notes) for part in own_parts) < 8:
+            raise Unplayable(f"{stem} hardly plays")
+    return ComposedSong(stems, duration_s + 1.0, tempo_bpm, family.library_file, bars)
+
+
+def _run_mma(score: str) -> list[Part]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, midi = Path(folder) / "song.mma", Path(folder) / "song.mid"
+        source.write_text(score)
+        done = subprocess.run(
+            ["mma", "-w", str(source), "-f", str(midi)], capture_output=True, text=True, cwd=folder
+        )
+        if done.returncode or not midi.exists():
+            raise Unplayable("mma: " + (done.stdout + done.stderr).strip()[-200:])
+        try:
+            return read_midi(midi)
+        except UnreadableMidi as error:
+            raise Unplayable(str(error)) from error
+
+
+def _assign(
+    parts: list[Part],
+    bars: list[list[Chord]],
+    key: Key,
+    beat_s: float,
+    rng: np.random.Generator,
+) -> dict[str, list[Part]]:
+    """Give every part to a stem, fill stems that nobody plays, add melodies."""
+    stems: dict[str, list[Part]] = {"bass": [], "drums": [], "guitar": [], "piano": []}
+    others: list[Part] = []
+    for part in parts:
+        stem = stem_of(part)
+        stems[stem].append(part) if stem else others.append(part)
+    if not stems["drums"]:
+        raise Unplayable("no drums")
+    chordal = ["guitar", "piano"]
+    rng.shuffle(chordal)
+    for part in others:
+        missing = [stem for stem in chordal if not stems[stem]]
+        if missing:
+            stems[missing[0]].append(part)
+        elif rng.random() < 0.3:
+            stems[chordal[0]].append(part)
+    for one, other in (chordal, chordal[::-1]):
+        if len(stems[one]) >= 2 and not stems[other]:
+            stems[other].append(stems[one].pop())
+    for stem in chordal:
+        # grooves often give both instruments the same chords: then one gets a part of its own
+        if not stems[stem] or rng.random() < 0.3:
+            style = str(rng.choice(["strum", "arpeggio", "block", "stab"]))
+            stems[stem] = [Part(0, False, draw_comping(bars, beat_s, style, rng))]
+    if not stems["bass"] or rng.random() < 0.15:
+        stems["bass"] = [Part(0, False, draw_bass(bars, beat_s, rng))]
+    if rng.random() < 0.65:
+        melody = Part(0, False, draw_melody(bars, key, beat_s, rng), "melody")
+        soloist = chordal[0]
+        if rng.random() < 0.35:  # the melody instead of the chords, not above them
+            stems[soloist] = []
+        stems[soloist].append(melody)
+    for stem, programs in PROGRAMS.items():
+        program = int(rng.choice(programs))
+        for part in stems[stem]:
+            part.is_drum = False
+            if part.name == "melody" and len(stems[stem]) > 1 and rng.random() < 0.5:
+                part.program = int(rng.choice(programs))
+            else:
+                part.program = program
+    if rng.random() < 0.5:
+        _shift_octave(stems[chordal[1]], rng)
+    return stems
+
+
+def _shift_octave(parts: list[Part], rng: np.random.Generator) -> None:
+    shift = int(rng.choice([-12, 12]))
+    for part in parts:
+        if 48 <= part.mean_pitch + shift <= 84:
+            part.notes = [
+                Note(n.start_s, n.end_s, min(n.pitch + shift, 108), n.velocity) for n in part.notes
+            ]
+
+
+def _drop_out(
+    stems: dict[str, list[Part]], section_s: float, num_sections: int, rng: np.random.Generator
+) -> None:
+    """Silence a stem in a section now and then, never more than two at once."""
+    for section in range(num_sections):
+        start_s, end_s = section * section_s, (section + 1) * section_s
+        silent = [stem for stem in stems if rng.random() < 0.1][:2]
+        for stem in silent:
+            for part in stems[stem]:
+                part.notes = [n for n in part.notes if not start_s - 0.05 <= n.start_s < end_s]
+
+
+def _humanise(stems: dict[str, list[Part]], rng: np.random.Generator) -> None:
+    """Jitter in time and velocity, and a level of dynamics for each part."""
+    for stem, parts in stems.items():
+        jitter_s = rng.uniform(0, 0.004 if stem == "drums" else 0.01)
+        dynamics = rng.uniform(0.75, 1.15)
+        for part in parts:
+            notes = []
+            for note in part.notes:
+                shift_s = float(np.clip(rng.normal(0, jitter_s), -0.03, 0.03))
+                velocity = int(np.clip(note.velocity * dynamics + rng.normal(0, 4), 15, 127))
+                start_s = max(note.start_s + shift_s, 0.0)
+                notes.append(Note(start_s, max(note.end_s + shift_s, start_s), note.pitch, velocity))
+            part.notes = notes

@@ -1,0 +1,46 @@
+"""Random effects of a stem, as a mixing engineer's channel strip would have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pedalboard
+
+
+def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
+    """A chain for ``stem``: drive, modulation, equaliser, compressor, reverb, each by chance."""
+    chain: list[pedalboard.Plugin] = []
+    if stem == "guitar" and rng.random() < 0.25:
+        chain.append(pedalboard.Distortion(drive_db=float(rng.uniform(5, 30))))
+        chain.append(pedalboard.LowpassFilter(cutoff_frequency_hz=float(rng.uniform(2500, 6000))))
+    if stem == "bass" and rng.random() < 0.2:
+        chain.append(pedalboard.Distortion(drive_db=float(rng.uniform(3, 15))))
+    if stem in ("guitar", "piano") and rng.random() < 0.25:
+        chain.append(
+            pedalboard.Chorus(
+                rate_hz=float(rng.uniform(0.3, 2)), mix=float(rng.uniform(0.1, 0.5))
+            )
+        )
+    if rng.random() < 0.6:
+        low, middle, high = (float(gain) for gain in rng.normal(0, 4, 3))
+        chain.append(pedalboard.LowShelfFilter(float(rng.uniform(100, 300)), low))
+        chain.append(pedalboard.PeakFilter(float(rng.uniform(400, 3000)), middle, 0.7))
+        chain.append(pedalboard.HighShelfFilter(float(rng.uniform(2500, 6000)), high))
+    if rng.random() < 0.4:
+        chain.append(
+            pedalboard.Compressor(
+                threshold_db=float(rng.uniform(-35, -15)),
+                ratio=float(rng.uniform(2, 6)),
+                attack_ms=float(rng.uniform(1, 30)),
+                release_ms=float(rng.uniform(50, 300)),
+            )
+        )
+    if rng.random() < (0.2 if stem == "bass" else 0.6):
+        chain.append(
+            pedalboard.Reverb(
+                room_size=float(rng.uniform(0.1, 0.8)),
+                damping=float(rng.uniform(0.2, 0.9)),
+                wet_level=float(rng.uniform(0.03, 0.3)),
+                dry_level=0.8,
+            )
+        )
+    return pedalboard.Pedalboard(chain)

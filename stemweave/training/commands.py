@@ -1,0 +1,55 @@
+"""``stemweave train vae|denoiser|vocoder CONFIG.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train a part of the model; resumable.")
+
+Config = Annotated[Path, typer.Argument(help="YAML file of settings, e.g. configs/bundled.yaml")]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="run folder; default runs/<stage>")]
+Minutes = Annotated[float, typer.Option(min=0, help="stop after so many minutes (0: never)")]
+Device = Annotated[str, typer.Option(help="auto or cpu")]
+
+
+@app.command("vae")
+def train_vae(
+    config: Config, run: RunFolder = None, minutes: Minutes = 0, device: Device = "auto"
+) -> None:
+    """Train the autoencoder of log-mels."""
+    from stemweave.training.settings import load_settings
+    from stemweave.training.stage_vae import VAEStage
+    from stemweave.training.start import load_songs, start
+
+    settings = load_settings(config)
+    stage = VAEStage(settings, *load_songs(settings))
+    start(stage, settings, run or Path("runs/vae"), minutes, device)
+
+
+@app.command("denoiser")
+def train_denoiser(
+    config: Config,
+    vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
+    init: Annotated[Path | None, typer.Option(help="denoiser whose weights to start from")] = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the diffusion model on cached latents."""
+    from stemweave.training.settings import load_settings
+    from stemweave.training.stage_denoiser import DenoiserStage
+    from stemweave.training.start import load_component, load_songs, start
+
+    settings = load_settings(config)
+    stage = DenoiserStage(settings, *load_songs(settings), load_component("vae", vae))
+    if init is not None:
+        stage.network.load_state_dict(load_component("denoiser", init).state_dict())
+    start(stage, settings, run or Path("runs/denoiser"), minutes, device)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add ``train`` to the command line."""
+    parent.add_typer(app, name="train")

@@ -1,0 +1,134 @@
+"""Settings of a training run: one YAML file, one section per stage, unknown keys are errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stemweave.files import InputError
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LogMelSettings(Strict):
+    """Arguments of ``LogMel``."""
+
+    sample_rate: int = 16000
+    n_fft: int = 1024
+    hop_length: int = 160
+    win_length: int = 1024
+    num_mels: int = 64
+    f_min: float = 0.0
+    f_max: float = 8000.0
+    segment_frames: int = 1024
+    log_floor: float = 1e-5
+
+
+class MixingSettings(Strict):
+    """Arguments of ``data.mixing.MixSettings``."""
+
+    stem_gain_std_db: float = 3.0
+    level_std_db: float = 3.0
+    reference_rms: float | None = 0.1
+    stem_drop_probability: float = Field(0.08, ge=0, lt=1)
+    cross_song_probability: float = Field(0.25, ge=0, le=1)
+    equaliser_std_db: float = 3.0
+
+
+class OptimiserSettings(Strict):
+    """AdamW with linear warm-up, then constant or cosine to zero at ``steps``."""
+
+    learning_rate: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_norm: float = 1.0
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+
+
+class StageSettings(Strict):
+    """What every stage has."""
+
+    model: dict[str, Any] = {}
+    optimiser: OptimiserSettings = OptimiserSettings()
+    crop_frames: int = 256
+    batch_size: int = Field(16, ge=1, description="per process and accumulation step")
+    accumulation_steps: int = Field(1, ge=1)
+    steps: int = Field(10_000, ge=1)
+    save_every_minutes: float = 10.0
+    validate_every_steps: int = 500
+    log_every_steps: int = 20
+
+
+class VAESettings(StageSettings):
+    l1_weight: float = 1.0
+    mse_weight: float = 0.5
+    kl_weight: float = 2e-3
+
+
+class DenoiserSettings(StageSettings):
+    """Shares of the batch by task, and how each is noised."""
+
+    kind: Literal["compact", "unet3d"] = "compact"
+    scheduler: dict[str, Any] = {}
+    separation_share: float = Field(0.5, ge=0, le=1)
+    arrangement_share: float = Field(0.3, ge=0, le=1)
+    pure_noise_probability: float = Field(
+        0.7, ge=0, le=1, description="of separation samples: all noise, the posterior mean's step"
+    )
+    mixture_probability: float = Field(
+        0.1, ge=0, le=1, description="of arrangement samples that are told the mixture too"
+    )
+    time_range_probability: float = Field(
+        0.4, ge=0, le=1, description="of arrangement samples whose known part is a time range"
+    )
+    own_timesteps_probability: float = Field(
+        0.1, ge=0, le=1, description="of samples in which every stem has its own timestep"
+    )
+    min_snr_gamma: float = float("inf")
+    latent_window_shards: int = 64
+    latent_first_shards: int = 8
+    latent_steps_per_shard: int = 64
+    latent_shard_size: int = 256
+
+
+class RunSettings(Strict):
+    """A training run: data, front end, stages."""
+
+    data: list[Path]
+    latent_cache: Path = Path("data/latents")
+    stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
+    seed: int = 0
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    log_mel: LogMelSettings = LogMelSettings()
+    mixing: MixingSettings = MixingSettings()
+    vae: VAESettings = VAESettings()
+    denoiser: DenoiserSettings = DenoiserSettings()
+    vocoder: dict[str, Any] = {}
+
+
+def load_settings(path: Path) -> RunSettings:
+    """Settings from a YAML file; raises ``InputError`` naming the key that is wrong."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"cannot read settings {path}: {error.strerror}") from error
+    try:
+        return RunSettings.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {key}: {first['msg']}") from error
+
+
+def save_settings(settings: RunSettings, path: Path) -> None:
+    """Write the resolved settings, defaults included."""
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))

@@ -1,0 +1,193 @@
+"""Training of the denoiser on cached latents: separation, generation, arrangement in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.data.latents import LatentBatch, LatentShards
+from stemweave.data.mixing import MixSettings
+from stemweave.data.songs import Song
+from stemweave.diffusion.objective import denoising_loss
+from stemweave.models.compact import CompactUNet
+from stemweave.training.settings import DenoiserSettings, RunSettings
+
+
+@dataclass
+class Situation:
+    """What one batch of samples is told, and how noisy it is.
+
+    Attributes:
+        timestep: (B, S) integers.
+        has_mixture: (B,) bool.
+        known: (B, S, H) bool.
+    """
+
+    timestep: Tensor
+    has_mixture: Tensor
+    known: Tensor
+
+
+def draw_situation(
+    settings: DenoiserSettings,
+    coherent: Tensor,
+    num_stems: int,
+    height: int,
+    num_timesteps: int,
+    rng: np.random.Generator,
+) -> Situation:
+    """Divide a batch among the tasks; incoherent samples (``coherent`` (B,)) only separate."""
+    batch = len(coherent)
+    timestep = rng.integers(0, num_timesteps, (batch, 1)).repeat(num_stems, axis=1)
+    has_mixture = np.zeros(batch, dtype=bool)
+    known = np.zeros((batch, num_stems, height), dtype=bool)
+    for sample in range(batch):
+        draw = rng.random()
+        if draw < settings.separation_share or not coherent[sample]:
+            has_mixture[sample] = True
+            if rng.random() < settings.pure_noise_probability:
+                timestep[sample] = num_timesteps - 1
+        elif draw < settings.separation_share + settings.arrangement_share:
+            has_mixture[sample] = rng.random() < settings.mixture_probability
+            known[sample] = _draw_known(settings, num_stems, height, rng)
+        if rng.random() < settings.own_timesteps_probability:
+            timestep[sample] = rng.integers(0, num_timesteps, num_stems)
+    timestep[known.all(axis=2)] = 0  # a stem that is wholly given is clean
+    return Situation(
+        torch.from_numpy(timestep), torch.from_numpy(has_mixture), torch.from_numpy(known)
+    )
+
+
+def _draw_known(
+    settings: DenoiserSettings, num_stems: int, height: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Given positions (S, H): some stems for all time, or a time range of some or all stems."""
+    known = np.zeros((num_stems, height), dtype=bool)
+    if rng.random() >= settings.time_range_probability:
+        num_known = rng.integers(1, num_stems)
+        known[rng.permutation(num_stems)[:num_known]] = True
+        return known
+    start, stop = sorted(rng.integers(0, height + 1, 2))
+    if rng.random() < 0.5:  # the beginning is known: continue it
+        start = 0
+    known[:, start:stop] = True
+    if rng.random() < 0.5:  # everything is known but a region of some stems
+        renewed = rng.permutation(num_stems)[: rng.integers(1, num_stems)]
+        untouched = np.setdiff1d(np.arange(num_stems), renewed)
+        known[untouched] = True
+    return known
+
+
+class DenoiserStage:
+    """The diffusion model's training on latents from ``LatentShards``."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        train: Sequence[Song],
+        validation: Sequence[Song],
+        vae: nn.Module,
+    ) -> None:
+        self.settings = settings.denoiser
+        self.run = settings
+        vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        log_mel = LogMel(**settings.log_mel.model_dump())
+        self.scheduler = DDIMScheduler(**self.settings.scheduler)
+        self.network = CompactUNet(stems=settings.stems, **self.settings.model)
+
+        def shards(songs: Sequence[Song], seed: int) -> LatentShards:
+            return LatentShards(
+                settings.latent_cache,
+                songs,
+                log_mel,
+                vae,
+                settings.stems,
+                MixSettings(**settings.mixing.model_dump()),
+                crop_frames=self.settings.crop_frames,
+                seed=seed,
+                shard_size=self.settings.latent_shard_size,
+                window=self.settings.latent_window_shards,
+                first_window=self.settings.latent_first_shards,
+                steps_per_shard=self.settings.latent_steps_per_shard,
+            )
+
+        self.shards = shards(train, settings.seed)
+        self.validation_shards = shards(validation, settings.seed + 1)
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        batch = self.shards.batch(step, self.settings.batch_size, rng)
+        situation = draw_situation(
+            self.settings,
+            batch.coherent,
+            len(self.run.stems),
+            batch.stems.shape[-2],
+            self.scheduler.config.num_train_timesteps,
+            rng,
+        )
+        losses = self._losses(network, batch, situation, generator)
+        separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
+        figures = {}
+        if separating.any():
+            figures["separation"] = losses[separating].mean().item()
+        if not separating.all():
+            figures["other"] = losses[~separating].mean().item()
+        return losses.mean(), figures
+
+    def _losses(
+        self,
+        network: nn.Module,
+        batch: LatentBatch,
+        situation: Situation,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Loss (B,) of each sample."""
+        device = next(network.parameters()).device
+        noise = torch.randn(batch.stems.shape, generator=generator)
+        mixture = batch.mixture * situation.has_mixture[:, None, None, None]
+        return denoising_loss(
+            network,
+            self.scheduler,
+            batch.stems.to(device),
+            noise.to(device),
+            situation.timestep.to(device),
+            mixture.to(device),
+            situation.known.to(device) if situation.known.any() else None,
+            self.settings.min_snr_gamma,
+        )
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Loss of one-step separation and of generation at spread timesteps, unseen songs."""
+        figures = {}
+        rng = np.random.default_rng(1)
+        batch = self.validation_shards.batch(0, 64, rng)
+        num_timesteps = self.scheduler.config.num_train_timesteps
+        count, num_stems, _, height, _ = batch.stems.shape
+        spread = torch.linspace(0, num_timesteps - 1, count).long()[:, None].repeat(1, num_stems)
+        nothing_known = torch.zeros(count, num_stems, height, dtype=torch.bool)
+        for name, timestep, has_mixture in (
+            ("val_separation", torch.full_like(spread, num_timesteps - 1), True),
+            ("val_generation", spread, False),
+        ):
+            situation = Situation(timestep, torch.full((count,), has_mixture), nothing_known)
+            generator = torch.Generator().manual_seed(0)
+            with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
+                losses = self._losses(network, batch, situation, generator)
+            figures[name] = losses.mean().item()
+        return figures
+
+    @property
+    def _bfloat16(self) -> bool:
+        return self.run.mixed_precision == "bf16"
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        network.save_pretrained(folder)
+        self.scheduler.save_pretrained(folder.parent / (folder.name + ".scheduler"))

@@ -1,0 +1,96 @@
+"""Training of the autoencoder: log-mels of single stems and of mixtures, reconstructed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
+from stemweave.data.songs import Song
+from stemweave.models.vae import PatchVAE
+from stemweave.training.settings import RunSettings
+
+
+class VAEStage:
+    """L1 + squared error of the log-mel, loud bins weighted up, plus KL divergence."""
+
+    def __init__(
+        self, settings: RunSettings, train: Sequence[Song], validation: Sequence[Song]
+    ) -> None:
+        self.settings = settings.vae
+        self.run = settings
+        self.mix_settings = MixSettings(**settings.mixing.model_dump())
+        self.train, self.validation = train, validation
+        self.log_mel = LogMel(**settings.log_mel.model_dump())
+        self.network = PatchVAE(**self.settings.model)
+
+    def mels(
+        self,
+        songs: Sequence[Song],
+        num_crops: int,
+        mix_settings: MixSettings,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        """Log-mels (num_crops · (S + 1), 1, F, M) of all stems and the mixture of random crops."""
+        num_samples = self.settings.crop_frames * self.log_mel.config.hop_length
+        crops = draw_crops(
+            songs,
+            self.run.stems,
+            num_crops,
+            num_samples,
+            self.log_mel.config.sample_rate,
+            mix_settings,
+            rng,
+        )
+        stems, mixture = mix_mels(self.log_mel, crops.waveforms, mix_settings, rng)
+        return torch.cat([stems, mixture[:, None]], dim=1).flatten(0, 1)[:, None]
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        settings = self.settings
+        log_mel = self.mels(self.train, settings.batch_size, self.mix_settings, rng)
+        reconstruction, posterior = network(log_mel, generator)
+        error = reconstruction - log_mel
+        weight = loudness_weight(log_mel)
+        absolute = (error.abs() * weight).mean()
+        squared = (error.square() * weight).mean()
+        divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        loss = (
+            settings.l1_weight * absolute
+            + settings.mse_weight * squared
+            + settings.kl_weight * divergence
+        )
+        return loss, {"l1": absolute.item(), "mse": squared.item(), "kl": divergence.item()}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        rng = np.random.default_rng(1)
+        log_mel = self.mels(self.validation, 8, PLAIN, rng)
+        latents = network.encode(log_mel).latent_dist.mean
+        error = network.decode(latents).sample - log_mel
+        loud = log_mel > log_mel.amax(dim=(-1, -2), keepdim=True) - 5
+        return {
+            "val_mse": error.square().mean().item(),
+            "val_l1": error.abs().mean().item(),
+            "val_loud_l1": error.abs()[loud].mean().item(),
+            "latent_std": latents.std().item(),
+            "latent_mean": latents.mean().item(),
+        }
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """Save with the scaling factor that gives the latents unit standard deviation."""
+        log_mel = self.mels(self.train, 16, self.mix_settings, np.random.default_rng(2))
+        std = network.encode(log_mel).latent_dist.mean.std().item()
+        network.register_to_config(scaling_factor=1.0 / std)
+        network.save_pretrained(folder)
+
+
+def loudness_weight(log_mel: Tensor) -> Tensor:
+    """Weight of each bin (same shape): 1 for bins within 40 dB of the loudest, 0.3 for silence."""
+    peak = log_mel.amax(dim=(-1, -2), keepdim=True)
+    return 0.3 + 0.7 * torch.sigmoid(log_mel - peak + 4.6)

@@ -1,0 +1,65 @@
+"""Begin or resume a run: songs, components, logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from pathlib import Path
+
+from diffusers import ModelMixin
+from torch.utils.tensorboard import SummaryWriter
+
+from stemweave.data.songs import Song, read_manifest
+from stemweave.files import InputError
+from stemweave.models.compact import CompactUNet
+from stemweave.models.vae import PatchVAE
+from stemweave.training.loop import Stage, TrainingRun
+from stemweave.training.settings import RunSettings, save_settings
+
+COMPONENTS: dict[str, type[ModelMixin]] = {"vae": PatchVAE, "denoiser": CompactUNet}
+
+
+def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
+    """Training and validation songs of all data folders; raises ``InputError`` if one is empty."""
+    songs = [song for folder in settings.data for song in read_manifest(folder)]
+    train = [song for song in songs if song.split == "train"]
+    validation = [song for song in songs if song.split == "validation"]
+    folders = ", ".join(str(folder) for folder in settings.data)
+    if not train:
+        raise InputError(f"no training songs in {folders}: check the manifest's splits")
+    if not validation:
+        raise InputError(f"no validation songs in {folders}: check the manifest's splits")
+    return train, validation
+
+
+def load_component(kind: str, folder: Path) -> ModelMixin:
+    """A trained part of the model from its folder; raises ``InputError`` if there is none."""
+    if not (folder / "config.json").exists():
+        raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
+    return COMPONENTS[kind].from_pretrained(folder)
+
+
+def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:
+    """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = TrainingRun(stage, folder, settings.seed, settings.mixed_precision, device)
+    if run.resume():
+        print(f"resuming at step {run.step}", flush=True)
+    if not run.accelerator.is_main_process:
+        run.run(lambda step, figures: None, minutes or math.inf)
+        return
+    save_settings(settings, folder / "settings.yaml")
+    with SummaryWriter(folder / "tensorboard") as board, (folder / "log.jsonl").open("a") as file:
+
+        def log(step: int, figures: dict[str, float]) -> None:
+            for name, value in figures.items():
+                board.add_scalar(name, value, step)
+            rounded = {name: round(value, 5) for name, value in figures.items()}
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            file.write(json.dumps({"time": now, "step": step, **rounded}) + "\n")
+            file.flush()
+            print(f"step {step}", *(f"{name} {value:.4g}" for name, value in figures.items()))
+
+        run.run(log, minutes or math.inf)
+    print(f"exported to {folder / 'export'}")
