@@ -7,7 +7,7 @@ files), or one song folder. Everything here is deterministic: no random choice a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,35 +117,33 @@ def load_stems(segment: Segment, stems: Sequence[str], sample_rate: int) -> Tens
     return result
 
 
-def load_segments(
+def audible_segments(
     songs: Sequence[Path],
     stems: Sequence[str],
     sample_rate: int,
     duration_s: float,
     count: int | None,
     all_stems: bool = False,
-) -> tuple[list[Segment], Tensor]:
-    """``count`` segments (None: all) spread over the songs' grid, with their stems (N, S, T).
+) -> Iterator[tuple[Segment, Tensor]]:
+    """Up to ``count`` segments (None: all) spread over the songs' grid, each with stems (S, T).
 
     Segments whose mixture is silent are skipped and the next in ``spread_order`` is taken;
-    ``all_stems`` skips those where any stem is silent. Fewer come back where the grid ends.
-    Raises ``InputError`` if none is left.
+    ``all_stems`` skips those where any stem is silent. Fewer come where the grid ends.
+    Raises ``InputError`` at the end if there was none.
     """
     grid = segment_grid(songs, stems, duration_s)
-    chosen: list[Segment] = []
-    loaded: list[Tensor] = []
+    found = 0
     for index in spread_order(len(grid)):
-        if count is not None and len(chosen) >= count:
-            break
+        if count is not None and found >= count:
+            return
         waveforms = load_stems(grid[index], stems, sample_rate)
         needed = waveforms if all_stems else waveforms.sum(0, keepdim=True)
         if not is_silent(needed).any():
-            chosen.append(grid[index])
-            loaded.append(waveforms)
-    if not loaded:
+            found += 1
+            yield grid[index], waveforms
+    if not found:
         wanted = "with every stem audible" if all_stems else "that is audible"
         raise InputError(
             f"none of the {len(songs)} songs has a segment of {duration_s:.2f} s {wanted}; "
             "give more or longer songs"
         )
-    return chosen, torch.stack(loaded)

@@ -1,0 +1,234 @@
+"""``stemweave evaluate separation | generation | arrangement | paper``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stemweave.evaluation.embeddings import Embedding
+    from stemweave.evaluation.results import Evaluation
+
+Data = Annotated[Path, typer.Argument(help="Data set: folder with a manifest or song folders.")]
+Model = Annotated[str | None, typer.Option(help="Model folder or hub name (bundled if not given).")]
+Split = Annotated[str, typer.Option(help="Split of the data set, or 'all'.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Network passes (model's default).")]
+Seed = Annotated[int, typer.Option(help="Piece i uses seed + i.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")]
+Vggish = Annotated[
+    str | None, typer.Option(help="VGGish state dict (path or https): adds distances in VGGish.")
+]
+Clap = Annotated[str | None, typer.Option(help="CLAP folder or hub name: adds distances in CLAP.")]
+
+evaluate = typer.Typer(help="Measure a model on a data set.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the ``evaluate`` commands to ``app``."""
+    app.add_typer(evaluate, name="evaluate")
+
+
+def _exits_2_on_bad_input(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from stemweave.files import InputError
+
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+
+    return run
+
+
+def _load(model: str | None, device: str) -> Any:
+    from stemweave.pipeline import StemweavePipeline
+
+    pipe = (
+        StemweavePipeline.from_pretrained(model) if model else StemweavePipeline.from_pretrained()
+    )
+    return pipe.to(device)
+
+
+def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
+    from stemweave.evaluation.embeddings import ClapEmbedding, MusicnnEmbedding, VggishEmbedding
+
+    chosen: list[Embedding] = [MusicnnEmbedding()]
+    if vggish:
+        chosen.append(VggishEmbedding(vggish))
+    if clap:
+        chosen.append(ClapEmbedding(clap))
+    return chosen
+
+
+def _songs(data: Path, pipe: Any, split: str, out: Path | None, overwrite: bool) -> list[Path]:
+    from stemweave.evaluation.report import require_new_folder
+    from stemweave.evaluation.segments import find_songs
+
+    if out is not None:
+        require_new_folder(out, overwrite)
+    return find_songs(data, list(pipe.denoiser.config.stems), split)
+
+
+def _finish(
+    evaluation: Evaluation,
+    model: str | None,
+    data: Path,
+    split: str,
+    out: Path | None,
+    compared: tuple[str, ...] = (),
+) -> None:
+    from stemweave.evaluation.report import write_report
+    from stemweave.evaluation.results import provenance
+
+    evaluation.table.metadata = {
+        **evaluation.table.metadata,
+        **provenance(model or "bundled", data, split),
+    }
+    typer.echo(evaluation.table.as_markdown(intervals=False))
+    if out is not None:
+        write_report(evaluation, out, compared)
+        typer.echo(f"Report: {out / 'index.html'}")
+
+
+@evaluate.command("separation")
+@_exits_2_on_bad_input
+def separation_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
+    steps: Steps = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance weight w.")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
+    from stemweave.evaluation import separation
+
+    pipe = _load(model, device)
+    evaluation = separation.evaluate_separation(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        segments,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        num_examples=4 if out is not None else 0,
+        progress=True,
+    )
+    compared = ("true stems", separation.MASK_ROW, separation.VOCODED_ROW)
+    _finish(evaluation, model, data, split, out, compared)
+
+
+@evaluate.command("generation")
+@_exits_2_on_bad_input
+def generation_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
+    steps: Steps = None,
+    vggish: Vggish = None,
+    clap: Clap = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside."""
+    from stemweave.evaluation.generation import evaluate_generation
+
+    pipe = _load(model, device)
+    evaluation = evaluate_generation(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        clips,
+        embeddings=_embeddings(vggish, clap),
+        steps=steps,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("arrangement")
+@_exits_2_on_bad_input
+def arrangement_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 32,
+    steps: Steps = None,
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
+    from stemweave.evaluation.arrangement import evaluate_arrangement
+
+    pipe = _load(model, device)
+    evaluation = evaluate_arrangement(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        segments,
+        embedding=_embeddings(vggish, None)[-1],
+        steps=steps,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("paper")
+@_exits_2_on_bad_input
+def paper_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", min=2, help="Separation.")] = 48,
+    clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="Generation.")] = 300,
+    arranged: Annotated[int, typer.Option("--arranged", min=2, help="Arrangement.")] = 32,
+    steps: Steps = None,
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    overwrite: Overwrite = False,
+) -> None:
+    """Print Tables I-III in the paper's form; reports of all three go below OUT."""
+    from stemweave.evaluation.arrangement import evaluate_arrangement
+    from stemweave.evaluation.generation import evaluate_generation
+    from stemweave.evaluation.paper import paper_tables
+    from stemweave.evaluation.separation import evaluate_separation
+
+    pipe = _load(model, device)
+    songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
+    embedding = _embeddings(vggish, None)[-1]
+    separated = evaluate_separation(pipe, songs, segments, seed=seed, progress=True)
+    generated = evaluate_generation(
+        pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
+    )
+    given = evaluate_arrangement(
+        pipe, songs, arranged, embedding=embedding, steps=steps, seed=seed, progress=True
+    )
+    typer.echo(paper_tables(separated.table, generated.table, given.table, embedding.name))
+    if out is not None:
+        from stemweave.evaluation.report import write_report
+        from stemweave.evaluation.results import provenance
+
+        results = {"separation": separated, "generation": generated, "arrangement": given}
+        for name, evaluation in results.items():
+            evaluation.table.metadata |= provenance(model or "bundled", data, split)
+            write_report(evaluation, out / name)

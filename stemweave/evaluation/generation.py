@@ -1,0 +1,225 @@
+"""Distances of generated mixtures from real ones, with a floor and ceilings in the same table.
+
+Half of the songs (every other one) are the reference; everything else is measured against them,
+always with the same number of clips. Clips are mono (N, T).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from stemweave.evaluation import frechet
+from stemweave.evaluation.coherence import MEASURES, pairwise_coherence
+from stemweave.evaluation.embeddings import Embedding, embed_clips
+from stemweave.evaluation.results import Evaluation, Example
+from stemweave.evaluation.segments import Segment, audible_segments
+from stemweave.evaluation.separation import vae_round_trip
+from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
+from stemweave.evaluation.table import Cell, Table
+from stemweave.files import InputError
+
+FLOOR_ROW = "real, other songs (floor)"
+VOCODED_ROW = "real through VAE + vocoder"
+GENERATED_ROW = "ours, generated"
+SHUFFLED_ROW = "stems of different songs, summed"
+SOLO_ROW = "single stems (wrong domain)"
+NOISE_ROW = "white noise (ceiling)"
+SILENCE_ROW = "silence (ceiling)"
+
+COHERENCE = "coherence of the stems"
+LEVEL = "stem level where it sounds (dBFS)"
+
+
+class StemSet:
+    """Pieces of one row: their mixtures, levels and coherence; stems are not kept."""
+
+    def __init__(self, stems: Sequence[str], sample_rate: int, num_coherent: int) -> None:
+        self.stems, self.sample_rate, self.num_coherent = list(stems), sample_rate, num_coherent
+        self.mixtures: list[Tensor] = []
+        self.levels: dict[str, list[float]] = {stem: [] for stem in stems}
+        self.coherence: dict[str, list[float]] = {measure: [] for measure in MEASURES}
+
+    def add(self, stems: Tensor) -> None:
+        """Add one piece, stems (S, T)."""
+        self.mixtures.append(stems.sum(0))
+        for name, stem in zip(self.stems, stems, strict=True):
+            heard = not bool(is_silent(stem))
+            self.levels[name].append(float(rms_dbfs(stem)) if heard else math.nan)
+        if len(self.mixtures) <= self.num_coherent:
+            named = dict(zip(self.stems, stems.numpy(), strict=True))
+            for measure, value in pairwise_coherence(named, self.sample_rate).items():
+                self.coherence[measure].append(value)
+
+    def fill(self, table: Table, row: str) -> None:
+        for stem, values in self.levels.items():
+            table.put_samples(LEVEL, row, stem, values)
+        for measure, values in self.coherence.items():
+            table.put_samples(COHERENCE, row, measure, values)
+
+
+def generate_piece(pipe: Any, duration_s: float, settings: dict[str, Any], seed: int) -> Tensor:
+    """One generated piece's stems (S, T), mono."""
+    piece = pipe.generate(
+        seconds=duration_s, generator=torch.Generator().manual_seed(seed), **settings
+    )
+    stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
+    length = round(duration_s * pipe.log_mel.config.sample_rate)
+    return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
+
+
+def shuffled_pieces(real: Iterable[tuple[Segment, Tensor]]) -> Iterator[Tensor]:
+    """Pieces (S, T) whose stem s is that of the s-th last of ``real``: no two fit together."""
+    recent: list[tuple[Segment, Tensor]] = []
+    for found in real:
+        if found[0].folder in {segment.folder for segment, _ in recent}:
+            continue
+        recent.append(found)
+        if len(recent) == found[1].shape[0]:
+            yield torch.stack([stems[index] for index, (_, stems) in enumerate(recent)])
+            recent.pop(0)
+
+
+def distances(
+    table: Table,
+    embedding: Embedding,
+    reference: Tensor,
+    rows: dict[str, Tensor],
+    sample_rate: int,
+    groups: Sequence[str],
+    resamples: int,
+) -> None:
+    """Put FAD, FAD-inf and KAD of every row's clips (N, T) against ``reference`` into ``table``."""
+    measure = f"distance from real mixtures, {embedding.name}"
+    base = embed_clips(embedding, reference, sample_rate)
+    bandwidth = frechet.median_bandwidth(frechet.as_vectors(base))
+
+    def kad(first: np.ndarray, second: np.ndarray) -> float:
+        return frechet.kernel_audio_distance(first, second, bandwidth)
+
+    columns: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+        "FAD": frechet.frechet_distance,
+        "KAD": kad,
+    }
+    for row, clips in rows.items():
+        vectors = embed_clips(embedding, clips, sample_rate)
+        for column, distance in columns.items():
+            cell = frechet.with_interval(distance, base, vectors, resamples, groups=groups)
+            table.put(measure, row, column, cell)
+        if len(vectors) >= 12:
+            infinite = frechet.frechet_infinity(base, vectors)
+            table.put(measure, row, "FAD-inf", Cell(infinite.intercept, count=len(vectors)))
+            table.put(measure, row, "R² of FAD-inf", Cell(infinite.fit))
+
+
+def ceilings(solo: Sequence[Tensor], reference: Tensor, seed: int) -> dict[str, Tensor]:
+    """Clips that are not music of the data set: single stems, noise at its level, silence."""
+    level = reference.square().mean().sqrt()
+    noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(seed)) * level
+    rows = {NOISE_ROW: noise, SILENCE_ROW: torch.zeros_like(reference)}
+    return {SOLO_ROW: torch.stack(list(solo)), **rows} if len(solo) > 1 else rows
+
+
+@torch.inference_mode()
+def evaluate_generation(
+    pipe: Any,
+    songs: Sequence[Path],
+    num_clips: int = 300,
+    *,
+    embeddings: Sequence[Embedding],
+    steps: int | None = None,
+    seed: int = 0,
+    num_coherent: int = 48,
+    num_examples: int = 4,
+    resamples: int = 100,
+    progress: bool = False,
+) -> Evaluation:
+    """Generate ``num_clips`` windows and measure them against real ones.
+
+    Args:
+        embeddings: networks to take distances in.
+        steps: passed to ``pipe.generate`` where given.
+        seed: clip i draws its noise from ``seed + i``.
+        num_coherent: stems' coherence is measured on this many pieces of each row.
+        resamples: bootstrap resamples behind each interval.
+
+    Raises ``InputError`` for fewer than two songs or without an audible window.
+    """
+    if len(songs) < 2:
+        raise InputError("generation needs at least 2 songs: half of them are the reference")
+    if num_clips < 2:
+        raise InputError("give at least 2 clips (-n)")
+    config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
+    duration_s = pipe.log_mel.segment_samples / config.sample_rate
+    settings = {} if steps is None else {"steps": steps}
+
+    def real(half: Sequence[Path]) -> Iterator[tuple[Segment, Tensor]]:
+        return audible_segments(half, names, config.sample_rate, duration_s, num_clips)
+
+    reference = [(segment.song, stems.sum(0)) for segment, stems in real(songs[0::2])]
+    sets = {
+        row: StemSet(names, config.sample_rate, num_coherent)
+        for row in (FLOOR_ROW, GENERATED_ROW, SHUFFLED_ROW)
+    }
+    vocoded, solo, examples = [], [], []
+    for index, (segment, stems) in enumerate(real(songs[1::2])):
+        sets[FLOOR_ROW].add(stems)
+        decoded = pipe.vocoder(vae_round_trip(pipe.vae, pipe.log_mel(stems)))
+        vocoded.append(decoded.sum(0)[: stems.shape[-1]])
+        chosen = stems[index % len(names)]
+        solo += [] if is_silent(chosen) else [chosen]
+        if index < min(2, num_examples):
+            examples.append(_example(f"real: {segment.name}", names, stems))
+    for stems in shuffled_pieces(real(songs[1::2])):
+        sets[SHUFFLED_ROW].add(stems)
+    for index in tqdm(range(num_clips), desc="generation", disable=not progress):
+        stems = generate_piece(pipe, duration_s, settings, seed + index)
+        sets[GENERATED_ROW].add(stems)
+        if index < num_examples:
+            examples.append(_example(f"generated, seed {seed + index}", names, stems))
+    table = Table("Generation", notes=_notes(duration_s, len(reference), num_coherent))
+    mixtures = torch.stack([mixture for _, mixture in reference])
+    rows = {row: torch.stack(s.mixtures) for row, s in sets.items() if len(s.mixtures) > 1}
+    rows |= {VOCODED_ROW: torch.stack(vocoded), **ceilings(solo, mixtures, seed)}
+    ordered = {row: rows[row] for row in ROWS if row in rows and len(rows[row]) > 1}
+    for embedding in embeddings:
+        groups = [song for song, _ in reference]
+        distances(table, embedding, mixtures, ordered, config.sample_rate, groups, resamples)
+    for row, stem_set in sets.items():
+        if stem_set.mixtures:
+            stem_set.fill(table, row)
+    table.metadata.update(
+        clips=num_clips, reference_clips=len(reference), songs=len(songs), seed=seed, **settings
+    )
+    return Evaluation(table, examples, config.sample_rate)
+
+
+ROWS = (
+    FLOOR_ROW, VOCODED_ROW, GENERATED_ROW, SHUFFLED_ROW, SOLO_ROW, NOISE_ROW, SILENCE_ROW,
+)  # fmt: skip
+"""Rows in the order of the table, best first as one would expect."""
+
+
+def _example(title: str, names: Sequence[str], stems: Tensor) -> Example:
+    tracks = {"mixture": stems.sum(0), **dict(zip(names, stems, strict=True))}
+    return Example(title, {"audio": tracks})
+
+
+def _notes(duration_s: float, reference: int, num_coherent: int) -> list[str]:
+    return [
+        f"Clips of {duration_s:.2f} s, mono. Reference: {reference} mixtures of every other song; "
+        "the floor and all rows with real stems come from the remaining songs.",
+        "FAD grows as a set gets smaller: compare rows of one table only, of equal counts. "
+        "FAD-inf follows FAD to an unlimited number of generated clips (R² says whether the line "
+        "fits); KAD is unbiased at any size and may fall below 0.",
+        "Intervals: value ± 1.96 bootstrap standard errors, clips (reference: songs) resampled.",
+        f"Coherence: mean over pairs of stems, first {num_coherent} pieces of each row; stems of "
+        "different songs show what no coherence scores.",
+    ]

@@ -1,0 +1,57 @@
+"""Tables I-III in the form of the MSG-LD paper (arXiv 2409.12346), printed for any data set.
+
+Separation: log-mel MSE per stem. Generation: one FAD. Arrangement: FAD of the 14 subsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stemweave.evaluation import arrangement, generation, separation
+from stemweave.evaluation.table import Cell, Table
+
+
+def initials(names: Mapping[str, Cell]) -> dict[str, str]:
+    """Column heads as the paper prints them: B, D, G, P; other columns keep their names."""
+    stems = [name for name in names if name != "mean"]
+    letters = {name: name[0].upper() for name in stems}
+    unique = len(set(letters.values())) == len(letters)
+    return {name: letters[name] if unique and name in letters else name for name in names}
+
+
+def paper_table(title: str, rows: Mapping[str, Mapping[str, Cell]]) -> str:
+    """Plain-text table: methods down, columns across, means only."""
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    width = max(len(row) for row in rows)
+    lines = [title, " " * width + "".join(f"{column:>8}" for column in columns)]
+    for row, cells in rows.items():
+        texts = [Cell(cells[c].value).as_text() if c in cells else "–" for c in columns]
+        lines.append(f"{row:<{width}}" + "".join(f"{text:>8}" for text in texts))
+    return "\n".join(lines)
+
+
+def paper_tables(separated: Table, generated: Table, arranged: Table, embedding: str) -> str:
+    """The three tables from finished evaluations; ``embedding`` names the FAD's network."""
+    errors = {
+        row: {initials(cells)[column]: cell for column, cell in cells.items()}
+        for row, cells in separated.measures[separation.MSE].items()
+        if row in (separation.MIXTURE_ROW, separation.VAE_ROW, separation.MASK_ROW)
+        or row == separation.VOCODED_ROW
+    }
+    distances = {
+        row: {"FAD": cells["FAD"]}
+        for row, cells in generated.measures[f"distance from real mixtures, {embedding}"].items()
+        if row in (generation.FLOOR_ROW, generation.GENERATED_ROW)
+    }
+    subsets = {
+        row: cells
+        for row, cells in arranged.measures[f"sub-FAD, {embedding}"].items()
+        if row != arrangement.OTHER_ROW
+    }
+    return "\n\n".join(
+        [
+            paper_table("Table I. Source separation: MSE on log-mel spectrograms", errors),
+            paper_table(f"Table II. Total generation: FAD ({embedding})", distances),
+            paper_table(f"Table III. Arrangement generation: FAD ({embedding})", subsets),
+        ]
+    )

@@ -1,0 +1,136 @@
+"""Pictures of an evaluation: box plots per stem, a bar per subset, spectrogram pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from stemweave.evaluation.results import Example
+from stemweave.evaluation.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPECTROGRAM_N_FFT = 1024
+SPECTROGRAM_RANGE_DB = 80.0
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def box_plot(table: Table, measure: str, path: Path) -> bool:
+    """Single values of ``measure``, one panel per column, one box per row; False if there are none.
+
+    Boxes are quartiles, whiskers the 5th and 95th percentile, the triangle the mean.
+    """
+    rows = {row: cells for row, cells in table.samples.get(measure, {}).items() if cells}
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    columns = [c for c in columns if any(cells.get(c) for cells in rows.values())]
+    if not columns:
+        return False
+    names = list(rows)
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(3 * len(columns), 1 + 0.35 * len(names)), sharey=True
+    )
+    for axis, column in zip(np.atleast_1d(axes), columns, strict=True):
+        values = [rows[row].get(column, []) for row in names]
+        axis.boxplot(
+            values, orientation="horizontal", whis=(5, 95), showfliers=False, showmeans=True
+        )
+        axis.set_title(column)
+        axis.set_yticks(range(1, len(names) + 1), names)
+        axis.grid(axis="x", alpha=0.3)
+    np.atleast_1d(axes)[0].invert_yaxis()
+    figure.suptitle(measure, y=1.02)
+    save(figure, path)
+    return True
+
+
+def bar_chart(table: Table, measure: str, path: Path) -> bool:
+    """``measure`` per column, the rows side by side, with intervals; False if there is nothing."""
+    rows = table.measures.get(measure, {})
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    if not columns:
+        return False
+    figure, axis = plt.subplots(figsize=(max(6.0, 0.8 * len(columns)), 3.5))
+    width = 0.8 / len(rows)
+    for index, (row, cells) in enumerate(rows.items()):
+        found = [(i, cells[c]) for i, c in enumerate(columns) if c in cells]
+        heights = [cell.value for _, cell in found]
+        spans = [
+            (max(0.0, cell.value - cell.low), max(0.0, cell.high - cell.value))
+            if cell.low is not None and cell.high is not None
+            else (0.0, 0.0)
+            for _, cell in found
+        ]
+        places = [i + (index - (len(rows) - 1) / 2) * width for i, _ in found]
+        axis.bar(
+            places, heights, width, label=row, yerr=np.array(spans).T, error_kw={"elinewidth": 0.7}
+        )
+    axis.set_xticks(range(len(columns)), columns, rotation=45 if len(columns) > 8 else 0)
+    axis.set_ylabel(measure)
+    axis.grid(axis="y", alpha=0.3)
+    axis.legend(fontsize=8)
+    save(figure, path)
+    return True
+
+
+def spectrogram_db(waveform: torch.Tensor) -> np.ndarray:
+    """Magnitudes (bins, frames) in dB of ``waveform`` (T,), floor 80 dB below full scale."""
+    spectrum = torch.stft(
+        waveform,
+        SPECTROGRAM_N_FFT,
+        SPECTROGRAM_N_FFT // 4,
+        window=torch.hann_window(SPECTROGRAM_N_FFT),
+        return_complex=True,
+    )
+    level = 20 * torch.log10(spectrum.abs() / (SPECTROGRAM_N_FFT / 4) + 1e-12)
+    return level.clamp(min=-SPECTROGRAM_RANGE_DB, max=0).numpy()
+
+
+def spectrogram_grid(example: Example, rows: Sequence[str], sample_rate: int, path: Path) -> bool:
+    """Spectrograms of ``example``: one line per row, one column per track, for comparison."""
+    shown = [row for row in rows if row in example.tracks]
+    tracks = list(dict.fromkeys(name for row in shown for name in example.tracks[row]))
+    if not tracks:
+        return False
+    figure, axes = plt.subplots(
+        len(shown),
+        len(tracks),
+        figsize=(3.2 * len(tracks), 2 * len(shown)),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for line, row in zip(axes, shown, strict=True):
+        line[0].set_ylabel(f"{row}\nkHz")
+        for axis, track in zip(line, tracks, strict=True):
+            if track not in example.tracks[row]:
+                axis.set_axis_off()
+                continue
+            waveform = example.tracks[row][track]
+            axis.imshow(
+                spectrogram_db(waveform),
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                vmin=-SPECTROGRAM_RANGE_DB,
+                vmax=0,
+                extent=(0, waveform.shape[-1] / sample_rate, 0, sample_rate / 2000),
+            )
+            axis.set_title(track, fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("s")
+    save(figure, path)
+    return True

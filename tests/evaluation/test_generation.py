@@ -1,0 +1,76 @@
+"""The generation table on toy data: order of floor and ceilings, coherence, counts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ToyPipeline
+
+from stemweave.evaluation import generation
+from stemweave.evaluation.generation import evaluate_generation, shuffled_pieces
+from stemweave.evaluation.segments import Segment, find_songs
+from stemweave.files import InputError
+from stemweave.stems import STEMS
+
+
+class BandEnergies:
+    """Log energies of four bands in each second: a tiny embedding (N, T) → (N, 2, 4)."""
+
+    name = "bands"
+    sample_rate = 16_000
+
+    def embed(self, waveforms: torch.Tensor) -> torch.Tensor:
+        chunks = waveforms.unfold(-1, 16_000, 16_000)
+        spectrum = torch.fft.rfft(chunks).abs()[..., :8000].reshape(*chunks.shape[:2], 4, 2000)
+        return (spectrum.square().mean(-1) + 1e-3).log()
+
+
+def test_table_has_all_rows_and_orders_them(pipe: ToyPipeline, data: Path) -> None:
+    songs = find_songs(data, STEMS)
+    evaluation = evaluate_generation(
+        pipe, songs, 6, embeddings=[BandEnergies()], num_coherent=2, num_examples=1, resamples=20
+    )
+    table = evaluation.table
+    measure = "distance from real mixtures, bands"
+    rows = table.measures[measure]
+    assert list(rows) == [row for row in generation.ROWS if row in rows]
+    assert {generation.FLOOR_ROW, generation.GENERATED_ROW, generation.SOLO_ROW} <= set(rows)
+    for column in ("FAD", "KAD"):
+        floor = rows[generation.FLOOR_ROW][column].value
+        assert floor < rows[generation.NOISE_ROW][column].value
+        assert floor < rows[generation.SILENCE_ROW][column].value
+    fad = rows[generation.GENERATED_ROW]["FAD"]
+    assert fad.count == 6 and fad.low is not None and fad.low < fad.value
+    coherence = table.measures[generation.COHERENCE]
+    assert (
+        set(coherence) == {generation.FLOOR_ROW, generation.GENERATED_ROW, generation.SHUFFLED_ROW}
+        or generation.SHUFFLED_ROW not in coherence
+    )
+    level = table.value(generation.LEVEL, generation.GENERATED_ROW, "bass")
+    assert level == pytest.approx(-20, abs=0.2)
+    assert evaluation.examples[-1].title == "generated, seed 0"
+
+
+def test_shuffled_pieces_take_each_stem_from_another_song() -> None:
+    def piece(song: int) -> tuple[Segment, torch.Tensor]:
+        return Segment(Path(f"song {song}"), 0.0, 1.0), torch.full((3, 5), float(song))
+
+    pieces = list(shuffled_pieces(piece(song) for song in (0, 0, 1, 2, 2, 3, 4)))
+    assert [[int(stem[0]) for stem in stems] for stems in pieces] == [
+        [0, 1, 2], [1, 2, 3], [2, 3, 4]
+    ]  # fmt: skip
+
+
+def test_one_song_is_refused(pipe: ToyPipeline, data: Path) -> None:
+    with pytest.raises(InputError, match="at least 2 songs"):
+        evaluate_generation(pipe, find_songs(data, STEMS, "train"), 4, embeddings=[])
+
+
+def test_ceilings_have_the_level_of_the_reference() -> None:
+    reference = 0.3 * torch.randn(4, 16_000, generator=torch.Generator().manual_seed(0))
+    rows = generation.ceilings([], reference, seed=1)
+    noise = rows[generation.NOISE_ROW]
+    assert float(noise.std()) == pytest.approx(0.3, rel=0.02)
+    assert not rows[generation.SILENCE_ROW].any()
+    assert np.abs(np.corrcoef(noise[0], reference[0])[0, 1]) < 0.05

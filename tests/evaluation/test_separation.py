@@ -1,0 +1,68 @@
+"""Separation scores with answers known in advance."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ToyPipeline, write_song
+
+from stemweave.evaluation import separation
+from stemweave.evaluation.segments import find_songs
+from stemweave.evaluation.separation import SegmentScores, evaluate_separation
+from stemweave.stems import STEMS
+
+
+def test_equal_shares_gain_nothing_and_true_stems_mask_well(pipe: ToyPipeline, data: Path) -> None:
+    songs = find_songs(data, STEMS, "validation")
+    evaluation = evaluate_separation(pipe, songs, 4, num_examples=1, steps=2, guidance=1.5)
+    table = evaluation.table
+    for row in (separation.MIXTURE_ROW, separation.MASK_ROW, separation.VOCODED_ROW):
+        for stem in STEMS:
+            assert table.value(separation.SI_SDRI, row, stem) == pytest.approx(0, abs=1e-3)
+    assert table.value(separation.SI_SDRI, separation.ORACLE_ROW, "mean") > 3
+    assert table.value(separation.MSE, separation.VAE_ROW, "mean") == 0
+    assert separation.VAE_ROW not in table.measures[separation.SI_SDR]
+    identical = table.value(separation.SI_SDRI, separation.ORACLE_ROW, "bass")
+    through_vae = table.value(separation.SI_SDRI, separation.VAE_ORACLE_ROW, "bass")
+    assert identical == pytest.approx(through_vae)
+    assert [call["method"] for call in pipe.calls[:2]] == ["mask", "vocoder"]
+    assert pipe.calls[0]["steps"] == 2 and pipe.calls[0]["guidance"] == 1.5
+    assert table.metadata["segments"] == 4
+    tracks = evaluation.examples[0].tracks
+    assert set(tracks["true stems"]) == set(STEMS)
+    total = torch.stack(list(tracks["true stems"].values())).sum(0)
+    assert torch.equal(total, tracks["mixture"]["mixture"])
+
+
+def test_silent_stem_has_a_level_and_no_si_sdr(pipe: ToyPipeline, tmp_path: Path) -> None:
+    write_song(tmp_path / "song", 0, silent=("piano",))
+    table = evaluate_separation(pipe, find_songs(tmp_path, STEMS), None).table
+    row = table.measures[separation.SI_SDR][separation.MASK_ROW]
+    assert row["piano"].count == 0 and row["bass"].count == 3
+    assert "mean" not in row
+    level = table.value(separation.BLEED, separation.MASK_ROW, "piano")
+    assert level == pytest.approx(20 * math.log10(1 / len(STEMS)), abs=1e-3)
+    assert table.measures[separation.BLEED][separation.MASK_ROW]["bass"].count == 0
+    assert table.measures[separation.MSE][separation.MASK_ROW]["piano"].count == 3
+    assert any("piano: 0" in note for note in table.notes)
+
+
+def test_rows_can_be_left_out(pipe: ToyPipeline, data: Path) -> None:
+    table = evaluate_separation(
+        pipe, find_songs(data, STEMS), 2, methods=("mask",), references=False
+    ).table
+    assert list(table.measures[separation.MSE]) == [separation.MASK_ROW]
+
+
+def test_scores_of_a_known_estimate() -> None:
+    scores = SegmentScores(["a", "b"])
+    generator = torch.Generator().manual_seed(0)
+    stems = torch.randn(2, 8000, generator=generator)
+    mixture = stems.sum(0)
+    log_mel = torch.zeros(2, 4, 4)
+    half = stems + 0.5 * (mixture - stems)
+    scores.add_estimate("row", (half, log_mel + 2), stems, mixture, log_mel)
+    assert scores.values[separation.MSE]["row"]["a"] == [4.0]
+    gain = scores.values[separation.SI_SDRI]["row"]["a"][0]
+    assert gain == pytest.approx(20 * math.log10(2), abs=0.2)
