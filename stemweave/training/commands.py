@@ -50,6 +50,30 @@ def train_denoiser(
     start(stage, settings, run or Path("runs/denoiser"), minutes, device)
 
 
+@app.command("vocoder")
+def train_vocoder(
+    config: Config,
+    vae: Annotated[
+        Path | None, typer.Option(help="train on mels that went through this autoencoder too")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="vocoder whose weights to start from")] = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the vocoder."""
+    from stemweave.training.settings import load_settings
+    from stemweave.training.stage_vocoder import VocoderStage
+    from stemweave.training.start import load_component, load_songs, start
+
+    settings = load_settings(config)
+    autoencoder = load_component("vae", vae) if vae is not None else None
+    stage = VocoderStage(settings, *load_songs(settings), autoencoder)
+    if init is not None:
+        stage.network.load_state_dict(load_component("vocoder", init).state_dict())
+    start(stage, settings, run or Path("runs/vocoder"), minutes, device)
+
+
 def register(parent: typer.Typer) -> None:
     """Add ``train`` to the command line."""
     parent.add_typer(app, name="train")

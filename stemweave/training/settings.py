@@ -72,6 +72,10 @@ class VAESettings(StageSettings):
     kl_weight: float = 2e-3
 
 
+class VocoderSettings(StageSettings):
+    mel_weight: float = 1.0
+
+
 class DenoiserSettings(StageSettings):
     """Shares of the batch by task, and how each is noised."""
 
@@ -110,7 +114,7 @@ class RunSettings(Strict):
     mixing: MixingSettings = MixingSettings()
     vae: VAESettings = VAESettings()
     denoiser: DenoiserSettings = DenoiserSettings()
-    vocoder: dict[str, Any] = {}
+    vocoder: VocoderSettings = VocoderSettings()
 
 
 def load_settings(path: Path) -> RunSettings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from diffusers import ModelMixin
 from torch.utils.tensorboard import SummaryWriter
 
+from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.songs import Song, read_manifest
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
@@ -17,7 +18,11 @@ from stemweave.models.vae import PatchVAE
 from stemweave.training.loop import Stage, TrainingRun
 from stemweave.training.settings import RunSettings, save_settings
 
-COMPONENTS: dict[str, type[ModelMixin]] = {"vae": PatchVAE, "denoiser": CompactUNet}
+COMPONENTS: dict[str, type[ModelMixin]] = {
+    "vae": PatchVAE,
+    "denoiser": CompactUNet,
+    "vocoder": SpectralVocoder,
+}
 
 
 def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:

@@ -1,0 +1,115 @@
+"""Soft masks from the model's stem spectra, applied to the original mixture's own spectrum.
+
+The masks live on the model's mel grid (S, F, M) and are carried to the STFT of the original at its
+own sample rate and channel count. Stems keep the mixture's phase and stereo image and add up to it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stemweave.audio.log_mel import LogMel
+
+
+def mel_masks(log_mels: Tensor, exponent: float = 2.0) -> Tensor:
+    """Soft masks (..., S, F, M) that add up to one over S, from log-mels of the same shape.
+
+    ``exponent`` 2 weighs powers (Wiener's rule for independent stems), 1 magnitudes.
+    """
+    return torch.softmax(exponent * log_mels, dim=-3)
+
+
+class MaskSeparator:
+    """Applies mel-grid masks to waveforms of one sample rate.
+
+    Args:
+        log_mel: the model's front end, which defines the masks' grid.
+        sample_rate: Hz of the waveforms to separate.
+    """
+
+    def __init__(self, log_mel: LogMel, sample_rate: int) -> None:
+        config = log_mel.config
+        scale = sample_rate / config.sample_rate
+        self.n_fft = 4 * round(config.n_fft * scale / 4)
+        self.hop_length = self.n_fft // 4
+        self.window = torch.hann_window(self.n_fft, periodic=True).sqrt()
+        self.sample_rate = sample_rate
+        self.frames_per_second = log_mel.frames_per_second
+        self.to_bins = _mel_to_bins(log_mel, self.n_fft, sample_rate)
+
+    def separate(self, mixture: Tensor, masks: Tensor) -> Tensor:
+        """Stems (S, channels, T) of ``mixture`` (channels, T) by ``masks`` (S, F, M).
+
+        The stems add up to the mixture to float precision.
+        """
+        num_samples = mixture.shape[-1]
+        padding = max(0, self.n_fft - num_samples)  # very short input
+        padded = functional.pad(mixture, (0, padding))
+        spectrum = torch.stft(
+            padded,
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            pad_mode="constant",
+            return_complex=True,
+        )  # (channels, bins, frames)
+        stft_masks = self._at_frames(masks, spectrum.shape[-1]) @ self.to_bins  # (S, frames, bins)
+        stft_masks = stft_masks.transpose(1, 2)
+        # the last stem is what the others leave: one inverse transform less, and an exact sum
+        stems = [
+            torch.istft(
+                spectrum * mask,
+                self.n_fft,
+                self.hop_length,
+                window=self.window,
+                length=padded.shape[-1],
+            )[..., :num_samples]
+            for mask in stft_masks[:-1]
+        ]
+        rest = mixture - torch.stack(stems).sum(dim=0) if stems else mixture
+        return torch.stack([*stems, rest])
+
+    def _at_frames(self, masks: Tensor, num_frames: int) -> Tensor:
+        """Masks (S, num_frames, M): linear interpolation from mel frames to STFT frames."""
+        time_s = torch.arange(num_frames) * self.hop_length / self.sample_rate
+        position = (time_s * self.frames_per_second).clamp(max=masks.shape[1] - 1)
+        left = position.floor().long()
+        right = (left + 1).clamp(max=masks.shape[1] - 1)
+        share = (position - left)[None, :, None]
+        return masks[:, left] * (1 - share) + masks[:, right] * share
+
+
+def _mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
+    """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
+
+    Bins beyond the model's highest band take the mean of its upper octave.
+    """
+    basis = log_mel.mel_basis.double()
+    model_hz = torch.linspace(0, log_mel.config.sample_rate / 2, basis.shape[0]).double()
+    weight = basis.sum(dim=0)
+    centres = (basis * model_hz[:, None]).sum(dim=0) / weight.clamp(min=1e-12)
+    num_bands = len(centres)
+    hz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1).double()
+    right = torch.searchsorted(centres.contiguous(), hz).clamp(1, num_bands - 1)
+    left = right - 1
+    share = ((hz - centres[left]) / (centres[right] - centres[left])).clamp(0, 1)
+    matrix = torch.zeros(num_bands, len(hz), dtype=torch.float64)
+    bins = torch.arange(len(hz))
+    matrix[left, bins] += 1 - share
+    matrix[right, bins] += share
+    beyond = hz > centres[-1]
+    upper_octave = (centres > centres[-1] / 2).double()
+    matrix[:, beyond] = (upper_octave / upper_octave.sum())[:, None]
+    return cast(Tensor, matrix.float())
+
+
+def separate_with_masks(log_mel: LogMel, mixture: Tensor, log_mels: Tensor) -> Tensor:
+    """Stems (S, channels, T) of ``mixture`` (channels, T) at the model's own sample rate.
+
+    ``log_mels`` (S, F, M) are the stems' spectra, true or estimated.
+    """
+    return MaskSeparator(log_mel, log_mel.config.sample_rate).separate(mixture, mel_masks(log_mels))

@@ -1,0 +1,72 @@
+"""The sampling loop: timesteps of a diffusers scheduler, a denoiser, a constraint.
+
+Knows nothing of audio, mels or tasks.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stemweave.diffusion.constraints import Constraint, Free
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+def sample(
+    denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    scheduler: Any,
+    noise: Tensor,
+    num_steps: int,
+    *,
+    constraint: Constraint | None = None,
+    generator: torch.Generator | None = None,
+    eta: float = 0.0,
+    initial: Tensor | None = None,
+    strength: float = 1.0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Latents drawn by ``num_steps`` denoiser calls (fewer if ``strength`` < 1).
+
+    Args:
+        denoiser: (latents, timestep (B,), known) → prediction, e.g. from ``guidance.guided``.
+        scheduler: DDIM, DPM-Solver++ or another diffusers scheduler; it is copied, not changed.
+        noise: standard normal of the latents' shape (B, S, C, H, W).
+        eta: DDIM's share of fresh noise (1 in the published runs of the paper).
+        initial: clean latents to start from, noised to ``strength`` of the schedule.
+        strength: 1 starts from pure noise; 0 returns ``initial``.
+
+    Raises:
+        ValueError: if ``strength`` is below 1 and there is nothing to start from.
+    """
+    if strength < 1 and initial is None:
+        raise ValueError("strength below 1 needs initial latents")
+    constraint = constraint or Free()
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.set_timesteps(num_steps, device=noise.device)
+    first = num_steps - round(num_steps * strength)
+    timesteps = scheduler.timesteps[first:]
+    latents = noise * scheduler.init_noise_sigma
+    if initial is not None and strength < 1:
+        if len(timesteps) == 0:
+            return constraint.after(initial)
+        latents = scheduler.add_noise(initial, noise, timesteps[:1])
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first)
+    accepted = inspect.signature(scheduler.step).parameters
+    options: dict[str, Any] = {"generator": generator, "eta": eta}
+    options = {name: value for name, value in options.items() if name in accepted}
+    for index, timestep in enumerate(timesteps):
+        latents = constraint.before(latents, timestep, scheduler)
+        batch_timestep = timestep.expand(len(latents))
+        prediction = denoiser(latents, batch_timestep, constraint.known)
+        latents = scheduler.step(prediction, timestep, latents, **options).prev_sample
+        if progress is not None:
+            progress(index + 1, len(timesteps))
+    return constraint.after(latents)

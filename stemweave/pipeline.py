@@ -1,0 +1,360 @@
+"""``StemweavePipeline``: a saved model and everything that users do with it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
+from torch import Tensor
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.diffusion.sampler import Progress
+from stemweave.files import InputError
+from stemweave.tasks import arrange, generate, separate
+
+BUNDLED_MODEL = Path(__file__).parent / "bundled"
+Method = Literal["mask", "vocoder"]
+
+
+class StemweavePipeline(DiffusionPipeline):
+    """Separates, generates and arranges with one model.
+
+    Args:
+        log_mel: front end; defines sample rate, hop, bands and the length of a window.
+        vae: autoencoder of log-mels (``PatchVAE`` or diffusers' ``AutoencoderKL``).
+        denoiser: ``CompactUNet`` or ``UNet3D``; defines the stems and their order.
+        scheduler: diffusers scheduler with the denoiser's prediction type.
+        vocoder: log-mel → waveform (``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``).
+        reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
+            None leaves levels as they are (the paper).
+        separation_steps, separation_guidance: defaults of ``separate``.
+        generation_steps: default of ``generate`` and ``arrange``.
+        eta: DDIM's share of fresh noise.
+        sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
+            paper draws, also for the mixture).
+
+    Raises:
+        InputError: if the components do not fit together.
+    """
+
+    def __init__(
+        self,
+        log_mel: LogMel,
+        vae: ModelMixin,
+        denoiser: ModelMixin,
+        scheduler: SchedulerMixin,
+        vocoder: torch.nn.Module,
+        reference_rms: float | None = None,
+        separation_steps: int = 1,
+        separation_guidance: float = 1.0,
+        generation_steps: int = 50,
+        eta: float = 0.0,
+        sample_posterior: bool = False,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            log_mel=log_mel, vae=vae, denoiser=denoiser, scheduler=scheduler, vocoder=vocoder
+        )
+        self.register_to_config(
+            reference_rms=reference_rms,
+            separation_steps=separation_steps,
+            separation_guidance=separation_guidance,
+            generation_steps=generation_steps,
+            eta=eta,
+            sample_posterior=sample_posterior,
+        )
+        self._check_components()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path | None = None, **options: Any
+    ) -> StemweavePipeline:
+        """Load a model folder or a hub id; without a name, the bundled model.
+
+        Raises:
+            InputError: if the folder is not a model or one of its configuration keys is unknown.
+        """
+        source = pretrained_model_name_or_path or BUNDLED_MODEL
+        if Path(source).is_dir():
+            check_model_folder(Path(source))
+        elif str(source).startswith((".", "/")) or not _looks_like_hub_id(str(source)):
+            raise InputError(f"no model at {source}: give a model folder or a hub id owner/name")
+        try:
+            return cast(StemweavePipeline, super().from_pretrained(str(source), **options))
+        except OSError as error:
+            raise InputError(f"cannot load the model {source}: {error}") from error
+
+    def _check_components(self) -> None:
+        mel = self.log_mel.config
+        channels = self.denoiser.config.latent_channels
+        vocoder = self.vocoder.config
+        vocoder_bands = getattr(vocoder, "num_mels", None) or vocoder.model_in_dim
+        problems = []
+        if self.vae.config.latent_channels != channels:
+            problems.append(
+                f"the VAE has {self.vae.config.latent_channels} latent channels, the denoiser "
+                f"{channels}"
+            )
+        if vocoder_bands != mel.num_mels:
+            problems.append(f"the vocoder takes {vocoder_bands} mel bands, not {mel.num_mels}")
+        vocoder_rate = getattr(vocoder, "sample_rate", None) or vocoder.sampling_rate
+        if vocoder_rate != mel.sample_rate:
+            problems.append(f"the vocoder makes {vocoder_rate} Hz, not {mel.sample_rate} Hz")
+        if self._vocoder_hop() != mel.hop_length:
+            problems.append(
+                f"the vocoder makes {self._vocoder_hop()} samples a frame, not {mel.hop_length}"
+            )
+        if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
+            problems.append("the log-mel window does not divide into the VAE's patches")
+        bands = getattr(self.denoiser.config, "latent_bands", None)
+        if bands is not None and bands != self.latent_bands:
+            problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
+        if problems:
+            raise InputError("the model's parts do not fit together: " + "; ".join(problems))
+
+    def _vocoder_hop(self) -> int:
+        config = self.vocoder.config
+        if hasattr(config, "hop_length"):
+            return int(config.hop_length)
+        hop = 1
+        for rate in config.upsample_rates:
+            hop *= rate
+        return hop
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of generated audio."""
+        return int(self.log_mel.config.sample_rate)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the stems in the model's order."""
+        return tuple(self.denoiser.config.stems)
+
+    @property
+    def segment_s(self) -> float:
+        """Seconds of one model window."""
+        return self.log_mel.segment_samples / self.sample_rate
+
+    @property
+    def time_stride(self) -> int:
+        """Mel frames per latent position."""
+        return self._strides()[0]
+
+    @property
+    def mel_stride(self) -> int:
+        """Mel bands per latent position."""
+        return self._strides()[1]
+
+    def _strides(self) -> tuple[int, int]:
+        if isinstance(self.vae, AutoencoderKL):
+            stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
+            return stride, stride
+        return self.vae.config.time_stride, self.vae.config.mel_stride
+
+    @property
+    def latent_bands(self) -> int:
+        """W of the latents."""
+        return int(self.log_mel.config.num_mels) // self.mel_stride
+
+    @property
+    def window_positions(self) -> int:
+        """H of one model window."""
+        return int(self.log_mel.config.segment_frames) // self.time_stride
+
+    def positions_for(self, num_samples: int) -> int:
+        """H that covers ``num_samples``, a multiple of what the denoiser's levels need."""
+        config = self.denoiser.config
+        widths = getattr(config, "block_channels", None) or config.channel_mult
+        multiple = 2 ** (len(widths) - 1)
+        position_samples = self.time_stride * self.log_mel.config.hop_length
+        return max(1, -(-num_samples // (position_samples * multiple))) * multiple
+
+    @torch.inference_mode()
+    def separate(
+        self,
+        waveform: Tensor,
+        sample_rate: int,
+        *,
+        stems: Sequence[str] | None = None,
+        method: Method = "mask",
+        guidance: float | None = None,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """Stems of ``waveform`` (channels, samples) or (samples,), each of the same shape.
+
+        With ``method`` "mask" all stems add up to the waveform; with "vocoder" they are synthesised
+        (the paper's way). Raises ``InputError`` for what cannot be separated.
+        """
+        if waveform.ndim not in (1, 2):
+            raise InputError(
+                f"the waveform must be (channels, samples), not {tuple(waveform.shape)}"
+            )
+        check_waveform(waveform, "the waveform")
+        stack = waveform.float().reshape(-1, waveform.shape[-1])
+        blocks = self.separate_blocks(
+            lambda start, length: stack[:, start : start + length],
+            stack.shape[-1],
+            sample_rate,
+            stems=stems,
+            method=method,
+            guidance=guidance,
+            steps=steps,
+            generator=generator,
+            progress=progress,
+        )
+        parts: dict[str, list[Tensor]] = {}
+        for block in blocks:
+            for stem, part in block.items():
+                parts.setdefault(stem, []).append(part)
+        return {
+            stem: torch.cat(list_, dim=-1).reshape(waveform.shape) for stem, list_ in parts.items()
+        }
+
+    def separate_blocks(
+        self,
+        read: Callable[[int, int], Tensor],
+        num_samples: int,
+        sample_rate: int,
+        *,
+        stems: Sequence[str] | None = None,
+        method: Method = "mask",
+        guidance: float | None = None,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[dict[str, Tensor]]:
+        """As ``separate`` for audio of any length: consecutive blocks of every stem.
+
+        ``read(start, length)`` returns (channels, length) float32 samples of the mixture.
+        """
+        chosen = self._known_stems(stems or self.stems)
+        if method not in ("mask", "vocoder"):
+            raise InputError(f"method must be mask or vocoder, not {method}")
+        blocks = separate.separate_blocks(
+            self,
+            read,
+            num_samples,
+            sample_rate,
+            stems=chosen,
+            method=method,
+            guidance=self.config.separation_guidance if guidance is None else guidance,
+            steps=steps or self.config.separation_steps,
+            generator=generator,
+            progress=progress,
+        )
+        while True:  # inference mode must not leak to the caller between two blocks
+            with torch.inference_mode():
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        seconds: float = 10.24,
+        *,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``."""
+        if not seconds > 0:
+            raise InputError(f"seconds must be positive, not {seconds}")
+        return generate.generate(
+            self, seconds, steps=steps, generator=generator, progress=progress
+        )
+
+    @torch.inference_mode()
+    def arrange(
+        self,
+        given: Mapping[str, Tensor],
+        sample_rate: int,
+        *,
+        add: Sequence[str] | None = None,
+        steps: int | None = None,
+        inpainting: Literal["known", "replace"] | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """The missing stems to the ``given`` ones, (channels, samples) each at ``sample_rate``.
+
+        Returns the given stems unchanged, the added ones (all missing ones by default) and their
+        sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one.
+        """
+        self._known_stems(list(given))
+        missing = [stem for stem in self.stems if stem not in given]
+        if not given or not missing:
+            raise InputError(
+                f"give at least one and not all of the stems {', '.join(self.stems)} to arrange"
+            )
+        if len({waveform.shape for waveform in given.values()}) > 1:
+            raise InputError("given stems must have equal channels and lengths")
+        for stem, waveform in given.items():
+            if waveform.ndim != 2:
+                raise InputError(f"{stem} must be (channels, samples), not {tuple(waveform.shape)}")
+            check_waveform(waveform, stem)
+        added = self._known_stems(add or missing)
+        if set(added) & set(given):
+            raise InputError("a stem cannot be both given and added")
+        return arrange.arrange(
+            self,
+            given,
+            sample_rate,
+            add=added,
+            steps=steps,
+            inpainting=inpainting,
+            generator=generator,
+            progress=progress,
+        )
+
+    def _known_stems(self, stems: Sequence[str]) -> list[str]:
+        for stem in stems:
+            if stem not in self.stems:
+                raise InputError(f"no stem named {stem}: this model has {', '.join(self.stems)}")
+        return list(stems)
+
+
+def check_waveform(waveform: Tensor, name: str) -> None:
+    """Raise ``InputError`` if there are no samples or some are not finite."""
+    if waveform.shape[-1] == 0:
+        raise InputError(f"{name} is empty: give at least one sample")
+    if not torch.isfinite(waveform).all():
+        raise InputError(f"{name} has samples that are not numbers (NaN or infinite)")
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise ``InputError`` for a folder that is no model or has unknown configuration keys.
+
+    diffusers only warns of unknown keys, which lets a misspelt setting pass unnoticed.
+    """
+    index_path = folder / "model_index.json"
+    if not index_path.exists():
+        raise InputError(f"{folder} is not a model folder: it has no model_index.json")
+    index = json.loads(index_path.read_text())
+    known = set(inspect.signature(StemweavePipeline.__init__).parameters) - {"self"}
+    unknown = {key for key in index if not key.startswith("_")} - known
+    for name, entry in index.items():
+        path = folder / name / "config.json"
+        if not isinstance(entry, list) or not path.exists():
+            continue
+        if not str(entry[0]).startswith("stemweave."):
+            continue
+        module = __import__(entry[0], fromlist=[entry[1]])
+        accepted = set(inspect.signature(getattr(module, entry[1]).__init__).parameters)
+        keys = {key for key in json.loads(path.read_text()) if not key.startswith("_")}
+        unknown |= {f"{name}.{key}" for key in keys - accepted}
+    if unknown:
+        raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
+
+
+def _looks_like_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and all(name.split("/"))

@@ -1,0 +1,89 @@
+"""Latents of a whole piece, window after window: new material continues what is already there.
+
+Generation, arrangement, editing and extension differ only in what is given.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
+from stemweave.diffusion.guidance import guided
+from stemweave.diffusion.sampler import Progress, sample
+
+if TYPE_CHECKING:
+    from stemweave.pipeline import StemweavePipeline
+
+
+def piece_latents(
+    pipe: StemweavePipeline,
+    clean: Tensor,
+    given: Tensor,
+    *,
+    mixture: Tensor | None = None,
+    guidance: float = 0.0,
+    steps: int | None = None,
+    inpainting: str | None = None,
+    generator: torch.Generator | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Latents (S, C, H, W) with every position that is not ``given`` drawn from the model.
+
+    Args:
+        clean: given latents (S, C, H, W); H a multiple of the denoiser's stride.
+        given: (S, H) bool.
+        mixture: mixture latents (C, H, W) or None.
+        inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
+            whatever the model was trained for.
+
+    Windows of the model's length share half with the one before, whose result is then given.
+    """
+    window = pipe.window_positions
+    height = clean.shape[-2]
+    hop = window // 2
+    starts = [0] if height <= window else list(range(0, height - window, hop)) + [height - window]
+    steps = steps or pipe.config.generation_steps
+    result, done = clean.clone(), given.clone()
+    for number, start in enumerate(starts):
+        place = slice(start, min(start + window, height))
+        part, known = result[None, :, :, place], done[None, :, place]
+        if known.all():
+            continue
+        local_mixture = None if mixture is None else mixture[None, :, place]
+
+        def report(step: int, total: int, number: int = number) -> None:
+            if progress is not None:
+                progress(number * total + step, len(starts) * total)
+
+        drawn = sample(
+            guided(pipe.denoiser, local_mixture, guidance),
+            pipe.scheduler,
+            torch.randn(part.shape, generator=generator),
+            steps,
+            constraint=make_constraint(pipe, part, known, inpainting, generator),
+            generator=generator,
+            eta=pipe.config.eta,
+            progress=report,
+        )
+        result[:, :, place], done[:, place] = drawn[0], True
+    return result
+
+
+def make_constraint(
+    pipe: StemweavePipeline,
+    clean: Tensor,
+    known: Tensor,
+    inpainting: str | None,
+    generator: torch.Generator | None,
+) -> Constraint:
+    """How ``known`` (B, S, H) positions of ``clean`` (B, S, C, H, W) are held."""
+    if not known.any():
+        return Free()
+    if inpainting is None:
+        inpainting = "known" if pipe.denoiser.config.known_stems else "replace"
+    if inpainting == "known":
+        return KnownPositions(clean, known)
+    return Replacement(clean, known, generator)

@@ -1,0 +1,105 @@
+"""Separation: a mixture in, its stems out, in windows and bounded memory for any length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stemweave.audio.masking import MaskSeparator, mel_masks
+from stemweave.audio.windows import cross_faded, windows_over
+from stemweave.diffusion.guidance import guided
+from stemweave.diffusion.sampler import Progress, sample
+from stemweave.tasks.spectra import decode, encode, from_model_rate, to_model_rate, vocode
+
+if TYPE_CHECKING:
+    from stemweave.pipeline import StemweavePipeline
+
+OVERLAP_S = 1.0
+SILENCE = 1e-7
+"""RMS below which a window is passed through as silence."""
+
+Read = Callable[[int, int], Tensor]
+"""(start, number of samples) → waveform (channels, samples)."""
+
+
+def separate_blocks(
+    pipe: StemweavePipeline,
+    read: Read,
+    num_samples: int,
+    sample_rate: int,
+    *,
+    stems: Sequence[str],
+    method: str,
+    guidance: float,
+    steps: int,
+    generator: torch.Generator | None,
+    progress: Progress | None,
+) -> Iterator[dict[str, Tensor]]:
+    """Consecutive blocks of every stem, (channels, samples) each, ``num_samples`` in all."""
+    names = list(pipe.denoiser.config.stems)
+    window = round(pipe.segment_s * sample_rate)
+    overlap = round(min(OVERLAP_S, pipe.segment_s / 4) * sample_rate)
+    masker = MaskSeparator(pipe.log_mel, sample_rate) if method == "mask" else None
+    windows = windows_over(num_samples, window, overlap)
+
+    def results() -> Iterator[Tensor]:
+        for index, place in enumerate(windows):
+            mixture = read(place.start, place.length)
+            yield _separate_window(pipe, mixture, sample_rate, masker, guidance, steps, generator)
+            if progress is not None:
+                progress(index + 1, len(windows))
+
+    for block in cross_faded(results(), overlap):
+        yield {stem: block[names.index(stem)] for stem in stems}
+
+
+def _separate_window(
+    pipe: StemweavePipeline,
+    mixture: Tensor,
+    sample_rate: int,
+    masker: MaskSeparator | None,
+    guidance: float,
+    steps: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Stems (S, channels, T) of one window of the mixture (channels, T)."""
+    num_stems = len(pipe.denoiser.config.stems)
+    model_rate = pipe.log_mel.config.sample_rate
+    mono = to_model_rate(mixture, sample_rate, model_rate)[: pipe.log_mel.segment_samples]
+    rms = mono.square().mean().sqrt().item()
+    if rms < SILENCE:
+        return mixture.expand(num_stems, *mixture.shape) / num_stems
+    reference = pipe.config.reference_rms
+    gain = reference / rms if reference is not None else 1.0
+    log_mels = separated_log_mels(pipe, mono * gain, guidance, steps, generator)
+    if masker is not None:
+        return masker.separate(mixture, mel_masks(log_mels))
+    vocoded = vocode(pipe, log_mels) / gain
+    stems = from_model_rate(vocoded, model_rate, sample_rate, mixture.shape[-1])
+    return stems[:, None].expand(-1, len(mixture), -1)
+
+
+def separated_log_mels(
+    pipe: StemweavePipeline,
+    mono: Tensor,
+    guidance: float,
+    steps: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Log-mels (S, F, M) of the stems of a mono mixture (T,) of one window or less, model rate."""
+    padded = functional.pad(mono, (0, pipe.log_mel.segment_samples - len(mono)))
+    mixture = encode(pipe, pipe.log_mel(padded)[None], generator)
+    shape = (1, len(pipe.denoiser.config.stems), *mixture.shape[1:])
+    latents = sample(
+        guided(pipe.denoiser, mixture, guidance),
+        pipe.scheduler,
+        torch.randn(shape, generator=generator),
+        steps,
+        generator=generator,
+        eta=pipe.config.eta,
+    )
+    return decode(pipe, latents[0])

@@ -1,0 +1,126 @@
+"""Between waveforms and latents, for pieces of any length: what all tasks share.
+
+Long pieces are processed in chunks that overlap and are cross-faded, in mel frames and latents
+alike, so memory stays bounded and no seam is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stemweave.audio.windows import CrossFade, windows_over
+
+if TYPE_CHECKING:
+    from stemweave.pipeline import StemweavePipeline
+
+
+def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, overlap: int) -> Tensor:
+    """``function`` along the last axis of ``data`` (..., L) in overlapping chunks, cross-faded.
+
+    ``function`` may stretch that axis by a constant factor: (..., l) → (..., factor · l).
+    """
+    if data.shape[-1] <= chunk:
+        return function(data)
+    windows = windows_over(data.shape[-1], chunk, overlap)
+    if windows[-1].length < chunk:  # the last chunk is whole, and overlaps more
+        last_start = data.shape[-1] - chunk
+    else:
+        last_start = windows[-1].start
+    blocks: list[Tensor] = []
+    fade: CrossFade | None = None
+    for index, window in enumerate(windows):
+        is_last = index == len(windows) - 1
+        start = last_start if is_last else window.start
+        result = function(data[..., start : start + chunk])
+        factor = result.shape[-1] // chunk
+        fade = fade or CrossFade(overlap * factor)
+        blocks.append(fade.add(result[..., (window.start - start) * factor :], is_last))
+    return torch.cat(blocks, dim=-1)
+
+
+def to_model_rate(waveform: Tensor, sample_rate: int, model_rate: int) -> Tensor:
+    """Mono (T,) at ``model_rate`` from (channels, T) at ``sample_rate``: mean of the channels."""
+    mono = waveform.mean(dim=0)
+    if sample_rate == model_rate:
+        return mono
+    return torch.from_numpy(soxr.resample(mono.numpy(), sample_rate, model_rate)).float()
+
+
+def from_model_rate(
+    waveform: Tensor, model_rate: int, sample_rate: int, num_samples: int
+) -> Tensor:
+    """(..., num_samples) at ``sample_rate`` from (..., T) at ``model_rate``, padded or cut."""
+    if sample_rate != model_rate:
+        flat = waveform.reshape(-1, waveform.shape[-1]).numpy()
+        resampled = np.stack([soxr.resample(row, model_rate, sample_rate) for row in flat])
+        waveform = torch.from_numpy(resampled).float().reshape(*waveform.shape[:-1], -1)
+    missing = max(0, num_samples - waveform.shape[-1])
+    return functional.pad(waveform, (0, missing))[..., :num_samples]
+
+
+def encode(
+    pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride."""
+
+    def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
+        posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
+        latents = posterior.mean
+        if pipe.config.sample_posterior:
+            noise = torch.randn(latents.shape, generator=generator)
+            latents = latents + posterior.std * noise.to(latents)
+        return cast(Tensor, latents).transpose(2, 3)
+
+    frames = log_mels.shape[1]
+    chunk, overlap = pipe.log_mel.config.segment_frames, 8 * pipe.time_stride
+    if frames <= chunk:
+        latents = encode_chunk(log_mels.transpose(1, 2))
+    else:  # latents are coarser than frames: cut at multiples of the stride, then cross-fade
+        groups = log_mels.unflatten(1, (-1, pipe.time_stride)).permute(0, 3, 2, 1)
+        latents = chunked(
+            lambda part: encode_chunk(part.permute(0, 1, 3, 2).flatten(2)),
+            groups,
+            chunk // pipe.time_stride,
+            overlap // pipe.time_stride,
+        )
+    return latents.transpose(2, 3) * pipe.vae.config.scaling_factor
+
+
+def decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+    """Log-mels (N, F, M) of scaled latents (N, C, H, W)."""
+
+    def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
+        return cast(Tensor, pipe.vae.decode(part.transpose(2, 3)).sample)[:, 0].transpose(1, 2)
+
+    chunk = pipe.log_mel.config.segment_frames // pipe.time_stride
+    unscaled = (latents / pipe.vae.config.scaling_factor).transpose(2, 3)
+    return chunked(decode_chunk, unscaled, chunk, 8).transpose(1, 2)
+
+
+def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
+    """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
+
+    def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)
+        waveform = pipe.vocoder(part.transpose(1, 2).contiguous())
+        return cast(Tensor, waveform).reshape(len(part), -1)
+
+    transposed = log_mels.transpose(1, 2)
+    if transposed.shape[-1] <= pipe.log_mel.config.segment_frames:
+        return vocode_chunk(transposed)
+    rows = [
+        chunked(
+            lambda part: vocode_chunk(part[None])[0],
+            row,
+            pipe.log_mel.config.segment_frames,
+            16,
+        )
+        for row in transposed
+    ]
+    return torch.stack([row.reshape(-1) for row in rows])
