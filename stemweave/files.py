@@ -1,5 +1,298 @@
-"""Audio files in and out, and the one error that users see."""
+"""Audio files in and out, and the one error that users see.
+
+Waveforms are float32 tensors (channels, samples). Files appear under their names only when they are
+complete.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import soundfile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".opus")
+FORMATS = ("wav", "flac", "mp3")
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
+MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+LARGEST_WAV_BYTES = 2**32 - 2**20
+
+AudioFormat = Literal["wav", "flac", "mp3"]
 
 
 class InputError(Exception):
     """Something the user gave is wrong; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """Sample rate in Hz, number of channels, and samples per channel of an audio file."""
+
+    path: Path
+    sample_rate: int
+    channels: int
+    num_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sample_rate
+
+
+def probe_audio(path: Path) -> AudioInfo:
+    """What an audio file holds, from its header.
+
+    Raises:
+        InputError: if it is missing, a folder, empty, no audio, or its rate is out of range.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder where an audio file is expected")
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the name")
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes)")
+        info = soundfile.info(str(path))
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: permission denied") from error
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{path} is not audio that can be read (WAV, FLAC, OGG or MP3): {error.error_string}"
+        ) from error
+    if info.frames <= 0:
+        raise InputError(f"{path} holds no samples")
+    if not MIN_SAMPLE_RATE <= info.samplerate <= MAX_SAMPLE_RATE:
+        raise InputError(
+            f"{path} has a sample rate of {info.samplerate} Hz: resample it to between "
+            f"{MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz"
+        )
+    return AudioInfo(path, info.samplerate, info.channels, info.frames)
+
+
+class AudioReader:
+    """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
+
+    def __init__(self, path: Path) -> None:
+        self.info = probe_audio(path)
+        self._sound = soundfile.SoundFile(str(path))
+
+    def __call__(self, start: int, length: int) -> Tensor:
+        """Samples [start, start + length); raises ``InputError`` if they are not there."""
+        import torch
+
+        path = self.info.path
+        try:
+            if self._sound.tell() != start:
+                self._sound.seek(start)
+            samples = self._sound.read(length, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"{path} is damaged: {error.error_string}") from error
+        if len(samples) < length:
+            at_s = (start + len(samples)) / self.info.sample_rate
+            raise InputError(f"{path} is damaged or cut off: no samples after {at_s:.1f} s")
+        if not np.isfinite(samples).all():
+            raise InputError(f"{path} has samples that are not numbers (NaN or infinite)")
+        return torch.from_numpy(np.ascontiguousarray(samples.T))
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._sound.close()
+
+
+def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Tensor, int]:
+    """Samples (channels, frames) from ``start`` on, and the sample rate; -1 reads to the end.
+
+    Raises:
+        InputError: as ``probe_audio``, and for damaged files and samples that are not finite.
+    """
+    with AudioReader(path) as reader:
+        length = reader.info.num_samples - start if frames < 0 else frames
+        return reader(start, length), reader.info.sample_rate
+
+
+class AudioWriter:
+    """Writes an audio file block by block under a temporary name; see ``WriterGroup``.
+
+    WAV is 32-bit float (RF64 beyond 4 GiB), FLAC 24-bit, MP3 libsndfile's best variable bit rate.
+    FLAC and MP3 clip at full scale; WAV does not.
+
+    Raises:
+        InputError: if the folder cannot be written, the disk is full, or the format cannot hold the
+            sample rate or channels.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sample_rate: int,
+        channels: int,
+        fmt: AudioFormat = "wav",
+        num_samples: int | None = None,
+    ) -> None:
+        self.path, self.fmt = path, fmt
+        check_format(fmt, sample_rate, channels)
+        large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
+        container, subtype = {
+            "wav": ("RF64" if large else "WAV", "FLOAT"),
+            "flac": ("FLAC", "PCM_24"),
+            "mp3": ("MP3", "MPEG_LAYER_III"),
+        }[fmt]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                prefix=f".{path.name}.", suffix=".partial", dir=path.parent
+            )
+        except OSError as error:
+            raise writing_failed(path, error) from error
+        os.close(handle)
+        self._partial = Path(name)
+        self._sound = soundfile.SoundFile(
+            name, "w", sample_rate, channels, format=container, subtype=subtype
+        )
+
+    def write(self, waveform: Tensor) -> None:
+        """Append samples (channels, n)."""
+        samples = waveform.detach().cpu().numpy().T
+        if self.fmt != "wav":
+            samples = np.clip(samples, -1.0, 1.0)
+        try:
+            self._sound.write(samples)
+        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
+            raise writing_failed(self.path, error) from error
+
+    def close(self) -> None:
+        """Bring everything to the disk under a temporary name."""
+        try:
+            self._sound.flush()
+            self._sound.close()
+            self._partial.chmod(0o666 & ~_umask())
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise writing_failed(self.path, error) from error
+
+    def publish(self) -> None:
+        """Give the closed file its name."""
+        try:
+            self._partial.replace(self.path)
+        except OSError as error:
+            raise writing_failed(self.path, error) from error
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._sound.close()
+        self._partial.unlink(missing_ok=True)
+
+
+class WriterGroup:
+    """Several files that appear together when the ``with`` block ends well, or not at all."""
+
+    def __init__(self, writers: Mapping[str, AudioWriter]) -> None:
+        self.writers = dict(writers)
+
+    def write(self, waveforms: Mapping[str, Tensor]) -> None:
+        """Append (channels, n) samples to the file of each name."""
+        for name, waveform in waveforms.items():
+            self.writers[name].write(waveform)
+
+    def __enter__(self) -> WriterGroup:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                for writer in self.writers.values():
+                    writer.close()
+                for writer in self.writers.values():
+                    writer.publish()
+        finally:
+            for writer in self.writers.values():
+                writer.discard()
+
+
+def write_audio(
+    path: Path, waveform: Tensor, sample_rate: int, fmt: AudioFormat = "wav"
+) -> None:
+    """Write ``waveform`` (channels, samples); see ``AudioWriter``."""
+    writer = AudioWriter(path, sample_rate, waveform.shape[0], fmt, waveform.shape[-1])
+    with WriterGroup({path.name: writer}) as group:
+        group.write({path.name: waveform})
+
+
+def check_format(fmt: str, sample_rate: int, channels: int) -> None:
+    """Raise ``InputError`` if ``fmt`` is unknown or cannot hold such audio."""
+    if fmt not in FORMATS:
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {fmt}")
+    if fmt == "mp3" and (channels > 2 or sample_rate not in MP3_SAMPLE_RATES):
+        raise InputError(
+            f"MP3 cannot hold {channels} channels at {sample_rate} Hz: use --format wav or flac"
+        )
+    if fmt == "flac" and channels > 8:
+        raise InputError(f"FLAC cannot hold {channels} channels: use --format wav")
+
+
+def writing_failed(path: Path, error: BaseException) -> InputError:
+    """The sentence for a file that could not be written."""
+    reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
+    return InputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
+
+
+def find_audio_files(paths: Sequence[Path]) -> list[Path]:
+    """Files as given; folders become the audio files below them, sorted.
+
+    Raises:
+        InputError: if a folder holds no audio file.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in AUDIO_SUFFIXES
+            and file.is_file()
+            and not file.name.startswith(".")
+        )
+        if not found:
+            raise InputError(f"{path} holds no audio files ({', '.join(AUDIO_SUFFIXES)})")
+        files.extend(found)
+    return list(dict.fromkeys(files))
+
+
+def output_names(files: Sequence[Path]) -> list[str]:
+    """A distinct folder name for the results of each file: its stem, numbered where equal."""
+    names: list[str] = []
+    for file in files:
+        name, number = file.stem, 2
+        while name in names:
+            name, number = f"{file.stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
+    """Raise ``InputError`` for the first of ``paths`` that exists, unless ``overwrite``."""
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists: choose another --out or pass --overwrite")
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

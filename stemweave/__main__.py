@@ -1,0 +1,5 @@
+"""``python -m stemweave``."""
+
+from stemweave.cli import main
+
+main()

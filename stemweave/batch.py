@@ -1,0 +1,120 @@
+"""From files to files: what the commands do between reading options and printing.
+
+Results of one input appear together when all of them are complete, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from stemweave.diffusion.sampler import Progress
+from stemweave.files import (
+    AudioFormat,
+    AudioReader,
+    AudioWriter,
+    InputError,
+    WriterGroup,
+    read_audio,
+    require_absent,
+)
+from stemweave.pipeline import Method, StemweavePipeline
+
+
+def separate_file(
+    pipe: StemweavePipeline,
+    path: Path,
+    out: Path,
+    *,
+    stems: Sequence[str],
+    fmt: AudioFormat = "wav",
+    method: Method = "mask",
+    guidance: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Write ``out/<stem>.<fmt>`` for every stem, at the input's rate, channels and exact length."""
+    files = {stem: out / f"{stem}.{fmt}" for stem in stems}
+    require_absent(list(files.values()), overwrite)
+    with AudioReader(path) as reader:
+        info = reader.info
+        writers = open_writers(files, info.sample_rate, info.channels, fmt, info.num_samples)
+        with WriterGroup(writers) as group:
+            for block in pipe.separate_blocks(
+                reader,
+                info.num_samples,
+                info.sample_rate,
+                stems=stems,
+                method=method,
+                guidance=guidance,
+                steps=steps,
+                generator=torch.Generator().manual_seed(seed),
+                progress=progress,
+            ):
+                group.write(block)
+    return files
+
+
+def open_writers(
+    files: Mapping[str, Path],
+    sample_rate: int,
+    channels: int,
+    fmt: AudioFormat,
+    num_samples: int | None = None,
+) -> dict[str, AudioWriter]:
+    """A writer for each file; if one cannot be opened, none stays behind."""
+    writers: dict[str, AudioWriter] = {}
+    try:
+        for name, path in files.items():
+            writers[name] = AudioWriter(path, sample_rate, channels, fmt, num_samples)
+    except InputError:
+        for writer in writers.values():
+            writer.discard()
+        raise
+    return writers
+
+
+def write_stems(
+    out: Path,
+    waveforms: Mapping[str, torch.Tensor],
+    sample_rate: int,
+    fmt: AudioFormat,
+    overwrite: bool,
+) -> dict[str, Path]:
+    """Write ``out/<name>.<fmt>`` for every waveform (channels, samples), all or none."""
+    files = {name: out / f"{name}.{fmt}" for name in waveforms}
+    require_absent(list(files.values()), overwrite)
+    channels = next(iter(waveforms.values())).shape[0]
+    with WriterGroup(open_writers(files, sample_rate, channels, fmt)) as group:
+        group.write(waveforms)
+    return files
+
+
+def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]:
+    """Waveforms of equal rate, channels and length, and the rate; ``InputError`` otherwise."""
+    waveforms: dict[str, torch.Tensor] = {}
+    first: tuple[Path, int, torch.Size] | None = None
+    for stem, path in given.items():
+        waveform, sample_rate = read_audio(path)
+        if first is None:
+            first = (path, sample_rate, waveform.shape)
+        elif (sample_rate, waveform.shape) != first[1:]:
+            raise InputError(
+                f"{path} ({describe(waveform, sample_rate)}) does not match {first[0]} "
+                f"({first[2][0]} channels, {first[2][1]} samples, {first[1]} Hz): give stems of "
+                "one song, of equal length, channels and sample rate"
+            )
+        waveforms[stem] = waveform
+    assert first is not None
+    return waveforms, first[1]
+
+
+def describe(waveform: torch.Tensor, sample_rate: int) -> str:
+    """Channels, samples and rate in words."""
+    return f"{waveform.shape[0]} channels, {waveform.shape[1]} samples, {sample_rate} Hz"
+
+

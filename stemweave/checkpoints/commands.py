@@ -1,0 +1,44 @@
+"""``stemweave import``: published checkpoints → a model folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_model(
+    checkpoint: Annotated[Path, typer.Argument(help="MSG-LD checkpoint (.ckpt)")],
+    out: Annotated[Path, typer.Argument(help="model folder to write")],
+    vae: Annotated[Path | None, typer.Option(help="MusicLDM's vae-ckpt.ckpt")] = None,
+    vocoder: Annotated[Path | None, typer.Option(help="MusicLDM's hifigan-ckpt.ckpt")] = None,
+    musicldm: Annotated[
+        str | None, typer.Option(help="folder or hub id with vae/ and vocoder/ of MusicLDM")
+    ] = None,
+    stems: Annotated[str, typer.Option(help="names in order")] = "bass,drums,guitar,piano",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
+) -> None:
+    """Turn published weights into a model folder for --model."""
+    from stemweave.files import require_absent
+
+    require_absent([out], overwrite)
+    from stemweave.checkpoints.importer import LICENCE_NOTE, import_checkpoint
+
+    names = tuple(name.strip() for name in stems.split(","))
+    pipe = import_checkpoint(
+        str(checkpoint), vae=vae, vocoder=vocoder, musicldm=musicldm, stems=names
+    )
+    partial = out.with_name(out.name + ".partial")
+    pipe.save_pretrained(partial)
+    (partial / "LICENCE.txt").write_text(LICENCE_NOTE + "\n")
+    if out.exists():
+        shutil.rmtree(out)
+    partial.rename(out)
+    typer.echo(f"{out}\n{LICENCE_NOTE}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``import`` to the command line."""
+    app.command("import")(import_model)

@@ -1,0 +1,145 @@
+"""Key names of the published checkpoints → our modules.
+
+All functions take and return state dicts (name → tensor) and change no value, except that weight
+norm is folded into plain weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+from torch import Tensor
+
+StateDict = dict[str, Tensor]
+
+_UNET_NAMES = (
+    (r"\.in_layers\.0\.", ".norm1."),
+    (r"\.in_layers\.2\.", ".conv1."),
+    (r"\.emb_layers\.1\.", ".embed."),
+    (r"\.out_layers\.0\.", ".norm2."),
+    (r"\.out_layers\.3\.", ".conv2."),
+    (r"\.skip_connection\.", ".skip."),
+    (r"\.proj_out\.", ".project."),
+    (r"\.op\.", ".conv."),
+)
+
+
+def unet3d_state(reference: Mapping[str, Tensor]) -> StateDict:
+    """The reference U-Net's weights under ``UNet3D``'s names."""
+    converted = {}
+    for name, tensor in reference.items():
+        for pattern, replacement in _UNET_NAMES:
+            name = re.sub(pattern, replacement, name)
+        converted[name] = tensor
+    return converted
+
+
+def unet3d_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
+    """Width, levels, blocks and stems of a U-Net, read from its weights' shapes and names."""
+    first = reference["input_blocks.0.0.weight"]
+    base = first.shape[0]
+    multiples: list[int] = []
+    blocks: list[int] = [0]
+    attention: set[int] = set()
+    index = 1
+    while f"input_blocks.{index}.0.in_layers.0.weight" in reference or (
+        f"input_blocks.{index}.0.op.weight" in reference
+    ):
+        if f"input_blocks.{index}.0.op.weight" in reference:
+            blocks.append(0)
+        else:
+            width = reference[f"input_blocks.{index}.0.out_layers.3.weight"].shape[0]
+            if blocks[-1] == 0:
+                multiples.append(width // base)
+            blocks[-1] += 1
+            if f"input_blocks.{index}.1.qkv.weight" in reference:
+                attention.add(2 ** (len(blocks) - 1))
+        index += 1
+    return {
+        "model_channels": base,
+        "channel_mult": tuple(multiples),
+        "num_res_blocks": blocks[0],
+        "attention_resolutions": tuple(sorted(attention, reverse=True)),
+    }
+
+
+def vae_state(reference: Mapping[str, Tensor], config: Mapping[str, object]) -> StateDict:
+    """The latent-diffusion VAE's weights under diffusers' ``AutoencoderKL`` names."""
+    return dict(convert_ldm_vae_checkpoint(dict(reference), dict(config)))
+
+
+def vae_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
+    """Arguments of ``AutoencoderKL`` for a latent-diffusion VAE, read from its weights."""
+    base = reference["encoder.conv_in.weight"].shape[0]
+    levels = 1 + max(
+        int(match[1])
+        for name in reference
+        if (match := re.match(r"encoder\.down\.(\d+)\.", name)) is not None
+    )
+    widths = [
+        reference[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)
+    ]
+    blocks = sum(
+        re.fullmatch(r"encoder\.down\.0\.block\.\d+\.conv1\.weight", name) is not None
+        for name in reference
+    )
+    return {
+        "in_channels": 1,
+        "out_channels": 1,
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": tuple(widths),
+        "layers_per_block": blocks,
+        "latent_channels": reference["post_quant_conv.weight"].shape[1],
+        "norm_num_groups": min(32, base),
+    }
+
+
+def fold_weight_norm(state: Mapping[str, Tensor]) -> StateDict:
+    """Replace ``weight_g`` and ``weight_v`` by the ``weight`` they stand for."""
+    folded = {}
+    for name, tensor in state.items():
+        if name.endswith(".weight_g"):
+            continue
+        if name.endswith(".weight_v"):
+            direction = tensor / torch.linalg.vector_norm(
+                tensor, dim=tuple(range(1, tensor.ndim)), keepdim=True
+            )
+            folded[name[: -len("_v")]] = direction * state[name[: -len("v")] + "g"]
+        else:
+            folded[name] = tensor
+    return folded
+
+
+def hifigan_state(reference: Mapping[str, Tensor]) -> StateDict:
+    """HiFi-GAN weights, with or without weight norm, under ``SpeechT5HifiGan``'s names."""
+    renamed = {
+        re.sub(r"^ups\.", "upsampler.", name): tensor
+        for name, tensor in fold_weight_norm(reference).items()
+    }
+    bands = renamed["conv_pre.weight"].shape[1]
+    # buffers that transformers keeps for speech and that stay unused (normalize_before = False)
+    return {**renamed, "mean": torch.zeros(bands), "scale": torch.ones(bands)}
+
+
+def hifigan_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
+    """Arguments of ``SpeechT5HifiGanConfig`` for the paper's vocoder, widths from the weights."""
+    first = reference["conv_pre.bias"]
+    bands = next(
+        tensor.shape[1]
+        for name, tensor in reference.items()
+        if name in ("conv_pre.weight", "conv_pre.weight_v")
+    )
+    return {
+        "model_in_dim": bands,
+        "sampling_rate": 16000,
+        "upsample_initial_channel": first.shape[0],
+        "upsample_rates": [5, 4, 2, 2, 2],
+        "upsample_kernel_sizes": [16, 16, 8, 4, 4],
+        "resblock_kernel_sizes": [3, 7, 11],
+        "resblock_dilation_sizes": [[1, 3, 5]] * 3,
+        "normalize_before": False,
+    }

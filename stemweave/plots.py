@@ -1,0 +1,38 @@
+"""Pictures of audio files: one log-mel spectrogram below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.files import AudioReader
+from stemweave.tasks.spectra import to_model_rate
+
+MAX_DURATION_S = 30.0
+
+
+def plot_files(files: Mapping[str, Path], picture: Path) -> None:
+    """Write a PNG with the log-mel spectrogram of each file (its first 30 s), in order."""
+    log_mel = LogMel(n_fft=2048, win_length=2048, hop_length=160, num_mels=128)
+    figure = Figure(figsize=(10, 1.7 * len(files)), layout="constrained")
+    axes = figure.subplots(len(files), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (name, path) in zip(axes, files.items(), strict=True):
+        with AudioReader(path) as reader:
+            rate = reader.info.sample_rate
+            length = min(reader.info.num_samples, round(MAX_DURATION_S * rate))
+            mono = to_model_rate(reader(0, length), rate, 16000)
+        if len(mono) <= 1024:
+            continue
+        image = log_mel(mono).T.numpy()
+        seconds = len(mono) / 16000
+        axis.imshow(
+            image, origin="lower", aspect="auto", extent=(0, seconds, 0, 128), vmin=-7, vmax=2,
+            cmap="magma",
+        )  # fmt: skip
+        axis.set_ylabel(name)
+        axis.set_yticks([])
+    axes[-1].set_xlabel("seconds")
+    figure.savefig(picture, dpi=80)
