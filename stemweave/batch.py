@@ -116,5 +116,3 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
 def describe(waveform: torch.Tensor, sample_rate: int) -> str:
     """Channels, samples and rate in words."""
     return f"{waveform.shape[0]} channels, {waveform.shape[1]} samples, {sample_rate} Hz"
-
-

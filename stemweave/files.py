@@ -223,9 +223,7 @@ class WriterGroup:
                 writer.discard()
 
 
-def write_audio(
-    path: Path, waveform: Tensor, sample_rate: int, fmt: AudioFormat = "wav"
-) -> None:
+def write_audio(path: Path, waveform: Tensor, sample_rate: int, fmt: AudioFormat = "wav") -> None:
     """Write ``waveform`` (channels, samples); see ``AudioWriter``."""
     writer = AudioWriter(path, sample_rate, waveform.shape[0], fmt, waveform.shape[-1])
     with WriterGroup({path.name: writer}) as group:

@@ -269,9 +269,7 @@ class StemweavePipeline(DiffusionPipeline):
         """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``."""
         if not seconds > 0:
             raise InputError(f"seconds must be positive, not {seconds}")
-        return generate.generate(
-            self, seconds, steps=steps, generator=generator, progress=progress
-        )
+        return generate.generate(self, seconds, steps=steps, generator=generator, progress=progress)
 
     @torch.inference_mode()
     def arrange(

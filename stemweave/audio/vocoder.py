@@ -69,11 +69,11 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
             raise ValueError(f"hop_length {hop_length} is not a multiple of {upsampling}")
         self.conv_in = nn.Conv1d(num_mels, coarse_channels, 5, padding=2)
         self.coarse = nn.Sequential(
-            *(ResidualConv(coarse_channels, 3**(i % 3)) for i in range(coarse_blocks))
+            *(ResidualConv(coarse_channels, 3 ** (i % 3)) for i in range(coarse_blocks))
         )
         self.upsample = nn.Conv1d(coarse_channels, fine_channels * upsampling, 3, padding=1)
         self.fine = nn.Sequential(
-            *(ResidualConv(fine_channels, 3**(i % 3)) for i in range(fine_blocks)),
+            *(ResidualConv(fine_channels, 3 ** (i % 3)) for i in range(fine_blocks)),
             nn.GroupNorm(8, fine_channels),
             nn.SiLU(),
         )

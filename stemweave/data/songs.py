@@ -52,7 +52,9 @@ class Song:
             path = self.folder / (stem + suffix)
             if path.exists():
                 return path
-        raise InputError(f"{self.folder} has no {stem}.flac or {stem}.wav, though song.json says so")
+        raise InputError(
+            f"{self.folder} has no {stem}.flac or {stem}.wav, though song.json says so"
+        )
 
 
 def read_song(folder: Path, split: str = "train") -> Song:

@@ -27,8 +27,8 @@ from stemweave.files import InputError
 
 REAL_ROW = "real stems"
 OTHER_ROW = "another song's stems"
-MODE_ROWS = {"known": "ours, known stems", "replacement": "ours, replacement"}
-"""How the given stems are held: clean with timestep 0 as trained, or replaced at every step."""
+MODE_ROWS = {"known": "ours, known stems", "replace": "ours, replacement"}
+"""How given stems are held: clean at timestep 0 as trained, or replaced at every step (paper)."""
 
 Arranger = Callable[[int, Sequence[str]], Tensor]
 """(segment index, stems to generate) → these stems (len, T), in the given order."""
@@ -85,7 +85,7 @@ def arrangers(
                 given,
                 pipe.log_mel.config.sample_rate,
                 generator=torch.Generator().manual_seed(seed + index),
-                conditioning=mode,
+                inpainting=mode,
                 **settings,
             )
             return torch.stack([made[stem].reshape(-1)[: stems.shape[-1]] for stem in subset])
@@ -135,7 +135,7 @@ def evaluate_arrangement(
     num_segments: int = 32,
     *,
     embedding: Embedding,
-    modes: Sequence[str] = ("known", "replacement"),
+    modes: Sequence[str] = ("known", "replace"),
     subsets: Sequence[Sequence[str]] | None = None,
     num_reference: int = 300,
     steps: int | None = None,
@@ -177,7 +177,7 @@ def evaluate_arrangement(
             if index < num_examples and subset in ((names[0], names[1]), (names[-1],)):
                 examples.append(_example(f"{code} for {segments[index].name}", scores, made, true))
             bar.update()
-        scores.fill(table, code, [segment.song for segment in segments])
+        scores.fill(table, code, [str(segment.folder) for segment in segments])
         _put_distances(table, embedding, reference, scores, code)
     bar.close()
     for measure in table.measures:

@@ -21,6 +21,9 @@ LAG_S = 0.05
 BEAT_TOLERANCE_S = 0.07
 """Beats this close count as the same beat, as usual in beat tracking."""
 TEMPO_TOLERANCE = 0.04
+EDGE_FRAMES = 10
+"""Frames cut at both ends of an envelope: every part of a segment "starts" at its first sample,
+and that shared edge would count as an onset in common."""
 CHROMA_N_FFT = 4096
 CHROMA_FLOOR = 1e-3
 """Frames of a part more than 60 dB below its loudest frame have no harmony."""
@@ -35,8 +38,9 @@ PITCHLESS = ("drums",)
 
 
 def onset_envelope(part: Array, sample_rate: int) -> Array:
-    """Onset strength per frame of ``HOP_LENGTH`` samples."""
-    return librosa.onset.onset_strength(y=part, sr=sample_rate, hop_length=HOP_LENGTH)
+    """Onset strength per frame of ``HOP_LENGTH`` samples, without ``EDGE_FRAMES`` at both ends."""
+    strength = librosa.onset.onset_strength(y=part, sr=sample_rate, hop_length=HOP_LENGTH)
+    return strength[EDGE_FRAMES:-EDGE_FRAMES]
 
 
 def onset_correlation(first: Array, second: Array, sample_rate: int) -> float:

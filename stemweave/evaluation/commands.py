@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +17,6 @@ Split = Annotated[str, typer.Option(help="Split of the data set, or 'all'.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Network passes (model's default).")]
 Seed = Annotated[int, typer.Option(help="Piece i uses seed + i.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")]
 Vggish = Annotated[
     str | None, typer.Option(help="VGGish state dict (path or https): adds distances in VGGish.")
@@ -34,27 +31,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(evaluate, name="evaluate")
 
 
-def _exits_2_on_bad_input(command: Callable[..., None]) -> Callable[..., None]:
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        from stemweave.files import InputError
+def _load(model: str | None) -> Any:
+    from diffusers.utils import logging
 
-        try:
-            command(*args, **kwargs)
-        except InputError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
-
-    return run
-
-
-def _load(model: str | None, device: str) -> Any:
     from stemweave.pipeline import StemweavePipeline
 
-    pipe = (
-        StemweavePipeline.from_pretrained(model) if model else StemweavePipeline.from_pretrained()
-    )
-    return pipe.to(device)
+    logging.disable_progress_bar()
+    return StemweavePipeline.from_pretrained(model)
 
 
 def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
@@ -99,7 +82,6 @@ def _finish(
 
 
 @evaluate.command("separation")
-@_exits_2_on_bad_input
 def separation_command(
     data: Data,
     out: Out = None,
@@ -109,13 +91,12 @@ def separation_command(
     steps: Steps = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight w.")] = None,
     seed: Seed = 0,
-    device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
     from stemweave.evaluation import separation
 
-    pipe = _load(model, device)
+    pipe = _load(model)
     evaluation = separation.evaluate_separation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -131,7 +112,6 @@ def separation_command(
 
 
 @evaluate.command("generation")
-@_exits_2_on_bad_input
 def generation_command(
     data: Data,
     out: Out = None,
@@ -142,13 +122,12 @@ def generation_command(
     vggish: Vggish = None,
     clap: Clap = None,
     seed: Seed = 0,
-    device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
     """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside."""
     from stemweave.evaluation.generation import evaluate_generation
 
-    pipe = _load(model, device)
+    pipe = _load(model)
     evaluation = evaluate_generation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -162,7 +141,6 @@ def generation_command(
 
 
 @evaluate.command("arrangement")
-@_exits_2_on_bad_input
 def arrangement_command(
     data: Data,
     out: Out = None,
@@ -172,13 +150,12 @@ def arrangement_command(
     steps: Steps = None,
     vggish: Vggish = None,
     seed: Seed = 0,
-    device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
     """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
     from stemweave.evaluation.arrangement import evaluate_arrangement
 
-    pipe = _load(model, device)
+    pipe = _load(model)
     evaluation = evaluate_arrangement(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -192,7 +169,6 @@ def arrangement_command(
 
 
 @evaluate.command("paper")
-@_exits_2_on_bad_input
 def paper_command(
     data: Data,
     out: Out = None,
@@ -204,7 +180,6 @@ def paper_command(
     steps: Steps = None,
     vggish: Vggish = None,
     seed: Seed = 0,
-    device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
     """Print Tables I-III in the paper's form; reports of all three go below OUT."""
@@ -213,7 +188,7 @@ def paper_command(
     from stemweave.evaluation.paper import paper_tables
     from stemweave.evaluation.separation import evaluate_separation
 
-    pipe = _load(model, device)
+    pipe = _load(model)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
     separated = evaluate_separation(pipe, songs, segments, seed=seed, progress=True)

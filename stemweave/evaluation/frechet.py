@@ -86,7 +86,8 @@ def frechet_infinity(
     slope, intercept = np.polyfit(inverse, distances, 1)
     residual = np.sum((distances - (slope * inverse + intercept)) ** 2)
     spread = np.sum((distances - np.mean(distances)) ** 2)
-    fit = float(1 - residual / spread) if spread > 0 else 1.0
+    constant = spread <= 1e-9 * np.sum(np.square(distances))  # identical clips: no bias to remove
+    fit = 1.0 if constant else float(1 - residual / spread)
     return Extrapolation(float(intercept), fit, [int(size) for size in sizes])
 
 

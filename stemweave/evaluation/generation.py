@@ -21,7 +21,7 @@ from stemweave.evaluation.coherence import MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
-from stemweave.evaluation.separation import vae_round_trip
+from stemweave.evaluation.separation import level_gain, vae_round_trip
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
 from stemweave.evaluation.table import Cell, Table
 from stemweave.files import InputError
@@ -29,6 +29,7 @@ from stemweave.files import InputError
 FLOOR_ROW = "real, other songs (floor)"
 VOCODED_ROW = "real through VAE + vocoder"
 GENERATED_ROW = "ours, generated"
+MATCHED_ROW = "ours, generated, at the reference's level"
 SHUFFLED_ROW = "stems of different songs, summed"
 SOLO_ROW = "single stems (wrong domain)"
 NOISE_ROW = "white noise (ceiling)"
@@ -127,6 +128,12 @@ def ceilings(solo: Sequence[Tensor], reference: Tensor, seed: int) -> dict[str, 
     return {SOLO_ROW: torch.stack(list(solo)), **rows} if len(solo) > 1 else rows
 
 
+def at_level_of(clips: Tensor, reference: Tensor) -> Tensor:
+    """``clips`` (N, T) times one number, so that their mean level in dB is the reference's."""
+    difference_db = rms_dbfs(reference).mean() - rms_dbfs(clips).mean()
+    return clips * float(10 ** (difference_db / 20))
+
+
 @torch.inference_mode()
 def evaluate_generation(
     pipe: Any,
@@ -163,7 +170,7 @@ def evaluate_generation(
     def real(half: Sequence[Path]) -> Iterator[tuple[Segment, Tensor]]:
         return audible_segments(half, names, config.sample_rate, duration_s, num_clips)
 
-    reference = [(segment.song, stems.sum(0)) for segment, stems in real(songs[0::2])]
+    reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]
     sets = {
         row: StemSet(names, config.sample_rate, num_coherent)
         for row in (FLOOR_ROW, GENERATED_ROW, SHUFFLED_ROW)
@@ -171,8 +178,9 @@ def evaluate_generation(
     vocoded, solo, examples = [], [], []
     for index, (segment, stems) in enumerate(real(songs[1::2])):
         sets[FLOOR_ROW].add(stems)
-        decoded = pipe.vocoder(vae_round_trip(pipe.vae, pipe.log_mel(stems)))
-        vocoded.append(decoded.sum(0)[: stems.shape[-1]])
+        gain = level_gain(pipe, stems.sum(0))
+        decoded = pipe.vocoder(vae_round_trip(pipe.vae, pipe.log_mel(gain * stems)))
+        vocoded.append(decoded.sum(0)[: stems.shape[-1]] / gain)
         chosen = stems[index % len(names)]
         solo += [] if is_silent(chosen) else [chosen]
         if index < min(2, num_examples):
@@ -188,6 +196,7 @@ def evaluate_generation(
     mixtures = torch.stack([mixture for _, mixture in reference])
     rows = {row: torch.stack(s.mixtures) for row, s in sets.items() if len(s.mixtures) > 1}
     rows |= {VOCODED_ROW: torch.stack(vocoded), **ceilings(solo, mixtures, seed)}
+    rows[MATCHED_ROW] = at_level_of(rows[GENERATED_ROW], mixtures)
     ordered = {row: rows[row] for row in ROWS if row in rows and len(rows[row]) > 1}
     for embedding in embeddings:
         groups = [song for song, _ in reference]
@@ -202,7 +211,8 @@ def evaluate_generation(
 
 
 ROWS = (
-    FLOOR_ROW, VOCODED_ROW, GENERATED_ROW, SHUFFLED_ROW, SOLO_ROW, NOISE_ROW, SILENCE_ROW,
+    FLOOR_ROW, VOCODED_ROW, GENERATED_ROW, MATCHED_ROW,
+    SHUFFLED_ROW, SOLO_ROW, NOISE_ROW, SILENCE_ROW,
 )  # fmt: skip
 """Rows in the order of the table, best first as one would expect."""
 
@@ -219,6 +229,8 @@ def _notes(duration_s: float, reference: int, num_coherent: int) -> list[str]:
         "FAD grows as a set gets smaller: compare rows of one table only, of equal counts. "
         "FAD-inf follows FAD to an unlimited number of generated clips (R² says whether the line "
         "fits); KAD is unbiased at any size and may fall below 0.",
+        "Levels are as they come; one row shows the generated clips with one gain for all that "
+        "brings their mean level to the reference's.",
         "Intervals: value ± 1.96 bootstrap standard errors, clips (reference: songs) resampled.",
         f"Coherence: mean over pairs of stems, first {num_coherent} pieces of each row; stems of "
         "different songs show what no coherence scores.",

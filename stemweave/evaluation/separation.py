@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +16,57 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stemweave.audio.masking import separate_with_masks
+from stemweave.audio.log_mel import LogMel
+from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.table import Table
+from stemweave.tasks.separate import separated_log_mels
 
 MIXTURE_ROW = "mixture as every stem"
 VAE_ROW = "VAE round trip"
 VOCODER_ROW = "VAE + vocoder round trip"
 ORACLE_ROW = "oracle mask"
 VAE_ORACLE_ROW = "oracle mask through VAE"
+SPECTRA_ROW = "ours, decoded spectra"
 MASK_ROW = "ours, mask"
 VOCODED_ROW = "ours, vocoder"
 
+METHOD_ROWS = {"spectra": SPECTRA_ROW, "mask": MASK_ROW, "vocoder": VOCODED_ROW}
+
 MSE = "log-mel MSE"
 L1 = "log-mel L1"
+PAPER_MSE = "log-mel MSE, paper's front end"
+PAPER_L1 = "log-mel L1, paper's front end"
 SI_SDRI = "SI-SDR improvement (dB)"
 SI_SDR = "SI-SDR (dB)"
 SDR = "SDR (dB)"
 BLEED = "level in silent stems (dB relative to the mixture)"
 
 Audio = tuple[Tensor | None, Tensor]
-"""An estimate: waveforms (S, T), or None where a row has only spectra; log-mels (S, F, M)."""
+"""An estimate: waveforms (S, T), or None where a row has only spectra; log-mels (S, F, M).
+
+Log-mels are at the level the model hears (``level_gain``)."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One segment: true stems (S, T), their sum (T,), their log-mels (S, F, M) at ``gain``."""
+
+    stems: Tensor
+    mixture: Tensor
+    log_mel: Tensor
+    gain: float
 
 
 class SegmentScores:
     """Collects single values: measure → row → stem → one number per segment (NaN: no value)."""
 
-    def __init__(self, stems: Sequence[str]) -> None:
+    def __init__(self, stems: Sequence[str], sample_rate: int) -> None:
         self.stems = list(stems)
+        paper_mel = LogMel()
+        self.paper_mel = paper_mel if paper_mel.config.sample_rate == sample_rate else None
         self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
 
     def add(self, measure: str, row: str, per_stem: Tensor) -> None:
@@ -52,19 +74,22 @@ class SegmentScores:
         for stem, value in zip(self.stems, per_stem.tolist(), strict=True):
             rows[stem].append(value)
 
-    def add_estimate(
-        self, row: str, estimate: Audio, stems: Tensor, mixture: Tensor, log_mel: Tensor
-    ) -> None:
-        """Score one segment: true ``stems`` (S, T), ``mixture`` (T,), true ``log_mel`` (S, F, M).
+    def add_estimate(self, row: str, estimate: Audio, truth: Truth) -> None:
+        """Score one segment.
 
         Silent stems (``signal_measures.SILENCE_DBFS``) have no SI-SDR and no SDR; there the level
         of the estimate relative to the mixture is collected instead.
         """
         waveforms, estimated_mel = estimate
-        self.add(MSE, row, measures.log_mel_mse(estimated_mel, log_mel))
-        self.add(L1, row, measures.log_mel_l1(estimated_mel, log_mel))
+        stems, mixture = truth.stems, truth.mixture
+        self.add(MSE, row, measures.log_mel_mse(estimated_mel, truth.log_mel))
+        self.add(L1, row, measures.log_mel_l1(estimated_mel, truth.log_mel))
         if waveforms is None:
             return
+        if self.paper_mel is not None:
+            paper_truth, paper_estimate = self.paper_mel(stems), self.paper_mel(waveforms)
+            self.add(PAPER_MSE, row, measures.log_mel_mse(paper_estimate, paper_truth))
+            self.add(PAPER_L1, row, measures.log_mel_l1(paper_estimate, paper_truth))
         silent = measures.is_silent(stems)
         none = torch.full((len(stems),), math.nan, dtype=torch.float64)
         heard = ~silent
@@ -86,42 +111,64 @@ class SegmentScores:
             table.put_mean_column(measure)
 
 
+def level_gain(pipe: Any, mixture: Tensor) -> float:
+    """Factor that brings ``mixture`` (T,) to the model's training level (1 if it has none)."""
+    reference_rms = pipe.config.reference_rms
+    if reference_rms is None:
+        return 1.0
+    return float(reference_rms / mixture.square().mean().sqrt())
+
+
 def vae_round_trip(vae: Any, log_mel: Tensor) -> Tensor:
     """Log-mels (N, F, M) encoded to the posterior's mean and decoded again."""
     return vae.decode(vae.encode(log_mel[:, None]).latent_dist.mode()).sample[:, 0]
 
 
-def reference_rows(pipe: Any, stems: Tensor, mixture: Tensor, log_mel: Tensor) -> dict[str, Audio]:
-    """The rows without a denoiser for ``stems`` (S, T), ``mixture`` (T,), ``log_mel`` (S, F, M)."""
+def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
+    """The rows without a denoiser."""
 
     def measured(waveforms: Tensor) -> Audio:
-        return waveforms, pipe.log_mel(waveforms)
+        return waveforms, pipe.log_mel(truth.gain * waveforms)
 
-    decoded = vae_round_trip(pipe.vae, log_mel)
+    decoded = vae_round_trip(pipe.vae, truth.log_mel)
     rows: dict[str, Audio] = {
-        MIXTURE_ROW: measured(mixture.expand_as(stems)),
+        MIXTURE_ROW: measured(truth.mixture.expand_as(truth.stems)),
         VAE_ROW: (None, decoded),
-        VOCODER_ROW: measured(pipe.vocoder(decoded)[:, : stems.shape[-1]]),
     }
-    for row, spectra in ((ORACLE_ROW, log_mel), (VAE_ORACLE_ROW, decoded)):
-        masked = separate_with_masks(pipe.log_mel, mixture[None], spectra)
-        rows[row] = measured(masked[:, 0])
+    if pipe.vocoder is not None:
+        vocoded = pipe.vocoder(decoded)[:, : truth.stems.shape[-1]]
+        rows[VOCODER_ROW] = measured(vocoded / truth.gain)
+    separator = MaskSeparator(pipe.log_mel, pipe.log_mel.config.sample_rate)
+    for row, spectra in ((ORACLE_ROW, truth.log_mel), (VAE_ORACLE_ROW, decoded)):
+        separated = separator.separate(truth.mixture[None], mel_masks(spectra))
+        rows[row] = measured(separated[:, 0])
     return rows
 
 
 def model_row(
-    pipe: Any, mixture: Tensor, method: str, settings: dict[str, Any], seed: int
+    pipe: Any, truth: Truth, method: str, steps: int | None, guidance: float | None, seed: int
 ) -> Audio:
-    """The model's stems (S, T) for ``mixture`` (T,) by ``method`` and their log-mels."""
+    """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
+    generator = torch.Generator().manual_seed(seed)
+    if method == "spectra":
+        spectra = separated_log_mels(
+            pipe,
+            truth.gain * truth.mixture,
+            pipe.config.separation_guidance if guidance is None else guidance,
+            steps or pipe.config.separation_steps,
+            generator,
+        )
+        return None, spectra
     separated = pipe.separate(
-        mixture[None],
+        truth.mixture[None],
         pipe.log_mel.config.sample_rate,
         method=method,
-        generator=torch.Generator().manual_seed(seed),
-        **settings,
+        guidance=guidance,
+        steps=steps,
+        generator=generator,
     )
     waveforms = torch.stack([separated[stem][0] for stem in pipe.denoiser.config.stems])
-    return waveforms, pipe.log_mel(waveforms)
+    return waveforms, pipe.log_mel(truth.gain * waveforms)
 
 
 @torch.inference_mode()
@@ -132,7 +179,7 @@ def evaluate_separation(
     *,
     steps: int | None = None,
     guidance: float | None = None,
-    methods: Sequence[str] = ("mask", "vocoder"),
+    methods: Sequence[str] = ("spectra", "mask", "vocoder"),
     references: bool = True,
     seed: int = 0,
     num_examples: int = 0,
@@ -142,7 +189,7 @@ def evaluate_separation(
 
     Args:
         steps, guidance: passed to ``pipe.separate`` where given; its defaults otherwise.
-        methods: the model's rows, of ``"mask"`` and ``"vocoder"``; may be empty.
+        methods: the model's rows, keys of ``METHOD_ROWS``; may be empty.
         references: also the rows that need no denoiser.
         seed: segment i draws its noise from ``seed + i``.
         num_examples: the first segments' waveforms are kept for the report.
@@ -152,21 +199,21 @@ def evaluate_separation(
     config = pipe.log_mel.config
     stem_names = list(pipe.denoiser.config.stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    named: dict[str, Any] = {"steps": steps, "guidance": guidance}
-    settings = {name: value for name, value in named.items() if value is not None}
-    scores, segments, examples = SegmentScores(stem_names), [], []
+    scores = SegmentScores(stem_names, config.sample_rate)
+    segments, examples = [], []
     found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
     for index, (segment, stems) in enumerate(
         tqdm(found, total=num_segments, desc="separation", disable=not progress)
     ):
         mixture = stems.sum(0)
-        log_mel = pipe.log_mel(stems)
-        rows = reference_rows(pipe, stems, mixture, log_mel) if references else {}
+        gain = level_gain(pipe, mixture)
+        truth = Truth(stems, mixture, pipe.log_mel(gain * stems), gain)
+        rows = reference_rows(pipe, truth) if references else {}
         for method in methods:
-            row = MASK_ROW if method == "mask" else VOCODED_ROW
-            rows[row] = model_row(pipe, mixture, method, settings, seed + index)
+            row = METHOD_ROWS[method]
+            rows[row] = model_row(pipe, truth, method, steps, guidance, seed + index)
         for row, estimate in rows.items():
-            scores.add_estimate(row, estimate, stems, mixture, log_mel)
+            scores.add_estimate(row, estimate, truth)
         if index < num_examples:
             kept = {row: audio for row, (audio, _) in rows.items() if audio is not None}
             tracks = {
@@ -176,10 +223,12 @@ def evaluate_separation(
             examples.append(Example(segment.name, {"mixture": {"mixture": mixture}, **tracks}))
         segments.append(segment)
     table = Table("Separation", notes=_notes(duration_s, scores))
-    scores.fill(table, [segment.song for segment in segments])
+    scores.fill(table, [str(segment.folder) for segment in segments])
     table.metadata.update(
-        segments=len(segments), songs=len({s.folder for s in segments}), seed=seed, **settings
+        segments=len(segments), songs=len({s.folder for s in segments}), seed=seed
     )
+    table.metadata["steps"] = steps or pipe.config.separation_steps
+    table.metadata["guidance"] = pipe.config.separation_guidance if guidance is None else guidance
     return Evaluation(table, examples, config.sample_rate)
 
 
@@ -189,6 +238,8 @@ def _notes(duration_s: float, scores: SegmentScores) -> list[str]:
     return [
         f"Segments of {duration_s:.2f} s from the songs' grid; mono, at the model's rate; the "
         "mixture is the plain sum of the stems.",
+        "Log-mel errors are in the model's own bands, at the level it hears; the paper's front end "
+        "(64 bands, hop 160, floor 1e-5) is the same for every model, but needs a waveform.",
         "SI-SDR and SDR only over stems with an RMS of at least "
         f"{measures.SILENCE_DBFS:.0f} dBFS in the segment ("
         + ", ".join(f"{stem}: {count}" for stem, count in heard.items())

@@ -1,8 +1,8 @@
 """The bundled model's autoencoder: log-mel (N, 1, F, M) ↔ latents (N, C, F / 4, M / 4).
 
 It patches first: overlapping patches go to the latent grid, all residual blocks work there, and
-overlapping patches are added up again. About three times faster than an autoencoder that starts at full resolution
-(diffusers' ``AutoencoderKL``, which the paper uses and which shares this interface).
+overlapping patches are added up again. About three times faster than an autoencoder that starts
+at full resolution (diffusers' ``AutoencoderKL``, the paper's, which shares this interface).
 """
 
 from __future__ import annotations

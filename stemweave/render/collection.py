@@ -73,9 +73,7 @@ def make_song(job: CompositionJob) -> Song:
     if _synthesiser is None or _synthesiser.sample_rate != job.sample_rate:
         _synthesiser = Synthesiser(job.sample_rate)
     families = [
-        family
-        for family in read_groove_families()
-        if family.is_validation == job.held_out_grooves
+        family for family in read_groove_families() if family.is_validation == job.held_out_grooves
     ]
     for attempt in range(50):
         rng = np.random.default_rng([job.seed, job.index, attempt])

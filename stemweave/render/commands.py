@@ -48,12 +48,23 @@ def freedoom(
     sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
     song: Annotated[str | None, typer.Option(help="only this lump, e.g. D_E1M1")] = None,
     stereo: Annotated[bool, typer.Option(help="keep both channels")] = False,
+    start: Annotated[float, typer.Option(min=0, help="seconds to leave out")] = 0.0,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="length of an excerpt")] = None,
+    mixture: Annotated[bool, typer.Option("--mixture", help="write the sum too")] = False,
 ) -> None:
     """Render the human-written songs of Debian's freedoom package: Freedoom-4, a test set."""
     from stemweave.data.songs import total_hours
     from stemweave.render.freedoom import render_freedoom
 
-    made = render_freedoom(data, sample_rate=sample_rate, only=song, stereo=stereo)
+    made = render_freedoom(
+        data,
+        sample_rate=sample_rate,
+        only=song,
+        stereo=stereo,
+        start_s=start,
+        length_s=seconds,
+        with_mixture=mixture,
+    )
     typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
 
 

@@ -207,5 +207,7 @@ def _humanise(stems: dict[str, list[Part]], rng: np.random.Generator) -> None:
                 shift_s = float(np.clip(rng.normal(0, jitter_s), -0.03, 0.03))
                 velocity = int(np.clip(note.velocity * dynamics + rng.normal(0, 4), 15, 127))
                 start_s = max(note.start_s + shift_s, 0.0)
-                notes.append(Note(start_s, max(note.end_s + shift_s, start_s), note.pitch, velocity))
+                notes.append(
+                    Note(start_s, max(note.end_s + shift_s, start_s), note.pitch, velocity)
+                )
             part.notes = notes

@@ -16,9 +16,7 @@ def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
         chain.append(pedalboard.Distortion(drive_db=float(rng.uniform(3, 15))))
     if stem in ("guitar", "piano") and rng.random() < 0.25:
         chain.append(
-            pedalboard.Chorus(
-                rate_hz=float(rng.uniform(0.3, 2)), mix=float(rng.uniform(0.1, 0.5))
-            )
+            pedalboard.Chorus(rate_hz=float(rng.uniform(0.3, 2)), mix=float(rng.uniform(0.1, 0.5)))
         )
     if rng.random() < 0.6:
         low, middle, high = (float(gain) for gain in rng.normal(0, 4, 3))

@@ -51,9 +51,7 @@ def read_midi(path: Path) -> list[Part]:
         raise UnreadableMidi(f"not a MIDI file that can be parsed ({error})") from error
     parts = []
     for instrument in midi.instruments:
-        notes = [
-            Note(note.start, note.end, note.pitch, note.velocity) for note in instrument.notes
-        ]
+        notes = [Note(note.start, note.end, note.pitch, note.velocity) for note in instrument.notes]
         if notes:
             parts.append(Part(instrument.program, instrument.is_drum, notes, instrument.name))
     if not parts:

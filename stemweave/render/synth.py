@@ -1,17 +1,45 @@
-"""Notes → waveform with fluidsynth; the synthesiser and its SoundFonts stay loaded."""
+"""Notes → waveform with fluidsynth; the synthesiser and its SoundFonts stay loaded.
+
+fluidsynth's interpolation has no band limit: at 16 kHz cymbals fold back into the audible band.
+So low rates are rendered at a multiple and resampled.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 
 import fluidsynth
 import numpy as np
+import soxr
 
+from stemweave.files import InputError
 from stemweave.render.score import Part
 
 DRUM_CHANNEL = 9
 DRUM_BANK = 128
+BLOCK_SAMPLES = 64
+"""fluidsynth computes so many samples at once; notes begin on this grid."""
+MIN_INTERNAL_RATE = 32000
+"""Hz; whatever folds back from above its half lands above 8 kHz at 16 kHz and is filtered out."""
+
+Event = tuple[float, int, int, int, int]
+"""Time in seconds, 1 for on and 0 for off, channel, pitch, velocity."""
+
+# pyfluidsynth has the 16-bit output only, which adds dither that depends on what was played before
+_write_float = fluidsynth.cfunc(
+    "fluid_synth_write_float",
+    ctypes.c_int,
+    ("synth", ctypes.c_void_p, 1),
+    ("length", ctypes.c_int, 1),
+    ("left", ctypes.c_void_p, 1),
+    ("left_offset", ctypes.c_int, 1),
+    ("left_step", ctypes.c_int, 1),
+    ("right", ctypes.c_void_p, 1),
+    ("right_offset", ctypes.c_int, 1),
+    ("right_step", ctypes.c_int, 1),
+)
 
 
 class Synthesiser:
@@ -20,23 +48,24 @@ class Synthesiser:
     Args:
         sample_rate: Hz.
 
-    SoundFonts are loaded at first use and stay loaded.
+    SoundFonts are loaded at first use and stay loaded; what was rendered before leaves no trace.
     """
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
+        self._internal_rate = sample_rate * -(-MIN_INTERNAL_RATE // sample_rate)
         self._synths: dict[Path, tuple[fluidsynth.Synth, int]] = {}
 
     def _load(self, soundfont: Path) -> tuple[fluidsynth.Synth, int]:
         if soundfont not in self._synths:
             synth = fluidsynth.Synth(
                 gain=0.4,
-                samplerate=float(self.sample_rate),
+                samplerate=float(self._internal_rate),
                 **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.cpu-cores": 1},
             )
             font = synth.sfload(str(soundfont))
             if font < 0:
-                raise ValueError(f"{soundfont} is not a SoundFont that fluidsynth can load")
+                raise InputError(f"{soundfont} is not a SoundFont that fluidsynth can load")
             self._synths[soundfont] = synth, font
         return self._synths[soundfont]
 
@@ -64,7 +93,7 @@ class Synthesiser:
         """
         synth, font = self._load(soundfont)
         synth.system_reset()
-        events: list[tuple[float, int, int, int, int]] = []  # time, on, channel, pitch, velocity
+        events: list[Event] = []
         channels = [c for c in range(16) if c != DRUM_CHANNEL]
         for index, part in enumerate(parts):
             channel = DRUM_CHANNEL if part.is_drum else channels[index % len(channels)]
@@ -75,17 +104,30 @@ class Synthesiser:
             for controller, value in ((101, 0), (100, 2), (6, 64 + timbre_shift)):  # coarse tuning
                 synth.cc(channel, controller, value)
             transposition = 0 if part.is_drum else timbre_shift
-            for note in part.notes:
-                pitch = min(max(note.pitch - transposition, 0), 127)
-                events.append((note.start_s, 1, channel, pitch, note.velocity))
-                events.append((max(note.end_s, note.start_s + 0.02), 0, channel, pitch, 0))
+            events += _events(part, channel, transposition)
         events.sort()
+        internal = self._play(synth, events, duration_s)
+        if self._internal_rate != self.sample_rate:
+            internal = soxr.resample(internal, self._internal_rate, self.sample_rate)
         total = round(duration_s * self.sample_rate)
-        blocks, position = [], 0
-        for time_s, is_on, channel, pitch, velocity in events:
-            target = min(round(time_s * self.sample_rate), total)
+        return np.ascontiguousarray(internal[:total].T)
+
+    def _play(
+        self, synth: fluidsynth.Synth, events: Sequence[Event], duration_s: float
+    ) -> np.ndarray:
+        """Samples (T, 2) at the internal rate; T is a whole number of fluidsynth's blocks.
+
+        A fraction of a block would stay in its buffer and begin the next song.
+        """
+        blocks = -(-round(duration_s * self._internal_rate) // BLOCK_SAMPLES)
+        total = blocks * BLOCK_SAMPLES
+        samples = np.zeros((total, 2), np.float32)
+        position = 0
+        for time_s, is_on, channel, pitch, velocity in [*events, (duration_s + 1, 0, 0, 0, 0)]:
+            target = min(round(time_s * self._internal_rate), total)
             if target > position:
-                blocks.append(synth.get_samples(target - position))
+                address = samples[position:].ctypes.data
+                _write_float(synth.synth, target - position, address, 0, 2, address, 1, 2)
                 position = target
             if position >= total:
                 break
@@ -93,7 +135,13 @@ class Synthesiser:
                 synth.noteon(channel, pitch, velocity)
             else:
                 synth.noteoff(channel, pitch)
-        if position < total:
-            blocks.append(synth.get_samples(total - position))
-        samples = np.concatenate(blocks) if blocks else np.zeros(2 * total, np.int16)
-        return samples.reshape(-1, 2).T.astype(np.float32) / 32768.0
+        return samples
+
+
+def _events(part: Part, channel: int, transposition: int) -> list[Event]:
+    events = []
+    for note in part.notes:
+        pitch = min(max(note.pitch - transposition, 0), 127)
+        events.append((note.start_s, 1, channel, pitch, note.velocity))
+        events.append((max(note.end_s, note.start_s + 0.02), 0, channel, pitch, 0))
+    return events

@@ -38,7 +38,9 @@ def arrange(
     names = list(pipe.denoiser.config.stems)
     model_rate = pipe.sample_rate
     channels, num_samples = next(iter(given.values())).shape
-    mono = {name: to_model_rate(waveform, sample_rate, model_rate) for name, waveform in given.items()}
+    mono = {
+        name: to_model_rate(waveform, sample_rate, model_rate) for name, waveform in given.items()
+    }
     length = len(next(iter(mono.values())))
     gain = _gain(pipe, mono, len(names))
     height = pipe.positions_for(length)

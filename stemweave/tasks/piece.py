@@ -44,7 +44,7 @@ def piece_latents(
     window = pipe.window_positions
     height = clean.shape[-2]
     hop = window // 2
-    starts = [0] if height <= window else list(range(0, height - window, hop)) + [height - window]
+    starts = [0] if height <= window else [*range(0, height - window, hop), height - window]
     steps = steps or pipe.config.generation_steps
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):

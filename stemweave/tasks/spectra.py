@@ -29,10 +29,7 @@ def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, over
     if data.shape[-1] <= chunk:
         return function(data)
     windows = windows_over(data.shape[-1], chunk, overlap)
-    if windows[-1].length < chunk:  # the last chunk is whole, and overlaps more
-        last_start = data.shape[-1] - chunk
-    else:
-        last_start = windows[-1].start
+    last_start = data.shape[-1] - chunk  # the last chunk is whole, and may overlap more
     blocks: list[Tensor] = []
     fade: CrossFade | None = None
     for index, window in enumerate(windows):

@@ -1,7 +1,7 @@
 """The training loop shared by all stages: accumulate, clip, average, checkpoint, resume.
 
-A stage supplies the network, the loss of a step and what to export. Every random draw of step n is a
-function of (seed, n, process), so a resumed run equals one that never stopped.
+A stage supplies the network, the loss of a step and what to export. Every random draw of step n is
+a function of (seed, n, process), so a resumed run equals one that never stopped.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class TrainingRun:
         )
         self.average.to(self.accelerator.device)
         self.step = 0
+        self.stop_requested = False
 
     @property
     def checkpoint(self) -> Path:
@@ -180,12 +181,14 @@ class TrainingRun:
         partial.rename(final)
 
     def run(self, log: Callable[[int, dict[str, float]], None], minutes: float = math.inf) -> None:
-        """Train to the stage's number of steps, or for so many minutes."""
+        """Train to the stage's number of steps, for so many minutes, or until asked to stop."""
         settings = self.stage.settings
         self.folder.mkdir(parents=True, exist_ok=True)
         began = last_save = time.monotonic()
         self.network.train()
-        while self.step < settings.steps and time.monotonic() - began < minutes * 60:
+        while self.step < settings.steps and not self.stop_requested:
+            if time.monotonic() - began > minutes * 60:
+                break
             figures = self.train_step()
             if self.step % settings.validate_every_steps == 0:
                 figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
     """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     run = TrainingRun(stage, folder, settings.seed, settings.mixed_precision, device)
+
+    def stop(*_: object) -> None:
+        run.stop_requested = True
+
+    signal.signal(signal.SIGTERM, stop)  # save, export, then end
+    signal.signal(signal.SIGINT, stop)
     if run.resume():
         print(f"resuming at step {run.step}", flush=True)
     if not run.accelerator.is_main_process:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ToyPipeline
 
 from stemweave.evaluation import generation
 from stemweave.evaluation.generation import evaluate_generation, shuffled_pieces
@@ -13,17 +12,7 @@ from stemweave.evaluation.segments import Segment, find_songs
 from stemweave.files import InputError
 from stemweave.stems import STEMS
 
-
-class BandEnergies:
-    """Log energies of four bands in each second: a tiny embedding (N, T) → (N, 2, 4)."""
-
-    name = "bands"
-    sample_rate = 16_000
-
-    def embed(self, waveforms: torch.Tensor) -> torch.Tensor:
-        chunks = waveforms.unfold(-1, 16_000, 16_000)
-        spectrum = torch.fft.rfft(chunks).abs()[..., :8000].reshape(*chunks.shape[:2], 4, 2000)
-        return (spectrum.square().mean(-1) + 1e-3).log()
+from .toys import BandEnergies, ToyPipeline
 
 
 def test_table_has_all_rows_and_orders_them(pipe: ToyPipeline, data: Path) -> None:
@@ -74,3 +63,10 @@ def test_ceilings_have_the_level_of_the_reference() -> None:
     assert float(noise.std()) == pytest.approx(0.3, rel=0.02)
     assert not rows[generation.SILENCE_ROW].any()
     assert np.abs(np.corrcoef(noise[0], reference[0])[0, 1]) < 0.05
+
+
+def test_level_match_is_one_gain_for_all_clips() -> None:
+    reference = torch.stack([torch.full((100,), 0.1), torch.full((100,), 0.4)])
+    clips = torch.stack([torch.full((100,), 0.01), torch.full((100,), 0.01)])
+    matched = generation.at_level_of(clips, reference)
+    assert torch.allclose(matched, torch.full((2, 100), 0.2))

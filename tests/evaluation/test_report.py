@@ -61,7 +61,7 @@ def test_file_names_and_provenance() -> None:
 def test_paper_tables_print_letters_and_means() -> None:
     separated, generated, arranged = Table("S"), Table("G"), Table("A")
     for stem, value in (("bass", 1.0), ("drums", 2.25), ("mean", 1.625)):
-        separated.put(separation.MSE, separation.MASK_ROW, stem, Cell(value))
+        separated.put(separation.PAPER_MSE, separation.MASK_ROW, stem, Cell(value))
     generated.put(
         "distance from real mixtures, musicnn", generation.GENERATED_ROW, "FAD", Cell(3.5, 3, 4)
     )

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import SEGMENT_S, write_song
 
 from stemweave.evaluation.segments import (
     Segment,
@@ -18,6 +17,8 @@ from stemweave.evaluation.segments import (
 )
 from stemweave.files import InputError
 from stemweave.stems import STEMS
+
+from .toys import SEGMENT_S, write_song
 
 
 def test_manifest_split_and_plain_folders_find_the_same_songs(data: Path, tmp_path: Path) -> None:

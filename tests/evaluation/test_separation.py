@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ToyPipeline, write_song
 
 from stemweave.evaluation import separation
 from stemweave.evaluation.segments import find_songs
-from stemweave.evaluation.separation import SegmentScores, evaluate_separation
+from stemweave.evaluation.separation import SegmentScores, Truth, evaluate_separation
 from stemweave.stems import STEMS
+
+from .toys import ToyPipeline, write_song
 
 
 def test_equal_shares_gain_nothing_and_true_stems_mask_well(pipe: ToyPipeline, data: Path) -> None:
@@ -22,6 +23,12 @@ def test_equal_shares_gain_nothing_and_true_stems_mask_well(pipe: ToyPipeline, d
             assert table.value(separation.SI_SDRI, row, stem) == pytest.approx(0, abs=1e-3)
     assert table.value(separation.SI_SDRI, separation.ORACLE_ROW, "mean") > 3
     assert table.value(separation.MSE, separation.VAE_ROW, "mean") == 0
+    for stem in STEMS:
+        mixture_error = table.value(separation.MSE, separation.MIXTURE_ROW, stem)
+        assert mixture_error > 0.1
+        assert table.value(separation.MSE, separation.SPECTRA_ROW, stem) == pytest.approx(
+            mixture_error, rel=1e-5
+        )
     assert separation.VAE_ROW not in table.measures[separation.SI_SDR]
     identical = table.value(separation.SI_SDRI, separation.ORACLE_ROW, "bass")
     through_vae = table.value(separation.SI_SDRI, separation.VAE_ORACLE_ROW, "bass")
@@ -56,13 +63,36 @@ def test_rows_can_be_left_out(pipe: ToyPipeline, data: Path) -> None:
 
 
 def test_scores_of_a_known_estimate() -> None:
-    scores = SegmentScores(["a", "b"])
+    scores = SegmentScores(["a", "b"], 16_000)
     generator = torch.Generator().manual_seed(0)
     stems = torch.randn(2, 8000, generator=generator)
     mixture = stems.sum(0)
     log_mel = torch.zeros(2, 4, 4)
     half = stems + 0.5 * (mixture - stems)
-    scores.add_estimate("row", (half, log_mel + 2), stems, mixture, log_mel)
+    truth = Truth(stems, mixture, log_mel, gain=1.0)
+    scores.add_estimate("row", (half, log_mel + 2), truth)
     assert scores.values[separation.MSE]["row"]["a"] == [4.0]
     gain = scores.values[separation.SI_SDRI]["row"]["a"][0]
     assert gain == pytest.approx(20 * math.log10(2), abs=0.2)
+
+
+def test_paper_front_end_needs_its_rate_and_sees_the_level_of_an_error() -> None:
+    stems = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    truth = Truth(stems, stems.sum(0), torch.zeros(2, 4, 4), gain=1.0)
+    scores = SegmentScores(["a", "b"], 16_000)
+    scores.add_estimate("row", (stems / 2, truth.log_mel), truth)
+    half_squared = math.log(2) ** 2
+    assert scores.values[separation.PAPER_MSE]["row"]["a"][0] == pytest.approx(
+        half_squared, rel=1e-3
+    )
+    assert scores.values[separation.PAPER_L1]["row"]["a"][0] == pytest.approx(math.log(2), rel=1e-3)
+    other_rate = SegmentScores(["a", "b"], 44_100)
+    other_rate.add_estimate("row", (stems / 2, truth.log_mel), truth)
+    assert separation.PAPER_MSE not in other_rate.values
+
+
+def test_level_gain_brings_the_mixture_to_the_models_level(pipe: ToyPipeline) -> None:
+    mixture = torch.full((1000,), 0.02)
+    assert separation.level_gain(pipe, mixture) == pytest.approx(5.0)
+    pipe.config.reference_rms = None
+    assert separation.level_gain(pipe, mixture) == 1.0

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint scores clean
+
+demo: $(VENV)/.inference  ## separate a real song, generate a piece, arrange missing stems
+	$(BIN)/python -m stemweave.demo --out out/demo
+
+test: lint  ## style, types and tests
+	scripts/install-system-packages.sh test
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+scores: $(VENV)/.development  ## the README's tables: composed validation songs and Freedoom-4
+	scripts/install-system-packages.sh render
+	$(BIN)/python -m stemweave.evaluation.bundled --out docs/scores
+
+$(VENV)/.inference: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) torch==2.13.0
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(VENV)/.development: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) torch==2.13.0
+	$(PIP_INSTALL) -e '.[render,train,eval,dev]'
+	touch $@ $(VENV)/.inference
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,153 @@
+"""Freedoom-4: the human-written songs of Debian's ``freedoom`` package as a test set.
+
+Songs with at least three of the four classes are rendered with the SoundFont that training never
+uses, without effects; a missing class is a silent stem. Never used for training or model selection.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from stemweave.data.songs import Song, append_to_manifest, write_song
+from stemweave.files import InputError
+from stemweave.render.collection import VALIDATION_SOUNDFONT, find_soundfont
+from stemweave.render.mixdown import PEAK
+from stemweave.render.score import Part, UnreadableMidi, read_midi, stem_of
+from stemweave.render.synth import Synthesiser
+from stemweave.stems import MIXTURE, STEMS
+
+WADS = (
+    Path("/usr/share/games/doom/freedoom1.wad"),
+    Path("/usr/share/games/doom/freedoom2.wad"),
+)
+MIN_CLASSES = 3
+MAX_DURATION_S = 150.0
+
+
+def read_lumps(wad: Path) -> dict[str, bytes]:
+    """MIDI lumps of a WAD by name: header, lumps, directory of (offset, size, name)."""
+    data = wad.read_bytes()
+    if data[:4] not in (b"IWAD", b"PWAD"):
+        raise InputError(f"{wad} is not a WAD file")
+    count, directory = struct.unpack_from("<ii", data, 4)
+    lumps = {}
+    for index in range(count):
+        offset, size, raw = struct.unpack_from("<ii8s", data, directory + 16 * index)
+        name = raw.rstrip(b"\0").decode("ascii", "replace")
+        content = data[offset : offset + size]
+        if name.startswith("D_") and content[:4] == b"MThd":
+            lumps[name] = content
+    return lumps
+
+
+def classes_of(parts: list[Part]) -> dict[str, list[Part]]:
+    """Parts by stem; other instruments (strings, leads, ...) are left out."""
+    stems: dict[str, list[Part]] = {stem: [] for stem in STEMS}
+    for part in parts:
+        stem = stem_of(part)
+        if stem is not None:
+            stems[stem].append(part)
+    return stems
+
+
+def read_songs() -> dict[str, dict[str, list[Part]]]:
+    """Every distinct song of the package with enough classes, by WAD and lump name."""
+    missing = [wad for wad in WADS if not wad.exists()]
+    if missing:
+        raise InputError(
+            f"{missing[0]} not found: run scripts/install-system-packages.sh render "
+            "(Debian: freedoom)"
+        )
+    songs, seen = {}, set()
+    for wad in WADS:
+        for name, content in sorted(read_lumps(wad).items()):
+            if content in seen:
+                continue
+            seen.add(content)
+            with tempfile.NamedTemporaryFile(suffix=".mid") as file:
+                file.write(content)
+                file.flush()
+                try:
+                    stems = classes_of(read_midi(Path(file.name)))
+                except UnreadableMidi:
+                    continue
+            if sum(bool(parts) for parts in stems.values()) >= MIN_CLASSES:
+                songs[f"{wad.stem}_{name}"] = stems
+    return songs
+
+
+def render_song(
+    stems: dict[str, list[Part]], synthesiser: Synthesiser, duration_s: float
+) -> dict[str, np.ndarray]:
+    """Stereo stems (2, T), scaled together so that their sum stays below full scale."""
+    font = find_soundfont(VALIDATION_SOUNDFONT)
+    rendered = {
+        stem: synthesiser.render(parts, font, duration_s)
+        if parts
+        else np.zeros((2, round(duration_s * synthesiser.sample_rate)), np.float32)
+        for stem, parts in stems.items()
+    }
+    peak = float(np.abs(sum(rendered.values())).max())
+    return {
+        stem: waveform * np.float32(PEAK / max(peak, 1e-6)) for stem, waveform in rendered.items()
+    }
+
+
+def song_duration_s(stems: dict[str, list[Part]]) -> float:
+    """End of the last note, at most ``MAX_DURATION_S``."""
+    ends = [note.end_s for parts in stems.values() for part in parts for note in part.notes]
+    return min(max(ends) + 1.0, MAX_DURATION_S)
+
+
+def render_freedoom(
+    data: Path,
+    *,
+    sample_rate: int = 16000,
+    only: str | None = None,
+    stereo: bool = False,
+    start_s: float = 0.0,
+    length_s: float | None = None,
+    with_mixture: bool = False,
+) -> list[Song]:
+    """Write song folders and a manifest (split "test") below ``data``; the same bits every time.
+
+    ``only`` picks one song by the end of its name, e.g. "D_E1M1"; ``start_s`` and ``length_s`` cut
+    an excerpt; ``with_mixture`` also writes ``mixture.flac``.
+    """
+    if (data / "manifest.jsonl").exists():
+        raise InputError(f"{data} already holds songs: choose another folder or delete it")
+    songs = {name: s for name, s in read_songs().items() if only is None or name.endswith(only)}
+    if not songs:
+        raise InputError(f"no song {only} with {MIN_CLASSES} of {', '.join(STEMS)} in freedoom")
+    synthesiser = Synthesiser(sample_rate)
+    written = []
+    for name, stems in songs.items():
+        duration_s = song_duration_s(stems)
+        first = round(start_s * sample_rate)
+        last = first + round((length_s or duration_s) * sample_rate)
+        whole = render_song(stems, synthesiser, duration_s)
+        waveforms = {stem: waveform[:, first:last] for stem, waveform in whole.items()}
+        folder = data / name
+        folder.mkdir(parents=True, exist_ok=True)
+        mixture = {MIXTURE: sum(waveforms.values())} if with_mixture else {}
+        for stem, waveform in {**waveforms, **mixture}.items():
+            samples = waveform.T if stereo else waveform.mean(axis=0)
+            soundfile.write(folder / f"{stem}.flac", samples, sample_rate, subtype="PCM_16")
+        num_samples = next(iter(waveforms.values())).shape[-1]
+        details = {
+            "origin": f"Debian freedoom package, {name}",
+            "licence": "BSD-3-Clause",
+            "soundfont": VALIDATION_SOUNDFONT,
+            "silent_stems": [stem for stem, parts in stems.items() if not parts],
+        }
+        duration = num_samples / sample_rate
+        song = Song(folder, "test", duration, sample_rate, tuple(stems), details)
+        write_song(song)
+        append_to_manifest(data, song)
+        written.append(song)
+    return written
