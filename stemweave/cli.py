@@ -19,6 +19,8 @@ from stemweave.render import commands as render_commands
 from stemweave.training import commands as training_commands
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from stemweave.diffusion.sampler import Progress
     from stemweave.pipeline import StemweavePipeline
 
@@ -243,16 +245,16 @@ class _Bar:
         self.label = label
 
     def __enter__(self) -> Progress | None:
+        self.bar: tqdm[Any] | None = None
         if not sys.stderr.isatty():
-            self.bar = None
             return None
         from tqdm import tqdm
 
-        self.bar = tqdm(desc=self.label, leave=False)
+        bar = self.bar = tqdm(desc=self.label, leave=False)
 
         def progress(done: int, total: int) -> None:
-            self.bar.total = total
-            self.bar.update(done - self.bar.n)
+            bar.total = total
+            bar.update(done - bar.n)
 
         return progress
 

@@ -23,18 +23,19 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import MixSettings, draw_crops, mix_mels
 from stemweave.data.songs import Song
+from stemweave.models.vae import PatchVAE
 
 
 @dataclass
 class LatentBatch:
-    """Scaled latents of stems (N, S, C, H, W), of mixtures (N, C, H, W), and coherence (N,) bool."""
+    """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool."""
 
     stems: Tensor
     mixture: Tensor
     coherent: Tensor
 
 
-def encode_mels(vae: torch.nn.Module, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
+def encode_mels(vae: PatchVAE, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
     """Posterior means times the scaling factor (..., C, H, W) of log-mels (..., F, M)."""
     flat = log_mels.reshape(-1, 1, *log_mels.shape[-2:])
     with torch.inference_mode(), torch.autocast(flat.device.type, torch.bfloat16, bfloat16):
@@ -59,7 +60,7 @@ class LatentShards:
         folder: Path,
         songs: Sequence[Song],
         log_mel: LogMel,
-        vae: torch.nn.Module,
+        vae: PatchVAE,
         stems: Sequence[str],
         settings: MixSettings,
         *,

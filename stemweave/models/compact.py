@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -125,7 +126,7 @@ class CompactUNet(ModelMixin, ConfigMixin):
         hidden = hidden + self.band_embedding.to(hidden.dtype)
         skips = []
         for level, blocks in enumerate(self.down_blocks):
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 hidden = self._run(block, hidden, embedding)
             skips.append(hidden)
             if level < len(self.downsamplers):
@@ -135,7 +136,7 @@ class CompactUNet(ModelMixin, ConfigMixin):
             if level < len(self.upsamplers):
                 hidden = functional.pixel_shuffle(self.upsamplers[level](hidden), 2)
             hidden = (hidden + skips.pop()) * math.sqrt(0.5)
-            for block in self.up_blocks[level]:
+            for block in cast(nn.ModuleList, self.up_blocks[level]):
                 hidden = self._run(block, hidden, embedding)
         out = self.conv_out(functional.silu(self.norm_out(hidden)))
         return out.float().reshape(batch, num_stems, channels, height, width)
@@ -164,7 +165,8 @@ class TimestepEmbedding(nn.Module):
         frequencies = torch.exp(-math.log(10_000.0) * exponents / self.num_frequencies)
         phases = timestep.float()[..., None] * frequencies
         sinusoids = torch.cat([phases.sin(), phases.cos()], dim=-1)  # (B, S, 2 · frequencies)
-        return self.project(sinusoids.flatten(1).to(self.project[0].weight.dtype))
+        dtype = next(self.project.parameters()).dtype
+        return self.project(sinusoids.flatten(1).to(dtype))
 
 
 class Block(nn.Module):

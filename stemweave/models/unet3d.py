@@ -234,7 +234,7 @@ class Upsample(nn.Module):
 
 
 def sinusoidal_embedding(timestep: Tensor, channels: int) -> Tensor:
-    """Cosines then sines of ``timestep`` (B,) at geometric frequencies 1 … 1/10000: (B, channels)."""
+    """Cosines, then sines, of ``timestep`` (B,) at frequencies 1 … 1/10000: (B, channels)."""
     half = channels // 2
     frequencies = torch.exp(
         -math.log(10_000.0) * torch.arange(half, device=timestep.device).float() / half

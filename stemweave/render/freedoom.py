@@ -134,7 +134,7 @@ def render_freedoom(
         waveforms = {stem: waveform[:, first:last] for stem, waveform in whole.items()}
         folder = data / name
         folder.mkdir(parents=True, exist_ok=True)
-        mixture = {MIXTURE: sum(waveforms.values())} if with_mixture else {}
+        mixture = {MIXTURE: np.sum(list(waveforms.values()), axis=0)} if with_mixture else {}
         for stem, waveform in {**waveforms, **mixture}.items():
             samples = waveform.T if stereo else waveform.mean(axis=0)
             soundfile.write(folder / f"{stem}.flac", samples, sample_rate, subtype="PCM_16")

@@ -85,7 +85,7 @@ def draw_comping(bars: Bars, beat_s: float, style: str, rng: np.random.Generator
             onsets = [float(onset) for onset in np.arange(0, BEATS_PER_BAR, 0.5)]
         for index, onset in enumerate(onsets):
             classes = chord_at(bars, start + onset).pitch_classes
-            voicing = sorted({nearest(centre + 5 * k, classes) for k in range(4)})
+            voicing = sorted({nearest(float(centre + 5 * k), classes) for k in range(4)})
             after = onsets[index + 1] if index + 1 < len(onsets) else BEATS_PER_BAR
             length = 0.2 if style == "stab" else (after - onset) * rng.uniform(0.8, 1.0)
             if style == "arpeggio":

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pedalboard
 import soundfile
 
 from stemweave.data.songs import Song, write_song
@@ -42,9 +41,7 @@ def render_stems(
         level_db = STEM_LEVELS_DB[stem] + rng.normal(0, 3)
         timbre_shift = int(rng.integers(-5, 6)) if rng.random() < 0.5 else 0
         stereo = synthesiser.render(parts, font, duration_s, kit, timbre_shift)
-        processed = pedalboard.Pedalboard(effects)(
-            _normalised(stereo.mean(axis=0)), synthesiser.sample_rate
-        )
+        processed = effects(_normalised(stereo.mean(axis=0)), synthesiser.sample_rate)
         rendered[stem] = _normalised(processed) * np.float32(10 ** (level_db / 20))
         fonts[stem] = font.name
     peak = float(np.abs(sum(rendered.values())).max())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,8 +27,12 @@ from stemweave.training.settings import OptimiserSettings, StageSettings
 class Stage(Protocol):
     """What the loop needs to know of a stage."""
 
-    settings: StageSettings
-    network: nn.Module
+    network: Any
+
+    @property
+    def settings(self) -> StageSettings:
+        """Steps, batch, optimiser."""
+        ...
 
     def loss(
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from stemweave.data.mixing import MixSettings
 from stemweave.data.songs import Song
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.models.compact import CompactUNet
+from stemweave.models.vae import PatchVAE
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
 
@@ -93,7 +95,7 @@ class DenoiserStage:
         settings: RunSettings,
         train: Sequence[Song],
         validation: Sequence[Song],
-        vae: nn.Module,
+        vae: PatchVAE,
     ) -> None:
         self.settings = settings.denoiser
         self.run = settings
@@ -164,7 +166,7 @@ class DenoiserStage:
             self.settings.min_snr_gamma,
         )
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
+    def validate(self, network: Any) -> dict[str, float]:
         """Loss of one-step separation and of generation at spread timesteps, unseen songs."""
         figures = {}
         rng = np.random.default_rng(1)
@@ -188,6 +190,6 @@ class DenoiserStage:
     def _bfloat16(self) -> bool:
         return self.run.mixed_precision == "bf16"
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: Any, folder: Path) -> None:
         network.save_pretrained(folder)
         self.scheduler.save_pretrained(folder.parent / (folder.name + ".scheduler"))

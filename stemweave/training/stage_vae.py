@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
@@ -51,7 +52,7 @@ class VAEStage:
         return torch.cat([stems, mixture[:, None]], dim=1).flatten(0, 1)[:, None]
 
     def loss(
-        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+        self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
         log_mel = self.mels(self.train, settings.batch_size, self.mix_settings, rng)
@@ -68,7 +69,7 @@ class VAEStage:
         )
         return loss, {"l1": absolute.item(), "mse": squared.item(), "kl": divergence.item()}
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
+    def validate(self, network: Any) -> dict[str, float]:
         rng = np.random.default_rng(1)
         log_mel = self.mels(self.validation, 8, PLAIN, rng)
         latents = network.encode(log_mel).latent_dist.mean
@@ -82,7 +83,7 @@ class VAEStage:
             "latent_mean": latents.mean().item(),
         }
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: Any, folder: Path) -> None:
         """Save with the scaling factor that gives the latents unit standard deviation."""
         log_mel = self.mels(self.train, 16, self.mix_settings, np.random.default_rng(2))
         std = network.encode(log_mel).latent_dist.mean.std().item()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.songs import Song
+from stemweave.models.vae import PatchVAE
 from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.settings import RunSettings
 
@@ -29,7 +31,7 @@ class VocoderStage:
         settings: RunSettings,
         train: Sequence[Song],
         validation: Sequence[Song],
-        vae: nn.Module | None = None,
+        vae: PatchVAE | None = None,
     ) -> None:
         self.settings = settings.vocoder
         self.run = settings
@@ -64,7 +66,7 @@ class VocoderStage:
         return waveforms[audible]
 
     def loss(
-        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+        self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
         waveforms = self.waveforms(
@@ -84,7 +86,7 @@ class VocoderStage:
         loss = spectral + settings.mel_weight * mel
         return loss, {"spectral": spectral.item(), "mel": mel.item()}
 
-    def validate(self, network: nn.Module) -> dict[str, float]:
+    def validate(self, network: Any) -> dict[str, float]:
         rng = np.random.default_rng(1)
         waveforms = self.waveforms(self.validation, 16, PLAIN, rng, 128)
         log_mel = self.log_mel(waveforms)
@@ -94,5 +96,5 @@ class VocoderStage:
             "val_mel": (self.log_mel(estimate) - log_mel).abs().mean().item(),
         }
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: Any, folder: Path) -> None:
         network.save_pretrained(folder)
