@@ -76,7 +76,7 @@ def encode(
         return cast(Tensor, latents).transpose(2, 3)
 
     frames = log_mels.shape[1]
-    chunk, overlap = pipe.log_mel.config.segment_frames, 8 * pipe.time_stride
+    chunk = pipe.log_mel.config.segment_frames
     if frames <= chunk:
         latents = encode_chunk(log_mels.transpose(1, 2))
     else:  # latents are coarser than frames: cut at multiples of the stride, then cross-fade
@@ -84,8 +84,8 @@ def encode(
         latents = chunked(
             lambda part: encode_chunk(part.permute(0, 1, 3, 2).flatten(2)),
             groups,
-            chunk // pipe.time_stride,
-            overlap // pipe.time_stride,
+            pipe.window_positions,
+            _overlap(pipe.window_positions),
         )
     return latents.transpose(2, 3) * pipe.vae.config.scaling_factor
 
@@ -96,9 +96,9 @@ def decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
         return cast(Tensor, pipe.vae.decode(part.transpose(2, 3)).sample)[:, 0].transpose(1, 2)
 
-    chunk = pipe.log_mel.config.segment_frames // pipe.time_stride
+    chunk = pipe.window_positions
     unscaled = (latents / pipe.vae.config.scaling_factor).transpose(2, 3)
-    return chunked(decode_chunk, unscaled, chunk, 8).transpose(1, 2)
+    return chunked(decode_chunk, unscaled, chunk, _overlap(chunk)).transpose(1, 2)
 
 
 def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
@@ -109,15 +109,16 @@ def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
         return cast(Tensor, waveform).reshape(len(part), -1)
 
     transposed = log_mels.transpose(1, 2)
-    if transposed.shape[-1] <= pipe.log_mel.config.segment_frames:
+    chunk = pipe.log_mel.config.segment_frames
+    if transposed.shape[-1] <= chunk:
         return vocode_chunk(transposed)
     rows = [
-        chunked(
-            lambda part: vocode_chunk(part[None])[0],
-            row,
-            pipe.log_mel.config.segment_frames,
-            16,
-        )
+        chunked(lambda part: vocode_chunk(part[None])[0], row, chunk, _overlap(chunk))
         for row in transposed
     ]
     return torch.stack([row.reshape(-1) for row in rows])
+
+
+def _overlap(chunk: int) -> int:
+    """Positions that two chunks share: enough for the convolutions' reach, less than half."""
+    return min(16, chunk // 4)

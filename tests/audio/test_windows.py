@@ -1,0 +1,30 @@
+"""Windows cover everything once; cross-fades give equal inputs back unchanged."""
+
+import pytest
+import torch
+
+from stemweave.audio.windows import cross_faded, windows_over
+
+
+@pytest.mark.parametrize("num_samples", [1, 9, 10, 11, 17, 18, 19, 24, 100, 1003])
+@pytest.mark.parametrize("overlap", [0, 2, 4])
+def test_identity_for_any_length(num_samples: int, overlap: int):
+    signal = torch.arange(num_samples, dtype=torch.float64)[None]
+    windows = windows_over(num_samples, 10, overlap)
+    parts = (signal[:, w.start : w.start + w.length] for w in windows)
+    blocks = list(cross_faded(parts, overlap))
+    assert torch.allclose(torch.cat(blocks, dim=-1), signal, atol=1e-9)
+    assert all(window.length <= 10 for window in windows)
+
+
+def test_cross_fade_is_smooth_between_different_windows():
+    low, high = torch.zeros(1, 10), torch.ones(1, 10)
+    joined = torch.cat(list(cross_faded(iter([low, high]), 4)), dim=-1)[0]
+    assert joined.shape == (16,)
+    steps = joined.diff()
+    assert steps.min() >= 0 and steps.max() <= 0.26
+
+
+def test_too_much_overlap_is_refused():
+    with pytest.raises(ValueError, match="overlap"):
+        windows_over(100, 10, 5)

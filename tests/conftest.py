@@ -1,0 +1,85 @@
+"""A tiny model with random weights, for everything that needs a pipeline but no quality."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.audio.vocoder import SpectralVocoder
+from stemweave.cli import main
+from stemweave.models.compact import CompactUNet
+from stemweave.models.vae import PatchVAE
+from stemweave.pipeline import StemweavePipeline
+
+
+def make_tiny_pipeline(stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")):
+    """Real components, a window of 1.28 s, about 100 k random weights."""
+    torch.manual_seed(0)
+    return StemweavePipeline(
+        LogMel(n_fft=512, win_length=512, hop_length=320, num_mels=32, segment_frames=64),
+        PatchVAE(latent_channels=2, hidden_channels=8, num_blocks=1),
+        CompactUNet(
+            stems=stems,
+            latent_channels=2,
+            latent_bands=8,
+            block_channels=(16, 32),
+            blocks_per_level=1,
+            attention_levels=(1,),
+            embedding_channels=16,
+        ),
+        DDIMScheduler(
+            prediction_type="v_prediction",
+            rescale_betas_zero_snr=True,
+            timestep_spacing="trailing",
+            clip_sample=False,
+        ),
+        SpectralVocoder(
+            num_mels=32, coarse_channels=16, coarse_blocks=1, fine_channels=16, fine_blocks=1
+        ),
+        reference_rms=0.1,
+        generation_steps=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_pipe() -> StemweavePipeline:
+    """The tiny model in memory."""
+    return make_tiny_pipeline()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_pipe: StemweavePipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's folder."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_pipe.save_pretrained(folder)
+    return folder
+
+
+@dataclass
+class Outcome:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run ``stemweave ARGUMENTS`` in this process, as the console script does."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["stemweave", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call

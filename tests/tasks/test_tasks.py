@@ -1,0 +1,135 @@
+"""Separation, generation and arrangement with a tiny model: shapes, sums, what is held fixed."""
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from stemweave.files import InputError
+from stemweave.pipeline import StemweavePipeline
+from tests.conftest import make_tiny_pipeline
+
+STEMS = ("bass", "drums", "guitar", "piano")
+SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(STEMS, size)]
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "channels", "num_samples"),
+    [(16000, 1, 20480), (44100, 2, 200_001), (48000, 6, 30_000), (8000, 1, 700), (192_000, 1, 9)],
+)
+def test_separated_stems_add_up(
+    tiny_pipe: StemweavePipeline, sample_rate: int, channels: int, num_samples: int
+):
+    mixture = noise(channels, num_samples)
+    stems = tiny_pipe.separate(mixture, sample_rate, generator=seeded())
+    assert tuple(stems) == STEMS
+    assert all(stem.shape == mixture.shape for stem in stems.values())
+    assert (sum(stems.values()) - mixture).abs().max() < 1e-6
+
+
+def test_chosen_stems_are_those_of_the_whole_separation(tiny_pipe: StemweavePipeline):
+    mixture = noise(1, 40_000)
+    whole = tiny_pipe.separate(mixture, 16000, generator=seeded())
+    chosen = tiny_pipe.separate(mixture, 16000, stems=["drums"], generator=seeded())
+    assert list(chosen) == ["drums"]
+    assert torch.equal(chosen["drums"], whole["drums"])
+
+
+def test_vocoded_separation_has_the_inputs_shape_and_follows_its_level(
+    tiny_pipe: StemweavePipeline,
+):
+    mixture = noise(2, 70_001)
+    loud = tiny_pipe.separate(mixture, 44100, method="vocoder", generator=seeded())
+    quiet = tiny_pipe.separate(0.1 * mixture, 44100, method="vocoder", generator=seeded())
+    for stem in STEMS:
+        assert loud[stem].shape == mixture.shape
+        assert torch.allclose(quiet[stem], 0.1 * loud[stem], atol=1e-5)
+
+
+def test_silence_stays_silence(tiny_pipe: StemweavePipeline):
+    stems = tiny_pipe.separate(torch.zeros(1, 50_000), 16000)
+    assert all(stem.abs().max() == 0 for stem in stems.values())
+
+
+def test_progress_counts_windows(tiny_pipe: StemweavePipeline):
+    calls: list[tuple[int, int]] = []
+    tiny_pipe.separate(noise(1, 60_000), 16000, progress=lambda *call: calls.append(call))
+    assert calls == [(i + 1, len(calls)) for i in range(len(calls))] and len(calls) == 4
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.28, 4.0])
+def test_generated_piece(tiny_pipe: StemweavePipeline, seconds: float):
+    piece = tiny_pipe.generate(seconds, generator=seeded())
+    again = tiny_pipe.generate(seconds, generator=seeded())
+    other = tiny_pipe.generate(seconds, generator=seeded(1))
+    assert list(piece) == [*STEMS, "mixture"]
+    for name, waveform in piece.items():
+        assert waveform.shape == (1, round(seconds * 16000))
+        assert torch.equal(waveform, again[name])
+        assert not torch.equal(waveform, other[name])
+    stems = torch.stack([piece[stem] for stem in STEMS])
+    assert torch.allclose(stems.sum(0), piece["mixture"], atol=1e-6)
+
+
+@pytest.mark.parametrize("given", SUBSETS)
+def test_arrangement_of_every_subset(tiny_pipe: StemweavePipeline, given: tuple[str, ...]):
+    waveforms = {stem: noise(2, 30_000, seed=index) for index, stem in enumerate(given)}
+    piece = tiny_pipe.arrange(waveforms, 22050, generator=seeded())
+    assert list(piece) == [*STEMS, "mixture"]
+    for stem in STEMS:
+        assert piece[stem].shape == (2, 30_000)
+        if stem in given:
+            assert torch.equal(piece[stem], waveforms[stem])
+        else:
+            assert piece[stem].abs().max() > 0
+    stems = torch.stack([piece[stem] for stem in STEMS])
+    assert torch.allclose(stems.sum(0), piece["mixture"], atol=1e-6)
+
+
+def test_arrangement_longer_than_a_window_by_both_ways(tiny_pipe: StemweavePipeline):
+    given = {"drums": noise(1, 70_000)}
+    known = tiny_pipe.arrange(given, 16000, add=["bass"], generator=seeded())
+    replaced = tiny_pipe.arrange(
+        given, 16000, add=["bass"], inpainting="replace", generator=seeded()
+    )
+    assert list(known) == list(replaced) == ["bass", "drums", "mixture"]
+    assert known["bass"].shape == (1, 70_000)
+    assert not torch.equal(known["bass"], replaced["bass"])
+
+
+def test_other_stem_names_work():
+    pipe = make_tiny_pipeline(("vocals", "other"))
+    assert list(pipe.separate(noise(1, 9000), 16000)) == ["vocals", "other"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda pipe: pipe.separate(noise(1, 1, 9), 16000), "channels, samples"),
+        (lambda pipe: pipe.separate(torch.zeros(1, 0), 16000), "empty"),
+        (lambda pipe: pipe.separate(torch.full((1, 9), float("nan")), 16000), "not numbers"),
+        (lambda pipe: pipe.separate(noise(1, 900), 16000, stems=["flute"]), "flute"),
+        (lambda pipe: pipe.separate(noise(1, 900), 16000, method="magic"), "magic"),
+        (lambda pipe: pipe.generate(0.0), "positive"),
+        (lambda pipe: pipe.arrange({}, 16000), "at least one"),
+        (lambda pipe: pipe.arrange({"kazoo": noise(1, 99)}, 16000), "kazoo"),
+        (lambda pipe: pipe.arrange(dict.fromkeys(STEMS, noise(1, 99)), 16000), "not all"),
+        (
+            lambda pipe: pipe.arrange({"bass": noise(1, 99), "drums": noise(1, 98)}, 16000),
+            "equal",
+        ),
+        (lambda pipe: pipe.arrange({"bass": noise(1, 99)}, 16000, add=["bass"]), "both"),
+    ],
+)
+def test_bad_input_is_one_sentence(tiny_pipe: StemweavePipeline, call, message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        call(tiny_pipe)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,211 @@
+"""The command line: files in and out, formats, errors in one sentence."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+STEMS = ("bass", "drums", "guitar", "piano")
+
+
+def write_noise(
+    path: Path, num_samples: int = 30_000, channels: int = 1, sample_rate: int = 16000, **options
+) -> np.ndarray:
+    samples = 0.2 * np.random.default_rng(0).standard_normal((num_samples, channels))
+    soundfile.write(path, samples.astype(np.float32), sample_rate, **options)
+    return soundfile.read(path, dtype="float32", always_2d=True)[0]
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "sample_rate", "options"),
+    [
+        ("a.wav", 1, 16000, {"subtype": "FLOAT"}),
+        ("a.wav", 6, 48000, {"subtype": "PCM_16"}),
+        ("a.flac", 2, 44100, {"subtype": "PCM_24"}),
+        ("a.ogg", 2, 22050, {}),
+        ("a.mp3", 1, 8000, {}),
+        ("a.wav", 1, 192_000, {"subtype": "PCM_24"}),
+    ],
+)
+def test_separate_keeps_rate_channels_and_length(
+    run, tiny_model, tmp_path, name, channels, sample_rate, options
+):
+    mixture = write_noise(tmp_path / name, channels=channels, sample_rate=sample_rate, **options)
+    out = tmp_path / "out"
+    result = run("separate", tmp_path / name, "-o", out, "--model", tiny_model)
+    assert result.code == 0, result.err
+    stems = []
+    for stem in STEMS:
+        samples, rate = soundfile.read(out / "a" / f"{stem}.wav", dtype="float32", always_2d=True)
+        assert rate == sample_rate and samples.shape == mixture.shape
+        stems.append(samples)
+    assert np.abs(sum(stems) - mixture).max() < 1e-6
+    assert soundfile.info(out / "a" / "bass.wav").subtype == "FLOAT"
+
+
+@pytest.mark.parametrize(("fmt", "tolerance"), [("flac", 1e-4), ("mp3", 0.3)])
+def test_other_formats_sum_to_the_mixture_too(run, tiny_model, tmp_path, fmt, tolerance):
+    mixture = 0.5 * write_noise(tmp_path / "a.wav", channels=2, sample_rate=44100)
+    soundfile.write(tmp_path / "a.wav", mixture, 44100)
+    mixture = soundfile.read(tmp_path / "a.wav", dtype="float32")[0]
+    result = run(
+        "separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model, "--format", fmt
+    )
+    assert result.code == 0, result.err
+    read = [soundfile.read(tmp_path / "o" / "a" / f"{s}.{fmt}", dtype="float32")[0] for s in STEMS]
+    length = min(len(samples) for samples in read)
+    assert length >= len(mixture)
+    assert np.abs(sum(s[: len(mixture)] for s in read) - mixture).max() < tolerance
+
+
+def test_clipping_input_and_very_short_input(run, tiny_model, tmp_path):
+    loud = 3 * np.random.default_rng(0).standard_normal((20_000, 1)).astype(np.float32)
+    soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "short.wav", loud[:1], 16000, subtype="FLOAT")
+    out = tmp_path / "out"
+    files = [tmp_path / "loud.wav", tmp_path / "short.wav"]
+    assert run("separate", *files, "-o", out, "--model", tiny_model).code == 0
+    for name, mixture in (("loud", loud[:, 0]), ("short", loud[:1, 0])):
+        total = sum(soundfile.read(out / name / f"{stem}.wav", dtype="float32")[0] for stem in STEMS)
+        assert np.abs(total - mixture).max() < 2e-6
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    """Files that are no audio, by what the sentence has to say."""
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("this is not audio\n")
+    whole = folder / "whole.flac"
+    write_noise(whole)
+    (folder / "cut.flac").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    whole.unlink()
+    soundfile.write(folder / "no_samples.wav", np.zeros((0, 1)), 16000)
+    soundfile.write(folder / "nan.wav", np.full((9000, 1), np.nan), 16000, subtype="FLOAT")
+    write_noise(folder / "slow.wav", sample_rate=4000)
+    (folder / "folder_without_audio").mkdir()
+    return {
+        "does not exist": folder / "missing.wav",
+        "empty": folder / "empty.wav",
+        "not audio": folder / "text.wav",
+        "damaged": folder / "cut.flac",
+        "no samples": folder / "no_samples.wav",
+        "not numbers": folder / "nan.wav",
+        "4000 Hz": folder / "slow.wav",
+        "no audio files": folder / "folder_without_audio",
+    }
+
+
+def test_bad_files_are_one_sentence_and_leave_nothing(run, tiny_model, tmp_path):
+    out = tmp_path / "out"
+    for message, path in bad_files(tmp_path).items():
+        result = run("separate", path, "-o", out, "--model", tiny_model)
+        assert result.code == 2, (path, result)
+        assert message in result.err and path.name in result.err
+        assert result.err.count("\n") == 1 and "Traceback" not in result.err
+        assert not out.exists() or left_behind(out) == []
+
+
+def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
+    music = tmp_path / "music"
+    (music / "deep").mkdir(parents=True)
+    write_noise(music / "one.wav")
+    write_noise(music / "deep" / "one.flac")
+    (music / "text.wav").write_text("no")
+    result = run("separate", music, "-o", tmp_path / "out", "--model", tiny_model)
+    assert result.code == 1
+    assert "text.wav" in result.err and "1 of 3 files failed" in result.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one", "one-2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stems", "flute"], "--stems"),
+        (["--method", "magic"], "--method"),
+        (["--format", "aac"], "--format"),
+        (["--model", "nowhere/at/all"], "nowhere/at/all"),
+        (["--device", "cuda:77"], "--device"),
+        (["--steps", "0"], "--steps"),
+        (["--guidance", "-1"], "--guidance"),
+    ],
+)
+def test_bad_options(run, tiny_model, tmp_path, arguments, message):
+    write_noise(tmp_path / "a.wav")
+    result = run(
+        "separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model, *arguments
+    )
+    assert result.code == 2 and message in result.err and "Traceback" not in result.err
+    assert not (tmp_path / "o").exists()
+
+
+def test_results_are_never_overwritten_silently(run, tiny_model, tmp_path):
+    write_noise(tmp_path / "a.wav")
+    command = ["separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model]
+    assert run(*command).code == 0
+    before = (tmp_path / "o" / "a" / "bass.wav").stat().st_mtime_ns
+    result = run(*command)
+    assert result.code == 2 and "--overwrite" in result.err
+    assert (tmp_path / "o" / "a" / "bass.wav").stat().st_mtime_ns == before
+    assert run(*command, "--overwrite").code == 0
+
+
+def test_an_output_that_is_a_file_is_refused(run, tiny_model, tmp_path):
+    write_noise(tmp_path / "a.wav")
+    (tmp_path / "taken").write_text("mine")
+    result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "taken", "--model", tiny_model)
+    assert result.code == 2 and "taken" in result.err
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_output(run, tiny_model, tmp_path):
+    write_noise(tmp_path / "a.wav")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "locked", "--model", tiny_model)
+    assert result.code == 2 and "locked" in result.err
+
+
+def test_full_disk_leaves_nothing(run, tiny_model, tmp_path, monkeypatch):
+    write_noise(tmp_path / "a.wav")
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("soundfile.SoundFile.write", no_space)
+    result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model)
+    assert result.code == 2 and "No space left" in result.err
+    assert left_behind(tmp_path / "o") == []
+
+
+def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path):
+    out = tmp_path / "out"
+    result = run(
+        "generate", "-o", out, "-n", 2, "--seconds", 1, "--model", tiny_model, "--plot", "--steps", 1
+    )
+    assert result.code == 0, result.err
+    names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "spectrograms.png"]
+    assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
+    assert soundfile.info(out / "0" / "mixture.wav").frames == 16000
+
+
+def test_arrange(run, tiny_model, tmp_path):
+    given = write_noise(tmp_path / "b.wav", channels=2, sample_rate=44100)
+    write_noise(tmp_path / "short.wav", num_samples=99, channels=2, sample_rate=44100)
+    command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
+    assert run(*command, "-o", tmp_path / "o", "--add", "piano").code == 0
+    assert left_behind(tmp_path / "o") == ["bass.wav", "mixture.wav", "piano.wav"]
+    assert np.array_equal(soundfile.read(tmp_path / "o" / "bass.wav", dtype="float32")[0], given)
+    for extra, message in (
+        (["--given", f"drums={tmp_path / 'short.wav'}"], "does not match"),
+        (["--given", "drums"], "NAME=FILE"),
+        (["--given", f"kazoo={tmp_path / 'b.wav'}"], "kazoo"),
+        (["--add", "bass"], "both"),
+    ):
+        result = run(*command, "-o", tmp_path / "p", *extra)
+        assert result.code == 2 and message in result.err, (extra, result)
+        assert not (tmp_path / "p").exists()
