@@ -6,7 +6,6 @@ VAE and vocoder are files of their own, or a ``musicldm`` folder in diffusers' l
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,8 +94,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         raise InputError(f"checkpoint {path} does not exist or is a folder: give the .ckpt file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # what a file that is no pickle raises depends on its bytes
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} is not a checkpoint of plain weights: {reason}") from error
     if isinstance(content, Mapping):
         for key in ("state_dict", "generator"):

@@ -1,0 +1,127 @@
+"""Published files, written small with exactly their keys, through ``stemweave import``."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+from stemweave.checkpoints import weights
+from stemweave.pipeline import StemweavePipeline
+from tests.parity import reference as ref
+
+UNET = "model.diffusion_model."
+
+
+def msgld_checkpoint(with_first_stage: bool = True) -> dict[str, object]:
+    """A Lightning checkpoint: plain and averaged U-Net, first stage, scale, schedule."""
+    unet = ref.reference_weights("unet")
+    state = {UNET + name: torch.zeros_like(tensor) for name, tensor in unet.items()}
+    for name, tensor in unet.items():
+        state["model_ema." + ("diffusion_model." + name).replace(".", "")] = tensor
+    state["model_ema.decay"] = torch.tensor(0.9999)
+    state["model_ema.num_updates"] = torch.tensor(17, dtype=torch.int32)
+    state["scale_factor"] = torch.tensor(0.7)
+    state["betas"] = torch.zeros(1000)
+    state["cond_stage_model.logit_scale"] = torch.tensor(1.0)
+    if with_first_stage:
+        for name, tensor in ref.reference_weights("vae").items():
+            state["first_stage_model." + name] = tensor
+        for name, tensor in ref.reference_weights("hifigan").items():
+            state["first_stage_model.vocoder." + name] = tensor
+    return {"state_dict": state, "epoch": 3, "global_step": 77}
+
+
+def check_model(folder: Path) -> None:
+    """The averaged weights are in use and every part gives the reference's output."""
+    pipe = StemweavePipeline.from_pretrained(folder)
+    assert pipe.vae.config.scaling_factor == pytest.approx(0.7)
+    assert pipe.config.separation_guidance == 2.0 and pipe.config.sample_posterior
+    with torch.no_grad():
+        ours = pipe.denoiser(
+            ref.reference_input("unet.z"),
+            torch.tensor(ref.SPEC["unet"]["timesteps"]),
+            ref.reference_input("unet.mixture")[:, 0],
+        )
+        decoded = pipe.vae.decode(ref.reference_input("vae.latents")).sample
+        waveform = pipe.vocoder(ref.reference_input("hifigan.log_mel").transpose(1, 2))
+    ref.assert_close(ours, "unet.conditional")
+    ref.assert_close(decoded, "vae.decoded")
+    ref.assert_close(waveform[:, None], "hifigan.waveform")
+
+
+def test_one_file_with_everything(run, tmp_path: Path):
+    torch.save(msgld_checkpoint(), tmp_path / "msgld.ckpt")
+    result = run("import", tmp_path / "msgld.ckpt", tmp_path / "model")
+    assert result.code == 0, result.err
+    assert "CC-BY-NC-SA" in (tmp_path / "model" / "LICENCE.txt").read_text()
+    check_model(tmp_path / "model")
+    again = run("import", tmp_path / "msgld.ckpt", tmp_path / "model")
+    assert again.code == 2 and "--overwrite" in again.err
+
+
+def test_parts_in_musicldms_own_files(run, tmp_path: Path):
+    torch.save(msgld_checkpoint(with_first_stage=False), tmp_path / "msgld.ckpt")
+    torch.save({"state_dict": ref.reference_weights("vae")}, tmp_path / "vae-ckpt.ckpt")
+    torch.save({"generator": ref.reference_weights("hifigan")}, tmp_path / "hifigan-ckpt.ckpt")
+    command = ["import", tmp_path / "msgld.ckpt", tmp_path / "model"]
+    without = run(*command)
+    assert without.code == 2 and "--vae" in without.err
+    assert not (tmp_path / "model").exists()
+    result = run(
+        *command, "--vae", tmp_path / "vae-ckpt.ckpt", "--vocoder", tmp_path / "hifigan-ckpt.ckpt"
+    )
+    assert result.code == 0, result.err
+    check_model(tmp_path / "model")
+
+
+def test_a_musicldm_folder(run, tmp_path: Path):
+    vae_state, hifigan_state = ref.reference_weights("vae"), ref.reference_weights("hifigan")
+    config = weights.vae_config(vae_state)
+    vae = AutoencoderKL(**config)
+    vae.load_state_dict(weights.vae_state(vae_state, config))
+    vae.save_pretrained(tmp_path / "musicldm" / "vae")
+    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**weights.hifigan_config(hifigan_state)))
+    vocoder.load_state_dict(weights.hifigan_state(hifigan_state))
+    vocoder.save_pretrained(tmp_path / "musicldm" / "vocoder")
+    torch.save(msgld_checkpoint(with_first_stage=False), tmp_path / "msgld.ckpt")
+    command = ["import", tmp_path / "msgld.ckpt", tmp_path / "model"]
+    result = run(*command, "--musicldm", tmp_path / "musicldm")
+    assert result.code == 0, result.err
+    check_model(tmp_path / "model")
+    shutil.rmtree(tmp_path / "musicldm" / "vocoder")
+    broken = run(*command, "--musicldm", tmp_path / "musicldm", "--overwrite")
+    assert broken.code == 2 and "musicldm" in broken.err
+    check_model(tmp_path / "model")  # what was there is still there
+
+
+class Mischief:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_bad_checkpoints(run, tmp_path: Path):
+    checkpoint = msgld_checkpoint()
+    state: dict = checkpoint["state_dict"]  # type: ignore[assignment]
+    lacking = dict(state)
+    del lacking["model_ema.diffusion_modelout2bias"]
+    unscaled = {name: tensor for name, tensor in state.items() if name != "scale_factor"}
+    cases = {
+        "lacks": {"state_dict": lacking},
+        "scale_factor": {"state_dict": unscaled},
+        "no U-Net": {"state_dict": {"weight": torch.zeros(2)}},
+        "plain weights": {"state_dict": state, "hook": Mischief()},
+    }
+    for message, content in cases.items():
+        torch.save(content, tmp_path / "bad.ckpt")
+        result = run("import", tmp_path / "bad.ckpt", tmp_path / "model")
+        assert result.code == 2 and message in result.err, (message, result)
+        assert "executed" not in result.out and not (tmp_path / "model").exists()
+    (tmp_path / "bad.ckpt").write_text("text")
+    assert run("import", tmp_path / "bad.ckpt", tmp_path / "model").code == 2
+    assert run("import", tmp_path / "none.ckpt", tmp_path / "model").code == 2
+    torch.save(checkpoint, tmp_path / "good.ckpt")
+    stems = run("import", tmp_path / "good.ckpt", tmp_path / "model", "--stems", "a,b")
+    assert stems.code == 2 and "--stems" in stems.err

@@ -1,0 +1,122 @@
+"""Training crops: deterministic, coherent or not, summing to their mixture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.data.latents import LatentShards
+from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels, read_crop
+from stemweave.data.songs import Song
+from stemweave.models.vae import PatchVAE
+
+STEMS = ("bass", "drums", "piano")
+LOG_MEL = LogMel(n_fft=512, win_length=512, hop_length=256, num_mels=32, segment_frames=64)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> list[Song]:
+    """Song i has DC levels that tell song and stem apart; the second song has no piano."""
+    folder = tmp_path_factory.mktemp("songs")
+    made = []
+    for index in range(3):
+        stems = STEMS if index != 1 else STEMS[:2]
+        (folder / f"s{index}").mkdir()
+        for number, stem in enumerate(stems):
+            level = 0.1 * (index + 1) + 0.01 * (number + 1)
+            soundfile.write(folder / f"s{index}" / f"{stem}.flac", np.full(32000, level), 16000)
+        made.append(Song(folder / f"s{index}", "train", 2.0, 16000, stems))
+    return made
+
+
+def song_of(level: float) -> int:
+    return round((level - 0.02) * 10) - 1
+
+
+def test_plain_crops_are_what_is_on_disk(songs):
+    crops = draw_crops(songs, STEMS, 20, 8000, 16000, PLAIN, np.random.default_rng(0))
+    assert crops.waveforms.shape == (20, 3, 8000) and crops.coherent.all()
+    for bass, drums, piano in crops.waveforms[..., 100].tolist():
+        assert song_of(bass) == song_of(drums)
+        assert (piano == 0) == (song_of(bass) == 1)
+
+
+def test_cross_song_crops_are_marked(songs):
+    settings = MixSettings(0, 0, None, 0, 1.0, 0)
+    crops = draw_crops(songs, STEMS, 40, 8000, 16000, settings, np.random.default_rng(0))
+    assert not crops.coherent.any()
+    sources = {(song_of(b), song_of(d)) for b, d, _ in crops.waveforms[..., 100].tolist()}
+    assert any(bass != drums for bass, drums in sources)
+
+
+def test_level_gain_and_drop(songs):
+    settings = MixSettings(stem_gain_std_db=6, level_std_db=0, stem_drop_probability=0.9)
+    crops = draw_crops(songs, STEMS, 30, 8000, 16000, settings, np.random.default_rng(0))
+    rms = crops.waveforms.sum(1).square().mean(-1).sqrt()
+    audible = (crops.waveforms.abs().amax(-1) > 0).sum(1)
+    assert torch.allclose(rms[audible > 0], torch.tensor(0.1), atol=1e-4)
+    assert (audible == 1).float().mean() > 0.5
+
+
+def test_equal_seeds_give_equal_crops(songs):
+    settings = MixSettings()
+    one, two, other = (
+        draw_crops(songs, STEMS, 4, 8000, 16000, settings, np.random.default_rng(seed))
+        for seed in (5, 5, 6)
+    )
+    assert torch.equal(one.waveforms, two.waveforms)
+    assert not torch.equal(one.waveforms, other.waveforms)
+
+
+def test_filtered_mels_are_those_of_the_filtered_sum():
+    waveforms = 0.1 * torch.randn(2, 3, 16384, generator=torch.Generator().manual_seed(0))
+    stems, mixture = mix_mels(LOG_MEL, waveforms, PLAIN, np.random.default_rng(0))
+    assert torch.allclose(stems, LOG_MEL(waveforms), atol=1e-4)
+    assert torch.allclose(mixture, LOG_MEL(waveforms.sum(1)), atol=1e-3)
+    filtered, _ = mix_mels(LOG_MEL, waveforms, MixSettings(), np.random.default_rng(0))
+    change_db = 20 / np.log(10) * (filtered - stems)
+    assert 1 < change_db.std() < 6
+    assert (change_db - change_db.mean(dim=2, keepdim=True)).abs().max() < 3  # constant in time
+
+
+def test_crops_are_resampled_and_padded(tmp_path: Path):
+    tone = np.sin(2 * np.pi * 100 * np.arange(44100) / 44100)
+    soundfile.write(tmp_path / "tone.wav", np.stack([tone, 0 * tone], 1), 44100, subtype="FLOAT")
+    crop = read_crop(tmp_path / "tone.wav", 0.5, 16000, 16000)
+    expected = 0.5 * np.sin(2 * np.pi * 100 * np.arange(8000) / 16000)
+    assert np.abs(crop[200:7800] - expected[200:7800]).max() < 0.01
+    assert np.abs(crop[8100:]).max() == 0
+
+
+def make_shards(folder: Path, songs, seed: int = 0) -> LatentShards:
+    torch.manual_seed(0)
+    vae = PatchVAE(latent_channels=2, hidden_channels=8, num_blocks=1).eval()
+    return LatentShards(
+        folder, songs, LOG_MEL, vae, STEMS, MixSettings(), crop_frames=32, seed=seed,
+        shard_size=4, window=2, first_window=2, steps_per_shard=1,
+    )  # fmt: skip
+
+
+def test_shards_are_the_same_from_disk_and_made_again(songs, tmp_path: Path):
+    first = make_shards(tmp_path / "a", songs)
+    made, read = first.shard(3), make_shards(tmp_path / "a", songs).shard(3)
+    elsewhere = make_shards(tmp_path / "b", songs).shard(3)
+    assert made.stems.shape == (4, 3, 2, 8, 8) and made.mixture.shape == (4, 2, 8, 8)
+    for other in (read, elsewhere):
+        assert torch.equal(made.stems, other.stems)
+        assert torch.equal(made.mixture, other.mixture)
+        assert torch.equal(made.coherent, other.coherent)
+    assert not torch.equal(made.stems, make_shards(tmp_path / "a", songs, 1).shard(3).stems)
+
+
+def test_batches_come_from_a_moving_window(songs, tmp_path: Path):
+    shards = make_shards(tmp_path, songs)
+    for step in range(6):
+        batch = shards.batch(step, 8, np.random.default_rng(step))
+        assert batch.stems.shape == (8, 3, 2, 8, 8) and batch.stems.dtype == torch.float32
+    used = sorted(int(path.stem[-6:]) for path in shards.folder.glob("*.safetensors"))
+    assert min(used) == 0 and max(used) <= 6
+    assert max(used) > 2
