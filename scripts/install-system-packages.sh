@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a step needs and the machine lacks.
-#   scripts/install-system-packages.sh test     fluidsynth's library (tests of the renderer)
-#   scripts/install-system-packages.sh render   also mma, SoundFonts and freedoom (training music)
+#   scripts/install-system-packages.sh test     fluidsynth, a small SoundFont and mma
+#   scripts/install-system-packages.sh render   also the SoundFonts and freedoom (training music)
 set -euo pipefail
 
-packages=(libfluidsynth3)
+packages=(libfluidsynth3 timgm6mb-soundfont mma)
 case "${1:-test}" in
   test) ;;
   render)
-    packages+=(mma freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
-      timgm6mb-soundfont opl3-soundfont avldrums.lv2-soundfont)
+    packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
+      opl3-soundfont avldrums.lv2-soundfont)
     ;;
   *) echo "usage: $0 [test|render]" >&2; exit 2 ;;
 esac

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ def compose_collection(
         for index in range(first, first + num_songs)
         if f"song_{index:05d}" not in existing
     ]
-    with ProcessPoolExecutor(workers) as pool:
+    # a fork would copy a synthesiser whose threads stay behind
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(make_song, job) for job in jobs]
         return [future.result() for future in tqdm(as_completed(futures), total=len(futures))]

@@ -19,6 +19,8 @@ from stemweave.render.score import Part
 
 DRUM_CHANNEL = 9
 DRUM_BANK = 128
+ALL_SOUND_OFF = 120
+"""MIDI controller."""
 BLOCK_SAMPLES = 64
 """fluidsynth computes so many samples at once; notes begin on this grid."""
 MIN_INTERNAL_RATE = 32000
@@ -92,7 +94,7 @@ class Synthesiser:
         tuned by it. A drum kit that the SoundFont lacks is replaced by its first one.
         """
         synth, font = self._load(soundfont)
-        synth.system_reset()
+        _silence(synth)
         events: list[Event] = []
         channels = [c for c in range(16) if c != DRUM_CHANNEL]
         for index, part in enumerate(parts):
@@ -126,8 +128,7 @@ class Synthesiser:
         for time_s, is_on, channel, pitch, velocity in [*events, (duration_s + 1, 0, 0, 0, 0)]:
             target = min(round(time_s * self._internal_rate), total)
             if target > position:
-                address = samples[position:].ctypes.data
-                _write_float(synth.synth, target - position, address, 0, 2, address, 1, 2)
+                _synthesise(synth, samples[position:target])
                 position = target
             if position >= total:
                 break
@@ -136,6 +137,23 @@ class Synthesiser:
             else:
                 synth.noteoff(channel, pitch)
         return samples
+
+
+def _synthesise(synth: fluidsynth.Synth, samples: np.ndarray) -> None:
+    """Fill contiguous ``samples`` (T, 2) float32 with what sounds next."""
+    address = samples.ctypes.data
+    _write_float(synth.synth, len(samples), address, 0, 2, address, 1, 2)
+
+
+def _silence(synth: fluidsynth.Synth) -> None:
+    """End every voice and reset all controllers.
+
+    A reset alone lets voices ring on; "all sound off" takes effect with the next block.
+    """
+    for channel in range(16):
+        synth.cc(channel, ALL_SOUND_OFF, 0)
+    _synthesise(synth, np.zeros((BLOCK_SAMPLES, 2), np.float32))
+    synth.system_reset()
 
 
 def _events(part: Part, channel: int, transposition: int) -> list[Event]:

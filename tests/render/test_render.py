@@ -1,0 +1,119 @@
+"""From notes to stems: MIDI, synthesis, composed songs. Needs fluidsynth, mma and a SoundFont."""
+
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+
+from stemweave.data.songs import read_manifest, read_song
+from stemweave.files import InputError
+from stemweave.render.collection import VALIDATION_SOUNDFONT, compose_collection, find_soundfont
+from stemweave.render.compose import read_groove_families
+from stemweave.render.mixdown import render_stems
+from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
+from stemweave.render.synth import Synthesiser
+
+SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def soundfont() -> Path:
+    return find_soundfont(VALIDATION_SOUNDFONT)
+
+
+@pytest.fixture(scope="module")
+def synthesiser() -> Synthesiser:
+    return Synthesiser(16000)
+
+
+def write_four_notes(path: Path) -> None:
+    """One note each: bass at 0 s, guitar at 0.5 s, piano at 1 s, snare at 1.5 s."""
+    midi = mido.MidiFile(ticks_per_beat=480)  # 120 beats a minute: 960 ticks a second
+    for order, (channel, program, pitch) in enumerate(
+        [(0, 33, 33), (1, 25, 64), (2, 0, 72), (9, 0, 38)]
+    ):
+        track = mido.MidiTrack()
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        track.append(
+            mido.Message("note_on", channel=channel, note=pitch, velocity=100, time=480 * order)
+        )
+        track.append(mido.Message("note_off", channel=channel, note=pitch, time=384))
+        midi.tracks.append(track)
+    midi.save(path)
+
+
+def test_a_four_note_midi_renders_to_the_right_stems(tmp_path: Path, soundfont, synthesiser):
+    write_four_notes(tmp_path / "four.mid")
+    parts = read_midi(tmp_path / "four.mid")
+    stems = {stem_of(part): [part] for part in parts}
+    assert set(stems) == {"bass", "guitar", "piano", "drums"}
+    fonts = {stem: [(soundfont, 1.0)] for stem in stems}
+    waveforms, _ = render_stems(stems, SECONDS, synthesiser, fonts, np.random.default_rng(0))
+    for stem, start_s in {"bass": 0.0, "guitar": 0.5, "piano": 1.0, "drums": 1.5}.items():
+        envelope = np.abs(waveforms[stem]).reshape(-1, 160).max(axis=1)  # 10 ms
+        before = envelope[: max(int(start_s * 100) - 2, 0)]  # resampling rings a little
+        assert before.max(initial=0) < 0.01 * envelope.max()
+        first = int(np.argmax(envelope > 0.1 * envelope.max())) / 100
+        assert start_s - 0.011 <= first < start_s + 0.1, stem
+
+
+def test_pitch_is_the_written_one_with_any_timbre_shift(soundfont, synthesiser):
+    part = Part(0, False, [Note(0.1, 1.8, 69, 100)])
+    for shift in (0, 5, -5):
+        mono = synthesiser.render([part], soundfont, SECONDS, timbre_shift=shift).mean(axis=0)
+        spectrum = np.abs(np.fft.rfft(mono * np.hanning(len(mono))))
+        assert np.argmax(spectrum) / SECONDS == pytest.approx(440, rel=0.01)
+
+
+def test_rendering_leaves_no_trace_in_the_next_one(soundfont, synthesiser):
+    notes = Part(0, False, [Note(0.1, 1.8, 69, 100)])
+    loud = Part(0, True, [Note(0.05 * i, 0.05 * i + 1, 49, 127) for i in range(40)])
+    before = synthesiser.render([notes], soundfont, SECONDS)
+    synthesiser.render([loud], soundfont, 0.777)
+    assert np.array_equal(before, synthesiser.render([notes], soundfont, SECONDS))
+    assert np.array_equal(before, Synthesiser(16000).render([notes], soundfont, SECONDS))
+
+
+def test_broken_midi_and_missing_soundfonts_say_why(tmp_path: Path):
+    (tmp_path / "bad.mid").write_bytes(b"MThd nonsense")
+    with pytest.raises(UnreadableMidi, match="parsed"):
+        read_midi(tmp_path / "bad.mid")
+    silent = mido.MidiFile(tracks=[mido.MidiTrack([mido.Message("program_change", program=3)])])
+    silent.save(tmp_path / "empty.mid")
+    with pytest.raises(UnreadableMidi, match="no notes"):
+        read_midi(tmp_path / "empty.mid")
+    with pytest.raises(InputError, match="install-system-packages"):
+        find_soundfont("Nowhere.sf2")
+
+
+def test_groove_families_are_split():
+    families = read_groove_families()
+    held_out = [family for family in families if family.is_validation]
+    assert sum(len(family.grooves) for family in families) > 700
+    assert 0.03 < len(held_out) / len(families) < 0.2
+
+
+def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
+    options = dict(seed=7, soundfonts={VALIDATION_SOUNDFONT: 1.0}, split="validation")
+    made = compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True, workers=2)
+    alone = compose_collection(
+        tmp_path / "b", 1, **options, held_out_grooves=True, first=1, workers=1
+    )
+    assert len(made) == 2 and [song.name for song in alone] == ["song_00001"]
+    assert [song.name for song in read_manifest(tmp_path / "a")] == ["song_00000", "song_00001"]
+    for stem in ("bass", "drums", "guitar", "piano"):
+        one, two = (
+            soundfile.read(tmp_path / folder / "song_00001" / f"{stem}.flac")[0]
+            for folder in ("a", "b")
+        )
+        assert np.array_equal(one, two)
+        assert np.abs(one).max() > 0.01
+    song = read_song(tmp_path / "a" / "song_00001")
+    assert song.split == "validation" and song.details["licence"] == "CC0-1.0"
+    families = {family.library_file: family for family in read_groove_families()}
+    assert families[song.details["groove_family"]].is_validation
+    assert set(song.details["soundfonts"].values()) == {VALIDATION_SOUNDFONT}
+    # what exists is kept
+    assert compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True) == []
