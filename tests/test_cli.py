@@ -72,7 +72,9 @@ def test_clipping_input_and_very_short_input(run, tiny_model, tmp_path):
     files = [tmp_path / "loud.wav", tmp_path / "short.wav"]
     assert run("separate", *files, "-o", out, "--model", tiny_model).code == 0
     for name, mixture in (("loud", loud[:, 0]), ("short", loud[:1, 0])):
-        total = sum(soundfile.read(out / name / f"{stem}.wav", dtype="float32")[0] for stem in STEMS)
+        total = sum(
+            soundfile.read(out / name / f"{stem}.wav", dtype="float32")[0] for stem in STEMS
+        )
         assert np.abs(total - mixture).max() < 2e-6
 
 
@@ -185,7 +187,18 @@ def test_full_disk_leaves_nothing(run, tiny_model, tmp_path, monkeypatch):
 def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path):
     out = tmp_path / "out"
     result = run(
-        "generate", "-o", out, "-n", 2, "--seconds", 1, "--model", tiny_model, "--plot", "--steps", 1
+        "generate",
+        "-o",
+        out,
+        "-n",
+        2,
+        "--seconds",
+        1,
+        "--model",
+        tiny_model,
+        "--plot",
+        "--steps",
+        1,
     )
     assert result.code == 0, result.err
     names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "spectrograms.png"]

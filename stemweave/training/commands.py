@@ -20,11 +20,14 @@ def train_vae(
     config: Config, run: RunFolder = None, minutes: Minutes = 0, device: Device = "auto"
 ) -> None:
     """Train the autoencoder of log-mels."""
+    from accelerate.utils import set_seed
+
     from stemweave.training.settings import load_settings
     from stemweave.training.stage_vae import VAEStage
     from stemweave.training.start import load_songs, start
 
     settings = load_settings(config)
+    set_seed(settings.seed)  # the first weights
     stage = VAEStage(settings, *load_songs(settings))
     start(stage, settings, run or Path("runs/vae"), minutes, device)
 
@@ -39,11 +42,14 @@ def train_denoiser(
     device: Device = "auto",
 ) -> None:
     """Train the diffusion model on cached latents."""
+    from accelerate.utils import set_seed
+
     from stemweave.training.settings import load_settings
     from stemweave.training.stage_denoiser import DenoiserStage
     from stemweave.training.start import load_component, load_songs, start
 
     settings = load_settings(config)
+    set_seed(settings.seed)  # the first weights
     stage = DenoiserStage(settings, *load_songs(settings), load_component("vae", vae))
     if init is not None:
         stage.network.load_state_dict(load_component("denoiser", init).state_dict())
@@ -62,11 +68,14 @@ def train_vocoder(
     device: Device = "auto",
 ) -> None:
     """Train the vocoder."""
+    from accelerate.utils import set_seed
+
     from stemweave.training.settings import load_settings
     from stemweave.training.stage_vocoder import VocoderStage
     from stemweave.training.start import load_component, load_songs, start
 
     settings = load_settings(config)
+    set_seed(settings.seed)  # the first weights
     autoencoder = load_component("vae", vae) if vae is not None else None
     stage = VocoderStage(settings, *load_songs(settings), autoencoder)
     if init is not None:
@@ -74,6 +83,28 @@ def train_vocoder(
     start(stage, settings, run or Path("runs/vocoder"), minutes, device)
 
 
+def assemble(
+    config: Config,
+    out: Annotated[Path, typer.Argument(help="model folder to write")],
+    vae: Annotated[Path, typer.Option(help="exported autoencoder")] = Path("runs/vae/export"),
+    denoiser: Annotated[Path, typer.Option(help="exported denoiser")] = Path(
+        "runs/denoiser/export"
+    ),
+    vocoder: Annotated[Path, typer.Option(help="exported vocoder")] = Path("runs/vocoder/export"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
+) -> None:
+    """Put trained parts together into a model folder for --model."""
+    from stemweave.files import require_absent
+    from stemweave.training.assemble import assemble_model
+    from stemweave.training.settings import load_settings
+
+    require_absent([out], overwrite)
+    assemble_model(load_settings(config), vae, denoiser, vocoder, out)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    typer.echo(f"{out}: {size / 1e6:.1f} MB")
+
+
 def register(parent: typer.Typer) -> None:
-    """Add ``train`` to the command line."""
+    """Add ``train`` and ``assemble`` to the command line."""
     parent.add_typer(app, name="train")
+    parent.command()(assemble)

@@ -102,6 +102,15 @@ class DenoiserSettings(StageSettings):
     latent_shard_size: int = 256
 
 
+class SamplingSettings(Strict):
+    """Defaults of the assembled model; see ``StemweavePipeline``."""
+
+    separation_steps: int = Field(1, ge=1)
+    separation_guidance: float = 1.0
+    generation_steps: int = Field(50, ge=1)
+    eta: float = Field(0.0, ge=0, le=1)
+
+
 class RunSettings(Strict):
     """A training run: data, front end, stages."""
 
@@ -115,6 +124,7 @@ class RunSettings(Strict):
     vae: VAESettings = VAESettings()
     denoiser: DenoiserSettings = DenoiserSettings()
     vocoder: VocoderSettings = VocoderSettings()
+    sampling: SamplingSettings = SamplingSettings()
 
 
 def load_settings(path: Path) -> RunSettings:

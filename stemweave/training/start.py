@@ -73,5 +73,8 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
             file.flush()
             print(f"step {step}", *(f"{name} {value:.4g}" for name, value in figures.items()))
 
-        run.run(log, minutes or math.inf)
+        try:
+            run.run(log, minutes or math.inf)
+        except FloatingPointError as error:
+            raise InputError(str(error)) from error
     print(f"exported to {folder / 'export'}")

@@ -24,7 +24,13 @@ def test_masks_add_up_to_one_and_follow_power():
 
 @pytest.mark.parametrize(
     ("sample_rate", "channels", "num_samples"),
-    [(16000, 1, 32000), (44100, 2, 100_001), (8000, 1, 9000), (192_000, 2, 200_000), (44100, 6, 50)],
+    [
+        (16000, 1, 32000),
+        (44100, 2, 100_001),
+        (8000, 1, 9000),
+        (192_000, 2, 200_000),
+        (44100, 6, 50),
+    ],
 )
 def test_stems_add_up_to_the_mixture(sample_rate: int, channels: int, num_samples: int):
     mixture = noise(channels, num_samples)

@@ -49,9 +49,7 @@ def exact_denoiser(scheduler):
 def test_mean_and_deviation_are_recovered(scheduler, eta: float, steps: int):
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(SHAPE, generator=generator)
-    drawn = sample(
-        exact_denoiser(scheduler), scheduler, noise, steps, eta=eta, generator=generator
-    )
+    drawn = sample(exact_denoiser(scheduler), scheduler, noise, steps, eta=eta, generator=generator)
     assert drawn.mean().item() == pytest.approx(MEAN, abs=0.02)
     assert drawn.std().item() == pytest.approx(STD, abs=0.03)
 

@@ -1,0 +1,47 @@
+"""Trained parts → one model folder that ``StemweavePipeline`` loads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.pipeline import StemweavePipeline
+from stemweave.training.settings import RunSettings
+from stemweave.training.start import load_component
+
+
+def assemble_model(
+    settings: RunSettings, vae: Path, denoiser: Path, vocoder: Path, out: Path
+) -> StemweavePipeline:
+    """Write the exported parts to ``out`` with float16 weights; the front end stays float32.
+
+    An existing ``out`` is replaced when the new folder is complete; files in it that are not part
+    of a model (a licence) are kept.
+
+    Raises:
+        InputError: if a part is missing or the parts do not fit together.
+    """
+    pipe = StemweavePipeline(
+        LogMel(**settings.log_mel.model_dump()),
+        load_component("vae", vae),
+        load_component("denoiser", denoiser),
+        DDIMScheduler(**settings.denoiser.scheduler),
+        load_component("vocoder", vocoder),
+        reference_rms=settings.mixing.reference_rms,
+        **settings.sampling.model_dump(),
+    )
+    for part in (pipe.vae, pipe.denoiser, pipe.vocoder):
+        part.to(torch.float16)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    pipe.save_pretrained(partial)
+    for file in out.glob("*.*"):
+        if file.is_file() and not (partial / file.name).exists():
+            shutil.copy(file, partial)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    return pipe

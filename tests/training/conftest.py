@@ -1,0 +1,75 @@
+"""A small data set and settings with which every stage trains in a second."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from stemweave.data.songs import Song, append_to_manifest, write_song
+
+STEMS = ("bass", "drums", "guitar", "piano")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three training songs and a validation song of noise, 4 s each."""
+    folder = tmp_path_factory.mktemp("songs")
+    for index in range(4):
+        song_folder = folder / f"song_{index}"
+        song_folder.mkdir()
+        for stem in STEMS:
+            rng = np.random.default_rng([index, STEMS.index(stem)])
+            noise = 0.1 * rng.standard_normal(64_000)
+            soundfile.write(song_folder / f"{stem}.flac", noise, 16000)
+        split = "validation" if index == 3 else "train"
+        song = Song(song_folder, split, 4.0, 16000, STEMS)
+        write_song(song)
+        append_to_manifest(folder, song)
+    return folder
+
+
+@pytest.fixture
+def config(data: Path, tmp_path: Path) -> Path:
+    """Settings of tiny stages, two steps each."""
+    optimiser = {"learning_rate": 1e-3, "warmup_steps": 2, "ema_decay": 0.5}
+    common = {
+        "optimiser": optimiser,
+        "batch_size": 2,
+        "crop_frames": 32,
+        "steps": 2,
+        "validate_every_steps": 2,
+        "log_every_steps": 1,
+    }
+    settings = {
+        "data": [str(data)],
+        "latent_cache": str(tmp_path / "latents"),
+        "log_mel": {
+            "n_fft": 512, "win_length": 512, "hop_length": 320, "num_mels": 32,
+            "segment_frames": 64,
+        },
+        "vae": {
+            **common, "model": {"latent_channels": 2, "hidden_channels": 8, "num_blocks": 1},
+        },
+        "denoiser": {
+            **common,
+            "model": {
+                "latent_channels": 2, "latent_bands": 8, "block_channels": [16, 32],
+                "blocks_per_level": 1, "attention_levels": [1], "embedding_channels": 16,
+            },
+            "scheduler": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+            "latent_shard_size": 8,
+            "latent_first_shards": 1,
+        },
+        "vocoder": {
+            **common,
+            "model": {
+                "num_mels": 32, "hop_length": 320, "sample_rate": 16000, "coarse_channels": 16,
+                "coarse_blocks": 1, "fine_channels": 16, "fine_blocks": 1,
+            },
+        },
+    }  # fmt: skip
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path

@@ -1,0 +1,177 @@
+"""Every stage through the real command line; stop and resume equals an uninterrupted run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from stemweave.models.compact import CompactUNet
+from stemweave.pipeline import StemweavePipeline
+from stemweave.training.settings import load_settings
+from stemweave.training.stage_denoiser import draw_situation
+from stemweave.training.start import load_component
+
+
+def train(run, stage: str, config: Path, folder: Path, *options: object) -> None:
+    result = run("train", stage, config, "--run", folder, *options)
+    assert result.code == 0, result.err
+
+
+def change(config: Path, stage: str, **settings: object) -> None:
+    content = yaml.safe_load(config.read_text())
+    content[stage].update(settings)
+    config.write_text(yaml.safe_dump(content))
+
+
+def last_log(folder: Path) -> dict[str, float]:
+    return json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.fixture
+def vae(run, config: Path, tmp_path: Path) -> Path:
+    train(run, "vae", config, tmp_path / "vae")
+    return tmp_path / "vae" / "export"
+
+
+def test_two_steps_of_every_stage(run, config: Path, vae: Path, tmp_path: Path):
+    train(run, "denoiser", config, tmp_path / "denoiser", "--vae", vae)
+    train(run, "vocoder", config, tmp_path / "vocoder", "--vae", vae)
+    for stage, figure in (
+        ("vae", "val_mse"),
+        ("denoiser", "val_separation"),
+        ("vocoder", "val_spectral"),
+    ):
+        folder = tmp_path / stage
+        component = load_component(stage, folder / "export")
+        assert all(torch.isfinite(p).all() for p in component.parameters())
+        logged = last_log(folder)
+        assert logged["step"] == 2 and logged[figure] > 0
+        assert list((folder / "tensorboard").iterdir())
+        assert load_settings(folder / "settings.yaml").seed == 0
+    scaled = load_component("vae", vae)
+    assert scaled.config.scaling_factor != 1.0
+
+
+def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path):
+    train(run, "denoiser", config, tmp_path / "denoiser", "--vae", vae)
+    train(run, "vocoder", config, tmp_path / "vocoder")
+    parts = ["--vae", vae]
+    for stage in ("denoiser", "vocoder"):
+        parts += [f"--{stage}", tmp_path / stage / "export"]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "LICENCE.md").write_text("ours")
+    refused = run("assemble", config, tmp_path / "model", *parts)
+    assert refused.code == 2 and "--overwrite" in refused.err
+    result = run("assemble", config, tmp_path / "model", *parts, "--overwrite")
+    assert result.code == 0, result.err
+    assert (tmp_path / "model" / "LICENCE.md").read_text() == "ours"
+    stored = load_file(tmp_path / "model" / "denoiser" / "diffusion_pytorch_model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    assert pipe.denoiser.dtype == torch.float32 and pipe.config.reference_rms == 0.1
+    assert set(pipe.generate(0.5)) == {"bass", "drums", "guitar", "piano", "mixture"}
+    wrong = run("assemble", config, tmp_path / "other", "--vae", tmp_path)
+    assert wrong.code == 2 and "no trained vae" in wrong.err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("stage", ["denoiser", "vocoder"])
+def test_stop_and_resume_equals_an_uninterrupted_run(
+    run, config: Path, vae: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+):
+    from stemweave.training.loop import TrainingRun
+
+    change(config, stage, steps=4)
+    options = ("--vae", vae)
+    train(run, stage, config, tmp_path / "whole", *options)
+    plain_step = TrainingRun.train_step
+
+    def stop_after_two(self):
+        figures = plain_step(self)
+        self.stop_requested = self.step == 2
+        return figures
+
+    monkeypatch.setattr(TrainingRun, "train_step", stop_after_two)
+    train(run, stage, config, tmp_path / "parts", *options)
+    assert last_log(tmp_path / "parts")["step"] == 2
+    train(run, stage, config, tmp_path / "parts", *options)
+    whole, parts = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        for name in ("whole", "parts")
+    )
+    assert whole["step"] == parts["step"] == 4
+    for name, tensor in whole["network"].items():
+        assert torch.equal(tensor, parts["network"][name]), name
+    for one, two in zip(
+        whole["average"]["shadow_params"], parts["average"]["shadow_params"], strict=True
+    ):
+        assert torch.equal(one, two)
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_reason(
+    run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from stemweave.training.stage_vae import VAEStage
+
+    monkeypatch.setattr(
+        VAEStage, "loss", lambda *_: (torch.tensor(float("nan"), requires_grad=True), {})
+    )
+    result = run("train", "vae", config, "--run", tmp_path / "nan")
+    assert result.code == 2 and "step 0" in result.err and "learning rate" in result.err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("vae: {stepz: 3}", "vae.stepz"),
+        ("vae: [", "not valid YAML"),
+        ("denoiser: {separation_share: 2}", "separation_share"),
+        ("", "data"),
+    ],
+)
+def test_wrong_settings_name_the_key(run, tmp_path: Path, content: str, message: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(("data: [x]\n" if content else "") + content)
+    result = run("train", "vae", path, "--run", tmp_path / "run")
+    assert result.code == 2 and message in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_components_and_songs(run, config: Path, tmp_path: Path):
+    result = run("train", "denoiser", config, "--vae", tmp_path / "no", "--run", tmp_path / "run")
+    assert result.code == 2 and "no trained vae" in result.err
+    content = yaml.safe_load(config.read_text())
+    content["data"] = [str(tmp_path / "nothing")]
+    config.write_text(yaml.safe_dump(content))
+    result = run("train", "vae", config, "--run", tmp_path / "run")
+    assert result.code == 2 and "no song list" in result.err
+
+
+def test_tasks_share_the_batch_as_configured(config: Path):
+    import numpy as np
+
+    settings = load_settings(config).denoiser
+    rng = np.random.default_rng(0)
+    coherent = torch.ones(4000, dtype=torch.bool)
+    coherent[:1000] = False
+    drawn = draw_situation(settings, coherent, 4, 8, 1000, rng)
+    assert drawn.has_mixture[:1000].all() and not drawn.known[:1000].any()
+    arranged = drawn.known[1000:].flatten(1).any(1).float().mean()
+    assert arranged == pytest.approx(settings.arrangement_share, abs=0.05)
+    separated = (drawn.has_mixture & ~drawn.known.flatten(1).any(1))[1000:].float().mean()
+    assert separated == pytest.approx(settings.separation_share, abs=0.05)
+    wholly_given = drawn.known.all(2)
+    assert wholly_given.any() and (drawn.timestep[wholly_given] == 0).all()
+
+
+def test_fine_tuning_starts_from_given_weights(run, config: Path, vae: Path, tmp_path: Path):
+    train(run, "denoiser", config, tmp_path / "first", "--vae", vae)
+    change(config, "denoiser", optimiser={"learning_rate": 0.0, "ema_decay": 0.0})
+    init = tmp_path / "first" / "export"
+    train(run, "denoiser", config, tmp_path / "second", "--vae", vae, "--init", init)
+    one, two = (CompactUNet.from_pretrained(tmp_path / n / "export") for n in ("first", "second"))
+    for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), name
