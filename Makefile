@@ -17,9 +17,9 @@ lint: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-scores: $(VENV)/.development  ## the README's tables: composed validation songs and Freedoom-4
+scores: $(VENV)/.development  ## docs/scores and the README's table, from composed and human songs
 	scripts/install-system-packages.sh render
-	$(BIN)/python -m stemweave.evaluation.bundled --out docs/scores
+	scripts/scores.sh
 
 $(VENV)/.inference: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""``stemweave evaluate separation | generation | arrangement | paper``."""
+"""``stemweave evaluate separation | generation | arrangement | vocoder | speed | paper``."""
 
 from __future__ import annotations
 
@@ -166,6 +166,39 @@ def arrangement_command(
         progress=True,
     )
     _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("vocoder")
+def vocoder_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
+    overwrite: Overwrite = False,
+) -> None:
+    """Copy synthesis: true log-mel in, waveform out, beside Griffin-Lim."""
+    from stemweave.evaluation.copy_synthesis import evaluate_copy_synthesis
+
+    pipe = _load(model)
+    songs = _songs(data, pipe, split, out, overwrite)
+    _finish(evaluate_copy_synthesis(pipe, songs, segments, progress=True), model, data, split, out)
+
+
+@evaluate.command("speed")
+def speed_command(
+    out: Out = None,
+    model: Model = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each task.")] = 5,
+    overwrite: Overwrite = False,
+) -> None:
+    """Seconds per window of every task, and parameters. Let nothing else run meanwhile."""
+    from stemweave.evaluation.report import require_new_folder
+    from stemweave.evaluation.speed import evaluate_speed
+
+    if out is not None:
+        require_new_folder(out, overwrite)
+    _finish(evaluate_speed(_load(model), repeats), model, Path("noise"), "none", out)
 
 
 @evaluate.command("paper")

@@ -35,7 +35,7 @@ def assemble_model(
         **settings.sampling.model_dump(),
     )
     for part in (pipe.vae, pipe.denoiser, pipe.vocoder):
-        part.to(torch.float16)
+        torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns of nothing
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipe.save_pretrained(partial)

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Measures a model (the bundled one without an argument) on the test sets and prints the README's
+# table. Whole reports with players go to out/scores, their tables to docs/scores.
+#   scripts/scores.sh [MODEL_FOLDER]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+stemweave=(.venv/bin/python -m stemweave)
+model=()
+[ $# -eq 0 ] || model=(--model "$1")
+reports=out/scores
+
+# composed songs: grooves, chords and SoundFont (TimGM6mb) that training never used
+"${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
+  --held-out-grooves --soundfont TimGM6mb.sf2
+# human-written songs, same SoundFont
+[ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4
+
+evaluate() { # NAME, then the command's arguments
+  local name=$1
+  shift
+  "${stemweave[@]}" evaluate "$@" "${model[@]}" --overwrite -o "$reports/$name" >/dev/null
+  mkdir -p "docs/scores/$name"
+  cp "$reports/$name"/table.{json,md} "docs/scores/$name/"
+}
+evaluate speed speed
+evaluate separation separation data/validation -n 48
+evaluate separation_freedoom separation data/freedoom4 -n 48
+evaluate vocoder vocoder data/validation -n 48
+evaluate generation generation data/validation -n 100
+evaluate arrangement arrangement data/validation -n 16
+.venv/bin/python -m stemweave.evaluation.summary docs/scores

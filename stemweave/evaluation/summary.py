@@ -1,0 +1,145 @@
+"""The README's table of scores, from the reports that ``scripts/scores.sh`` leaves behind.
+
+``python -m stemweave.evaluation.summary docs/scores`` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from stemweave.evaluation import arrangement, coherence, copy_synthesis, generation, separation
+from stemweave.files import InputError
+
+
+class Scores:
+    """``table.json`` files below a folder, by report name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def measures(self, report: str) -> dict[str, Any]:
+        """Measure → row → column → cell; raises ``InputError`` if the report is missing."""
+        path = self.folder / report / "table.json"
+        try:
+            return json.loads(path.read_text())["measures"]
+        except OSError as error:
+            raise InputError(f"no report at {path}: run scripts/scores.sh") from error
+
+    def value(self, report: str, measure: str, row: str, column: str = "mean") -> float:
+        return float(self.measures(report)[measure][row][column]["value"])
+
+
+def rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """(what, ours, beside it) of every line."""
+    lines = []
+    for report, data in (
+        ("separation", "composed songs"),
+        ("separation_freedoom", "human-written songs"),
+    ):
+        improvement = [
+            scores.value(report, separation.SI_SDRI, row)
+            for row in (separation.MASK_ROW, separation.ORACLE_ROW)
+        ]
+        errors = [
+            scores.value(report, separation.MSE, row)
+            for row in (separation.SPECTRA_ROW, separation.MIXTURE_ROW)
+        ]
+        lines.append(
+            (
+                f"separation, {data}: SI-SDR improvement",
+                f"{improvement[0]:.1f} dB",
+                f"masks from the true stems {improvement[1]:.1f} dB",
+            )
+        )
+        lines.append(
+            (
+                f"separation, {data}: log-mel MSE",
+                f"{errors[0]:.2f}",
+                f"mixture as every stem {errors[1]:.2f}",
+            )
+        )
+    for measure in (copy_synthesis.DISTANCE, copy_synthesis.L1):
+        ours, floor = (
+            scores.value("vocoder", measure, row)
+            for row in (copy_synthesis.VOCODER_ROW, copy_synthesis.GRIFFIN_LIM_ROW)
+        )
+        lines.append((f"vocoder: {measure}", f"{ours:.2f}", f"Griffin-Lim {floor:.2f}"))
+    return lines + generation_rows(scores) + arrangement_rows(scores) + speed_rows(scores)
+
+
+def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """Fréchet distance and the level of generated stems."""
+    report = scores.measures("generation")
+    distance = next(name for name in report if name.startswith("distance from real mixtures"))
+    ours, floor, ceiling = (
+        report[distance][row]["FAD"]["value"]
+        for row in (generation.GENERATED_ROW, generation.FLOOR_ROW, generation.NOISE_ROW)
+    )
+    level = report[generation.LEVEL]
+    differences = [
+        f"{stem} {level[generation.GENERATED_ROW][stem]['value'] - cell['value']:+.0f} dB"
+        for stem, cell in level[generation.FLOOR_ROW].items()
+    ]
+    return [
+        (
+            "generation: FAD (musicnn)",
+            f"{ours:.1f}",
+            f"other real songs {floor:.1f}, noise {ceiling:.1f}",
+        ),
+        ("generation: level of the stems against real ones", ", ".join(differences), ""),
+    ]
+
+
+def arrangement_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """How well added stems keep the given ones' beat and harmony, mean of the 14 subsets."""
+    report = scores.measures("arrangement")
+    lines = []
+    for measure in coherence.MEASURES:
+        name = next((name for name in report if measure in name), None)
+        if name is None:
+            continue
+        ours, real, other = (
+            report[name][row]["mean"]["value"]
+            for row in (
+                arrangement.MODE_ROWS["known"],
+                arrangement.REAL_ROW,
+                arrangement.OTHER_ROW,
+            )
+        )
+        lines.append(
+            (
+                f"arrangement: {measure}",
+                f"{ours:.2f}",
+                f"real stems {real:.2f}, another song's {other:.2f}",
+            )
+        )
+    return lines
+
+
+def speed_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """Seconds for one window, and the model's size."""
+    report = scores.measures("speed")
+    millions = sum(cell["parameters"]["value"] for cell in report["parameters (millions)"].values())
+    lines = [
+        (
+            f"seconds to {task} 10.24 s on two cores",
+            f"{cells['median']['value']:.1f}",
+            f"{cells['network passes']['value']:.0f} network passes",
+        )
+        for task, cells in report["seconds"].items()
+    ]
+    return [*lines, ("parameters, all parts", f"{millions:.1f} M", "")]
+
+
+def as_markdown(folder: Path) -> str:
+    """The table as the README has it."""
+    lines = ["| measured on songs never trained on | Stemweave | beside it |", "|---|---|---|"]
+    lines += [f"| {what} | {ours} | {beside} |" for what, ours, beside in rows(Scores(folder))]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_markdown(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/scores")))

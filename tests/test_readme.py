@@ -1,0 +1,75 @@
+"""The README: its commands and its Python run as written; its table is the committed scores."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from stemweave.evaluation.summary import as_markdown
+from stemweave.pipeline import BUNDLED_MODEL
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+STEMS = ("bass", "drums", "guitar", "piano")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the repository's examples in it."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_commands(run, here: Path):
+    commands = [
+        shlex.split(line, comments=True)
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("stemweave ")
+    ]
+    assert len(commands) == 3
+    for _, *arguments in commands:
+        result = run(*arguments, *(["--steps", "2"] if arguments[0] != "separate" else []))
+        assert result.code == 0, result.err
+    for folder, names in (
+        ("separated/mixture", STEMS),
+        ("new/1", (*STEMS, "mixture")),
+        ("arranged", ("bass", "drums", "guitar", "mixture")),
+    ):
+        written = {path.stem for path in (here / "out" / folder).glob("*.wav")}
+        assert written == set(names), folder
+
+
+def test_python(here: Path):
+    (code,) = blocks("python")
+    names: dict = {}
+    exec(code, names)
+    mixture = names["mixture"].T
+    assert set(names["stems"]) == set(STEMS)
+    total = sum(names["stems"].values()).numpy()
+    assert abs(total - mixture).max() < 1e-5
+    assert names["piece"]["mixture"].shape == (1, 163_840)
+    assert names["arranged"]["piano"].shape == mixture.shape
+
+
+def test_the_table_is_what_the_scores_say():
+    (table,) = re.findall(r"<!-- scores -->\n(.*?)\n<!-- /scores -->", README, re.DOTALL)
+    assert table == as_markdown(ROOT / "docs" / "scores")
+
+
+def test_every_path_exists():
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path
+    make_targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make (\w+)", README)) <= make_targets
+
+
+def test_the_bundled_model_is_small():
+    size = sum(path.stat().st_size for path in BUNDLED_MODEL.rglob("*") if path.is_file())
+    assert 1e6 < size < 60e6
