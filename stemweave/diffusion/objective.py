@@ -39,6 +39,14 @@ def target(scheduler: Any, latents: Tensor, noise: Tensor, timestep: Tensor) -> 
     raise ValueError(f"prediction_type must be epsilon or v_prediction, not {kind}")
 
 
+def clean_estimate(scheduler: Any, noisy: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor:
+    """z_0 that ``prediction`` stands for, given ``noisy`` (B, S, C, H, W) at (B, S) timesteps."""
+    alpha, sigma = signal_and_noise(scheduler, timestep)
+    if scheduler.config.prediction_type == "epsilon":
+        return (noisy - sigma * prediction) / alpha.clamp(min=1e-4)
+    return alpha * noisy - sigma * prediction
+
+
 def min_snr_weight(scheduler: Any, timestep: Tensor, gamma: float) -> Tensor:
     """Weight (B, S, 1, 1, 1) of the squared error (min-SNR, arXiv 2303.09556).
 
@@ -63,14 +71,14 @@ def denoising_loss(
     mixture: Tensor | None = None,
     known: Tensor | None = None,
     min_snr_gamma: float = float("inf"),
-) -> Tensor:
-    """Mean squared error (B,) of each sample over the positions that are not known.
+) -> tuple[Tensor, Tensor]:
+    """Mean squared error (B,) of each sample, and the estimate of z_0 (B, S, C, H, W).
 
     Args:
         latents, noise: (B, S, C, H, W).
         timestep: (B, S) integers.
         mixture: (B, C, H, W), all zeros where a sample has no mixture; None for the whole batch.
-        known: (B, S, H) bool: positions given clean, excluded from the loss.
+        known: (B, S, H) bool: positions given clean, excluded from the error.
     """
     noisy = add_noise(scheduler, latents, noise, timestep)
     if known is not None:
@@ -80,7 +88,8 @@ def denoising_loss(
     prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known)
     error = (prediction - target(scheduler, latents, noise, timestep)).square()
     error = error * min_snr_weight(scheduler, timestep, min_snr_gamma)
+    clean = clean_estimate(scheduler, noisy, prediction, timestep)
     if known is None:
-        return error.flatten(1).mean(1)
+        return error.flatten(1).mean(1), clean
     unknown = (~known)[:, :, None, :, None].expand_as(error).float()
-    return (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)
+    return (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1), clean

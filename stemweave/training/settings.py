@@ -96,6 +96,10 @@ class DenoiserSettings(StageSettings):
         0.1, ge=0, le=1, description="of samples in which every stem has its own timestep"
     )
     min_snr_gamma: float = float("inf")
+    mask_weight: float = Field(
+        0.0, ge=0, description="of ``losses.mask_error_db``, on separation samples of pure noise"
+    )
+    mask_samples: int = Field(6, ge=1, description="of a batch, at most, that have a mask error")
     latent_window_shards: int = 64
     latent_first_shards: int = 8
     latent_steps_per_shard: int = 64

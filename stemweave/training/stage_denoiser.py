@@ -19,6 +19,7 @@ from stemweave.data.songs import Song
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
+from stemweave.training.losses import mask_error_db
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
 
@@ -101,6 +102,8 @@ class DenoiserStage:
         self.run = settings
         vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         log_mel = LogMel(**settings.log_mel.model_dump())
+        self.vae = vae
+        self.band_width = 1 / log_mel.mel_basis.amax(dim=0)
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
         self.network = CompactUNet(stems=settings.stems, **self.settings.model)
 
@@ -135,14 +138,35 @@ class DenoiserStage:
             self.scheduler.config.num_train_timesteps,
             rng,
         )
-        losses = self._losses(network, batch, situation, generator)
+        losses, clean = self._losses(network, batch, situation, generator)
         separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
         figures = {}
+        loss = losses.mean()
+        last = self.scheduler.config.num_train_timesteps - 1
+        masked = torch.nonzero(separating & (situation.timestep == last).all(1)).flatten()
+        if self.settings.mask_weight > 0 and len(masked):
+            error_db = self._mask_error_db(clean, batch, masked[: self.settings.mask_samples])
+            loss = loss + self.settings.mask_weight * error_db
+            figures["mask_db"] = error_db.item()
         if separating.any():
             figures["separation"] = losses[separating].mean().item()
         if not separating.all():
             figures["other"] = losses[~separating].mean().item()
-        return losses.mean(), figures
+        return loss, figures
+
+    def _mask_error_db(self, clean: Tensor, batch: LatentBatch, picked: Tensor) -> Tensor:
+        """Mean ``losses.mask_error_db`` of the ``picked`` samples, spectra decoded from latents."""
+        num_stems = clean.shape[1]
+        true, mixture = batch.stems[picked], batch.mixture[picked]
+
+        def decode(latents: Tensor) -> Tensor:
+            return self.vae.decode(latents / self.vae.config.scaling_factor).sample[:, 0].float()
+
+        with torch.no_grad():
+            reference = decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
+            reference = reference.unflatten(0, (-1, num_stems + 1))
+        estimate = decode(clean[picked].flatten(0, 1)).unflatten(0, (-1, num_stems))
+        return mask_error_db(estimate, reference[:, :-1], reference[:, -1], self.band_width).mean()
 
     def _losses(
         self,
@@ -150,8 +174,8 @@ class DenoiserStage:
         batch: LatentBatch,
         situation: Situation,
         generator: torch.Generator,
-    ) -> Tensor:
-        """Loss (B,) of each sample."""
+    ) -> tuple[Tensor, Tensor]:
+        """Loss (B,) of each sample and the estimated clean latents."""
         device = next(network.parameters()).device
         noise = torch.randn(batch.stems.shape, generator=generator)
         mixture = batch.mixture * situation.has_mixture[:, None, None, None]
@@ -182,8 +206,11 @@ class DenoiserStage:
             situation = Situation(timestep, torch.full((count,), has_mixture), nothing_known)
             generator = torch.Generator().manual_seed(0)
             with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
-                losses = self._losses(network, batch, situation, generator)
-            figures[name] = losses.mean().item()
+                losses, clean = self._losses(network, batch, situation, generator)
+                figures[name] = losses.mean().item()
+                if has_mixture:
+                    error_db = self._mask_error_db(clean, batch, torch.arange(count))
+                    figures["val_mask_db"] = error_db.item()
         return figures
 
     @property

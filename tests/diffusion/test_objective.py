@@ -18,7 +18,9 @@ def test_the_exact_prediction_has_no_loss(prediction_type: str):
         seen["timestep"], seen["noisy"] = told_timestep, noisy
         return target(scheduler, latents, noise, timestep)
 
-    assert denoising_loss(perfect, scheduler, latents, noise, timestep).max() == 0
+    loss, clean = denoising_loss(perfect, scheduler, latents, noise, timestep)
+    assert loss.max() == 0
+    assert torch.allclose(clean, latents, atol=2e-2)
     assert torch.equal(seen["timestep"], timestep)
     for stem in range(4):  # every stem has the noise of its own timestep
         ours = seen["noisy"][:, stem]
@@ -41,7 +43,7 @@ def test_known_positions_are_clean_and_do_not_count():
         assert torch.equal(noisy[where], latents[where])
         return torch.where(where, torch.full_like(noisy, 100.0), noise)
 
-    loss = denoising_loss(wrong_where_known, scheduler, latents, noise, timestep, None, known)
+    loss, _ = denoising_loss(wrong_where_known, scheduler, latents, noise, timestep, None, known)
     assert loss.max() == 0
 
 

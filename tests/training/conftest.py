@@ -59,6 +59,7 @@ def config(data: Path, tmp_path: Path) -> Path:
                 "blocks_per_level": 1, "attention_levels": [1], "embedding_channels": 16,
             },
             "scheduler": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+            "mask_weight": 0.05,
             "latent_shard_size": 8,
             "latent_first_shards": 1,
         },
