@@ -100,6 +100,9 @@ class DenoiserSettings(StageSettings):
         0.0, ge=0, description="of ``losses.mask_error_db``, on separation samples of pure noise"
     )
     mask_samples: int = Field(6, ge=1, description="of a batch, at most, that have a mask error")
+    mask_positions: int = Field(
+        16, ge=1, description="latent positions in time of which the mask error is taken"
+    )
     latent_window_shards: int = 64
     latent_first_shards: int = 8
     latent_steps_per_shard: int = 64

@@ -145,7 +145,11 @@ class DenoiserStage:
         last = self.scheduler.config.num_train_timesteps - 1
         masked = torch.nonzero(separating & (situation.timestep == last).all(1)).flatten()
         if self.settings.mask_weight > 0 and len(masked):
-            error_db = self._mask_error_db(clean, batch, masked[: self.settings.mask_samples])
+            positions = min(self.settings.mask_positions, clean.shape[-2])
+            start = int(rng.integers(clean.shape[-2] - positions + 1))
+            place = slice(start, start + positions)  # decoding is dear: a part will do
+            picked = masked[: self.settings.mask_samples]
+            error_db = self._mask_error_db(clean, batch, picked, place)
             loss = loss + self.settings.mask_weight * error_db
             figures["mask_db"] = error_db.item()
         if separating.any():
@@ -154,10 +158,17 @@ class DenoiserStage:
             figures["other"] = losses[~separating].mean().item()
         return loss, figures
 
-    def _mask_error_db(self, clean: Tensor, batch: LatentBatch, picked: Tensor) -> Tensor:
-        """Mean ``losses.mask_error_db`` of the ``picked`` samples, spectra decoded from latents."""
+    def _mask_error_db(
+        self, clean: Tensor, batch: LatentBatch, picked: Tensor, place: slice
+    ) -> Tensor:
+        """Mean ``losses.mask_error_db`` of the ``picked`` samples between ``place``'s positions.
+
+        Spectra are decoded from the estimated and from the true latents.
+        """
         num_stems = clean.shape[1]
-        true, mixture = batch.stems[picked], batch.mixture[picked]
+        clean, true, mixture = (
+            latents[picked][..., place, :] for latents in (clean, batch.stems, batch.mixture)
+        )
 
         def decode(latents: Tensor) -> Tensor:
             return self.vae.decode(latents / self.vae.config.scaling_factor).sample[:, 0].float()
@@ -165,7 +176,7 @@ class DenoiserStage:
         with torch.no_grad():
             reference = decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
             reference = reference.unflatten(0, (-1, num_stems + 1))
-        estimate = decode(clean[picked].flatten(0, 1)).unflatten(0, (-1, num_stems))
+        estimate = decode(clean.flatten(0, 1)).unflatten(0, (-1, num_stems))
         return mask_error_db(estimate, reference[:, :-1], reference[:, -1], self.band_width).mean()
 
     def _losses(
@@ -209,7 +220,8 @@ class DenoiserStage:
                 losses, clean = self._losses(network, batch, situation, generator)
                 figures[name] = losses.mean().item()
                 if has_mixture:
-                    error_db = self._mask_error_db(clean, batch, torch.arange(count))
+                    whole = slice(0, height)
+                    error_db = self._mask_error_db(clean, batch, torch.arange(count), whole)
                     figures["val_mask_db"] = error_db.item()
         return figures
 
