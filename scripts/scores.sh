@@ -26,6 +26,6 @@ evaluate speed speed
 evaluate separation separation data/validation -n 48
 evaluate separation_freedoom separation data/freedoom4 -n 48
 evaluate vocoder vocoder data/validation -n 48
-evaluate generation generation data/validation -n 100
-evaluate arrangement arrangement data/validation -n 16
+evaluate generation generation data/validation -n 64
+evaluate arrangement arrangement data/validation -n 6 --steps 10
 .venv/bin/python -m stemweave.evaluation.summary docs/scores
