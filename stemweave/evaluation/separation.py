@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.audio.masking import MaskSeparator, mel_masks
+from stemweave.audio.masking import separate_with_masks
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
@@ -138,9 +138,8 @@ def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
     if pipe.vocoder is not None:
         vocoded = pipe.vocoder(decoded)[:, : truth.stems.shape[-1]]
         rows[VOCODER_ROW] = measured(vocoded / truth.gain)
-    separator = MaskSeparator(pipe.log_mel, pipe.log_mel.config.sample_rate)
     for row, spectra in ((ORACLE_ROW, truth.log_mel), (VAE_ORACLE_ROW, decoded)):
-        separated = separator.separate(truth.mixture[None], mel_masks(spectra))
+        separated = separate_with_masks(pipe.log_mel, truth.mixture[None], spectra)
         rows[row] = measured(separated[:, 0])
     return rows
 

@@ -19,14 +19,17 @@ class Scores:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._read: dict[str, dict[str, Any]] = {}
 
     def measures(self, report: str) -> dict[str, Any]:
         """Measure → row → column → cell; raises ``InputError`` if the report is missing."""
-        path = self.folder / report / "table.json"
-        try:
-            return json.loads(path.read_text())["measures"]
-        except OSError as error:
-            raise InputError(f"no report at {path}: run scripts/scores.sh") from error
+        if report not in self._read:
+            path = self.folder / report / "table.json"
+            try:
+                self._read[report] = json.loads(path.read_text())["measures"]
+            except OSError as error:
+                raise InputError(f"no report at {path}: run scripts/scores.sh") from error
+        return self._read[report]
 
     def value(self, report: str, measure: str, row: str, column: str = "mean") -> float:
         return float(self.measures(report)[measure][row][column]["value"])

@@ -11,12 +11,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from stemweave.data.songs import Song, append_to_manifest, write_song
+from stemweave.data.songs import MANIFEST, Song, append_to_manifest
 from stemweave.files import InputError
 from stemweave.render.collection import VALIDATION_SOUNDFONT, find_soundfont
-from stemweave.render.mixdown import PEAK
+from stemweave.render.mixdown import PEAK, write_stems
 from stemweave.render.score import Part, UnreadableMidi, read_midi, stem_of
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
@@ -119,7 +118,7 @@ def render_freedoom(
     ``only`` picks one song by the end of its name, e.g. "D_E1M1"; ``start_s`` and ``length_s`` cut
     an excerpt; ``with_mixture`` also writes ``mixture.flac``.
     """
-    if (data / "manifest.jsonl").exists():
+    if (data / MANIFEST).exists():
         raise InputError(f"{data} already holds songs: choose another folder or delete it")
     songs = {name: s for name, s in read_songs().items() if only is None or name.endswith(only)}
     if not songs:
@@ -133,11 +132,11 @@ def render_freedoom(
         whole = render_song(stems, synthesiser, duration_s)
         waveforms = {stem: waveform[:, first:last] for stem, waveform in whole.items()}
         folder = data / name
-        folder.mkdir(parents=True, exist_ok=True)
         mixture = {MIXTURE: np.sum(list(waveforms.values()), axis=0)} if with_mixture else {}
-        for stem, waveform in {**waveforms, **mixture}.items():
-            samples = waveform.T if stereo else waveform.mean(axis=0)
-            soundfile.write(folder / f"{stem}.flac", samples, sample_rate, subtype="PCM_16")
+        files = {
+            stem: waveform if stereo else waveform.mean(axis=0)
+            for stem, waveform in {**waveforms, **mixture}.items()
+        }
         num_samples = next(iter(waveforms.values())).shape[-1]
         details = {
             "origin": f"Debian freedoom package, {name}",
@@ -147,7 +146,7 @@ def render_freedoom(
         }
         duration = num_samples / sample_rate
         song = Song(folder, "test", duration, sample_rate, tuple(stems), details)
-        write_song(song)
+        write_stems(folder, files, sample_rate, song)
         append_to_manifest(data, song)
         written.append(song)
     return written

@@ -20,14 +20,10 @@ def train_vae(
     config: Config, run: RunFolder = None, minutes: Minutes = 0, device: Device = "auto"
 ) -> None:
     """Train the autoencoder of log-mels."""
-    from accelerate.utils import set_seed
-
-    from stemweave.training.settings import load_settings
     from stemweave.training.stage_vae import VAEStage
-    from stemweave.training.start import load_songs, start
+    from stemweave.training.start import load_songs, prepare, start
 
-    settings = load_settings(config)
-    set_seed(settings.seed)  # the first weights
+    settings = prepare(config)
     stage = VAEStage(settings, *load_songs(settings))
     start(stage, settings, run or Path("runs/vae"), minutes, device)
 
@@ -42,14 +38,10 @@ def train_denoiser(
     device: Device = "auto",
 ) -> None:
     """Train the diffusion model on cached latents."""
-    from accelerate.utils import set_seed
-
-    from stemweave.training.settings import load_settings
     from stemweave.training.stage_denoiser import DenoiserStage
-    from stemweave.training.start import load_component, load_songs, start
+    from stemweave.training.start import load_component, load_songs, prepare, start
 
-    settings = load_settings(config)
-    set_seed(settings.seed)  # the first weights
+    settings = prepare(config)
     stage = DenoiserStage(settings, *load_songs(settings), load_component("vae", vae))
     if init is not None:
         stage.network.load_state_dict(load_component("denoiser", init).state_dict())
@@ -68,14 +60,10 @@ def train_vocoder(
     device: Device = "auto",
 ) -> None:
     """Train the vocoder."""
-    from accelerate.utils import set_seed
-
-    from stemweave.training.settings import load_settings
     from stemweave.training.stage_vocoder import VocoderStage
-    from stemweave.training.start import load_component, load_songs, start
+    from stemweave.training.start import load_component, load_songs, prepare, start
 
-    settings = load_settings(config)
-    set_seed(settings.seed)  # the first weights
+    settings = prepare(config)
     autoencoder = load_component("vae", vae) if vae is not None else None
     stage = VocoderStage(settings, *load_songs(settings), autoencoder)
     if init is not None:

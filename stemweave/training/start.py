@@ -8,6 +8,7 @@ import signal
 from datetime import datetime, timezone
 from pathlib import Path
 
+from accelerate.utils import set_seed
 from diffusers import ModelMixin
 from torch.utils.tensorboard import SummaryWriter
 
@@ -17,13 +18,20 @@ from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
 from stemweave.training.loop import Stage, TrainingRun
-from stemweave.training.settings import RunSettings, save_settings
+from stemweave.training.settings import RunSettings, load_settings, save_settings
 
 COMPONENTS: dict[str, type[ModelMixin]] = {
     "vae": PatchVAE,
     "denoiser": CompactUNet,
     "vocoder": SpectralVocoder,
 }
+
+
+def prepare(config: Path) -> RunSettings:
+    """Settings of a run; seeds the first weights of whatever is built next."""
+    settings = load_settings(config)
+    set_seed(settings.seed)
+    return settings
 
 
 def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
