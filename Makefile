@@ -24,7 +24,7 @@ scores: $(VENV)/.development  ## docs/scores and the README's table, from compos
 $(VENV)/.inference: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e .
+	$(PIP_INSTALL) -e '.[eval]'
 	touch $@
 
 $(VENV)/.development: pyproject.toml constraints.txt

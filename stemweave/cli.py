@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from stemweave.checkpoints import commands as checkpoint_commands
+from stemweave.data import commands as data_commands
 from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import FORMATS, AudioFormat, InputError, find_audio_files, output_names
 from stemweave.render import commands as render_commands
@@ -182,7 +183,13 @@ def arrange(
     typer.echo(str(out))
 
 
-for commands in (render_commands, training_commands, evaluation_commands, checkpoint_commands):
+for commands in (
+    data_commands,
+    render_commands,
+    training_commands,
+    evaluation_commands,
+    checkpoint_commands,
+):
     commands.register(app)
 
 
@@ -193,19 +200,9 @@ def _format(name: str) -> AudioFormat:
 
 
 def _load(model: str | None, device: str) -> StemweavePipeline:
-    import torch
-    from diffusers.utils import logging
+    from stemweave.pipeline import load_pipeline
 
-    from stemweave.pipeline import StemweavePipeline
-
-    logging.disable_progress_bar()
-    try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {device} cannot be used here: {reason}") from error
-    return cast("StemweavePipeline", StemweavePipeline.from_pretrained(model).to(chosen))
+    return load_pipeline(model, device)
 
 
 def _stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from stemweave.batch import separate_file, write_stems
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.files import read_audio
-from stemweave.pipeline import StemweavePipeline
+from stemweave.pipeline import StemweavePipeline, load_pipeline
 from stemweave.plots import plot_files
 
 EXCERPT = Path(__file__).parent.parent / "examples" / "freedoom_excerpt"
@@ -80,10 +80,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    from diffusers.utils import logging
-
-    logging.disable_progress_bar()
-    pipe = StemweavePipeline.from_pretrained()
+    pipe = load_pipeline()
     separate_excerpt(pipe, options.out / "separate")
     generate_piece(pipe, options.out / "generate", options.seed)
     arrange_excerpt(pipe, options.out / "arrange", options.seed)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.utils import logging
 from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
+from stemweave.audio.waveforms import check_waveform
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
+from stemweave.model_folder import BUNDLED_MODEL, check_model
 from stemweave.tasks import arrange, generate, separate
 
-BUNDLED_MODEL = Path(__file__).parent / "bundled"
 Method = Literal["mask", "vocoder"]
 
 
@@ -30,6 +31,8 @@ class StemweavePipeline(DiffusionPipeline):
         denoiser: ``CompactUNet`` or ``UNet3D``; defines the stems and their order.
         scheduler: diffusers scheduler with the denoiser's prediction type.
         vocoder: log-mel → waveform (``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``).
+        refiner: ``MaskRefiner`` that improves the masks of ``separate``; None (the paper) takes the
+            masks of the estimated spectra as they are.
         reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
             None leaves levels as they are (the paper).
         separation_steps, separation_guidance: defaults of ``separate``.
@@ -42,6 +45,8 @@ class StemweavePipeline(DiffusionPipeline):
         InputError: if the components do not fit together.
     """
 
+    _optional_components: ClassVar[list[str]] = ["refiner"]
+
     def __init__(
         self,
         log_mel: LogMel,
@@ -49,6 +54,7 @@ class StemweavePipeline(DiffusionPipeline):
         denoiser: ModelMixin,
         scheduler: SchedulerMixin,
         vocoder: torch.nn.Module,
+        refiner: ModelMixin | None = None,
         reference_rms: float | None = None,
         separation_steps: int = 1,
         separation_guidance: float = 1.0,
@@ -58,7 +64,12 @@ class StemweavePipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         self.register_modules(
-            log_mel=log_mel, vae=vae, denoiser=denoiser, scheduler=scheduler, vocoder=vocoder
+            log_mel=log_mel,
+            vae=vae,
+            denoiser=denoiser,
+            scheduler=scheduler,
+            vocoder=vocoder,
+            refiner=refiner,
         )
         self.register_to_config(
             reference_rms=reference_rms,
@@ -80,10 +91,7 @@ class StemweavePipeline(DiffusionPipeline):
             InputError: if the folder is not a model or one of its configuration keys is unknown.
         """
         source = pretrained_model_name_or_path or BUNDLED_MODEL
-        if Path(source).is_dir():
-            check_model_folder(Path(source))
-        elif str(source).startswith((".", "/")) or not _looks_like_hub_id(str(source)):
-            raise InputError(f"no model at {source}: give a model folder or a hub id owner/name")
+        check_model(source, set(inspect.signature(cls.__init__).parameters) - {"self"})
         try:
             return cast(StemweavePipeline, super().from_pretrained(str(source), **options))
         except OSError as error:
@@ -111,6 +119,10 @@ class StemweavePipeline(DiffusionPipeline):
             )
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
+        if self.refiner is not None and self.refiner.config.num_mels != mel.num_mels:
+            problems.append(
+                f"the refiner takes {self.refiner.config.num_mels} mel bands, not {mel.num_mels}"
+            )
         bands = getattr(self.denoiser.config, "latent_bands", None)
         if bands is not None and bands != self.latent_bands:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
@@ -321,38 +333,17 @@ class StemweavePipeline(DiffusionPipeline):
         return list(stems)
 
 
-def check_waveform(waveform: Tensor, name: str) -> None:
-    """Raise ``InputError`` if there are no samples or some are not finite."""
-    if waveform.shape[-1] == 0:
-        raise InputError(f"{name} is empty: give at least one sample")
-    if not torch.isfinite(waveform).all():
-        raise InputError(f"{name} has samples that are not numbers (NaN or infinite)")
+def load_pipeline(model: str | None = None, device: str = "cpu") -> StemweavePipeline:
+    """The model in a folder or on the hub (None: the bundled one), on ``device``, without bars.
 
-
-def check_model_folder(folder: Path) -> None:
-    """Raise ``InputError`` for a folder that is no model or has unknown configuration keys.
-
-    diffusers only warns of unknown keys, which lets a misspelt setting pass unnoticed.
+    Raises:
+        InputError: if there is no such model or the device cannot be used here.
     """
-    index_path = folder / "model_index.json"
-    if not index_path.exists():
-        raise InputError(f"{folder} is not a model folder: it has no model_index.json")
-    index = json.loads(index_path.read_text())
-    known = set(inspect.signature(StemweavePipeline.__init__).parameters) - {"self"}
-    unknown = {key for key in index if not key.startswith("_")} - known
-    for name, entry in index.items():
-        path = folder / name / "config.json"
-        if not isinstance(entry, list) or not path.exists():
-            continue
-        if not str(entry[0]).startswith("stemweave."):
-            continue
-        module = __import__(entry[0], fromlist=[entry[1]])
-        accepted = set(inspect.signature(getattr(module, entry[1]).__init__).parameters)
-        keys = {key for key in json.loads(path.read_text()) if not key.startswith("_")}
-        unknown |= {f"{name}.{key}" for key in keys - accepted}
-    if unknown:
-        raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
-
-
-def _looks_like_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and all(name.split("/"))
+    logging.disable_progress_bar()
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device} cannot be used here: {reason}") from error
+    return cast(StemweavePipeline, StemweavePipeline.from_pretrained(model).to(chosen))

@@ -9,3 +9,15 @@ STEMS: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
 
 MIXTURE = "mixture"
 """Name of the sum of all stems in files and results."""
+
+PROGRAMS: dict[str, range] = {
+    "piano": range(0, 8),
+    "guitar": range(24, 32),
+    "bass": range(32, 40),
+}
+"""General MIDI programs of each class, as in Slakh2100; drums are MIDI channel 10."""
+
+
+def stem_of_program(program: int) -> str | None:
+    """The class that a General MIDI program belongs to."""
+    return next((stem for stem, programs in PROGRAMS.items() if program in programs), None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stemweave.evaluation.summary import as_markdown
-from stemweave.pipeline import BUNDLED_MODEL
+from stemweave.model_folder import BUNDLED_MODEL
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -15,10 +15,11 @@ from torch.nn import functional
 from stemweave.audio.log_mel import LogMel
 
 
-def mel_masks(log_mels: Tensor, exponent: float = 2.0) -> Tensor:
+def mel_masks(log_mels: Tensor, exponent: float = 1.0) -> Tensor:
     """Soft masks (..., S, F, M) that add up to one over S, from log-mels of the same shape.
 
-    ``exponent`` 2 weighs powers (Wiener's rule for independent stems), 1 magnitudes.
+    ``exponent`` 2 weighs powers (Wiener's rule for true spectra), 1 magnitudes: the softer masks
+    are the better ones for estimates, whose errors a sharp mask turns into holes.
     """
     return torch.softmax(exponent * log_mels, dim=-3)
 
@@ -39,7 +40,7 @@ class MaskSeparator:
         self.window = torch.hann_window(self.n_fft, periodic=True).sqrt()
         self.sample_rate = sample_rate
         self.frames_per_second = log_mel.frames_per_second
-        self.to_bins = _mel_to_bins(log_mel, self.n_fft, sample_rate)
+        self.to_bins = mel_to_bins(log_mel, self.n_fft, sample_rate)
 
     def separate(self, mixture: Tensor, masks: Tensor) -> Tensor:
         """Stems (S, channels, T) of ``mixture`` (channels, T) by ``masks`` (S, F, M).
@@ -83,7 +84,7 @@ class MaskSeparator:
         return masks[:, left] * (1 - share) + masks[:, right] * share
 
 
-def _mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
+def mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
     """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
 
     Bins beyond the model's highest band take the mean of its upper octave.
@@ -110,6 +111,7 @@ def _mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
 def separate_with_masks(log_mel: LogMel, mixture: Tensor, log_mels: Tensor) -> Tensor:
     """Stems (S, channels, T) of ``mixture`` (channels, T) at the model's own sample rate.
 
-    ``log_mels`` (S, F, M) are the stems' spectra, true or estimated.
+    ``log_mels`` (S, F, M) are the stems' true spectra: masks weigh powers.
     """
-    return MaskSeparator(log_mel, log_mel.config.sample_rate).separate(mixture, mel_masks(log_mels))
+    masks = mel_masks(log_mels, exponent=2)
+    return MaskSeparator(log_mel, log_mel.config.sample_rate).separate(mixture, masks)

@@ -11,10 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Window:
-    """Samples [start, start + length) of a file; ``length`` is cut at the file's end."""
+    """Samples [start, start + length) of a file; ``length`` is cut at the file's end.
+
+    ``context`` more samples before ``start`` make a last window as long as the others.
+    """
 
     start: int
     length: int
+    context: int = 0
 
 
 def windows_over(num_samples: int, window_samples: int, overlap_samples: int) -> list[Window]:
@@ -27,10 +31,11 @@ def windows_over(num_samples: int, window_samples: int, overlap_samples: int) ->
         raise ValueError("overlap must be at least 0 and less than half a window")
     hop = window_samples - overlap_samples
     count = max(1, -(-(num_samples - overlap_samples) // hop))
-    return [
-        Window(index * hop, min(window_samples, num_samples - index * hop))
-        for index in range(count)
-    ]
+    windows = []
+    for start in range(0, count * hop, hop):
+        length = min(window_samples, num_samples - start)
+        windows.append(Window(start, length, min(window_samples - length, start)))
+    return windows
 
 
 class CrossFade:

@@ -99,9 +99,8 @@ def draw_crops(
             if not coherent[crop]:
                 song, start_s = draw_place()
             if stem in song.stems:
-                waveforms[crop, index] = read_crop(
-                    song.stem_path(stem), start_s, num_samples, sample_rate
-                )
+                for path in song.stem_paths(stem):
+                    waveforms[crop, index] += read_crop(path, start_s, num_samples, sample_rate)
         waveforms[crop] *= _draw_gains(waveforms[crop], settings, rng)[:, None]
     return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent))
 
@@ -128,17 +127,25 @@ def _draw_gains(
 def mix_mels(
     log_mel: LogMel, waveforms: Tensor, settings: MixSettings, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Log-mels of stems (N, S, F, M) and of their sum (N, F, M), through random equalisers.
+    """Log-mels of stems (N, S, F, M) and of their sum (N, F, M), through random equalisers."""
+    spectra = mix_spectra(log_mel, waveforms, settings, rng)
+    stems = log_mel.mel_of_magnitude(spectra.abs())
+    mixture = log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+    return stems, mixture
 
-    The STFT is linear, so stems are filtered and summed as spectra: one transform a stem.
+
+def mix_spectra(
+    log_mel: LogMel, waveforms: Tensor, settings: MixSettings, rng: np.random.Generator
+) -> Tensor:
+    """Complex spectra (N, S, F, n_fft // 2 + 1) of stems, each through a random equaliser.
+
+    The STFT is linear: the mixture's spectrum is the sum over S.
     """
     spectra = log_mel.stft(waveforms)[..., :-1, :]
     if settings.equaliser_std_db > 0:
         response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
         spectra = spectra * response[:, :, None, :]
-    stems = log_mel.mel_of_magnitude(spectra.abs())
-    mixture = log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
-    return stems, mixture
+    return spectra
 
 
 def _draw_equalisers(

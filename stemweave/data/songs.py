@@ -5,13 +5,16 @@ DATA/manifest.jsonl            {"path": "song_00000", "split": "train", "duratio
 DATA/song_00000/song.json      duration_s, sample_rate, stems, origin, licence
 DATA/song_00000/bass.flac      one file per present stem, all of equal length
 ```
+
+A manifest's entry may name each stem's ``files`` instead, relative to its folder, so that data sets
+of another layout are used where they are: see ``readers``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ class Song:
         duration_s: length of every stem.
         sample_rate: Hz of every stem.
         stems: names of the stems that exist.
+        files: files whose sum is the stem, where they are not ``<stem>.flac`` or ``<stem>.wav``.
         details: everything else in ``song.json`` (origin, licence, how it was made).
     """
 
@@ -40,21 +44,29 @@ class Song:
     duration_s: float
     sample_rate: int
     stems: tuple[str, ...]
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
     details: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
         return self.folder.name
 
-    def stem_path(self, stem: str) -> Path:
-        """File of ``stem``; raises ``InputError`` if it is gone."""
-        for suffix in STEM_SUFFIXES:
-            path = self.folder / (stem + suffix)
-            if path.exists():
-                return path
-        raise InputError(
-            f"{self.folder} has no {stem}.flac or {stem}.wav, though song.json says so"
-        )
+    def stem_paths(self, stem: str) -> tuple[Path, ...]:
+        """Files whose sum is ``stem``; raises ``InputError`` if there is none."""
+        if stem in self.files:
+            return self.files[stem]
+        path = find_stem(self.folder, stem)
+        if path is None:
+            raise InputError(
+                f"{self.folder} has no {stem}.flac or {stem}.wav, though song.json says so"
+            )
+        return (path,)
+
+
+def find_stem(folder: Path, name: str) -> Path | None:
+    """``<name>.flac`` or ``<name>.wav`` in ``folder``, if there is one."""
+    paths = (folder / (name + suffix) for suffix in STEM_SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_song(folder: Path, split: str = "train") -> Song:
@@ -68,7 +80,7 @@ def read_song(folder: Path, split: str = "train") -> Song:
             float(details.pop("duration_s")),
             int(details.pop("sample_rate")),
             tuple(details.pop("stems")),
-            details,
+            details=details,
         )
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
@@ -88,17 +100,32 @@ def write_song(song: Song) -> None:
     (song.folder / "song.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
-def append_to_manifest(data: Path, song: Song) -> None:
-    """Add one line for a finished song; safe for several processes that append at once."""
-    line = {
-        "path": str(song.folder.relative_to(data)),
+def manifest_line(song: Song, folder: Path) -> str:
+    """A song's entry of a manifest that is in ``folder``."""
+    entry: dict[str, Any] = {
+        "path": os.path.relpath(song.folder, folder),
         "split": song.split,
         "duration_s": song.duration_s,
         "sample_rate": song.sample_rate,
         "stems": list(song.stems),
     }
-    with (data / MANIFEST).open("ab") as file:
-        os.write(file.fileno(), (json.dumps(line) + "\n").encode())
+    if song.files:
+        entry["files"] = {
+            stem: [os.path.relpath(path, song.folder) for path in paths]
+            for stem, paths in song.files.items()
+        }
+    return json.dumps(entry) + "\n"
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line that ends in a newline; safe for several processes that append at once."""
+    with path.open("ab") as file:
+        os.write(file.fileno(), line.encode())
+
+
+def append_to_manifest(data: Path, song: Song) -> None:
+    """Add one line for a finished song; safe for several processes that append at once."""
+    append_line(data / MANIFEST, manifest_line(song, data))
 
 
 def read_manifest(data: Path) -> list[Song]:
@@ -112,8 +139,7 @@ def read_manifest(data: Path) -> list[Song]:
         lines = path.read_text().splitlines()
     except OSError as error:
         raise InputError(
-            f"no song list at {path}: make one with 'stemweave compose', 'stemweave render' or "
-            "'stemweave data manifest'"
+            f"no song list at {path}: make one with 'stemweave compose' or 'stemweave data check'"
         ) from error
     songs: dict[Path, Song] = {}
     for number, line in enumerate(lines, start=1):
@@ -126,6 +152,10 @@ def read_manifest(data: Path) -> list[Song]:
                 float(entry["duration_s"]),
                 int(entry["sample_rate"]),
                 tuple(entry["stems"]),
+                {
+                    stem: tuple(folder / name for name in names)
+                    for stem, names in entry.get("files", {}).items()
+                },
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"line {number} of {path} is not a song: {error}") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from stemweave.data.songs import Song
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
@@ -131,7 +131,7 @@ class SubsetScores:
 @torch.inference_mode()
 def evaluate_arrangement(
     pipe: Any,
-    songs: Sequence[Path],
+    songs: Sequence[Song],
     num_segments: int = 32,
     *,
     embedding: Embedding,

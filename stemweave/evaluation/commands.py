@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from stemweave.data.songs import Song
     from stemweave.evaluation.embeddings import Embedding
     from stemweave.evaluation.results import Evaluation
 
@@ -32,12 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _load(model: str | None) -> Any:
-    from diffusers.utils import logging
+    from stemweave.pipeline import load_pipeline
 
-    from stemweave.pipeline import StemweavePipeline
-
-    logging.disable_progress_bar()
-    return StemweavePipeline.from_pretrained(model)
+    return load_pipeline(model)
 
 
 def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
@@ -51,7 +49,7 @@ def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
     return chosen
 
 
-def _songs(data: Path, pipe: Any, split: str, out: Path | None, overwrite: bool) -> list[Path]:
+def _songs(data: Path, pipe: Any, split: str, out: Path | None, overwrite: bool) -> list[Song]:
     from stemweave.evaluation.report import require_new_folder
     from stemweave.evaluation.segments import find_songs
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stemweave.audio.vocoder import griffin_lim
+from stemweave.data.songs import Song
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import audible_segments
@@ -38,7 +38,7 @@ def resynthesised(pipe: Any, log_mel: Tensor, num_samples: int) -> dict[str, Ten
 
 @torch.inference_mode()
 def evaluate_copy_synthesis(
-    pipe: Any, songs: Sequence[Path], num_segments: int = 48, *, progress: bool = False
+    pipe: Any, songs: Sequence[Song], num_segments: int = 48, *, progress: bool = False
 ) -> Evaluation:
     """Distances between true stems and what is made from their log-mels; silent stems left out.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from stemweave.data.songs import Song
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
@@ -137,7 +137,7 @@ def at_level_of(clips: Tensor, reference: Tensor) -> Tensor:
 @torch.inference_mode()
 def evaluate_generation(
     pipe: Any,
-    songs: Sequence[Path],
+    songs: Sequence[Song],
     num_clips: int = 300,
     *,
     embeddings: Sequence[Embedding],
@@ -167,7 +167,7 @@ def evaluate_generation(
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
     settings = {} if steps is None else {"steps": steps}
 
-    def real(half: Sequence[Path]) -> Iterator[tuple[Segment, Tensor]]:
+    def real(half: Sequence[Song]) -> Iterator[tuple[Segment, Tensor]]:
         return audible_segments(half, names, config.sample_rate, duration_s, num_clips)
 
     reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]

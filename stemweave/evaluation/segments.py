@@ -1,7 +1,6 @@
 """Which pieces of which songs are scored: the segment grid, read as stems (S, T).
 
-DATA is a folder with a manifest, a folder of song folders (``song.json`` or ``<stem>.wav|flac``
-files), or one song folder. Everything here is deterministic: no random choice anywhere.
+DATA is whatever ``data.readers`` knows. Everything is deterministic: no random choice anywhere.
 """
 
 from __future__ import annotations
@@ -15,8 +14,10 @@ import numpy as np
 import soxr
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, read_manifest
+from stemweave.data.readers import read_data
+from stemweave.data.songs import Song
 from stemweave.evaluation.signal_measures import is_silent
 from stemweave.files import InputError, probe_audio, read_audio
 
@@ -25,37 +26,28 @@ GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Segment:
-    """``duration_s`` seconds of the song in ``folder`` from ``start_s`` on."""
+    """``duration_s`` seconds of ``song`` from ``start_s`` on."""
 
-    folder: Path
+    song: Song
     start_s: float
     duration_s: float
 
     @property
-    def song(self) -> str:
-        return self.folder.name
+    def folder(self) -> Path:
+        return self.song.folder
 
     @property
     def name(self) -> str:
-        return f"{self.song} at {self.start_s:.2f} s"
+        return f"{self.song.name} at {self.start_s:.2f} s"
 
 
-def find_songs(data: Path, stems: Sequence[str], split: str = "all") -> list[Path]:
-    """Song folders of ``data`` in a fixed order, of one split (``"all"``: every song).
+def find_songs(data: Path, stems: Sequence[str], split: str = "all") -> list[Song]:
+    """Songs of ``data`` in a fixed order, of one split (``"all"``: every song).
 
     Raises ``InputError`` if there is none.
     """
-    if not data.is_dir():
-        raise InputError(f"{data} is not a folder of songs; give a data set's folder")
-    if (data / MANIFEST).is_file():
-        songs = [song.folder for song in read_manifest(data) if split in ("all", song.split)]
-    elif stem_files(data, stems):
-        songs = [data]
-    else:
-        below = sorted(folder for folder in data.rglob("*") if folder.is_dir())
-        songs = [folder for folder in below if stem_files(folder, stems)]
-        if split != "all":
-            songs = [song for song in songs if split in song.relative_to(data).parts]
+    found = read_data(data, stems).songs
+    songs = [song for song in found if split in ("all", song.split)]
     if not songs:
         raise InputError(
             f"{data} holds no song of split {split!r} with any of the stems {', '.join(stems)}; "
@@ -64,30 +56,13 @@ def find_songs(data: Path, stems: Sequence[str], split: str = "all") -> list[Pat
     return songs
 
 
-def stem_files(folder: Path, stems: Sequence[str]) -> dict[str, Path]:
-    """The audio file of each stem that ``folder`` has."""
-    found = {}
-    for stem in stems:
-        for suffix in STEM_SUFFIXES:
-            path = folder / f"{stem}{suffix}"
-            if path.is_file():
-                found[stem] = path
-                break
-    return found
-
-
-def segment_grid(songs: Sequence[Path], stems: Sequence[str], duration_s: float) -> list[Segment]:
+def segment_grid(songs: Sequence[Song], duration_s: float) -> list[Segment]:
     """Every whole segment of every song: starts at 0, ``duration_s``, 2 · ``duration_s``, …"""
-    grid = []
-    for folder in songs:
-        files = stem_files(folder, stems)
-        if not files:
-            continue
-        audio = [probe_audio(path) for path in files.values()]
-        length_s = min(info.num_samples / info.sample_rate for info in audio)
-        count = int(length_s / duration_s + 1e-6)
-        grid += [Segment(folder, index * duration_s, duration_s) for index in range(count)]
-    return grid
+    return [
+        Segment(song, index * duration_s, duration_s)
+        for song in songs
+        for index in range(int(song.duration_s / duration_s + 1e-6))
+    ]
 
 
 def spread_order(count: int) -> list[int]:
@@ -103,22 +78,28 @@ def load_stems(segment: Segment, stems: Sequence[str], sample_rate: int) -> Tens
     """
     num_samples = round(segment.duration_s * sample_rate)
     result = torch.zeros(len(stems), num_samples)
-    for stem, path in stem_files(segment.folder, stems).items():
-        rate = probe_audio(path).sample_rate
-        waveform, _ = read_audio(
-            path, start=round(segment.start_s * rate), frames=round(segment.duration_s * rate)
-        )
-        mono = waveform.mean(0)
-        if rate != sample_rate:
-            resampled = soxr.resample(mono.numpy(), rate, sample_rate, quality="VHQ")
-            mono = torch.from_numpy(np.ascontiguousarray(resampled, dtype=np.float32))
-        length = min(num_samples, mono.shape[-1])
-        result[stems.index(stem), :length] = mono[:length]
+    for index, stem in enumerate(stems):
+        if stem in segment.song.stems:
+            for path in segment.song.stem_paths(stem):
+                result[index] += _read_mono(path, segment, num_samples, sample_rate)
     return result
 
 
+def _read_mono(path: Path, segment: Segment, num_samples: int, sample_rate: int) -> Tensor:
+    rate = probe_audio(path).sample_rate
+    waveform, _ = read_audio(
+        path, start=round(segment.start_s * rate), frames=round(segment.duration_s * rate)
+    )
+    mono = waveform.mean(0)
+    if rate != sample_rate:
+        resampled = soxr.resample(mono.numpy(), rate, sample_rate, quality="VHQ")
+        mono = torch.from_numpy(np.ascontiguousarray(resampled, dtype=np.float32))
+    length = min(num_samples, mono.shape[-1])
+    return functional.pad(mono[:length], (0, num_samples - length))
+
+
 def audible_segments(
-    songs: Sequence[Path],
+    songs: Sequence[Song],
     stems: Sequence[str],
     sample_rate: int,
     duration_s: float,
@@ -131,7 +112,7 @@ def audible_segments(
     ``all_stems`` skips those where any stem is silent. Fewer come where the grid ends.
     Raises ``InputError`` at the end if there was none.
     """
-    grid = segment_grid(songs, stems, duration_s)
+    grid = segment_grid(songs, duration_s)
     found = 0
     for index in spread_order(len(grid)):
         if count is not None and found >= count:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +17,12 @@ from tqdm import tqdm
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import separate_with_masks
+from stemweave.data.songs import Song
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.table import Table
-from stemweave.tasks.separate import separated_log_mels
+from stemweave.tasks.separate import separated_spectra
 
 MIXTURE_ROW = "mixture as every stem"
 VAE_ROW = "VAE round trip"
@@ -150,7 +150,7 @@ def model_row(
     """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
     generator = torch.Generator().manual_seed(seed)
     if method == "spectra":
-        spectra = separated_log_mels(
+        spectra, _ = separated_spectra(
             pipe,
             truth.gain * truth.mixture,
             pipe.config.separation_guidance if guidance is None else guidance,
@@ -173,7 +173,7 @@ def model_row(
 @torch.inference_mode()
 def evaluate_separation(
     pipe: Any,
-    songs: Sequence[Path],
+    songs: Sequence[Song],
     num_segments: int | None = 48,
     *,
     steps: int | None = None,

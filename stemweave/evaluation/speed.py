@@ -41,8 +41,11 @@ def evaluate_speed(pipe: Any, repeats: int = 5) -> Evaluation:
         table.put("seconds", name, "median", Cell(median_s(task, repeats), count=repeats))
         count = steps.get(name, pipe.config.generation_steps)
         table.put("seconds", name, "network passes", Cell(float(count)))
-    for name in ("vae", "denoiser", "vocoder"):
-        parameters = sum(p.numel() for p in getattr(pipe, name).parameters())
+    for name in ("vae", "denoiser", "refiner", "vocoder"):
+        part = getattr(pipe, name, None)
+        if part is None:
+            continue
+        parameters = sum(p.numel() for p in part.parameters())
         table.put("parameters (millions)", name, "parameters", Cell(parameters / 1e6))
     table.metadata["cpu"] = cpu_name()
     return Evaluation(table)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -22,14 +24,24 @@ SOUNDFONT_FOLDERS = (
     Path("/usr/share/sounds/sf2"),
     Path("/usr/share/sounds/sf3"),
     Path("/usr/share/samples"),
+    Path("/usr/share/minuet/soundfonts"),
+    Path("data/soundfonts"),
 )
 
 TRAINING_SOUNDFONTS: dict[str, float] = {
-    "FluidR3_GM.sf2": 3,
-    "MuseScore_General_Full.sf2": 3,
-    "OPL-3_FM_128M.sf2": 0.4,
+    "FluidR3_GM.sf2": 1,
+    "MuseScore_General_Full.sf2": 1,
+    "GeneralUser-v1.47.sf2": 3,
+    "sonivox.sf2": 2,
+    "OPL-3_FM_128M.sf2": 0.3,
 }
-"""SoundFonts of the bundled model's training songs, with weights."""
+"""SoundFonts of the bundled model's training songs, with weights.
+
+MuseScore's grew out of FluidR3; the others were recorded by other people.
+"""
+
+TRAINING_PITCHED_SOUNDFONTS: dict[str, float] = {"A320U.sf2": 2}
+"""Not for drums: a cymbal of it is in the validation SoundFont too."""
 
 TRAINING_DRUM_SOUNDFONTS: dict[str, float] = {
     "Black_Pearl_4_LV2.sf2": 0.8,
@@ -65,14 +77,27 @@ class CompositionJob:
     sample_rate: int
 
 
-_synthesiser: Synthesiser | None = None
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+
+
+def in_processes(make: Callable[[Job], Made], jobs: Sequence[Job], workers: int) -> list[Made]:
+    """What ``make`` returns for every job, as they finish, with a progress bar."""
+    # a fork would copy a synthesiser whose threads stay behind
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(make, job) for job in jobs]
+        return [future.result() for future in tqdm(as_completed(futures), total=len(futures))]
+
+
+@lru_cache(maxsize=1)
+def worker_synthesiser(sample_rate: int) -> Synthesiser:
+    """This process's synthesiser, whose SoundFonts stay loaded from song to song."""
+    return Synthesiser(sample_rate)
 
 
 def make_song(job: CompositionJob) -> Song:
     """Compose, render and write one song; draws again until a draw is playable."""
-    global _synthesiser
-    if _synthesiser is None or _synthesiser.sample_rate != job.sample_rate:
-        _synthesiser = Synthesiser(job.sample_rate)
+    synthesiser = worker_synthesiser(job.sample_rate)
     families = [
         family for family in read_groove_families() if family.is_validation == job.held_out_grooves
     ]
@@ -83,7 +108,11 @@ def make_song(job: CompositionJob) -> Song:
         except Unplayable:
             continue
         stems, fonts = render_stems(
-            composed.stems, composed.duration_s, _synthesiser, job.soundfonts, rng
+            composed.stems,
+            composed.duration_s,
+            synthesiser,
+            job.soundfonts,
+            rng,
         )
         details = {
             "origin": "composed by stemweave over grooves of mma 21.09",
@@ -96,11 +125,31 @@ def make_song(job: CompositionJob) -> Song:
         folder = job.data / f"song_{job.index:05d}"
         samples = len(next(iter(stems.values())))
         duration_s = samples / job.sample_rate
-        song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details)
+        song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details=details)
         write_stems(folder, stems, job.sample_rate, song)
         append_to_manifest(job.data, song)
         return song
     raise RuntimeError(f"song {job.index}: fifty draws in a row were unplayable")
+
+
+def soundfonts_by_stem(
+    soundfonts: Mapping[str, float] | None = None,
+) -> dict[str, list[tuple[Path, float]]]:
+    """Files and weights for each stem; None: the bundled model's training set.
+
+    Raises:
+        InputError: if one is not installed.
+    """
+    by_stem = dict.fromkeys(STEMS, _found(soundfonts or TRAINING_SOUNDFONTS))
+    if soundfonts is None:
+        for stem in STEMS:
+            others = TRAINING_DRUM_SOUNDFONTS if stem == "drums" else TRAINING_PITCHED_SOUNDFONTS
+            by_stem[stem] = by_stem[stem] + _found(others)
+    return by_stem
+
+
+def _found(soundfonts: Mapping[str, float]) -> list[tuple[Path, float]]:
+    return [(find_soundfont(name), weight) for name, weight in soundfonts.items()]
 
 
 def compose_collection(
@@ -116,11 +165,7 @@ def compose_collection(
     workers: int = 2,
 ) -> list[Song]:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept."""
-    fonts = [(find_soundfont(n), w) for n, w in (soundfonts or TRAINING_SOUNDFONTS).items()]
-    by_stem = {stem: fonts for stem in STEMS}
-    if soundfonts is None:
-        kits = [(find_soundfont(n), w) for n, w in TRAINING_DRUM_SOUNDFONTS.items()]
-        by_stem["drums"] = fonts + kits
+    by_stem = soundfonts_by_stem(soundfonts)
     data.mkdir(parents=True, exist_ok=True)
     existing = {song.name for song in read_manifest(data)} if list(data.glob("*.jsonl")) else set()
     jobs = [
@@ -128,7 +173,4 @@ def compose_collection(
         for index in range(first, first + num_songs)
         if f"song_{index:05d}" not in existing
     ]
-    # a fork would copy a synthesiser whose threads stay behind
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(make_song, job) for job in jobs]
-        return [future.result() for future in tqdm(as_completed(futures), total=len(futures))]
+    return in_processes(make_song, jobs, workers)

@@ -1,4 +1,4 @@
-"""``stemweave compose`` and ``stemweave freedoom``: songs of our own and a test set."""
+"""``stemweave compose``, ``render`` and ``freedoom``: music to train on, and a test set."""
 
 from __future__ import annotations
 
@@ -43,6 +43,39 @@ def compose(
     typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
 
 
+def render(
+    midi_folder: Annotated[Path, typer.Argument(help="folder with MIDI files, at any depth")],
+    data: Data,
+    soundfont: Annotated[
+        list[str] | None, typer.Option(help="file or name; the training set's by default")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    min_stems: Annotated[
+        int, typer.Option(min=1, max=4, help="skip files with fewer of the four classes")
+    ] = 2,
+    max_seconds: Annotated[float, typer.Option(min=10, help="cut longer songs")] = 600.0,
+) -> None:
+    """Turn MIDI files into songs: parts by class, random presets, SoundFonts and effects."""
+    from stemweave.data.songs import total_hours
+    from stemweave.render.midi_folder import SKIPPED, render_midi_folder
+
+    songs, skipped = render_midi_folder(
+        midi_folder,
+        data,
+        soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
+        seed=seed,
+        sample_rate=sample_rate,
+        workers=workers,
+        min_stems=min_stems,
+        max_duration_s=max_seconds,
+    )
+    typer.echo(f"{len(songs)} songs, {total_hours(songs):.1f} hours → {data}")
+    if skipped:
+        typer.echo(f"{len(skipped)} files skipped, reasons in {data / SKIPPED}")
+
+
 def freedoom(
     data: Data,
     sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
@@ -69,6 +102,7 @@ def freedoom(
 
 
 def register(app: typer.Typer) -> None:
-    """Add ``compose`` and ``freedoom`` to the command line."""
+    """Add ``compose``, ``render`` and ``freedoom`` to the command line."""
     app.command()(compose)
+    app.command()(render)
     app.command()(freedoom)

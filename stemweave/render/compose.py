@@ -20,7 +20,8 @@ import numpy as np
 from stemweave.files import InputError
 from stemweave.render.harmony import Chord, Key, draw_progression
 from stemweave.render.lines import draw_bass, draw_comping, draw_melody
-from stemweave.render.score import PROGRAMS, Note, Part, UnreadableMidi, read_midi, stem_of
+from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
+from stemweave.stems import PROGRAMS
 
 MMA_LIBRARY = Path("/usr/share/mma/lib")
 NOT_A_VERSE = re.compile(r"intro|end|fill|break|sus|tag|test", re.IGNORECASE)

@@ -16,7 +16,7 @@ from stemweave.data.songs import MANIFEST, Song, append_to_manifest
 from stemweave.files import InputError
 from stemweave.render.collection import VALIDATION_SOUNDFONT, find_soundfont
 from stemweave.render.mixdown import PEAK, write_stems
-from stemweave.render.score import Part, UnreadableMidi, read_midi, stem_of
+from stemweave.render.score import Part, UnreadableMidi, classes_of, end_s, read_midi
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
 
@@ -42,16 +42,6 @@ def read_lumps(wad: Path) -> dict[str, bytes]:
         if name.startswith("D_") and content[:4] == b"MThd":
             lumps[name] = content
     return lumps
-
-
-def classes_of(parts: list[Part]) -> dict[str, list[Part]]:
-    """Parts by stem; other instruments (strings, leads, ...) are left out."""
-    stems: dict[str, list[Part]] = {stem: [] for stem in STEMS}
-    for part in parts:
-        stem = stem_of(part)
-        if stem is not None:
-            stems[stem].append(part)
-    return stems
 
 
 def read_songs() -> dict[str, dict[str, list[Part]]]:
@@ -99,8 +89,7 @@ def render_song(
 
 def song_duration_s(stems: dict[str, list[Part]]) -> float:
     """End of the last note, at most ``MAX_DURATION_S``."""
-    ends = [note.end_s for parts in stems.values() for part in parts for note in part.notes]
-    return min(max(ends) + 1.0, MAX_DURATION_S)
+    return min(end_s(stems) + 1.0, MAX_DURATION_S)
 
 
 def render_freedoom(
@@ -145,7 +134,7 @@ def render_freedoom(
             "silent_stems": [stem for stem, parts in stems.items() if not parts],
         }
         duration = num_samples / sample_rate
-        song = Song(folder, "test", duration, sample_rate, tuple(stems), details)
+        song = Song(folder, "test", duration, sample_rate, tuple(stems), details=details)
         write_stems(folder, files, sample_rate, song)
         append_to_manifest(data, song)
         written.append(song)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,5 +65,5 @@ def write_stems(
     partial.mkdir(parents=True, exist_ok=True)
     for stem, waveform in stems.items():
         soundfile.write(partial / f"{stem}.flac", waveform.T, sample_rate, subtype="PCM_16")
-    write_song(Song(partial, song.split, song.duration_s, sample_rate, song.stems, song.details))
+    write_song(dataclasses.replace(song, folder=partial, sample_rate=sample_rate))
     partial.rename(folder)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pretty_midi
 
-PROGRAMS: dict[str, range] = {
-    "piano": range(0, 8),
-    "guitar": range(24, 32),
-    "bass": range(32, 40),
-}
-"""General MIDI programs of each class, as in Slakh2100; drums are MIDI channel 10."""
+from stemweave.stems import STEMS, stem_of_program
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,20 @@ def stem_of(part: Part) -> str | None:
         return "drums"
     if part.name.lower().startswith(("bass", "walk")):
         return "bass"
-    for stem, programs in PROGRAMS.items():
-        if part.program in programs:
-            return stem
-    return None
+    return stem_of_program(part.program)
+
+
+def classes_of(parts: Sequence[Part]) -> dict[str, list[Part]]:
+    """Parts by stem; other instruments (strings, leads, ...) are left out."""
+    stems: dict[str, list[Part]] = {stem: [] for stem in STEMS}
+    for part in parts:
+        stem = stem_of(part)
+        if stem is not None:
+            stems[stem].append(part)
+    return stems
+
+
+def end_s(stems: Mapping[str, Sequence[Part]]) -> float:
+    """When the last note ends; 0 without notes."""
+    ends = (note.end_s for parts in stems.values() for part in parts for note in part.notes)
+    return max(ends, default=0.0)

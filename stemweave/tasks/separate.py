@@ -48,8 +48,9 @@ def separate_blocks(
 
     def results() -> Iterator[Tensor]:
         for index, place in enumerate(windows):
-            mixture = read(place.start, place.length)
-            yield _separate_window(pipe, mixture, sample_rate, masker, guidance, steps, generator)
+            mixture = read(place.start - place.context, place.context + place.length)
+            stack = _separate_window(pipe, mixture, sample_rate, masker, guidance, steps, generator)
+            yield stack[..., place.context :]
             if progress is not None:
                 progress(index + 1, len(windows))
 
@@ -75,24 +76,28 @@ def _separate_window(
         return mixture.expand(num_stems, *mixture.shape) / num_stems
     reference = pipe.config.reference_rms
     gain = reference / rms if reference is not None else 1.0
-    log_mels = separated_log_mels(pipe, mono * gain, guidance, steps, generator)
+    log_mels, mixture_mel = separated_spectra(pipe, mono * gain, guidance, steps, generator)
     if masker is not None:
-        return masker.separate(mixture, mel_masks(log_mels))
+        return masker.separate(mixture, separation_masks(pipe, log_mels, mixture_mel))
     vocoded = vocode(pipe, log_mels) / gain
     stems = from_model_rate(vocoded, model_rate, sample_rate, mixture.shape[-1])
     return stems[:, None].expand(-1, len(mixture), -1)
 
 
-def separated_log_mels(
+def separated_spectra(
     pipe: StemweavePipeline,
     mono: Tensor,
     guidance: float,
     steps: int,
     generator: torch.Generator | None,
-) -> Tensor:
-    """Log-mels (S, F, M) of the stems of a mono mixture (T,) of one window or less, model rate."""
+) -> tuple[Tensor, Tensor]:
+    """Log-mels of the stems (S, F, M) and the mixture (F, M) of a mono mixture (T,).
+
+    T is one window or less, at the model's rate.
+    """
     padded = functional.pad(mono, (0, pipe.log_mel.segment_samples - len(mono)))
-    mixture = encode(pipe, pipe.log_mel(padded)[None], generator)
+    mixture_mel = pipe.log_mel(padded)[None]
+    mixture = encode(pipe, mixture_mel, generator)
     shape = (1, len(pipe.denoiser.config.stems), *mixture.shape[1:])
     latents = sample(
         guided(pipe.denoiser, mixture, guidance),
@@ -102,4 +107,11 @@ def separated_log_mels(
         generator=generator,
         eta=pipe.config.eta,
     )
-    return decode(pipe, latents[0])
+    return decode(pipe, latents[0]), mixture_mel[0]
+
+
+def separation_masks(pipe: StemweavePipeline, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
+    """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
+    if pipe.refiner is None:
+        return mel_masks(log_mels)
+    return pipe.refiner(mixture_mel[None], log_mels[None])[0]

@@ -29,16 +29,15 @@ def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, over
     if data.shape[-1] <= chunk:
         return function(data)
     windows = windows_over(data.shape[-1], chunk, overlap)
-    last_start = data.shape[-1] - chunk  # the last chunk is whole, and may overlap more
     blocks: list[Tensor] = []
     fade: CrossFade | None = None
     for index, window in enumerate(windows):
         is_last = index == len(windows) - 1
-        start = last_start if is_last else window.start
+        start = window.start - window.context
         result = function(data[..., start : start + chunk])
         factor = result.shape[-1] // chunk
         fade = fade or CrossFade(overlap * factor)
-        blocks.append(fade.add(result[..., (window.start - start) * factor :], is_last))
+        blocks.append(fade.add(result[..., window.context * factor :], is_last))
     return torch.cat(blocks, dim=-1)
 
 

@@ -1,1 +1,1 @@
-"""Training of autoencoder, vocoder and denoiser."""
+"""Training of autoencoder, denoiser, mask refiner and vocoder."""

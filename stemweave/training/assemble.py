@@ -15,7 +15,12 @@ from stemweave.training.start import load_component
 
 
 def assemble_model(
-    settings: RunSettings, vae: Path, denoiser: Path, vocoder: Path, out: Path
+    settings: RunSettings,
+    vae: Path,
+    denoiser: Path,
+    vocoder: Path,
+    out: Path,
+    refiner: Path | None = None,
 ) -> StemweavePipeline:
     """Write the exported parts to ``out`` with float16 weights; the front end stays float32.
 
@@ -31,10 +36,11 @@ def assemble_model(
         load_component("denoiser", denoiser),
         DDIMScheduler(**settings.denoiser.scheduler),
         load_component("vocoder", vocoder),
+        load_component("refiner", refiner) if refiner is not None else None,
         reference_rms=settings.mixing.reference_rms,
         **settings.sampling.model_dump(),
     )
-    for part in (pipe.vae, pipe.denoiser, pipe.vocoder):
+    for part in filter(None, (pipe.vae, pipe.denoiser, pipe.vocoder, pipe.refiner)):
         torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns of nothing
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""``stemweave train vae|denoiser|vocoder CONFIG.yaml``."""
+"""``stemweave train vae|denoiser|refiner|vocoder CONFIG.yaml``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,28 @@ def train_denoiser(
     start(stage, settings, run or Path("runs/denoiser"), minutes, device)
 
 
+@app.command("refiner")
+def train_refiner(
+    config: Config,
+    vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
+    denoiser: Annotated[Path, typer.Option(help="trained denoiser")] = Path("runs/denoiser/export"),
+    init: Annotated[Path | None, typer.Option(help="refiner whose weights to start from")] = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the masks' refinement on the denoiser's estimates."""
+    from stemweave.training.stage_refiner import RefinerStage
+    from stemweave.training.start import load_component, load_songs, prepare, start
+
+    settings = prepare(config)
+    parts = [load_component("vae", vae), load_component("denoiser", denoiser)]
+    stage = RefinerStage(settings, *load_songs(settings), *parts)
+    if init is not None:
+        stage.network.load_state_dict(load_component("refiner", init).state_dict())
+    start(stage, settings, run or Path("runs/refiner"), minutes, device)
+
+
 @app.command("vocoder")
 def train_vocoder(
     config: Config,
@@ -79,6 +101,9 @@ def assemble(
         "runs/denoiser/export"
     ),
     vocoder: Annotated[Path, typer.Option(help="exported vocoder")] = Path("runs/vocoder/export"),
+    refiner: Annotated[
+        Path | None, typer.Option(help="exported mask refiner; none without this option")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
 ) -> None:
     """Put trained parts together into a model folder for --model."""
@@ -87,7 +112,7 @@ def assemble(
     from stemweave.training.settings import load_settings
 
     require_absent([out], overwrite)
-    assemble_model(load_settings(config), vae, denoiser, vocoder, out)
+    assemble_model(load_settings(config), vae, denoiser, vocoder, out, refiner)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     typer.echo(f"{out}: {size / 1e6:.1f} MB")
 

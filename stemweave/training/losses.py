@@ -47,8 +47,8 @@ def mask_error_db(estimate: Tensor, target: Tensor, mixture: Tensor, band_width:
         band_width: (M,) proportional to the bandwidth of each mel band.
     """
     power = (2 * mixture).exp()[:, None] * band_width
-    true_masks = mel_masks(target)
-    wrong = ((mel_masks(estimate) - true_masks).square() * power).sum(dim=(-2, -1))
+    true_masks = mel_masks(target, exponent=2)
+    wrong = ((mel_masks(estimate, exponent=2) - true_masks).square() * power).sum(dim=(-2, -1))
     right = (true_masks.square() * power).sum(dim=(-2, -1))
     whole = power.sum(dim=(-2, -1))
     return 10 * torch.log10((wrong + 1e-4 * whole) / (right + 1e-2 * whole))

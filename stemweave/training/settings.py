@@ -66,6 +66,15 @@ class StageSettings(Strict):
     log_every_steps: int = 20
 
 
+class ShardedSettings(StageSettings):
+    """A stage that trains on cached crops; see ``data.shards.ShardPlan``."""
+
+    window_shards: int = 64
+    first_shards: int = 8
+    steps_per_shard: int = 64
+    shard_size: int = 256
+
+
 class VAESettings(StageSettings):
     l1_weight: float = 1.0
     mse_weight: float = 0.5
@@ -76,7 +85,7 @@ class VocoderSettings(StageSettings):
     mel_weight: float = 1.0
 
 
-class DenoiserSettings(StageSettings):
+class DenoiserSettings(ShardedSettings):
     """Shares of the batch by task, and how each is noised."""
 
     kind: Literal["compact", "unet3d"] = "compact"
@@ -103,10 +112,20 @@ class DenoiserSettings(StageSettings):
     mask_positions: int = Field(
         16, ge=1, description="latent positions in time of which the mask error is taken"
     )
-    latent_window_shards: int = 64
-    latent_first_shards: int = 8
-    latent_steps_per_shard: int = 64
-    latent_shard_size: int = 256
+
+
+class RefinerSettings(ShardedSettings):
+    """The mask refiner's training."""
+
+    silence_energy: float = Field(
+        1e-4, gt=0, description="relative to the mixture; stems with less count as silent"
+    )
+    silence_weight: float = Field(
+        0.25, ge=0, description="of the energy in dB that masks leave of silent stems"
+    )
+    estimate_drop_probability: float = Field(
+        0.0, ge=0, le=1, description="of samples whose estimates are replaced by equal shares"
+    )
 
 
 class SamplingSettings(Strict):
@@ -122,7 +141,7 @@ class RunSettings(Strict):
     """A training run: data, front end, stages."""
 
     data: list[Path]
-    latent_cache: Path = Path("data/latents")
+    cache: Path = Path("data/cache")
     stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
     seed: int = 0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
@@ -130,6 +149,7 @@ class RunSettings(Strict):
     mixing: MixingSettings = MixingSettings()
     vae: VAESettings = VAESettings()
     denoiser: DenoiserSettings = DenoiserSettings()
+    refiner: RefinerSettings = RefinerSettings()
     vocoder: VocoderSettings = VocoderSettings()
     sampling: SamplingSettings = SamplingSettings()
 

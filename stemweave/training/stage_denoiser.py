@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.latents import LatentBatch, LatentShards
 from stemweave.data.mixing import MixSettings
+from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
+from stemweave.training.crops import train_and_validation
 from stemweave.training.losses import mask_error_db
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
@@ -107,29 +109,20 @@ class DenoiserStage:
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
         self.network = CompactUNet(stems=settings.stems, **self.settings.model)
 
-        def shards(songs: Sequence[Song], seed: int) -> LatentShards:
-            return LatentShards(
-                settings.latent_cache,
-                songs,
-                log_mel,
-                vae,
-                settings.stems,
-                MixSettings(**settings.mixing.model_dump()),
-                crop_frames=self.settings.crop_frames,
-                seed=seed,
-                shard_size=self.settings.latent_shard_size,
-                window=self.settings.latent_window_shards,
-                first_window=self.settings.latent_first_shards,
-                steps_per_shard=self.settings.latent_steps_per_shard,
-            )
+        def shards(
+            songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
+        ) -> LatentShards:
+            cache, stems = settings.cache, settings.stems
+            return LatentShards(cache, songs, log_mel, vae, stems, mixing, plan, seed=seed)
 
-        self.shards = shards(train, settings.seed)
-        self.validation_shards = shards(validation, settings.seed + 1)
+        self.shards, self.validation_shards = train_and_validation(
+            shards, settings, self.settings, train, validation
+        )
 
     def loss(
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        batch = self.shards.batch(step, self.settings.batch_size, rng)
+        batch = self.shards.latents(step, self.settings.batch_size, rng)
         situation = draw_situation(
             self.settings,
             batch.coherent,
@@ -205,7 +198,7 @@ class DenoiserStage:
         """Loss of one-step separation and of generation at spread timesteps, unseen songs."""
         figures = {}
         rng = np.random.default_rng(1)
-        batch = self.validation_shards.batch(0, 64, rng)
+        batch = self.validation_shards.latents(0, 64, rng)
         num_timesteps = self.scheduler.config.num_train_timesteps
         count, num_stems, _, height, _ = batch.stems.shape
         spread = torch.linspace(0, num_timesteps - 1, count).long()[:, None].repeat(1, num_stems)

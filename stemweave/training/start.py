@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
+import os
 import signal
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TextIO
 
 from accelerate.utils import set_seed
 from diffusers import ModelMixin
 from torch.utils.tensorboard import SummaryWriter
 
 from stemweave.audio.vocoder import SpectralVocoder
-from stemweave.data.songs import Song, read_manifest
+from stemweave.data.readers import read_data
+from stemweave.data.songs import Song
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import MaskRefiner
 from stemweave.models.vae import PatchVAE
 from stemweave.training.loop import Stage, TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
@@ -23,6 +28,7 @@ from stemweave.training.settings import RunSettings, load_settings, save_setting
 COMPONENTS: dict[str, type[ModelMixin]] = {
     "vae": PatchVAE,
     "denoiser": CompactUNet,
+    "refiner": MaskRefiner,
     "vocoder": SpectralVocoder,
 }
 
@@ -36,14 +42,14 @@ def prepare(config: Path) -> RunSettings:
 
 def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
     """Training and validation songs of all data folders; raises ``InputError`` if one is empty."""
-    songs = [song for folder in settings.data for song in read_manifest(folder)]
+    songs = [song for folder in settings.data for song in read_data(folder, settings.stems).songs]
     train = [song for song in songs if song.split == "train"]
     validation = [song for song in songs if song.split == "validation"]
     folders = ", ".join(str(folder) for folder in settings.data)
     if not train:
-        raise InputError(f"no training songs in {folders}: check the manifest's splits")
+        raise InputError(f"no training songs in {folders}: check their splits")
     if not validation:
-        raise InputError(f"no validation songs in {folders}: check the manifest's splits")
+        raise InputError(f"no validation songs in {folders}: check their splits")
     return train, validation
 
 
@@ -57,6 +63,7 @@ def load_component(kind: str, folder: Path) -> ModelMixin:
 def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:
     """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder) if int(os.environ.get("RANK", "0")) == 0 else None
     run = TrainingRun(stage, folder, settings.seed, settings.mixed_precision, device)
 
     def stop(*_: object) -> None:
@@ -86,3 +93,17 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
         except FloatingPointError as error:
             raise InputError(str(error)) from error
     print(f"exported to {folder / 'export'}")
+    if lock is not None:
+        lock.close()
+
+
+def _lock(folder: Path) -> TextIO:
+    """A lock that ends with the process; raises ``InputError`` if another training holds it."""
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"another training is running in {folder}: wait for it, or give another --run"
+        ) from error
+    return file

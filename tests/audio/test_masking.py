@@ -13,12 +13,14 @@ def noise(*shape: int) -> torch.Tensor:
     return 0.2 * torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_masks_add_up_to_one_and_follow_power():
+def test_masks_add_up_to_one_and_follow_magnitude_or_power():
     log_mels = torch.tensor([0.0, 1.0]).log().clamp(min=-20)[:, None, None].expand(2, 3, 5)
     masks = mel_masks(noise(4, 10, 128))
     assert torch.allclose(masks.sum(0), torch.ones(10, 128), atol=1e-6)
     assert torch.allclose(mel_masks(log_mels)[1], torch.ones(3, 5), atol=1e-6)
     doubled = mel_masks(torch.tensor([2.0, 1.0]).log()[:, None, None])
+    assert doubled[0].item() == pytest.approx(2 / 3)
+    doubled = mel_masks(torch.tensor([2.0, 1.0]).log()[:, None, None], exponent=2)
     assert doubled[0].item() == pytest.approx(4 / 5)
 
 
@@ -46,7 +48,7 @@ def test_true_spectra_separate_tones_and_keep_the_stereo_image():
     low = torch.sin(2 * torch.pi * 200 * seconds) * torch.tensor([[0.4], [0.1]])
     high = torch.sin(2 * torch.pi * 3000 * seconds) * torch.tensor([[0.1], [0.4]])
     mono = [stem.mean(0)[::3] for stem in (low, high)]  # 16 kHz, tones far below 8 kHz
-    masks = mel_masks(LOG_MEL(torch.stack(mono)))
+    masks = mel_masks(LOG_MEL(torch.stack(mono)), exponent=2)
     ours = MaskSeparator(LOG_MEL, 48000).separate(low + high, masks)
     middle = slice(9600, 86400)
     for estimate, true in zip(ours, (low, high), strict=True):

@@ -17,6 +17,14 @@ def test_identity_for_any_length(num_samples: int, overlap: int):
     assert all(window.length <= 10 for window in windows)
 
 
+def test_the_last_window_is_as_long_as_the_others_with_its_context():
+    first, second, last = windows_over(21, 10, 2)
+    assert (first.start, first.length, first.context) == (0, 10, 0)
+    assert (second.start, second.length, second.context) == (8, 10, 0)
+    assert (last.start, last.length, last.context) == (16, 5, 5)
+    assert windows_over(7, 10, 2)[0].context == 0  # nothing is there before a short file
+
+
 def test_cross_fade_is_smooth_between_different_windows():
     low, high = torch.zeros(1, 10), torch.ones(1, 10)
     joined = torch.cat(list(cross_faded(iter([low, high]), 4)), dim=-1)[0]

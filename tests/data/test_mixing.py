@@ -10,6 +10,7 @@ import torch
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.latents import LatentShards
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels, read_crop
+from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
 from stemweave.models.vae import PatchVAE
 
@@ -94,9 +95,9 @@ def test_crops_are_resampled_and_padded(tmp_path: Path):
 def make_shards(folder: Path, songs, seed: int = 0) -> LatentShards:
     torch.manual_seed(0)
     vae = PatchVAE(latent_channels=2, hidden_channels=8, num_blocks=1).eval()
+    plan = ShardPlan(32, shard_size=4, window=2, first_window=2, steps_per_shard=1)
     return LatentShards(
-        folder, songs, LOG_MEL, vae, STEMS, MixSettings(), crop_frames=32, seed=seed,
-        shard_size=4, window=2, first_window=2, steps_per_shard=1,
+        folder, songs, LOG_MEL, vae, STEMS, MixSettings(), plan, seed=seed
     )  # fmt: skip
 
 
@@ -104,18 +105,19 @@ def test_shards_are_the_same_from_disk_and_made_again(songs, tmp_path: Path):
     first = make_shards(tmp_path / "a", songs)
     made, read = first.shard(3), make_shards(tmp_path / "a", songs).shard(3)
     elsewhere = make_shards(tmp_path / "b", songs).shard(3)
-    assert made.stems.shape == (4, 3, 2, 8, 8) and made.mixture.shape == (4, 2, 8, 8)
+    assert made["stems"].shape == (4, 3, 2, 8, 8) and made["mixture"].shape == (4, 2, 8, 8)
     for other in (read, elsewhere):
-        assert torch.equal(made.stems, other.stems)
-        assert torch.equal(made.mixture, other.mixture)
-        assert torch.equal(made.coherent, other.coherent)
-    assert not torch.equal(made.stems, make_shards(tmp_path / "a", songs, 1).shard(3).stems)
+        assert set(other) == {"stems", "mixture", "coherent"}
+        for name, tensor in other.items():
+            assert torch.equal(made[name], tensor)
+    another = make_shards(tmp_path / "a", songs, 1).shard(3)
+    assert not torch.equal(made["stems"], another["stems"])
 
 
 def test_batches_come_from_a_moving_window(songs, tmp_path: Path):
     shards = make_shards(tmp_path, songs)
     for step in range(6):
-        batch = shards.batch(step, 8, np.random.default_rng(step))
+        batch = shards.latents(step, 8, np.random.default_rng(step))
         assert batch.stems.shape == (8, 3, 2, 8, 8) and batch.stems.dtype == torch.float32
     used = sorted(int(path.stem[-6:]) for path in shards.folder.glob("*.safetensors"))
     assert min(used) == 0 and max(used) <= 6

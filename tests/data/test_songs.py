@@ -15,7 +15,7 @@ def make_song(folder: Path, stems: tuple[str, ...] = ("bass", "drums")) -> Song:
     folder.mkdir(parents=True)
     for stem in stems:
         soundfile.write(folder / f"{stem}.flac", np.zeros(1600), 16000)
-    song = Song(folder, "validation", 0.1, 16000, stems, {"licence": "CC0-1.0"})
+    song = Song(folder, "validation", 0.1, 16000, stems, details={"licence": "CC0-1.0"})
     write_song(song)
     return song
 
@@ -24,9 +24,9 @@ def test_write_and_read_again(tmp_path: Path):
     song = make_song(tmp_path / "song")
     again = read_song(tmp_path / "song")
     assert again == song and again.details["licence"] == "CC0-1.0"
-    assert again.stem_path("bass").name == "bass.flac"
+    assert again.stem_paths("bass")[0].name == "bass.flac"
     with pytest.raises(InputError, match="piano"):
-        again.stem_path("piano")
+        again.stem_paths("piano")
 
 
 def test_manifest_lists_songs_once_and_sorted(tmp_path: Path):

@@ -15,9 +15,10 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> ToyPipeline:
     """The toy pipeline; its decoded spectra are the mixture's for every stem."""
 
     def mixture_spectra(pipe, mono, guidance, steps, generator):
-        return pipe.log_mel(mono)[None].repeat(len(pipe.denoiser.config.stems), 1, 1)
+        spectra = pipe.log_mel(mono)[None].repeat(len(pipe.denoiser.config.stems), 1, 1)
+        return spectra, None
 
-    monkeypatch.setattr(separation, "separated_log_mels", mixture_spectra)
+    monkeypatch.setattr(separation, "separated_spectra", mixture_spectra)
     return ToyPipeline()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stemweave.data.songs import Song
 from stemweave.evaluation import arrangement
 from stemweave.evaluation.arrangement import (
     evaluate_arrangement,
@@ -27,7 +28,8 @@ def test_fourteen_subsets_in_the_paper_order() -> None:
 
 
 def test_other_song_is_never_the_same_song() -> None:
-    segments = [Segment(Path(name), 0.0, 1.0) for name in "aabca"]
+    songs = {name: Song(Path(name), "test", 1.0, 16000, ()) for name in "abc"}
+    segments = [Segment(songs[name], 0.0, 1.0) for name in "aabca"]
     assert [segments[i].folder.name for i in other_song(segments)] == ["b", "b", "c", "a", "b"]
     with pytest.raises(InputError, match="2 songs"):
         other_song(segments[:2])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from stemweave.data.songs import Song
 from stemweave.evaluation import generation
 from stemweave.evaluation.generation import evaluate_generation, shuffled_pieces
 from stemweave.evaluation.segments import Segment, find_songs
@@ -43,7 +44,8 @@ def test_table_has_all_rows_and_orders_them(pipe: ToyPipeline, data: Path) -> No
 
 def test_shuffled_pieces_take_each_stem_from_another_song() -> None:
     def piece(song: int) -> tuple[Segment, torch.Tensor]:
-        return Segment(Path(f"song {song}"), 0.0, 1.0), torch.full((3, 5), float(song))
+        of_song = Song(Path(f"song {song}"), "test", 1.0, 16000, ())
+        return Segment(of_song, 0.0, 1.0), torch.full((3, 5), float(song))
 
     pieces = list(shuffled_pieces(piece(song) for song in (0, 0, 1, 2, 2, 3, 4)))
     assert [[int(stem[0]) for stem in stems] for stems in pieces] == [

@@ -28,20 +28,20 @@ def test_manifest_split_and_plain_folders_find_the_same_songs(data: Path, tmp_pa
     for split, seed in (("train", 0), ("validation", 1)):
         write_song(tmp_path / split / "Track00001", seed)
     assert len(find_songs(tmp_path, STEMS)) == 2
-    assert find_songs(tmp_path, STEMS, "train") == [tmp_path / "train" / "Track00001"]
-    single = tmp_path / "train" / "Track00001"
-    assert find_songs(single, STEMS) == [single]
+    (song,) = find_songs(tmp_path, STEMS, "train")
+    assert song.folder == tmp_path / "train" / "Track00001"
+    assert [song.folder for song in find_songs(song.folder, STEMS)] == [song.folder]
 
 
 def test_no_songs_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no song"):
+    with pytest.raises(InputError, match="holds no songs"):
         find_songs(tmp_path, STEMS)
     with pytest.raises(InputError, match="not a folder"):
         find_songs(tmp_path / "missing", STEMS)
 
 
 def test_grid_has_every_whole_segment(data: Path) -> None:
-    grid = segment_grid(find_songs(data, STEMS, "validation"), STEMS, SEGMENT_S)
+    grid = segment_grid(find_songs(data, STEMS, "validation"), SEGMENT_S)
     assert len(grid) == 9
     assert [segment.start_s for segment in grid[:3]] == [0.0, SEGMENT_S, 2 * SEGMENT_S]
 
@@ -55,7 +55,7 @@ def test_spread_order_visits_all_and_its_beginnings_are_spread() -> None:
 
 def test_reads_the_right_place_and_a_missing_stem_is_silent(data: Path, tmp_path: Path) -> None:
     write_song(tmp_path / "song", 5, stems=("bass", "drums"))
-    stems = load_stems(Segment(tmp_path / "song", SEGMENT_S, SEGMENT_S), STEMS, 16_000)
+    stems = load_stems(Segment(find_songs(tmp_path, STEMS)[0], SEGMENT_S, SEGMENT_S), STEMS, 16_000)
     expected, _ = soundfile.read(tmp_path / "song" / "drums.flac", dtype="float32")
     assert stems.shape == (4, 32_768)
     np.testing.assert_array_equal(stems[1].numpy(), expected[32_768 : 2 * 32_768])
@@ -67,7 +67,7 @@ def test_another_rate_and_stereo_are_resampled_and_averaged(tmp_path: Path) -> N
     tone = 0.5 * np.sin(2 * np.pi * 440 * time_s)
     (tmp_path / "song").mkdir()
     soundfile.write(tmp_path / "song" / "bass.wav", np.stack([tone, tone * 0], 1), 44_100, "FLOAT")
-    stems = load_stems(Segment(tmp_path / "song", 0.0, 2.0), STEMS, 16_000)
+    stems = load_stems(Segment(find_songs(tmp_path, STEMS)[0], 0.0, 2.0), STEMS, 16_000)
     expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
     np.testing.assert_allclose(stems[0, 200:-200].numpy(), expected[200:-200], atol=1e-3)
 
@@ -80,7 +80,7 @@ def test_silent_segments_are_skipped_and_all_stems_can_be_required(tmp_path: Pat
 
     def names(all_stems: bool) -> set[str]:
         found = audible_segments(songs, STEMS, 16_000, SEGMENT_S, None, all_stems=all_stems)
-        return {segment.song for segment, _ in found}
+        return {segment.song.name for segment, _ in found}
 
     assert names(all_stems=False) == {"b", "c"}
     assert names(all_stems=True) == {"c"}
@@ -95,4 +95,4 @@ def test_count_limits_and_is_deterministic(data: Path) -> None:
     assert len(first) == 5
     assert [s.name for s, _ in first] == [s.name for s, _ in again]
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(first, again, strict=True))
-    assert len({segment.song for segment, _ in first}) >= 3
+    assert len({segment.folder for segment, _ in first}) >= 3

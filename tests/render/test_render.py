@@ -117,3 +117,48 @@ def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
     assert set(song.details["soundfonts"].values()) == {VALIDATION_SOUNDFONT}
     # what exists is kept
     assert compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True) == []
+
+
+def write_band(path: Path, programs: list[int], seconds: int = 12) -> None:
+    """A part for every program (-1: drums), a note a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    midi = mido.MidiFile(ticks_per_beat=480)
+    for channel, program in enumerate(programs):
+        channel = 9 if program < 0 else channel
+        track = mido.MidiTrack()
+        track.append(mido.Message("program_change", channel=channel, program=max(program, 0)))
+        for _ in range(seconds):
+            track.append(mido.Message("note_on", channel=channel, note=45, velocity=90))
+            track.append(mido.Message("note_off", channel=channel, note=45, time=960))
+        midi.tracks.append(track)
+    midi.save(path)
+
+
+def test_a_folder_of_midi_files_becomes_songs(run, tmp_path: Path):
+    midi, data = tmp_path / "midi", tmp_path / "data"
+    write_band(midi / "a" / "band.mid", [0, 25, 33, -1])
+    write_band(midi / "b" / "band.MID", [0, 40, 33])
+    write_band(midi / "lonely.mid", [0])
+    write_band(midi / "short.mid", [0, 33], seconds=3)
+    (midi / "broken.mid").write_bytes(b"MThd" + bytes(30))
+    options = ("--soundfont", VALIDATION_SOUNDFONT, "--workers", 1)
+    result = run("render", midi, data, *options)
+    assert result.code == 0 and "2 songs" in result.out and "3 files skipped" in result.out
+    songs = {song.stems: song for song in read_manifest(data)}
+    assert set(songs) == {("bass", "drums", "guitar", "piano"), ("bass", "piano")}
+    assert {song.name[:5] for song in songs.values()} == {"band_"}
+    reasons = (data / "skipped.jsonl").read_text()
+    assert "only piano" in reasons and "too short" in reasons and "not a MIDI file" in reasons
+    again = run("render", midi, data, *options)
+    assert "0 songs" in again.out and "skipped" not in again.out  # nothing is made twice
+    run("render", midi, tmp_path / "other", *options)
+    for song in songs.values():
+        for stem in song.stems:
+            elsewhere = tmp_path / "other" / song.name / f"{stem}.flac"
+            assert elsewhere.read_bytes() == song.stem_paths(stem)[0].read_bytes()
+
+
+def test_render_without_midi_files(run, tmp_path: Path):
+    result = run("render", tmp_path, tmp_path / "data")
+    assert result.code == 2 and "no MIDI files" in result.err
+    assert not (tmp_path / "data").exists()

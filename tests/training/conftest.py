@@ -44,7 +44,7 @@ def config(data: Path, tmp_path: Path) -> Path:
     }
     settings = {
         "data": [str(data)],
-        "latent_cache": str(tmp_path / "latents"),
+        "cache": str(tmp_path / "cache"),
         "log_mel": {
             "n_fft": 512, "win_length": 512, "hop_length": 320, "num_mels": 32,
             "segment_frames": 64,
@@ -60,8 +60,14 @@ def config(data: Path, tmp_path: Path) -> Path:
             },
             "scheduler": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
             "mask_weight": 0.05,
-            "latent_shard_size": 8,
-            "latent_first_shards": 1,
+            "shard_size": 8,
+            "first_shards": 1,
+        },
+        "refiner": {
+            **common,
+            "model": {"block_channels": [16, 32], "attention_levels": [1]},
+            "shard_size": 8,
+            "first_shards": 1,
         },
         "vocoder": {
             **common,

@@ -39,16 +39,19 @@ def vae(run, config: Path, tmp_path: Path) -> Path:
 def test_two_steps_of_every_stage(run, config: Path, vae: Path, tmp_path: Path):
     train(run, "denoiser", config, tmp_path / "denoiser", "--vae", vae)
     train(run, "vocoder", config, tmp_path / "vocoder", "--vae", vae)
+    denoiser = tmp_path / "denoiser" / "export"
+    train(run, "refiner", config, tmp_path / "refiner", "--vae", vae, "--denoiser", denoiser)
     for stage, figure in (
         ("vae", "val_mse"),
         ("denoiser", "val_separation"),
+        ("refiner", "val_si_sdri_db"),
         ("vocoder", "val_spectral"),
     ):
         folder = tmp_path / stage
         component = load_component(stage, folder / "export")
         assert all(torch.isfinite(p).all() for p in component.parameters())
         logged = last_log(folder)
-        assert logged["step"] == 2 and logged[figure] > 0
+        assert logged["step"] == 2 and logged[figure] != 0
         assert list((folder / "tensorboard").iterdir())
         assert load_settings(folder / "settings.yaml").seed == 0
     scaled = load_component("vae", vae)
@@ -59,7 +62,9 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     train(run, "denoiser", config, tmp_path / "denoiser", "--vae", vae)
     train(run, "vocoder", config, tmp_path / "vocoder")
     parts = ["--vae", vae]
-    for stage in ("denoiser", "vocoder"):
+    denoiser = tmp_path / "denoiser" / "export"
+    train(run, "refiner", config, tmp_path / "refiner", "--vae", vae, "--denoiser", denoiser)
+    for stage in ("denoiser", "vocoder", "refiner"):
         parts += [f"--{stage}", tmp_path / stage / "export"]
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "LICENCE.md").write_text("ours")
@@ -72,6 +77,7 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
     assert pipe.denoiser.dtype == torch.float32 and pipe.config.reference_rms == 0.1
+    assert pipe.refiner is not None
     assert set(pipe.generate(0.5)) == {"bass", "drums", "guitar", "piano", "mixture"}
     wrong = run("assemble", config, tmp_path / "other", "--vae", tmp_path)
     assert wrong.code == 2 and "no trained vae" in wrong.err
@@ -147,7 +153,7 @@ def test_missing_components_and_songs(run, config: Path, tmp_path: Path):
     content["data"] = [str(tmp_path / "nothing")]
     config.write_text(yaml.safe_dump(content))
     result = run("train", "vae", config, "--run", tmp_path / "run")
-    assert result.code == 2 and "no song list" in result.err
+    assert result.code == 2 and "not a folder of songs" in result.err
 
 
 def test_tasks_share_the_batch_as_configured(config: Path):
@@ -175,3 +181,14 @@ def test_fine_tuning_starts_from_given_weights(run, config: Path, vae: Path, tmp
     one, two = (CompactUNet.from_pretrained(tmp_path / n / "export") for n in ("first", "second"))
     for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-6), name
+
+
+def test_two_trainings_do_not_share_a_folder(run, config: Path, tmp_path: Path):
+    import fcntl
+
+    (tmp_path / "vae").mkdir()
+    with (tmp_path / "vae" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = run("train", "vae", config, "--run", tmp_path / "vae")
+    assert result.code == 2 and "another training" in result.err
+    train(run, "vae", config, tmp_path / "vae")

@@ -1,0 +1,93 @@
+"""``stemweave data check``: what a data set holds, and a list of its songs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemweave.files import InputError, require_absent
+from stemweave.stems import STEMS
+
+if TYPE_CHECKING:
+    from stemweave.data.readers import Findings
+    from stemweave.data.songs import Song
+
+app = typer.Typer(no_args_is_help=True, help="Look at data sets of multi-track music.")
+
+
+@app.callback()
+def group() -> None:
+    """Keeps ``check`` a command of its own while it is the only one."""
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="folder of a data set")],
+    stems: Annotated[str, typer.Option(help="wanted stems")] = ",".join(STEMS),
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="skip songs that lack one of them")
+    ] = False,
+    min_seconds: Annotated[float, typer.Option(min=0, help="skip shorter songs")] = 1.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="read no audio: silence is not noticed")
+    ] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="write the list of usable songs here, for training")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the list")] = False,
+) -> None:
+    """Print the songs that can be used, those that cannot and why, and hours by stem and split."""
+    from stemweave.data.readers import read_data, without_silence
+    from stemweave.data.songs import manifest_line
+
+    names = [name.strip() for name in stems.split(",") if name.strip()]
+    if not names:
+        raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
+    if manifest is not None:
+        require_absent([manifest], overwrite)
+    findings = read_data(data, names, require_all=require_all, min_duration_s=min_seconds)
+    if not quick:
+        findings = without_silence(findings, require_all)
+    typer.echo(_report(findings, names))
+    if not findings.songs:
+        raise InputError(f"no song of {data} can be used")
+    if manifest is not None:
+        lines = [manifest_line(song, manifest.parent) for song in findings.songs]
+        partial = manifest.with_name(manifest.name + ".partial")
+        partial.write_text("".join(lines))
+        partial.replace(manifest)
+        typer.echo(f"{len(lines)} songs → {manifest}")
+
+
+def _report(findings: Findings, stems: list[str]) -> str:
+    songs = findings.songs
+    lines = [f"layout: {findings.layout}", f"songs: {len(songs)}"]
+    rates = Counter(song.sample_rate for song in songs)
+    lines.append("sample rates: " + ", ".join(f"{rate} Hz ({n})" for rate, n in rates.items()))
+    splits = [s for s in ("train", "validation", "test") if any(g.split == s for g in songs)]
+    header = ["hours", *splits, "all"]
+    rows = [header]
+    for stem in [*stems, "any stem"]:
+        having = [song for song in songs if stem in song.stems or stem == "any stem"]
+        groups = [[song for song in having if song.split == split] for split in splits]
+        rows.append([stem, *(_hours(group) for group in [*groups, having])])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells))
+    lines.append(f"skipped: {len(findings.skipped)}")
+    lines += [f"  {skipped.folder}: {skipped.reason}" for skipped in findings.skipped]
+    return "\n".join(lines)
+
+
+def _hours(songs: list[Song]) -> str:
+    return f"{sum(song.duration_s for song in songs) / 3600:.2f}"
+
+
+def register(parent: typer.Typer) -> None:
+    """Add ``data`` to the command line."""
+    parent.add_typer(app, name="data")

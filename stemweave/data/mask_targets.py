@@ -1,0 +1,142 @@
+"""Training crops for the mask refiner: what the model estimates, and what masks are worth.
+
+A mask m on the mixture's spectrum X estimates stem s as m·X. With m constant over a mel band, its
+scale-invariant distortion needs only three numbers a band, Σ|X|², Σ Re(X̄·s) and Σ|s|²: no spectra
+are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor, nn
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.audio.masking import mel_to_bins
+from stemweave.data.latents import encode_mels
+from stemweave.data.mixing import MixSettings, mix_spectra
+from stemweave.data.shards import Arrays, ShardPlan, Shards
+from stemweave.data.songs import Song
+from stemweave.diffusion.guidance import guided
+from stemweave.diffusion.sampler import sample
+from stemweave.models.vae import PatchVAE
+
+RATIO_LIMIT = 4.0
+"""Best masks beyond this are clamped: where stems cancel, a little energy wants a huge mask."""
+
+
+@dataclass
+class MaskTargets:
+    """What the quality of masks (N, S, F, M) is computed from.
+
+    Attributes:
+        log_power: logarithm of the mixture's power per band (N, F, M).
+        best_mask: the real mask with the least error (N, S, F, M).
+        rest: squared error of the best masks relative to the mixture's energy (N, S).
+    """
+
+    log_power: Tensor
+    best_mask: Tensor
+    rest: Tensor
+
+    def _weights(self) -> Tensor:
+        """Share of the mixture's energy in every frame and band (N, 1, F, M)."""
+        power = self.log_power.exp()[:, None]
+        return power / power.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-9)
+
+    def stem_energy(self) -> Tensor:
+        """Energy of the stems relative to the mixture's (N, S)."""
+        return self.rest + (self._weights() * self.best_mask.square()).sum(dim=(-2, -1))
+
+    def estimate_energy(self, masks: Tensor) -> Tensor:
+        """Energy of the masked mixture relative to the whole mixture's (N, S)."""
+        return (self._weights() * masks.square()).sum(dim=(-2, -1))
+
+    def si_sdr_db(self, masks: Tensor) -> Tensor:
+        """Scale-invariant signal-to-distortion ratio (arXiv 1811.02508) of the estimates (N, S).
+
+        Without the window's overlap-add, which changes little. Energies below 1e-9 of the mixture's
+        do not count.
+        """
+        shared = (self._weights() * masks * self.best_mask).sum(dim=(-2, -1)).clamp(min=0)
+        both = self.estimate_energy(masks) * self.stem_energy()
+        distortion = (both - shared.square()).clamp(min=0)
+        return 10 * torch.log10((shared.square() + 1e-9) / (distortion + 1e-9))
+
+
+def mask_targets(stems: Tensor, to_bands: Tensor) -> MaskTargets:
+    """Targets from complex spectra of the stems (N, S, F, bins) and bands' weights (bins, M).
+
+    Every bin's weights add up to one.
+    """
+    mixture = stems.sum(dim=1)
+    power = mixture.abs().square() @ to_bands
+    shared = (mixture.conj()[:, None] * stems).real @ to_bands
+    best = (shared / power.clamp(min=1e-12)[:, None]).clamp(-RATIO_LIMIT, RATIO_LIMIT)
+    energy = stems.abs().square().sum(dim=(-2, -1))
+    explained = (best * (2 * shared - best * power[:, None])).sum(dim=(-2, -1))
+    whole = power.sum(dim=(-2, -1)).clamp(min=1e-12)[:, None]
+    rest = ((energy - explained) / whole).clamp(min=0)
+    return MaskTargets(power.clamp(min=1e-12).log(), best, rest)
+
+
+class MaskTargetShards(Shards):
+    """Crops with the model's one-pass estimates.
+
+    ``mixture`` (N, F, M) and ``estimates`` (N, S, F, M) are log-mels; the others are those of
+    ``MaskTargets``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        songs: Sequence[Song],
+        log_mel: LogMel,
+        vae: PatchVAE,
+        denoiser: nn.Module,
+        scheduler: SchedulerMixin,
+        stems: Sequence[str],
+        settings: MixSettings,
+        plan: ShardPlan,
+        *,
+        seed: int = 0,
+    ) -> None:
+        networks: list[nn.Module] = [vae, denoiser]
+        super().__init__(
+            folder, songs, log_mel, stems, settings, plan, seed=seed, networks=networks
+        )
+        self.vae, self.denoiser, self.scheduler = vae, denoiser, scheduler
+        sample_rate = log_mel.config.sample_rate
+        self.to_bands = mel_to_bins(log_mel, log_mel.config.n_fft, sample_rate).T.contiguous()
+
+    def make(self, count: int, rng: np.random.Generator) -> Arrays:
+        crops = self.draw(count, rng)
+        spectra = mix_spectra(self.log_mel, crops.waveforms, self.settings, rng)
+        mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+        estimates = self._estimates(mixture, rng)
+        targets = mask_targets(spectra, self.to_bands)
+        return {
+            "mixture": mixture.half(),
+            "estimates": estimates.half(),
+            "log_power": targets.log_power.half(),
+            "best_mask": targets.best_mask.half(),
+            "rest": targets.rest,
+        }
+
+    @torch.inference_mode()
+    def _estimates(self, mixture: Tensor, rng: np.random.Generator) -> Tensor:
+        """Log-mels (N, S, F, M) by one pass of the denoiser."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        condition = encode_mels(self.vae, mixture)
+        shape = (len(condition), len(self.stems), *condition.shape[1:])
+        noise = torch.randn(shape, generator=generator)
+        with torch.autocast(mixture.device.type, torch.bfloat16):
+            network = guided(self.denoiser, condition, 1.0)
+            latents = sample(network, self.scheduler, noise, 1).flatten(0, 1)
+            decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return decoded.float().reshape(len(condition), len(self.stems), *mixture.shape[1:])

@@ -1,0 +1,156 @@
+"""A cache of prepared training crops in shards, made on demand and the same for every seed.
+
+Preparing a crop (reading, STFT, mel, autoencoder) costs as much as a training step, so each is used
+several times: training draws from a sliding window of shards that moves on with the step number.
+Shard k is a function of (what the fingerprint describes, seed, k) alone, whoever makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.data.mixing import Crops, MixSettings, draw_crops
+from stemweave.data.songs import Song
+
+Arrays = dict[str, Tensor]
+"""Tensors whose first axis counts crops."""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """How many crops there are and when which of them are used.
+
+    Attributes:
+        crop_frames: mel frames of one crop.
+        shard_size: crops in a shard.
+        window: training draws from this many newest shards.
+        first_window: shards that exist before the first step.
+        steps_per_shard: the window moves on by one shard after this many steps.
+    """
+
+    crop_frames: int
+    shard_size: int = 256
+    window: int = 64
+    first_window: int = 8
+    steps_per_shard: int = 64
+
+
+class Shards(ABC):
+    """Prepared crops of ``songs``, on disk below ``folder`` and in memory as far as needed.
+
+    Subclasses say how crops are made (``make``) and name the networks that this depends on.
+
+    Args:
+        folder: cache root; a sub-folder is named after everything the content depends on.
+        networks: those whose weights the content depends on.
+    """
+
+    CHUNK = 16
+    """Crops made at once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        songs: Sequence[Song],
+        log_mel: LogMel,
+        stems: Sequence[str],
+        settings: MixSettings,
+        plan: ShardPlan,
+        *,
+        seed: int = 0,
+        networks: Sequence[nn.Module] = (),
+    ) -> None:
+        self.songs, self.log_mel, self.stems = list(songs), log_mel, tuple(stems)
+        self.settings, self.plan, self.seed = settings, plan, seed
+        self.folder = folder / self._fingerprint(networks)
+        self._loaded: OrderedDict[int, Arrays] = OrderedDict()
+
+    @abstractmethod
+    def make(self, count: int, rng: np.random.Generator) -> Arrays:
+        """``count`` prepared crops, drawn with ``rng``."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> Crops:
+        """``count`` crops of the songs' waveforms, not yet filtered."""
+        config = self.log_mel.config
+        num_samples = self.plan.crop_frames * config.hop_length
+        return draw_crops(
+            self.songs, self.stems, count, num_samples, config.sample_rate, self.settings, rng
+        )
+
+    def _fingerprint(self, networks: Sequence[nn.Module]) -> str:
+        description: dict[str, Any] = {
+            "content": type(self).__name__,
+            "songs": [str(song.folder.resolve()) for song in self.songs],
+            "log_mel": {k: v for k, v in self.log_mel.config.items() if not k.startswith("_")},
+            "stems": self.stems,
+            "settings": asdict(self.settings),
+            "crop_frames": self.plan.crop_frames,
+            "seed": self.seed,
+            "shard_size": self.plan.shard_size,
+        }
+        digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
+        for network in networks:
+            for name, tensor in sorted(network.state_dict().items()):
+                digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def build(self, index: int) -> Arrays:
+        """Shard ``index`` from audio; the same bits at every call."""
+        rng = np.random.default_rng([self.seed, index])
+        sizes = [
+            min(self.CHUNK, self.plan.shard_size - start)
+            for start in range(0, self.plan.shard_size, self.CHUNK)
+        ]
+        return _concatenated([self.make(size, rng) for size in sizes])
+
+    def shard(self, index: int) -> Arrays:
+        """Shard ``index`` from memory, disk, or made now and kept on disk."""
+        if index in self._loaded:
+            self._loaded.move_to_end(index)
+            return self._loaded[index]
+        path = self.folder / f"shard_{index:06d}.safetensors"
+        if path.exists():
+            arrays = load_file(path)
+        else:
+            arrays = {name: tensor.contiguous() for name, tensor in self.build(index).items()}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            save_file(arrays, partial)
+            partial.rename(path)
+        self._loaded[index] = arrays
+        while len(self._loaded) > self.plan.window:
+            self._loaded.popitem(last=False)
+        return arrays
+
+    def batch(self, step: int, batch_size: int, rng: np.random.Generator) -> Arrays:
+        """Crops for ``step``, drawn from the shards whose turn it is; float16 becomes float32."""
+        size = self.plan.shard_size
+        newest = self.plan.first_window + step // self.plan.steps_per_shard
+        oldest = max(0, newest - self.plan.window)
+        rows = []
+        for pick in rng.integers(oldest * size, newest * size, batch_size):
+            index, row = divmod(int(pick), size)
+            shard = self.shard(index)
+            rows.append({name: tensor[row : row + 1] for name, tensor in shard.items()})
+        return {
+            name: tensor.float() if tensor.dtype == torch.float16 else tensor
+            for name, tensor in _concatenated(rows).items()
+        }
+
+
+def _concatenated(parts: Sequence[Mapping[str, Tensor]]) -> Arrays:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

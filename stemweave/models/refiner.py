@@ -1,0 +1,128 @@
+"""Separation masks from the mixture's spectrum and the diffusion model's stem estimates.
+
+The denoiser works on latents that are coarser than the mel grid and is trained for three tasks.
+This small network sees the mixture as it is and is trained on the waveform error of the masks
+alone. Its first guess is the estimates' own masks; what it learns is added to their logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stemweave.models.compact import SelfAttention
+
+ESTIMATE_RANGE = (-6.0, 2.0)
+"""Natural logarithm of estimate over mixture is clamped to this: beyond it nothing is heard."""
+
+
+class MaskRefiner(ModelMixin, ConfigMixin):
+    """U-Net over time × mel bands → soft masks of S stems that add up to one.
+
+    Args:
+        num_stems: S.
+        num_mels: M.
+        block_channels: width of each level. The first level has half the time and mel resolution
+            of the spectra, every further one half of that.
+        blocks_per_level: residual blocks on the way down and on the way up, each.
+        attention_levels: levels whose last block is followed by self-attention.
+        head_channels: channels of one attention head.
+        mel_mean, mel_std: of log-mels, to normalise the mixture.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        num_stems: int = 4,
+        num_mels: int = 128,
+        block_channels: Sequence[int] = (64, 96, 160, 256),
+        blocks_per_level: int = 1,
+        attention_levels: Sequence[int] = (3,),
+        head_channels: int = 32,
+        mel_mean: float = -4.7,
+        mel_std: float = 2.1,
+    ) -> None:
+        super().__init__()
+        levels = range(len(block_channels))
+        self.conv_in = nn.Conv2d(4 * (num_stems + 1), block_channels[0], 3, padding=1)
+        self.band_embedding = nn.Parameter(torch.zeros(block_channels[0], 1, num_mels // 2))
+
+        def make_blocks(level: int) -> nn.Sequential:
+            blocks: list[nn.Module] = [
+                ResidualBlock(block_channels[level]) for _ in range(blocks_per_level)
+            ]
+            if level in attention_levels:
+                blocks.append(SelfAttention(block_channels[level], head_channels))
+            return nn.Sequential(*blocks)
+
+        self.down_blocks = nn.ModuleList(make_blocks(level) for level in levels)
+        self.downsamplers = nn.ModuleList(
+            nn.Conv2d(4 * block_channels[i], block_channels[i + 1], 1) for i in levels[:-1]
+        )
+        self.up_blocks = nn.ModuleList(make_blocks(level) for level in levels)
+        self.upsamplers = nn.ModuleList(
+            nn.Conv2d(block_channels[i + 1], 4 * block_channels[i], 1) for i in levels[:-1]
+        )
+        self.norm_out = nn.GroupNorm(16, block_channels[0])
+        self.conv_out = nn.Conv2d(block_channels[0], 4 * num_stems, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(cast(Tensor, self.conv_out.bias))
+
+    @property
+    def frame_multiple(self) -> int:
+        """F must be a multiple of this."""
+        return 2 ** len(self.down_blocks)
+
+    def forward(self, mixture: Tensor, estimates: Tensor) -> Tensor:
+        """Masks (B, S, F, M) from log-mels of the mixture (B, F, M) and the stems (B, S, F, M)."""
+        frames = mixture.shape[-2]
+        padding = -frames % self.frame_multiple
+        if padding:
+            mixture = functional.pad(mixture, (0, 0, 0, padding), mode="replicate")
+            estimates = functional.pad(estimates, (0, 0, 0, padding), mode="replicate")
+        level = (mixture - self.config.mel_mean) / self.config.mel_std
+        share = (estimates - mixture[:, None]).clamp(*ESTIMATE_RANGE)
+        hidden = torch.cat([level[:, None], share], dim=1)
+        hidden = functional.pixel_unshuffle(hidden.to(self.dtype), 2)
+        hidden = self._network(hidden.contiguous(memory_format=torch.channels_last))
+        change = functional.pixel_shuffle(hidden, 2).float()
+        return torch.softmax(share.float() + change, dim=1)[..., :frames, :]
+
+    def _network(self, hidden: Tensor) -> Tensor:
+        hidden = self.conv_in(hidden)
+        hidden = hidden + self.band_embedding.to(hidden.dtype)
+        skips = []
+        for level, blocks in enumerate(self.down_blocks):
+            hidden = blocks(hidden)
+            if level < len(self.downsamplers):
+                skips.append(hidden)
+                hidden = self.downsamplers[level](functional.pixel_unshuffle(hidden, 2))
+        for level in reversed(range(len(self.up_blocks))):
+            if level < len(self.upsamplers):
+                hidden = functional.pixel_shuffle(self.upsamplers[level](hidden), 2)
+                hidden = (hidden + skips.pop()) * math.sqrt(0.5)
+            hidden = self.up_blocks[level](hidden)
+        return self.conv_out(functional.silu(self.norm_out(hidden)))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 × 3 convolutions beside a skip connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(16, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(16, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        update = self.conv1(functional.silu(self.norm1(hidden)))
+        return hidden + self.conv2(functional.silu(self.norm2(update)))

@@ -1,0 +1,170 @@
+"""Any collection of MIDI files → song folders in the spirit of Slakh2100.
+
+Every file's parts become stems by program and drum channel, play a random preset of their class in
+a random SoundFont, through a random channel strip. A song is a function of (seed, the file's path
+below the collection).
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stemweave.data.readers import Skipped, split_of_name
+from stemweave.data.songs import MANIFEST, Song, append_line, append_to_manifest, read_manifest
+from stemweave.files import InputError
+from stemweave.render.collection import in_processes, soundfonts_by_stem, worker_synthesiser
+from stemweave.render.mixdown import render_stems, write_stems
+from stemweave.render.score import Part, UnreadableMidi, classes_of, end_s, read_midi
+from stemweave.stems import PROGRAMS
+
+MIDI_SUFFIXES = (".mid", ".midi")
+SKIPPED = "skipped.jsonl"
+"""Beside the manifest: files that gave no song, and why, so that a later run passes them by."""
+MIN_DURATION_S = 10.0
+TAIL_S = 1.0
+"""After the last note, for reverb and release."""
+
+
+@dataclass(frozen=True)
+class MidiJob:
+    """Everything a worker needs to render one file."""
+
+    collection: Path
+    path: Path
+    data: Path
+    seed: int
+    soundfonts: Mapping[str, Sequence[tuple[Path, float]]]
+    sample_rate: int
+    min_stems: int
+    max_duration_s: float
+
+    @property
+    def key(self) -> str:
+        """The file's path below the collection, which names and seeds the song."""
+        return self.path.relative_to(self.collection).as_posix()
+
+    @property
+    def song_name(self) -> str:
+        """A readable folder name, different for every file."""
+        letters = (c if c.isalnum() or c in "-_" else "_" for c in self.path.stem[:40])
+        return f"{''.join(letters)}_{zlib.crc32(self.key.encode()):08x}"
+
+
+def render_file(job: MidiJob) -> Song | Skipped:
+    """Render and write one song, or say why not."""
+    try:
+        parts = read_midi(job.path)
+    except UnreadableMidi as error:
+        return _skip(job, str(error))
+    stems = {stem: own for stem, own in classes_of(parts).items() if own}
+    if len(stems) < job.min_stems:
+        return _skip(job, f"only {', '.join(stems) or 'other instruments'}")
+    duration_s = min(end_s(stems) + TAIL_S, job.max_duration_s)
+    if duration_s < MIN_DURATION_S:
+        return _skip(job, f"too short: {duration_s:.1f} s")
+    rng = np.random.default_rng([job.seed, zlib.crc32(job.key.encode())])
+    for stem, own in stems.items():
+        _draw_presets(stem, own, rng)
+    waveforms, fonts = render_stems(
+        stems, duration_s, worker_synthesiser(job.sample_rate), job.soundfonts, rng
+    )
+    details = {"origin": f"MIDI {job.key}", "seed": job.seed, "soundfonts": fonts}
+    folder = job.data / job.song_name
+    samples = len(next(iter(waveforms.values())))
+    song = Song(
+        folder,
+        split_of_name(job.song_name),
+        samples / job.sample_rate,
+        job.sample_rate,
+        tuple(waveforms),
+        details=details,
+    )
+    write_stems(folder, waveforms, job.sample_rate, song)
+    append_to_manifest(job.data, song)
+    return song
+
+
+def _draw_presets(stem: str, parts: Sequence[Part], rng: np.random.Generator) -> None:
+    """A random program of the class for every program that the file asks for."""
+    chosen: dict[int, int] = {}
+    for part in parts:
+        if stem in PROGRAMS:
+            drawn = int(rng.choice(PROGRAMS[stem]))
+            part.program = chosen.setdefault(part.program, drawn)
+
+
+def _skip(job: MidiJob, reason: str) -> Skipped:
+    line = json.dumps({"path": job.key, "reason": reason}) + "\n"
+    append_line(job.data / SKIPPED, line)
+    return Skipped(job.path, reason)
+
+
+def render_midi_folder(
+    collection: Path,
+    data: Path,
+    *,
+    soundfonts: Mapping[str, float] | None = None,
+    seed: int = 0,
+    sample_rate: int = 16000,
+    workers: int = 2,
+    min_stems: int = 2,
+    max_duration_s: float = 600.0,
+) -> tuple[list[Song], list[Skipped]]:
+    """Render every MIDI file below ``collection``; what earlier runs made or skipped is kept.
+
+    Args:
+        soundfonts: names or files with weights; None: the bundled model's training set.
+        min_stems: of the four classes, that a file must have.
+        max_duration_s: longer songs are cut.
+
+    Raises:
+        InputError: if there is no MIDI file or a SoundFont is missing.
+    """
+    paths = sorted(_midi_files(collection))
+    if not paths:
+        raise InputError(f"{collection} holds no MIDI files (*.mid, *.midi)")
+    fonts = soundfonts_by_stem(soundfonts)
+    jobs = [
+        MidiJob(
+            collection,
+            path,
+            data,
+            seed,
+            fonts,
+            sample_rate,
+            min_stems,
+            max_duration_s,
+        )
+        for path in paths
+    ]
+    data.mkdir(parents=True, exist_ok=True)
+    done = _done(data)
+    todo = [job for job in jobs if job.key not in done and job.song_name not in done]
+    results = in_processes(render_file, todo, workers)
+    songs = [result for result in results if isinstance(result, Song)]
+    return songs, [result for result in results if isinstance(result, Skipped)]
+
+
+def _midi_files(collection: Path) -> Iterator[Path]:
+    if not collection.is_dir():
+        raise InputError(f"{collection} is not a folder of MIDI files")
+    for path in collection.rglob("*"):
+        if path.suffix.lower() in MIDI_SUFFIXES and path.is_file():
+            yield path
+
+
+def _done(data: Path) -> set[str]:
+    """Names of songs that exist and paths of files that were skipped."""
+    done = set()
+    if (data / MANIFEST).exists():
+        done |= {song.name for song in read_manifest(data)}
+    if (data / SKIPPED).exists():
+        lines = (data / SKIPPED).read_text().splitlines()
+        done |= {json.loads(line)["path"] for line in lines}
+    return done

@@ -1,0 +1,111 @@
+"""Training of the mask refiner: SI-SDR of the masked mixture, given the denoiser's estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.audio.masking import mel_masks
+from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
+from stemweave.data.mixing import MixSettings
+from stemweave.data.shards import Arrays, ShardPlan
+from stemweave.data.songs import Song
+from stemweave.models.refiner import MaskRefiner
+from stemweave.models.vae import PatchVAE
+from stemweave.training.crops import train_and_validation
+from stemweave.training.settings import RunSettings
+
+MAX_SI_SDR_DB = 30.0
+"""Better than this is not rewarded."""
+EVALUATED_DB = -35.0
+"""Validation counts stems of at least this energy relative to the mixture."""
+
+
+class RefinerStage:
+    """Negative SI-SDR of the stems that are heard; what is left of those that are silent."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        train: Sequence[Song],
+        validation: Sequence[Song],
+        vae: PatchVAE,
+        denoiser: nn.Module,
+    ) -> None:
+        self.settings = settings.refiner
+        self.bfloat16 = settings.mixed_precision == "bf16"
+        log_mel = LogMel(**settings.log_mel.model_dump())
+        scheduler = DDIMScheduler(**settings.denoiser.scheduler)
+        for part in (vae, denoiser):
+            part.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = MaskRefiner(
+            num_stems=len(settings.stems),
+            num_mels=settings.log_mel.num_mels,
+            **self.settings.model,
+        )
+
+        def shards(
+            songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
+        ) -> MaskTargetShards:
+            cache, stems = settings.cache, settings.stems
+            return MaskTargetShards(
+                cache, songs, log_mel, vae, denoiser, scheduler, stems, mixing, plan, seed=seed
+            )
+
+        self.shards, self.validation_shards = train_and_validation(
+            shards, settings, self.settings, train, validation
+        )
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        device = next(network.parameters()).device
+        batch = self.shards.batch(step, self.settings.batch_size, rng)
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        draws = torch.from_numpy(rng.random(self.settings.batch_size)).to(device)
+        hidden = (draws < self.settings.estimate_drop_probability)[:, None, None, None]
+        estimates = torch.where(hidden, batch["mixture"][:, None], batch["estimates"])
+        masks = network(batch["mixture"], estimates)
+        targets = _targets(batch)
+        heard = targets.stem_energy() > self.settings.silence_energy
+        left_db = 10 * torch.log10(targets.estimate_energy(masks) + self.settings.silence_energy)
+        distortion_db = -targets.si_sdr_db(masks).clamp(max=MAX_SI_SDR_DB)
+        loss = torch.where(heard, distortion_db, self.settings.silence_weight * left_db).mean()
+        return loss, {"si_sdr_db": -distortion_db[heard].mean().item()}
+
+    def validate(self, network: Any) -> dict[str, float]:
+        """SI-SDR improvement over the mixture by our masks, by the estimates' own, by the best."""
+        batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
+        device = next(network.parameters()).device
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        blind = batch["mixture"][:, None].expand_as(batch["estimates"])
+        with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
+            masks = network(batch["mixture"], batch["estimates"])
+            blind_masks = network(batch["mixture"], blind)
+        targets = _targets(batch)
+        heard = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
+        of_mixture = targets.si_sdr_db(torch.ones_like(masks))
+
+        def improvement_db(some_masks: Tensor) -> float:
+            return (targets.si_sdr_db(some_masks) - of_mixture)[heard].mean().item()
+
+        return {
+            "val_si_sdri_db": improvement_db(masks),
+            "val_without_estimates_db": improvement_db(blind_masks),
+            "val_unrefined_db": improvement_db(mel_masks(batch["estimates"])),
+            "val_best_db": improvement_db(batch["best_mask"].clamp(0, 1)),
+        }
+
+    def export(self, network: Any, folder: Path) -> None:
+        network.save_pretrained(folder)
+
+
+def _targets(batch: Arrays) -> MaskTargets:
+    return MaskTargets(batch["log_power"], batch["best_mask"], batch["rest"])

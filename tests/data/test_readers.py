@@ -1,0 +1,167 @@
+"""Data sets of others: each layout as its authors ship it, written here in small."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from stemweave.data.mixing import PLAIN, draw_crops
+from stemweave.data.readers import MUSDB_VALIDATION, read_data, without_silence
+from stemweave.data.songs import read_manifest
+from stemweave.files import InputError
+from stemweave.stems import STEMS
+
+
+def tone(path: Path, seconds: float = 2.0, level: float = 0.1, rate: int = 22050) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.full(round(seconds * rate), level)
+    soundfile.write(path, samples, rate)
+    return path
+
+
+def slakh_track(folder: Path, stems: dict[str, tuple[int, bool, bool]], **options) -> None:
+    """``stems``: name → program, drum flag, whether audio was rendered."""
+    described = {}
+    for number, (name, (program, is_drum, rendered)) in enumerate(stems.items()):
+        described[name] = {
+            "inst_class": "any", "program_num": program, "is_drum": is_drum,
+            "audio_rendered": rendered, "midi_program_name": "x", "plugin": "y",
+        }  # fmt: skip
+        if rendered:
+            tone(folder / "stems" / f"{name}.flac", level=0.1 * (number + 1), **options)
+    tone(folder / "mix.flac", **options)
+    (folder / "metadata.yaml").write_text(yaml.safe_dump({"UUID": "1", "stems": described}))
+
+
+@pytest.fixture
+def slakh(tmp_path: Path) -> Path:
+    data = tmp_path / "slakh2100_flac_redux"
+    band = {
+        "S00": (33, False, True), "S01": (0, True, True), "S02": (27, False, True),
+        "S03": (4, False, True), "S04": (25, False, True), "S05": (48, False, True),
+        "S06": (1, False, False),
+    }  # fmt: skip
+    slakh_track(data / "train" / "Track00001", band)
+    slakh_track(data / "validation" / "Track01501", band, rate=44100)
+    slakh_track(data / "test" / "Track01876", {"S00": (33, False, True)})
+    slakh_track(data / "omitted" / "Track00002", band)
+    slakh_track(data / "train" / "Track00003", {"S00": (60, False, True)})
+    (data / "train" / "Track00004").mkdir()
+    (data / "train" / "Track00004" / "metadata.yaml").write_text("stems: 3")
+    return data
+
+
+def test_slakh_classes_are_summed_and_splits_kept(slakh: Path):
+    findings = read_data(slakh, STEMS)
+    assert findings.layout == "slakh"
+    by_name = {song.name: song for song in findings.songs}
+    assert {name: song.split for name, song in by_name.items()} == {
+        "Track00001": "train", "Track01501": "validation", "Track01876": "test"
+    }  # fmt: skip
+    song = by_name["Track00001"]
+    assert set(song.stems) == set(STEMS) and by_name["Track01876"].stems == ("bass",)
+    assert [path.name for path in song.stem_paths("guitar")] == ["S02.flac", "S04.flac"]
+    reasons = {skipped.folder.name: skipped.reason for skipped in findings.skipped}
+    assert "omitted" in reasons["Track00002"] and "none of the stems" in reasons["Track00003"]
+    assert "metadata.yaml" in reasons["Track00004"]
+    crops = draw_crops([song], STEMS, 1, 8000, 16000, PLAIN, np.random.default_rng(0))
+    levels = crops.waveforms[0, :, 1000:-1000].mean(-1)
+    expected = torch.tensor([0.1, 0.2, 0.3 + 0.5, 0.4])  # S02 and S04 are guitars
+    assert torch.allclose(levels, expected, atol=0.01)
+
+
+def test_all_four_stems_can_be_required(slakh: Path):
+    findings = read_data(slakh, STEMS, require_all=True)
+    assert [song.name for song in findings.songs] == ["Track00001", "Track01501"]
+    assert any("no drums, guitar, piano" in skipped.reason for skipped in findings.skipped)
+
+
+def test_merged_layout(tmp_path: Path):
+    for split in ("train", "validation", "test"):
+        for stem in STEMS:
+            tone(tmp_path / split / "Track00001" / f"{stem}.wav")
+    findings = read_data(tmp_path, STEMS)
+    assert findings.layout == "folders" and not findings.skipped
+    assert sorted(song.split for song in findings.songs) == ["test", "train", "validation"]
+    assert read_data(tmp_path / "test", STEMS).songs[0].split == "test"
+
+
+def test_musdb_has_its_own_stems_and_validation_songs(tmp_path: Path):
+    stems = ("vocals", "drums", "bass", "other")
+    for folder in ("train/" + MUSDB_VALIDATION[0], "train/A - B", "test/C - D"):
+        for stem in (*stems, "mixture"):
+            tone(tmp_path / folder / f"{stem}.wav", rate=44100)
+    findings = read_data(tmp_path, stems)
+    assert findings.layout == "musdb18hq"
+    splits = {song.name: song.split for song in findings.songs}
+    assert splits == {MUSDB_VALIDATION[0]: "validation", "A - B": "train", "C - D": "test"}
+    assert all(set(song.stems) == set(stems) for song in findings.songs)
+
+
+def test_moisesdb_has_several_tracks_a_stem_and_any_vocabulary(tmp_path: Path):
+    names = ("vocals", "drums", "bass", "guitar", "piano")
+    song = tmp_path / "moisesdb_v0.1" / "0a1b-uuid"
+    stems = []
+    for name in (*names, "percussion"):
+        tracks = [{"id": f"{name}{i}", "trackType": "t", "extension": "wav"} for i in range(2)]
+        stems.append({"id": "1", "stemName": name, "tracks": tracks})
+        for track in tracks:
+            tone(song / name / f"{track['id']}.wav", rate=44100)
+    (song / "data.json").write_text(json.dumps({"song": "x", "artist": "y", "stems": stems}))
+    broken = tmp_path / "moisesdb_v0.1" / "broken"
+    broken.mkdir()
+    (broken / "data.json").write_text("{")
+    findings = read_data(tmp_path, names)
+    assert findings.layout == "moisesdb" and len(findings.songs) == 1
+    assert findings.songs[0].stems == names
+    assert len(findings.songs[0].stem_paths("vocals")) == 2
+    assert "data.json" in findings.skipped[0].reason
+    assert read_data(tmp_path, ("drums", "bass")).songs[0].stems == ("drums", "bass")
+
+
+def test_faulty_songs_are_skipped_with_the_reason(tmp_path: Path):
+    tone(tmp_path / "good" / "bass.wav")
+    tone(tmp_path / "good" / "drums.wav", level=0.0)
+    tone(tmp_path / "silent" / "bass.wav", level=0.0)
+    tone(tmp_path / "uneven" / "bass.wav")
+    tone(tmp_path / "uneven" / "drums.wav", seconds=1.5)
+    tone(tmp_path / "short" / "bass.wav", seconds=0.2)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "bass.wav").write_text("no audio")
+    findings = read_data(tmp_path, STEMS)
+    reasons = {skipped.folder.name: skipped.reason for skipped in findings.skipped}
+    assert set(reasons) == {"uneven", "short", "text"}
+    assert "drums.wav has 1.5 s" in reasons["uneven"] and "too short" in reasons["short"]
+    assert "not audio" in reasons["text"]
+    heard = without_silence(findings)
+    assert [(song.name, song.stems) for song in heard.songs] == [("good", ("bass",))]
+    assert heard.skipped[-1].reason == "all stems are silent"
+
+
+def test_check_prints_hours_and_writes_a_list_for_training(run, slakh: Path, tmp_path: Path):
+    out = tmp_path / "lists" / "slakh.jsonl"
+    out.parent.mkdir()
+    result = run("data", "check", slakh, "--manifest", out)
+    assert result.code == 0, result.err
+    assert "layout: slakh" in result.out and "songs: 3" in result.out
+    assert "22050 Hz (2), 44100 Hz (1)" in result.out and "skipped: 3" in result.out
+    listed = read_manifest(out)
+    assert [song.name for song in listed] == ["Track01876", "Track00001", "Track01501"]
+    assert listed[1].stem_paths("guitar")[1].resolve() == (
+        slakh / "train" / "Track00001" / "stems" / "S04.flac"
+    )
+    assert [song.name for song in read_data(out, STEMS).songs] == [song.name for song in listed]
+    refused = run("data", "check", slakh, "--manifest", out)
+    assert refused.code == 2 and "--overwrite" in refused.err
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_no_songs(run, tmp_path: Path, name: str):
+    result = run("data", "check", tmp_path / name)
+    assert result.code == 2 and str(tmp_path) in result.err
+    with pytest.raises(InputError):
+        read_data(tmp_path / name, STEMS)
