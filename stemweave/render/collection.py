@@ -75,6 +75,7 @@ class CompositionJob:
     soundfonts: Mapping[str, Sequence[tuple[Path, float]]]
     held_out_grooves: bool
     sample_rate: int
+    riffs: bool = False
 
 
 Job = TypeVar("Job")
@@ -104,7 +105,7 @@ def make_song(job: CompositionJob) -> Song:
     for attempt in range(50):
         rng = np.random.default_rng([job.seed, job.index, attempt])
         try:
-            composed = compose_song(families, rng)
+            composed = compose_song(families, rng, riff=job.riffs)
         except Unplayable:
             continue
         stems, fonts = render_stems(
@@ -163,13 +164,17 @@ def compose_collection(
     held_out_grooves: bool = False,
     sample_rate: int = 16000,
     workers: int = 2,
+    riffs: bool = False,
 ) -> list[Song]:
-    """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept."""
+    """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
+
+    With ``riffs``, guitar and bass play rock riffs (see ``render.riffs``).
+    """
     by_stem = soundfonts_by_stem(soundfonts)
     data.mkdir(parents=True, exist_ok=True)
     existing = {song.name for song in read_manifest(data)} if list(data.glob("*.jsonl")) else set()
     jobs = [
-        CompositionJob(data, index, seed, split, by_stem, held_out_grooves, sample_rate)
+        CompositionJob(data, index, seed, split, by_stem, held_out_grooves, sample_rate, riffs)
         for index in range(first, first + num_songs)
         if f"song_{index:05d}" not in existing
     ]

@@ -24,6 +24,7 @@ def compose(
     held_out_grooves: Annotated[
         bool, typer.Option(help="only grooves that training songs never use")
     ] = False,
+    riffs: Annotated[bool, typer.Option("--riffs", help="guitar and bass play riffs")] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth."""
     from stemweave.data.songs import total_hours
@@ -39,6 +40,7 @@ def compose(
         held_out_grooves=held_out_grooves,
         sample_rate=sample_rate,
         workers=workers,
+        riffs=riffs,
     )
     typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
 

@@ -20,6 +20,7 @@ import numpy as np
 from stemweave.files import InputError
 from stemweave.render.harmony import Chord, Key, draw_progression
 from stemweave.render.lines import draw_bass, draw_comping, draw_melody
+from stemweave.render.riffs import draw_riff_parts
 from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
 from stemweave.stems import PROGRAMS
 
@@ -76,9 +77,15 @@ class Unplayable(ValueError):
 
 
 def compose_song(
-    families: list[GrooveFamily], rng: np.random.Generator, target_duration_s: float = 64.0
+    families: list[GrooveFamily],
+    rng: np.random.Generator,
+    target_duration_s: float = 64.0,
+    riff: bool = False,
 ) -> ComposedSong:
-    """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one."""
+    """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
+
+    With ``riff``, guitar and bass play a rock riff in place of the groove's parts.
+    """
     family = families[rng.integers(len(families))]
     key = Key(int(rng.integers(12)), bool(rng.random() < 0.4))
     tempo_bpm = float(rng.uniform(72, 168))
@@ -100,6 +107,9 @@ def compose_song(
     parts = _run_mma("\n".join(lines) + "\n")
     duration_s = len(bars) * 4 * beat_s
     stems = _assign(parts, bars, key, beat_s, rng)
+    if riff:
+        stems |= draw_riff_parts(bars, key, beat_s, rng)
+        stems["bass"][0].program = int(rng.choice(PROGRAMS["bass"]))
     section_s = section_bars * 4 * beat_s
     _drop_out(stems, section_s, num_sections, rng)
     _humanise(stems, rng)

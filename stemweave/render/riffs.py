@@ -1,0 +1,109 @@
+"""Rock riffs: low power chords on one rhythm, guitars doubled, bass along with them.
+
+Accompaniment grooves have no such guitars, but much of what people want separated does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemweave.render.harmony import Chord, Key
+from stemweave.render.lines import BEATS_PER_BAR, Bars, chord_at, nearest
+from stemweave.render.score import Note, Part
+
+LOWEST_GUITAR, LOWEST_BASS = 38, 26
+"""MIDI pitches: the low strings, a whole tone down."""
+RIFF_PROGRAMS = (29, 30, 30, 29, 27, 28)
+"""Overdriven, distorted, now and then clean or muted."""
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One stroke of a riff: when, above the chord's root or the key's tonic, how played."""
+
+    beat: float
+    length: float
+    interval: int | None
+    """Semitones above the tonic; None: the chord's root."""
+    is_chord: bool
+    muted: bool
+
+
+def draw_riff(rng: np.random.Generator, key: Key) -> list[Stroke]:
+    """One or two bars: a pedal tone in even strokes, accents that move with chord or scale."""
+    num_bars = int(rng.choice([1, 2]))
+    grid = float(rng.choice([0.5, 0.5, 0.25]))
+    accent_probability, rest_probability = rng.uniform(0.2, 0.5), rng.uniform(0, 0.3)
+    follows_chords = rng.random() < 0.6
+    power_chords = rng.random() < 0.7
+    scale = [(pitch_class - key.tonic) % 12 for pitch_class in key.scale]
+    onsets = np.arange(0, num_bars * BEATS_PER_BAR, grid)
+    kept = [float(onset) for onset in onsets if onset == 0 or rng.random() >= rest_probability]
+    strokes = []
+    for index, beat in enumerate(kept):
+        after = kept[index + 1] if index + 1 < len(kept) else num_bars * BEATS_PER_BAR
+        accent = beat == 0 or rng.random() < accent_probability
+        interval = None if follows_chords else 0
+        if accent and beat > 0 and rng.random() < 0.6:
+            interval = int(rng.choice(scale))
+        strokes.append(
+            Stroke(beat, after - beat, interval, accent and power_chords, muted=not accent)
+        )
+    return strokes
+
+
+def play_riff(
+    strokes: list[Stroke],
+    bars: Bars,
+    key: Key,
+    beat_s: float,
+    lowest: int,
+    rng: np.random.Generator,
+) -> list[Note]:
+    """The riff through the song, from ``lowest`` up; pass after pass not quite the same."""
+    riff_bars = int(max(stroke.beat for stroke in strokes) // BEATS_PER_BAR) + 1
+    guitar = lowest == LOWEST_GUITAR
+    notes: list[Note] = []
+    for bar in range(0, len(bars), riff_bars):
+        for stroke in strokes:
+            beat = bar * BEATS_PER_BAR + stroke.beat
+            if beat >= len(bars) * BEATS_PER_BAR or rng.random() < 0.03:
+                continue
+            pitch = _pitch(stroke, chord_at(bars, beat), key, lowest)
+            length_s = stroke.length * beat_s * (rng.uniform(0.3, 0.6) if stroke.muted else 0.95)
+            velocity = int(np.clip(rng.normal(88 if stroke.muted else 108, 6), 40, 127))
+            intervals = (0, 7, 12) if stroke.is_chord and guitar else (0,)
+            start_s = beat * beat_s
+            notes += [Note(start_s, start_s + length_s, pitch + i, velocity) for i in intervals]
+    return notes
+
+
+def _pitch(stroke: Stroke, chord: Chord, key: Key, lowest: int) -> int:
+    pitch_class = chord.root if stroke.interval is None else (key.tonic + stroke.interval) % 12
+    return lowest + (pitch_class - lowest) % 12
+
+
+def draw_riff_parts(
+    bars: Bars, key: Key, beat_s: float, rng: np.random.Generator
+) -> dict[str, list[Part]]:
+    """Guitar parts (rhythm, often doubled, sometimes a lead in thirds) and the bass below."""
+    strokes = draw_riff(rng, key)
+    program = int(rng.choice(RIFF_PROGRAMS))
+    guitars = [
+        Part(program, False, play_riff(strokes, bars, key, beat_s, LOWEST_GUITAR, rng), "riff")
+    ]
+    if rng.random() < 0.5:
+        other = int(rng.choice(RIFF_PROGRAMS))
+        doubled = play_riff(strokes, bars, key, beat_s, LOWEST_GUITAR, rng)
+        guitars.append(Part(other, False, doubled, "riff, doubled"))
+    if rng.random() < 0.3:
+        third = [
+            Note(n.start_s, n.end_s, nearest(n.pitch + 15.5, key.scale), n.velocity)
+            for n in guitars[0].notes
+            if n.velocity > 98
+        ]
+        guitars.append(Part(program, False, third, "riff, thirds"))
+    bass = play_riff(strokes, bars, key, beat_s, LOWEST_BASS, rng)
+    return {"guitar": guitars, "bass": [Part(0, False, bass, "bass riff")]}
