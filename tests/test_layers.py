@@ -8,7 +8,7 @@ LAYERS = [
     {"stems", "files", "model_folder"},
     {"audio", "models"},
     {"diffusion", "data"},
-    {"tasks", "render"},
+    {"tasks", "render", "components"},
     {"pipeline"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation"},
