@@ -11,7 +11,8 @@ LAYERS = [
     {"tasks", "render", "components"},
     {"pipeline"},
     {"training"},
-    {"batch", "plots", "checkpoints", "evaluation"},
+    {"batch", "plots", "checkpoints", "evaluation", "options"},
+    {"piece_commands"},
     {"cli", "demo"},
     {"__main__"},
 ]

@@ -30,21 +30,22 @@ def vary(
     """A piece as long as ``piece`` (stems and their ``mixture``), its stems and their sum.
 
     Sampling starts from the piece's latents with noise up to ``strength`` of the schedule: 1 hears
-    nothing of the piece but its level, 0 returns it. Stems that it lacks stay silent.
+    nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent.
     """
     if strength == 0:
         return dict(piece)
     old = {name: waveform for name, waveform in piece.items() if name != MIXTURE}
     heard = hear(pipe, old, sample_rate, min_positions=pipe.window_positions, generator=generator)
     absent = torch.tensor([name not in old for name in pipe.stems])
+    known = absent[:, None].repeat(1, heard.latents.shape[-2])
     latents = piece_latents(
         pipe,
         heard.latents,
-        absent[:, None].repeat(1, heard.latents.shape[-2]),
+        known,
         strength=strength,
         steps=steps,
         generator=generator,
         progress=progress,
     )
-    stems = play(pipe, heard, latents, list(old), piece[MIXTURE].shape[-1])
+    stems = play(pipe, heard, latents, list(old), piece[MIXTURE].shape[-1], known=known)
     return {**stems, MIXTURE: torch.stack(list(stems.values())).sum(dim=0)}
