@@ -12,8 +12,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave import piece_commands
+from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import InputError, find_audio_files, output_names

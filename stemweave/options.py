@@ -34,12 +34,14 @@ Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the 
 
 
 def audio_format(name: str) -> AudioFormat:
+    """``--format``, if there is such a format."""
     if name not in FORMATS:
         raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {name}")
     return cast(AudioFormat, name)
 
 
 def load(model: str | None, device: str) -> StemweavePipeline:
+    """The pipeline that ``--model`` and ``--device`` name."""
     from stemweave.pipeline import load_pipeline
 
     return load_pipeline(model, device)
@@ -57,6 +59,7 @@ def chosen_stems(pipe: StemweavePipeline, names: str | None, option: str) -> lis
 
 
 def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
+    """Write ``folder/spectrograms.png`` of the ``written`` files if ``--plot`` is on."""
     if plot:
         from stemweave.plots import plot_files
 

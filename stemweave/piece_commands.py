@@ -48,7 +48,9 @@ def register(app: typer.Typer) -> None:
 def edit(
     source: Source,
     out: Out,
-    stems: Annotated[str | None, typer.Option(help="to renew, e.g. bass,drums")] = None,
+    stems: Annotated[
+        str | None, typer.Option(help="to renew, e.g. bass,drums; all of INPUT if absent")
+    ] = None,
     start: Annotated[float, typer.Option(help="seconds at which the new part begins")] = 0.0,
     end: Annotated[
         float | None, typer.Option(help="seconds at which it ends; the piece's end if absent")
@@ -64,10 +66,11 @@ def edit(
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
     pipe = load(model, device)
-    renewed = chosen_stems(pipe, stems, "--stems")
+    renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
-        renew = dict.fromkeys(renewed, (start, end))
+        present = [name for name in pipe.stems if name in piece]
+        renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
         return pipe.edit(piece, sample_rate, renew=renew, steps=steps, **options)
 
     _run(pipe, source, out, task, "editing", fmt, overwrite, seed, plot)

@@ -118,7 +118,7 @@ def play(
 
 
 def level_fit(true: Tensor, made: Tensor, known: Tensor, span_samples: int) -> Tensor:
-    """Factors (T,) for a stem's ``made`` waveform (T,); ``true`` (T,) ones exist where ``known`` (T,).
+    """Factors (T,) for a stem's ``made`` waveform, which has ``true`` samples where ``known`` (T,).
 
     First the level of known samples, as the vocoder plays them, is brought to the true one. Then,
     where a span of new samples is more than ``LEVEL_STEP_DB`` louder or quieter than the true known
