@@ -55,14 +55,14 @@ class EditingScores:
     def add_joints(self, stems: Tensor, other: Tensor, seed: int) -> dict[str, Tensor]:
         """Score one segment (S, T) beside ``other`` (S, T); returns mixtures (T,) by row."""
         middle = stems.shape[-1] // 2
+        middle_s = middle / self.sample_rate
         mixture = stems.sum(0)
         self.add_seam(REAL_ROW, mixture[:middle], mixture[middle:])
         self.add_seam(OTHER_ROW, mixture[:middle], other.sum(0)[middle:])
-        extended = self._mixture("extend", stems[:, :middle], seed, seconds=BEAT_SPAN_S)
+        extended = self._mixture("extend", stems[:, :middle], seed, seconds=middle_s / 2)
         self.add_seam(EXTENDED_ROW, extended[:middle], extended[middle:])
         made = {"real": mixture, "extended": extended}
-        middle_s = middle / self.sample_rate
-        span_s = (middle_s - BEAT_SPAN_S / 2, middle_s + BEAT_SPAN_S / 2)
+        span_s = (0.75 * middle_s, 1.25 * middle_s)
         start, stop = (round(second * self.sample_rate) for second in span_s)
         drums = "drums" if "drums" in self.names else self.names[0]
         for renewed, into, out_of in (
@@ -174,8 +174,8 @@ def evaluate_editing(
 def _notes(window_s: float) -> list[str]:
     return [
         f"Pieces of {2 * window_s:.2f} s in which every stem sounds, mono, joints measured in the "
-        f"mixture. Extended: the first half and {BEAT_SPAN_S:g} s after it. Edited: the middle "
-        f"{BEAT_SPAN_S:g} s.",
+        f"mixture. Extended: the first half and {window_s / 2:.2f} s after it. Edited: the middle "
+        f"{window_s / 2:.2f} s.",
         f"Level and spectrum: {BAR_S:g} s (a bar) before the joint against {BAR_S:g} s after it. "
         "Spectrum: mean difference of mel bands without the level. Click: sharpest change within "
         "5 ms of the joint against the 99.9th percentile around it; below 0 nothing stands out.",
