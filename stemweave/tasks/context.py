@@ -26,10 +26,9 @@ SILENCE_RMS = 1e-4
 MAX_VOCODER_CORRECTION_DB = 6.0
 """Most that the vocoder's own error of level is taken to be."""
 LEVEL_SPAN_S = 2.0
-LEVEL_STEP_DB = 3.0
-"""Difference in level between old and new spans of a stem that is left as the model says: nine of
-ten neighbouring spans in real stems differ by less than 2 to 4 dB (``stemweave evaluate
-editing``)."""
+LEVEL_STEP_DB = 1.5
+"""Difference in level between old and new spans that is left as the model says: nine of ten bars of
+real songs differ by less from the one before (``stemweave evaluate editing``)."""
 MAX_LEVEL_CORRECTION_DB = 20.0
 """Most that is taken off a larger difference; beyond, the model means a stem to pause."""
 MAX_CHANNEL_GAIN = 4.0
