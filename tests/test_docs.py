@@ -4,21 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
 import torch
 
 from stemweave.stems import STEMS
 
 ROOT = Path(__file__).parent.parent
 TASKS = (ROOT / "docs" / "tasks.md").read_text()
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the repository's examples in it."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def blocks(language: str) -> list[str]:
