@@ -12,6 +12,7 @@ import torch
 
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import (
+    AUDIO_SUFFIXES,
     AudioFormat,
     AudioReader,
     AudioWriter,
@@ -21,6 +22,7 @@ from stemweave.files import (
     require_absent,
 )
 from stemweave.pipeline import Method, StemweavePipeline
+from stemweave.stems import MIXTURE
 
 
 def separate_file(
@@ -111,6 +113,29 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
         waveforms[stem] = waveform
     assert first is not None
     return waveforms, first[1]
+
+
+def read_piece(source: Path, stems: Sequence[str]) -> tuple[dict[str, torch.Tensor], int]:
+    """Waveforms of a folder's stem files and mixture, or of a mixture file, and the rate.
+
+    Files of a folder are known by their names (``bass.wav``, ``mixture.flac``); others are left
+    alone. Raises ``InputError`` if there are none, two of one name, or unequal ones.
+    """
+    if not source.is_dir():
+        return read_given({MIXTURE: source})
+    files: dict[str, Path] = {}
+    for path in sorted(source.iterdir()):
+        if path.suffix.lower() not in AUDIO_SUFFIXES or path.stem not in (*stems, MIXTURE):
+            continue
+        if path.stem in files:
+            raise InputError(f"{source} has both {files[path.stem].name} and {path.name}: keep one")
+        files[path.stem] = path
+    if not files:
+        raise InputError(
+            f"{source} holds no audio file named {', '.join(stems)} or {MIXTURE}: give a folder of "
+            "stems or a mixture file"
+        )
+    return read_given(files)
 
 
 def describe(waveform: torch.Tensor, sample_rate: int) -> str:

@@ -8,42 +8,39 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
+from stemweave import piece_commands
 from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import FORMATS, AudioFormat, InputError, find_audio_files, output_names
+from stemweave.files import InputError, find_audio_files, output_names
+from stemweave.options import (
+    Bar,
+    Device,
+    Format,
+    Model,
+    Out,
+    Overwrite,
+    Plot,
+    Seed,
+    Steps,
+    audio_format,
+    chosen_stems,
+    load,
+    plot_if,
+)
 from stemweave.render import commands as render_commands
 from stemweave.training import commands as training_commands
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import StemweavePipeline
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Separate, generate and arrange multi-track music with one diffusion model.",
+    help="Separate, generate, arrange and edit multi-track music with one diffusion model.",
 )
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
-Model = Annotated[
-    str | None, typer.Option(help="model folder or hub id; the bundled model by default")
-]
-Seed = Annotated[int, typer.Option(min=0, help="equal seeds give equal results")]
-Steps = Annotated[
-    int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
-Format = Annotated[str, typer.Option("--format", help="wav (float32), flac (24-bit) or mp3")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
-Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
 
 
 @app.command()
@@ -64,18 +61,18 @@ def separate(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the stems of each FILE to OUT/<name>/<stem>.wav."""
-    fmt = _format(format)
+    fmt = audio_format(format)
     if method not in ("mask", "vocoder"):
         raise InputError(f"--method must be mask or vocoder, not {method}")
     inputs = find_audio_files(files)
-    pipe = _load(model, device)
-    chosen = _stems(pipe, stems, "--stems")
+    pipe = load(model, device)
+    chosen = chosen_stems(pipe, stems, "--stems")
     from stemweave.batch import separate_file
 
     failures = []
     for path, name in zip(inputs, output_names(inputs), strict=True):
         try:
-            with _Bar(path.name) as progress:
+            with Bar(path.name) as progress:
                 written = separate_file(
                     pipe,
                     path,
@@ -118,23 +115,23 @@ def generate(
     overwrite: Overwrite = False,
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
-    fmt = _format(format)
+    fmt = audio_format(format)
     from stemweave.files import require_absent
 
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
-    pipe = _load(model, device)
+    pipe = load(model, device)
     import torch
 
     from stemweave.batch import write_stems
 
     for index, folder in enumerate(folders):
         generator = torch.Generator().manual_seed(seed + index)
-        with _Bar(f"piece {index}") as progress:
+        with Bar(f"piece {index}") as progress:
             piece = pipe.generate(seconds, steps=steps, generator=generator, progress=progress)
         written = write_stems(folder, piece, pipe.sample_rate, fmt, overwrite)
-        _plot_if(plot, written, folder)
+        plot_if(plot, written, folder)
         typer.echo(str(folder))
 
 
@@ -157,18 +154,18 @@ def arrange(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the given stems, the missing ones and the sum to OUT/{stems...,mixture}.wav."""
-    fmt = _format(format)
+    fmt = audio_format(format)
     if inpainting not in (None, "known", "replace"):
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    pipe = _load(model, device)
-    added = _stems(pipe, add, "--add") if add else None
+    pipe = load(model, device)
+    added = chosen_stems(pipe, add, "--add") if add else None
     import torch
 
-    with _Bar("arranging") as progress:
+    with Bar("arranging") as progress:
         piece = pipe.arrange(
             waveforms,
             sample_rate,
@@ -179,11 +176,12 @@ def arrange(
             progress=progress,
         )
     written = write_stems(out, piece, sample_rate, fmt, overwrite)
-    _plot_if(plot, written, out)
+    plot_if(plot, written, out)
     typer.echo(str(out))
 
 
 for commands in (
+    piece_commands,
     data_commands,
     render_commands,
     training_commands,
@@ -191,29 +189,6 @@ for commands in (
     checkpoint_commands,
 ):
     commands.register(app)
-
-
-def _format(name: str) -> AudioFormat:
-    if name not in FORMATS:
-        raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {name}")
-    return cast(AudioFormat, name)
-
-
-def _load(model: str | None, device: str) -> StemweavePipeline:
-    from stemweave.pipeline import load_pipeline
-
-    return load_pipeline(model, device)
-
-
-def _stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:
-    """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
-    if names is None:
-        return list(pipe.stems)
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    for name in wanted or [names]:
-        if name not in pipe.stems:
-            raise InputError(f"{option} {name!r} is not one of {', '.join(pipe.stems)}")
-    return [stem for stem in pipe.stems if stem in wanted]
 
 
 def _parse_given(given: list[str]) -> dict[str, Path]:
@@ -226,38 +201,6 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
             raise InputError(f"--given names {name} twice")
         files[name] = Path(file)
     return files
-
-
-def _plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
-    if plot:
-        from stemweave.plots import plot_files
-
-        plot_files(written, folder / "spectrograms.png")
-
-
-class _Bar:
-    """A progress bar while a task runs, on a terminal only."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-
-    def __enter__(self) -> Progress | None:
-        self.bar: tqdm[Any] | None = None
-        if not sys.stderr.isatty():
-            return None
-        from tqdm import tqdm
-
-        bar = self.bar = tqdm(desc=self.label, leave=False)
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return progress
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 def main() -> None:

@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import logging
 from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.waveforms import check_waveform
+from stemweave.components import LatentGrid
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL, check_model
-from stemweave.tasks import arrange, generate, separate
+from stemweave.stems import MIXTURE
+from stemweave.tasks import arrange, edit, extend, generate, requests, separate, vary
 
 Method = Literal["mask", "vocoder"]
+Inpainting = Literal["known", "replace"]
 
 
-class StemweavePipeline(DiffusionPipeline):
-    """Separates, generates and arranges with one model.
+class StemweavePipeline(LatentGrid, DiffusionPipeline):
+    """Separates, generates, arranges, edits, extends and varies with one model.
 
     Args:
         log_mel: front end; defines sample rate, hop, bands and the length of a window.
@@ -36,7 +39,7 @@ class StemweavePipeline(DiffusionPipeline):
         reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
             None leaves levels as they are (the paper).
         separation_steps, separation_guidance: defaults of ``separate``.
-        generation_steps: default of ``generate`` and ``arrange``.
+        generation_steps: default of all other tasks.
         eta: DDIM's share of fresh noise.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
@@ -79,7 +82,7 @@ class StemweavePipeline(DiffusionPipeline):
             eta=eta,
             sample_posterior=sample_posterior,
         )
-        self._check_components()
+        self.check_components()
 
     @classmethod
     def from_pretrained(
@@ -96,96 +99,6 @@ class StemweavePipeline(DiffusionPipeline):
             return cast(StemweavePipeline, super().from_pretrained(str(source), **options))
         except OSError as error:
             raise InputError(f"cannot load the model {source}: {error}") from error
-
-    def _check_components(self) -> None:
-        mel = self.log_mel.config
-        channels = self.denoiser.config.latent_channels
-        vocoder = self.vocoder.config
-        vocoder_bands = getattr(vocoder, "num_mels", None) or vocoder.model_in_dim
-        problems = []
-        if self.vae.config.latent_channels != channels:
-            problems.append(
-                f"the VAE has {self.vae.config.latent_channels} latent channels, the denoiser "
-                f"{channels}"
-            )
-        if vocoder_bands != mel.num_mels:
-            problems.append(f"the vocoder takes {vocoder_bands} mel bands, not {mel.num_mels}")
-        vocoder_rate = getattr(vocoder, "sample_rate", None) or vocoder.sampling_rate
-        if vocoder_rate != mel.sample_rate:
-            problems.append(f"the vocoder makes {vocoder_rate} Hz, not {mel.sample_rate} Hz")
-        if self._vocoder_hop() != mel.hop_length:
-            problems.append(
-                f"the vocoder makes {self._vocoder_hop()} samples a frame, not {mel.hop_length}"
-            )
-        if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
-            problems.append("the log-mel window does not divide into the VAE's patches")
-        if self.refiner is not None and self.refiner.config.num_mels != mel.num_mels:
-            problems.append(
-                f"the refiner takes {self.refiner.config.num_mels} mel bands, not {mel.num_mels}"
-            )
-        bands = getattr(self.denoiser.config, "latent_bands", None)
-        if bands is not None and bands != self.latent_bands:
-            problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
-        if problems:
-            raise InputError("the model's parts do not fit together: " + "; ".join(problems))
-
-    def _vocoder_hop(self) -> int:
-        config = self.vocoder.config
-        if hasattr(config, "hop_length"):
-            return int(config.hop_length)
-        hop = 1
-        for rate in config.upsample_rates:
-            hop *= rate
-        return hop
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz of generated audio."""
-        return int(self.log_mel.config.sample_rate)
-
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the stems in the model's order."""
-        return tuple(self.denoiser.config.stems)
-
-    @property
-    def segment_s(self) -> float:
-        """Seconds of one model window."""
-        return self.log_mel.segment_samples / self.sample_rate
-
-    @property
-    def time_stride(self) -> int:
-        """Mel frames per latent position."""
-        return self._strides()[0]
-
-    @property
-    def mel_stride(self) -> int:
-        """Mel bands per latent position."""
-        return self._strides()[1]
-
-    def _strides(self) -> tuple[int, int]:
-        if isinstance(self.vae, AutoencoderKL):
-            stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
-            return stride, stride
-        return self.vae.config.time_stride, self.vae.config.mel_stride
-
-    @property
-    def latent_bands(self) -> int:
-        """W of the latents."""
-        return int(self.log_mel.config.num_mels) // self.mel_stride
-
-    @property
-    def window_positions(self) -> int:
-        """H of one model window."""
-        return int(self.log_mel.config.segment_frames) // self.time_stride
-
-    def positions_for(self, num_samples: int) -> int:
-        """H that covers ``num_samples``, a multiple of what the denoiser's levels need."""
-        config = self.denoiser.config
-        widths = getattr(config, "block_channels", None) or config.channel_mult
-        multiple = 2 ** (len(widths) - 1)
-        position_samples = self.time_stride * self.log_mel.config.hop_length
-        return max(1, -(-num_samples // (position_samples * multiple))) * multiple
 
     @torch.inference_mode()
     def separate(
@@ -247,7 +160,7 @@ class StemweavePipeline(DiffusionPipeline):
 
         ``read(start, length)`` returns (channels, length) float32 samples of the mixture.
         """
-        chosen = self._known_stems(stems or self.stems)
+        chosen = requests.known_stems(self.stems, stems or self.stems)
         if method not in ("mask", "vocoder"):
             raise InputError(f"method must be mask or vocoder, not {method}")
         blocks = separate.separate_blocks(
@@ -279,8 +192,7 @@ class StemweavePipeline(DiffusionPipeline):
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``."""
-        if not seconds > 0:
-            raise InputError(f"seconds must be positive, not {seconds}")
+        requests.check_seconds(seconds)
         return generate.generate(self, seconds, steps=steps, generator=generator, progress=progress)
 
     @torch.inference_mode()
@@ -291,7 +203,7 @@ class StemweavePipeline(DiffusionPipeline):
         *,
         add: Sequence[str] | None = None,
         steps: int | None = None,
-        inpainting: Literal["known", "replace"] | None = None,
+        inpainting: Inpainting | None = None,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
@@ -300,21 +212,7 @@ class StemweavePipeline(DiffusionPipeline):
         Returns the given stems unchanged, the added ones (all missing ones by default) and their
         sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one.
         """
-        self._known_stems(list(given))
-        missing = [stem for stem in self.stems if stem not in given]
-        if not given or not missing:
-            raise InputError(
-                f"give at least one and not all of the stems {', '.join(self.stems)} to arrange"
-            )
-        if len({waveform.shape for waveform in given.values()}) > 1:
-            raise InputError("given stems must have equal channels and lengths")
-        for stem, waveform in given.items():
-            if waveform.ndim != 2:
-                raise InputError(f"{stem} must be (channels, samples), not {tuple(waveform.shape)}")
-            check_waveform(waveform, stem)
-        added = self._known_stems(add or missing)
-        if set(added) & set(given):
-            raise InputError("a stem cannot be both given and added")
+        added = requests.check_arrangement(self.stems, given, add)
         return arrange.arrange(
             self,
             given,
@@ -326,11 +224,113 @@ class StemweavePipeline(DiffusionPipeline):
             progress=progress,
         )
 
-    def _known_stems(self, stems: Sequence[str]) -> list[str]:
-        for stem in stems:
-            if stem not in self.stems:
-                raise InputError(f"no stem named {stem}: this model has {', '.join(self.stems)}")
-        return list(stems)
+    @torch.inference_mode()
+    def edit(
+        self,
+        piece: Mapping[str, Tensor] | Tensor,
+        sample_rate: int,
+        *,
+        renew: Mapping[str, tuple[float, float | None]],
+        steps: int | None = None,
+        inpainting: Inpainting | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """``piece`` with some stems new in time ranges: ``renew={"drums": (start_s, end_s)}``.
+
+        ``piece`` holds stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
+        mixture alone, which may be a tensor, is separated first. An end of None is the piece's end.
+        Returns all stems and the mixture; every sample outside the ranges is as before. Raises
+        ``InputError`` for ranges that are not in the piece or leave nothing of it.
+        """
+        given = requests.as_piece(self.stems, piece)
+        ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
+        return edit.edit(
+            self,
+            self._with_stems(given, sample_rate, generator, progress),
+            sample_rate,
+            renew=ranges,
+            steps=steps,
+            inpainting=inpainting,
+            generator=generator,
+            progress=progress,
+        )
+
+    @torch.inference_mode()
+    def extend(
+        self,
+        piece: Mapping[str, Tensor] | Tensor,
+        sample_rate: int,
+        *,
+        seconds: float,
+        steps: int | None = None,
+        inpainting: Inpainting | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """``piece`` (as for ``edit``), unchanged, and ``seconds`` more of it after its end.
+
+        Returns its stems and the mixture. Raises ``InputError`` if there is too little to continue.
+        """
+        requests.check_seconds(seconds)
+        given = requests.as_piece(self.stems, piece)
+        requests.check_long_enough(given, self.position_samples / self.sample_rate, sample_rate)
+        return extend.extend(
+            self,
+            self._with_stems(given, sample_rate, generator, progress),
+            sample_rate,
+            added_samples=max(1, round(seconds * sample_rate)),
+            steps=steps,
+            inpainting=inpainting,
+            generator=generator,
+            progress=progress,
+        )
+
+    @torch.inference_mode()
+    def vary(
+        self,
+        piece: Mapping[str, Tensor] | Tensor,
+        sample_rate: int,
+        *,
+        strength: float = 0.5,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """A piece that is similar to ``piece`` (as for ``edit``), equally long.
+
+        ``strength`` 0 returns the piece itself, 1 a new one of the same stems. Raises
+        ``InputError`` for a strength outside [0, 1].
+        """
+        requests.check_strength(strength)
+        given = requests.as_piece(self.stems, piece)
+        return vary.vary(
+            self,
+            self._with_stems(given, sample_rate, generator, progress),
+            sample_rate,
+            strength=strength,
+            steps=steps,
+            generator=generator,
+            progress=progress,
+        )
+
+    def _with_stems(
+        self,
+        given: Mapping[str, Tensor],
+        sample_rate: int,
+        generator: torch.Generator | None,
+        progress: Progress | None,
+    ) -> dict[str, Tensor]:
+        """``given`` stems in the model's order, separated if need be, and the mixture."""
+        stems = {name: given[name] for name in self.stems if name in given}
+        if not stems:
+            stems = self.separate(
+                given[MIXTURE], sample_rate, generator=generator, progress=progress
+            )
+        mixture = given.get(MIXTURE)
+        if mixture is None:
+            mixture = torch.stack(list(stems.values())).sum(dim=0)
+        return {**stems, MIXTURE: mixture}
 
 
 def load_pipeline(model: str | None = None, device: str = "cpu") -> StemweavePipeline:

@@ -8,10 +8,11 @@ LAYERS = [
     {"stems", "files", "model_folder"},
     {"audio", "models"},
     {"diffusion", "data"},
-    {"tasks", "render"},
+    {"tasks", "render", "components"},
     {"pipeline"},
     {"training"},
-    {"batch", "plots", "checkpoints", "evaluation"},
+    {"batch", "plots", "checkpoints", "evaluation", "options"},
+    {"piece_commands"},
     {"cli", "demo"},
     {"__main__"},
 ]

@@ -4,8 +4,6 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 from stemweave.evaluation.summary import as_markdown
 from stemweave.model_folder import BUNDLED_MODEL
 
@@ -16,14 +14,6 @@ STEMS = ("bass", "drums", "guitar", "piano")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the repository's examples in it."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_commands(run, here: Path):

@@ -1,4 +1,4 @@
-"""Windows over files of any length, and cross-fades that add up to one."""
+"""Windows over files of any length, cross-fades that add up to one, and joints of old and new."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,36 @@ def cross_faded(results: Iterator[Tensor], overlap_samples: int) -> Iterator[Ten
         pending = result
     if pending is not None:
         yield fade.add(pending, is_last=True)
+
+
+def splice(old: Tensor, new: Tensor, start: int, fade_samples: int) -> Tensor:
+    """``old`` (..., T) with ``new`` (..., n) in the place of its samples [start, start + n).
+
+    Cross-fades of equal power, ``fade_samples`` long, lie inside that range; there is none at the
+    ends of ``old``. All samples outside the range are those of ``old``.
+    """
+    length = new.shape[-1]
+    place = slice(start, start + length)
+    fade = min(fade_samples, length // 2)
+    angle = torch.full((length,), torch.pi / 2)
+    rise = torch.pi / 2 * (torch.arange(fade) + 0.5) / max(fade, 1)
+    if start > 0:
+        angle[:fade] = rise
+    if place.stop < old.shape[-1]:
+        angle[length - fade :] = rise.flip(0)
+    inside = torch.where(angle < torch.pi / 2, old[..., place] * angle.cos(), 0.0)
+    result = old.clone()
+    result[..., place] = inside + new * angle.sin()
+    return result
+
+
+def continue_with(old: Tensor, new: Tensor, fade_samples: int) -> Tensor:
+    """``old`` (..., T), every sample of it, followed by ``new`` (..., n).
+
+    What fades out under the beginning of ``new`` is the end of ``old`` played backwards, so that
+    the waveform has no step.
+    """
+    fade = min(fade_samples, old.shape[-1] - 1, new.shape[-1] // 2)
+    longer = functional.pad(old, (0, fade), mode="reflect")
+    longer = functional.pad(longer, (0, new.shape[-1] - fade))
+    return splice(longer, new, old.shape[-1], fade)

@@ -35,7 +35,8 @@ def sample(
     """Latents drawn by ``num_steps`` denoiser calls (fewer if ``strength`` < 1).
 
     Args:
-        denoiser: (latents, timestep (B,), known) → prediction, e.g. from ``guidance.guided``.
+        denoiser: (latents, timestep (B,) or (B, S), known) → prediction, e.g. from
+            ``guidance.guided``.
         scheduler: DDIM, DPM-Solver++ or another diffusers scheduler; it is copied, not changed.
         noise: standard normal of the latents' shape (B, S, C, H, W).
         eta: DDIM's share of fresh noise (1 in the published runs of the paper).
@@ -64,9 +65,19 @@ def sample(
     options = {name: value for name, value in options.items() if name in accepted}
     for index, timestep in enumerate(timesteps):
         latents = constraint.before(latents, timestep, scheduler)
-        batch_timestep = timestep.expand(len(latents))
+        batch_timestep = timestep_of_stems(timestep.expand(len(latents)), constraint.known)
         prediction = denoiser(latents, batch_timestep, constraint.known)
         latents = scheduler.step(prediction, timestep, latents, **options).prev_sample
         if progress is not None:
             progress(index + 1, len(timesteps))
     return constraint.after(latents)
+
+
+def timestep_of_stems(timestep: Tensor, known: Tensor | None) -> Tensor:
+    """Timesteps (B, S), 0 for stems that are ``known`` (B, S, H) throughout, as in training.
+
+    ``timestep`` (B,) as it is where no stem is.
+    """
+    if known is None or not known.all(dim=2).any():
+        return timestep
+    return timestep[:, None] * ~known.all(dim=2)

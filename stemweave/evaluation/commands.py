@@ -1,4 +1,4 @@
-"""``stemweave evaluate separation | generation | arrangement | vocoder | speed | paper``."""
+"""``stemweave evaluate``: one command per table."""
 
 from __future__ import annotations
 
@@ -159,6 +159,36 @@ def arrangement_command(
         _songs(data, pipe, split, out, overwrite),
         segments,
         embedding=_embeddings(vggish, None)[-1],
+        steps=steps,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("editing")
+def editing_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 16,
+    varied: Annotated[
+        int | None, typer.Option("--varied", min=1, help="How many of them to vary (all).")
+    ] = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Joints of edited and extended songs beside real ones; distance by strength of variation."""
+    from stemweave.evaluation.editing import evaluate_editing
+
+    pipe = _load(model)
+    evaluation = evaluate_editing(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        segments,
+        num_variations=varied,
         steps=steps,
         seed=seed,
         progress=True,

@@ -25,6 +25,7 @@ def piece_latents(
     *,
     mixture: Tensor | None = None,
     guidance: float = 0.0,
+    strength: float = 1.0,
     steps: int | None = None,
     inpainting: str | None = None,
     generator: torch.Generator | None = None,
@@ -36,6 +37,8 @@ def piece_latents(
         clean: given latents (S, C, H, W); H a multiple of the denoiser's stride.
         given: (S, H) bool.
         mixture: mixture latents (C, H, W) or None.
+        strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
+            the schedule's noise, also where it is not given.
         inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
             whatever the model was trained for.
 
@@ -66,6 +69,8 @@ def piece_latents(
             constraint=make_constraint(pipe, part, known, inpainting, generator),
             generator=generator,
             eta=pipe.config.eta,
+            initial=part,
+            strength=strength,
             progress=report,
         )
         result[:, :, place], done[:, place] = drawn[0], True

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stemweave.audio.windows import cross_faded, windows_over
+from stemweave.audio.windows import continue_with, cross_faded, splice, windows_over
 
 
 @pytest.mark.parametrize("num_samples", [1, 9, 10, 11, 17, 18, 19, 24, 100, 1003])
@@ -36,3 +36,26 @@ def test_cross_fade_is_smooth_between_different_windows():
 def test_too_much_overlap_is_refused():
     with pytest.raises(ValueError, match="overlap"):
         windows_over(100, 10, 5)
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 10), (3, 20), (0, 50), (30, 20), (7, 1), (5, 3)])
+def test_splice_changes_only_its_range_and_keeps_the_power(start: int, length: int):
+    old, new = torch.ones(2, 50), 2 * torch.ones(2, length)
+    joined = splice(old, new, start, 4)
+    assert torch.equal(joined[:, :start], old[:, :start])
+    assert torch.equal(joined[:, start + length :], old[:, start + length :])
+    if length > 8:
+        assert (joined[:, start + 4 : start + length - 4] == 2).all()
+    if start == 0:
+        assert length == 1 or (joined[:, 0] == 2).all()
+    unrelated = splice(old, torch.zeros(2, length), start, 4), splice(0 * old, new / 2, start, 4)
+    assert torch.allclose(unrelated[0].square() + unrelated[1].square(), torch.ones(2, 50))
+
+
+def test_continue_with_keeps_every_sample_and_makes_no_step():
+    old = torch.sin(torch.arange(400) * 0.05)[None] + 0.5
+    joined = continue_with(old, torch.zeros(1, 300), 100)
+    assert joined.shape == (1, 700) and torch.equal(joined[:, :400], old)
+    assert joined.diff().abs().max() < 0.06
+    assert (joined[:, 500:] == 0).all()
+    assert continue_with(old[:, :1], torch.ones(1, 2), 100).shape == (1, 3)

@@ -17,7 +17,8 @@ def exact_denoiser(scheduler):
     """E[target | z_n] for data that is independent and normal (MEAN, STD) everywhere."""
 
     def denoise(latents, timestep, known):
-        alpha, sigma = signal_and_noise(scheduler, timestep[:, None])
+        stems_timestep = timestep if timestep.ndim == 2 else timestep[:, None]
+        alpha, sigma = signal_and_noise(scheduler, stems_timestep)
         clean = (MEAN * sigma**2 + STD**2 * alpha * latents) / (alpha**2 * STD**2 + sigma**2)
         noise = (latents - alpha * clean) / sigma
         if scheduler.config.prediction_type == "epsilon":
@@ -90,11 +91,12 @@ def test_given_positions_come_back_bit_exact_and_progress_is_told(kind: str):
     known[:, 0] = True
     known[1, 1, :3] = True
     constraint = KnownPositions(clean, known) if kind == "known" else Replacement(clean, known)
-    told = []
+    told, timesteps = [], []
     calls: list[tuple[int, int]] = []
 
     def denoise(latents, timestep, known_map):
         told.append(known_map)
+        timesteps.append(timestep)
         return exact_denoiser(scheduler)(latents, timestep, known_map)
 
     drawn = sample(
@@ -110,3 +112,7 @@ def test_given_positions_come_back_bit_exact_and_progress_is_told(kind: str):
     assert not torch.equal(drawn[~positions], clean[~positions])
     assert calls == [(i, 5) for i in range(1, 6)]
     assert all((k is not None) == (kind == "known") for k in told)
+    if kind == "known":  # a stem that is wholly given is clean: timestep 0, as in training
+        assert all((t[:, 0] == 0).all() and (t[:, 1] > 0).all() for t in timesteps[:-1])
+    else:
+        assert all(t.shape == (2,) for t in timesteps)

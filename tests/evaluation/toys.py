@@ -65,6 +65,24 @@ class ToyPipeline:
         }
         return {**given, **made}
 
+    def extend(self, piece, sample_rate, seconds, generator):
+        added = round(seconds * sample_rate)
+        longer = {n: torch.cat([w, 0.1 * w.repeat(1, 9)[:, :added]], 1) for n, w in piece.items()}
+        return {**longer, "mixture": sum(longer.values())}
+
+    def edit(self, piece, sample_rate, renew, generator):
+        edited = {name: waveform.clone() for name, waveform in piece.items()}
+        for name, span_s in renew.items():
+            start, stop = (round(second * sample_rate) for second in span_s)
+            edited[name][:, start:stop] = 0
+        return {**edited, "mixture": sum(edited.values())}
+
+    def vary(self, piece, sample_rate, strength, generator):
+        return {
+            name: waveform + strength * 0.1 * torch.randn(waveform.shape, generator=generator)
+            for name, waveform in piece.items()
+        }
+
 
 def write_song(
     folder: Path, seed: int, stems=STEMS, num_samples: int = 3 * 32_768, silent=()

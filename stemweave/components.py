@@ -1,0 +1,114 @@
+"""How a model's parts fit together: the grid that they share, and whether they share one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers import AutoencoderKL
+
+from stemweave.files import InputError
+
+
+class LatentGrid:
+    """Stems, rates and the latent grid that follow from a pipeline's parts."""
+
+    log_mel: Any
+    vae: Any
+    denoiser: Any
+    vocoder: Any
+    refiner: Any
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of generated audio."""
+        return int(self.log_mel.config.sample_rate)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the stems in the model's order."""
+        return tuple(self.denoiser.config.stems)
+
+    @property
+    def segment_s(self) -> float:
+        """Seconds of one model window."""
+        return float(self.log_mel.segment_samples / self.sample_rate)
+
+    @property
+    def time_stride(self) -> int:
+        """Mel frames per latent position."""
+        return self._strides()[0]
+
+    @property
+    def mel_stride(self) -> int:
+        """Mel bands per latent position."""
+        return self._strides()[1]
+
+    def _strides(self) -> tuple[int, int]:
+        if isinstance(self.vae, AutoencoderKL):
+            stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
+            return stride, stride
+        return self.vae.config.time_stride, self.vae.config.mel_stride
+
+    @property
+    def position_samples(self) -> int:
+        """Samples at ``sample_rate`` per latent position."""
+        return self.time_stride * int(self.log_mel.config.hop_length)
+
+    @property
+    def latent_bands(self) -> int:
+        """W of the latents."""
+        return int(self.log_mel.config.num_mels) // self.mel_stride
+
+    @property
+    def window_positions(self) -> int:
+        """H of one model window."""
+        return int(self.log_mel.config.segment_frames) // self.time_stride
+
+    def positions_for(self, num_samples: int) -> int:
+        """H that covers ``num_samples``, a multiple of what the denoiser's levels need."""
+        config = self.denoiser.config
+        widths = getattr(config, "block_channels", None) or config.channel_mult
+        multiple = 2 ** (len(widths) - 1)
+        return max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
+
+    def check_components(self) -> None:
+        """Raise ``InputError`` that names every pair of parts that do not fit together."""
+        mel = self.log_mel.config
+        channels = self.denoiser.config.latent_channels
+        vocoder = self.vocoder.config
+        vocoder_bands = getattr(vocoder, "num_mels", None) or vocoder.model_in_dim
+        problems = []
+        if self.vae.config.latent_channels != channels:
+            problems.append(
+                f"the VAE has {self.vae.config.latent_channels} latent channels, the denoiser "
+                f"{channels}"
+            )
+        if vocoder_bands != mel.num_mels:
+            problems.append(f"the vocoder takes {vocoder_bands} mel bands, not {mel.num_mels}")
+        vocoder_rate = getattr(vocoder, "sample_rate", None) or vocoder.sampling_rate
+        if vocoder_rate != mel.sample_rate:
+            problems.append(f"the vocoder makes {vocoder_rate} Hz, not {mel.sample_rate} Hz")
+        if self._vocoder_hop() != mel.hop_length:
+            problems.append(
+                f"the vocoder makes {self._vocoder_hop()} samples a frame, not {mel.hop_length}"
+            )
+        if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
+            problems.append("the log-mel window does not divide into the VAE's patches")
+        if self.refiner is not None and self.refiner.config.num_mels != mel.num_mels:
+            problems.append(
+                f"the refiner takes {self.refiner.config.num_mels} mel bands, not {mel.num_mels}"
+            )
+        bands = getattr(self.denoiser.config, "latent_bands", None)
+        if bands is not None and bands != self.latent_bands:
+            problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
+        if problems:
+            raise InputError("the model's parts do not fit together: " + "; ".join(problems))
+
+    def _vocoder_hop(self) -> int:
+        config = self.vocoder.config
+        if hasattr(config, "hop_length"):
+            return int(config.hop_length)
+        hop = 1
+        for rate in config.upsample_rates:
+            hop *= rate
+        return hop

@@ -1,0 +1,91 @@
+"""Options that the task commands share, and what follows from them.
+
+Heavy imports wait until a command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from stemweave.files import FORMATS, AudioFormat, InputError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from stemweave.diffusion.sampler import Progress
+    from stemweave.pipeline import StemweavePipeline
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Model = Annotated[
+    str | None, typer.Option(help="model folder or hub id; the bundled model by default")
+]
+Seed = Annotated[int, typer.Option(min=0, help="equal seeds give equal results")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
+Format = Annotated[str, typer.Option("--format", help="wav (float32), flac (24-bit) or mp3")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
+Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
+
+
+def audio_format(name: str) -> AudioFormat:
+    """``--format``, if there is such a format."""
+    if name not in FORMATS:
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {name}")
+    return cast(AudioFormat, name)
+
+
+def load(model: str | None, device: str) -> StemweavePipeline:
+    """The pipeline that ``--model`` and ``--device`` name."""
+    from stemweave.pipeline import load_pipeline
+
+    return load_pipeline(model, device)
+
+
+def chosen_stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:
+    """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
+    if names is None:
+        return list(pipe.stems)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted or [names]:
+        if name not in pipe.stems:
+            raise InputError(f"{option} {name!r} is not one of {', '.join(pipe.stems)}")
+    return [stem for stem in pipe.stems if stem in wanted]
+
+
+def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
+    """Write ``folder/spectrograms.png`` of the ``written`` files if ``--plot`` is on."""
+    if plot:
+        from stemweave.plots import plot_files
+
+        plot_files(written, folder / "spectrograms.png")
+
+
+class Bar:
+    """A progress bar while a task runs, on a terminal only."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def __enter__(self) -> Progress | None:
+        self.bar: tqdm[Any] | None = None
+        if not sys.stderr.isatty():
+            return None
+        from tqdm import tqdm
+
+        bar = self.bar = tqdm(desc=self.label, leave=False)
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return progress
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

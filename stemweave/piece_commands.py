@@ -1,0 +1,154 @@
+"""``stemweave edit | extend | vary``: commands that take a piece and give it back changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stemweave.options import (
+    Bar,
+    Device,
+    Format,
+    Model,
+    Out,
+    Overwrite,
+    Plot,
+    Seed,
+    Steps,
+    audio_format,
+    chosen_stems,
+    load,
+    plot_if,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stemweave.files import AudioFormat
+    from stemweave.pipeline import StemweavePipeline
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="folder of stem files (bass.wav, drums.wav, ...), or a mixture, which is separated",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    for command in (edit, extend, vary):
+        app.command()(command)
+
+
+def edit(
+    source: Source,
+    out: Out,
+    stems: Annotated[
+        str | None, typer.Option(help="to renew, e.g. bass,drums; all of INPUT if absent")
+    ] = None,
+    start: Annotated[float, typer.Option(help="seconds at which the new part begins")] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(help="seconds at which it ends; the piece's end if absent")
+    ] = None,
+    plot: Plot = False,
+    model: Model = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    device: Device = "cpu",
+    format: Format = "wav",
+    overwrite: Overwrite = False,
+) -> None:
+    """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
+    fmt = audio_format(format)
+    pipe = load(model, device)
+    renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
+
+    def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
+        present = [name for name in pipe.stems if name in piece]
+        renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
+        return pipe.edit(piece, sample_rate, renew=renew, steps=steps, **options)
+
+    _run(pipe, source, out, task, "editing", fmt, overwrite, seed, plot)
+
+
+def extend(
+    source: Source,
+    out: Out,
+    seconds: Annotated[float, typer.Option(help="length of what is added")] = 10.24,
+    plot: Plot = False,
+    model: Model = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    device: Device = "cpu",
+    format: Format = "wav",
+    overwrite: Overwrite = False,
+) -> None:
+    """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
+    fmt = audio_format(format)
+    pipe = load(model, device)
+
+    def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
+        return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **options)
+
+    _run(pipe, source, out, task, "extending", fmt, overwrite, seed, plot)
+
+
+def vary(
+    source: Source,
+    out: Out,
+    strength: Annotated[float, typer.Option(help="0: INPUT itself, 1: a new piece")] = 0.5,
+    plot: Plot = False,
+    model: Model = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    device: Device = "cpu",
+    format: Format = "wav",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
+    fmt = audio_format(format)
+    pipe = load(model, device)
+
+    def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
+        return pipe.vary(piece, sample_rate, strength=strength, steps=steps, **options)
+
+    _run(pipe, source, out, task, "varying", fmt, overwrite, seed, plot)
+
+
+def _run(
+    pipe: StemweavePipeline,
+    source: Path,
+    out: Path,
+    task: Callable[..., dict[str, Tensor]],
+    label: str,
+    fmt: AudioFormat,
+    overwrite: bool,
+    seed: int,
+    plot: bool,
+) -> None:
+    """Read the piece, run ``task(piece, sample_rate, generator=, progress=)``, write the result."""
+    import torch
+
+    from stemweave.batch import read_piece, write_stems
+    from stemweave.files import check_format, require_absent
+    from stemweave.stems import MIXTURE
+
+    piece, sample_rate = read_piece(source, pipe.stems)
+    check_format(fmt, sample_rate, len(next(iter(piece.values()))))
+    names = (*pipe.stems, MIXTURE)
+    require_absent([out / f"{name}.{fmt}" for name in names], overwrite)
+    with Bar(label) as progress:
+        changed = task(
+            piece,
+            sample_rate,
+            generator=torch.Generator().manual_seed(seed),
+            progress=progress,
+        )
+    written = write_stems(out, changed, sample_rate, fmt, overwrite)
+    plot_if(plot, written, out)
+    typer.echo(str(out))

@@ -1,0 +1,169 @@
+"""What the model hears of a piece, and how what it plays comes back to the piece's own sound.
+
+Every task that starts from stems goes through ``hear`` (rate, level, latents) and ``play`` (level,
+channels, rate, length).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stemweave.tasks.spectra import decode, encode, from_model_rate, to_model_rate, vocode
+
+if TYPE_CHECKING:
+    from stemweave.pipeline import StemweavePipeline
+
+FADE_S = 0.02
+"""Seconds over which old and new material are cross-faded."""
+SILENCE_RMS = 1e-4
+MAX_VOCODER_CORRECTION_DB = 6.0
+"""Most that the vocoder's own error of level is taken to be."""
+LEVEL_SPAN_S = 2.0
+LEVEL_STEP_DB = 1.5
+"""Difference in level between old and new spans that is left as the model says: nine of ten bars of
+real songs differ by less from the one before (``stemweave evaluate editing``)."""
+MAX_LEVEL_CORRECTION_DB = 20.0
+"""Most that is taken off a larger difference; beyond, the model means a stem to pause."""
+MAX_CHANNEL_GAIN = 4.0
+"""Limit of a channel's level relative to the mono sum (12 dB): channels may cancel each other."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Stems of a piece as the model hears them.
+
+    Attributes:
+        stems: what was given, (channels, T) each at ``sample_rate`` Hz.
+        mono: (S, T) at the model's rate and the piece's own level, silence for absent stems.
+        gain: factor from the piece's level to the model's.
+        latents: (S, C, H, W) of ``gain · mono``, padded with silence to H positions.
+    """
+
+    stems: Mapping[str, Tensor]
+    sample_rate: int
+    mono: Tensor
+    gain: float
+    latents: Tensor
+
+
+def hear(
+    pipe: StemweavePipeline,
+    stems: Mapping[str, Tensor],
+    sample_rate: int,
+    *,
+    sounding: int | None = None,
+    min_positions: int = 0,
+    generator: torch.Generator | None = None,
+) -> Heard:
+    """``stems`` (channels, T), at least one and of equal shape, for the model.
+
+    ``sounding`` is the number of stems that will sound together in the result (those given if
+    None): the model expects the whole at ``reference_rms``.
+    """
+    model_rate = pipe.sample_rate
+    played = {
+        name: to_model_rate(waveform, sample_rate, model_rate) for name, waveform in stems.items()
+    }
+    length = len(next(iter(played.values())))
+    mono = torch.stack([played.get(name, torch.zeros(length)) for name in pipe.stems])
+    gain = 1.0
+    if pipe.config.reference_rms is not None:
+        share = len(stems) / (sounding or len(stems))
+        level = max(_rms(mono.sum(dim=0)).item(), SILENCE_RMS)
+        gain = pipe.config.reference_rms * math.sqrt(share) / level
+    height = max(pipe.positions_for(length), min_positions)
+    padding = height * pipe.position_samples - length
+    latents = encode(pipe, pipe.log_mel(functional.pad(mono * gain, (0, padding))), generator)
+    return Heard(stems, sample_rate, mono, gain, latents)
+
+
+def play(
+    pipe: StemweavePipeline,
+    heard: Heard,
+    latents: Tensor,
+    names: Sequence[str],
+    num_samples: int,
+    *,
+    known: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Waveforms (channels, num_samples) of the stems ``names`` in ``latents`` (S, C, H, W).
+
+    They come at the level, rate and channels of what was heard. A stem that the piece has keeps its
+    balance between the channels; another one is the same in all of them. With the ``known``
+    positions (S, H) a stem also keeps its level (``level_fit``).
+    """
+    chosen = [pipe.stems.index(name) for name in names]
+    waveforms = vocode(pipe, decode(pipe, latents[chosen])) / heard.gain
+    if known is not None:
+        samples = known[chosen].repeat_interleave(pipe.position_samples, dim=1)
+        rows = zip(heard.mono[chosen], waveforms, samples, strict=True)
+        span = round(LEVEL_SPAN_S * pipe.sample_rate)
+        waveforms = waveforms * torch.stack([level_fit(*row, span) for row in rows])
+    resampled = from_model_rate(waveforms, pipe.sample_rate, heard.sample_rate, num_samples)
+    channels = len(next(iter(heard.stems.values())))
+    played = {}
+    for name, waveform in zip(names, resampled, strict=True):
+        original = heard.stems.get(name)
+        gains = torch.ones(channels) if original is None else channel_gains(original)
+        played[name] = gains[:, None] * waveform
+    return played
+
+
+def level_fit(true: Tensor, made: Tensor, known: Tensor, span_samples: int) -> Tensor:
+    """Factors (T,) for a stem's ``made`` waveform, which has ``true`` samples where ``known`` (T,).
+
+    First the level of known samples, as the vocoder plays them, is brought to the true one. Then,
+    where a span of new samples is more than ``LEVEL_STEP_DB`` louder or quieter than the true known
+    ones (without any, than all of ``true``), the excess is taken off, gliding from span to span.
+    Silence is left alone.
+    """
+    shared = min(len(true), len(made))
+    true, heard = true[:shared], known[:shared]
+    error_db = _difference_db(made[:shared][heard], true[heard])
+    gain_db = torch.full(made.shape, -_limited(error_db, MAX_VOCODER_CORRECTION_DB))
+    new = made[~known]
+    if len(new):
+        reference = true[heard] if heard.any() else true
+        steps_db = [
+            _difference_db(span, reference) + gain_db[0].item()
+            for span in new.tensor_split(max(1, round(len(new) / span_samples)))
+        ]
+        excess_db = [
+            _limited(step - _limited(step, LEVEL_STEP_DB), MAX_LEVEL_CORRECTION_DB)
+            for step in steps_db
+        ]
+        gain_db[~known] -= functional.interpolate(
+            torch.tensor(excess_db)[None, None], len(new), mode="linear"
+        )[0, 0]
+    return 10 ** (gain_db / 20)
+
+
+def _difference_db(waveform: Tensor, reference: Tensor) -> float:
+    """Level of ``waveform`` over that of ``reference`` in dB; 0 if either is silent or empty."""
+    if not len(waveform) or not len(reference):
+        return 0.0
+    levels = _rms(waveform).item(), _rms(reference).item()
+    return 20 * math.log10(levels[0] / levels[1]) if min(levels) >= SILENCE_RMS else 0.0
+
+
+def _limited(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
+
+
+def channel_gains(waveform: Tensor) -> Tensor:
+    """RMS of each channel of (channels, T) relative to the mean of the channels; 1 in silence."""
+    mono = _rms(waveform.mean(dim=0))
+    if _rms(waveform).max() < SILENCE_RMS:
+        return torch.ones(len(waveform))
+    return (_rms(waveform) / mono.clamp(min=1e-9)).clamp(max=MAX_CHANNEL_GAIN)
+
+
+def _rms(waveform: Tensor) -> Tensor:
+    return waveform.square().mean(dim=-1).sqrt()

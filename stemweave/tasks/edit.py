@@ -1,0 +1,89 @@
+"""Editing: some stems of a piece renewed in time ranges, everything else left as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from stemweave.audio.windows import splice
+from stemweave.diffusion.sampler import Progress
+from stemweave.stems import MIXTURE
+from stemweave.tasks.context import FADE_S, hear, play
+from stemweave.tasks.piece import piece_latents
+
+if TYPE_CHECKING:
+    from stemweave.pipeline import StemweavePipeline
+
+
+def edit(
+    pipe: StemweavePipeline,
+    piece: Mapping[str, Tensor],
+    sample_rate: int,
+    *,
+    renew: Mapping[str, tuple[int, int]],
+    steps: int | None,
+    inpainting: str | None,
+    generator: torch.Generator | None,
+    progress: Progress | None,
+) -> dict[str, Tensor]:
+    """``piece`` (stems and their ``mixture``) with samples [start, stop) of ``renew``'s stems new.
+
+    Cross-fades of ``FADE_S`` lie inside the ranges. A stem of ``renew`` that the piece lacks is
+    silent outside its range. The mixture changes by what the stems change.
+    """
+    mixture = piece[MIXTURE]
+    old = {name: waveform for name, waveform in piece.items() if name != MIXTURE}
+    part = excerpt_around(pipe, list(renew.values()), mixture.shape[-1], sample_rate)
+    heard = hear(
+        pipe,
+        {name: waveform[:, part] for name, waveform in old.items()},
+        sample_rate,
+        sounding=len(set(old) | set(renew)),
+        generator=generator,
+    )
+    known = torch.ones(len(pipe.stems), heard.latents.shape[-2], dtype=torch.bool)
+    positions_per_sample = pipe.sample_rate / (sample_rate * pipe.position_samples)
+    for name, (start, stop) in renew.items():
+        first = math.floor((start - part.start) * positions_per_sample)
+        last = math.ceil((stop - part.start) * positions_per_sample)
+        known[pipe.stems.index(name), first:last] = False
+    latents = piece_latents(
+        pipe,
+        heard.latents,
+        known,
+        steps=steps,
+        inpainting=inpainting,
+        generator=generator,
+        progress=progress,
+    )
+    new = play(pipe, heard, latents, list(renew), part.stop - part.start, known=known)
+    stems, mixture = dict(old), mixture.clone()
+    for name, (start, stop) in renew.items():
+        before = old.get(name, torch.zeros_like(mixture))
+        inside = new[name][:, start - part.start : stop - part.start]
+        stems[name] = splice(before, inside, start, round(FADE_S * sample_rate))
+        mixture[:, start:stop] += stems[name][:, start:stop] - before[:, start:stop]
+    return {**{name: stems[name] for name in pipe.stems if name in stems}, MIXTURE: mixture}
+
+
+def excerpt_around(
+    pipe: StemweavePipeline, ranges: list[tuple[int, int]], num_samples: int, sample_rate: int
+) -> slice:
+    """Samples that the model needs to hear: all ``ranges``, in the middle of at least a window.
+
+    An eighth of a window or more lies on both sides, except at the ends of the piece. The length is
+    a whole number of latent positions, except for the whole piece.
+    """
+    first, last = min(start for start, _ in ranges), max(stop for _, stop in ranges)
+    window = round(pipe.segment_s * sample_rate)
+    wanted = max(window, last - first + window // 4)
+    positions = pipe.positions_for(-(-wanted * pipe.sample_rate // sample_rate))
+    length = positions * pipe.position_samples * sample_rate // pipe.sample_rate
+    if length >= num_samples:
+        return slice(0, num_samples)
+    start = min(max((first + last - length) // 2, 0), num_samples - length)
+    return slice(start, start + length)

@@ -1,0 +1,116 @@
+"""What may be asked of a model: every wrong request is one sentence (``InputError``).
+
+``stems`` are the model's; waveforms are (channels, samples).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from stemweave.audio.waveforms import check_waveform
+from stemweave.files import InputError
+from stemweave.stems import MIXTURE
+
+
+def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
+    """``names``, if all of them are among ``stems``."""
+    for name in names:
+        if name not in stems:
+            raise InputError(f"no stem named {name}: this model has {', '.join(stems)}")
+    return list(names)
+
+
+def as_piece(stems: Sequence[str], piece: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
+    """A checked ``piece``: stems, their mixture, or both; a tensor is a mixture."""
+    named = {MIXTURE: piece} if isinstance(piece, Tensor) else piece
+    check_piece((*stems, MIXTURE), named)
+    return named
+
+
+def check_piece(stems: Sequence[str], piece: Mapping[str, Tensor]) -> None:
+    """Refuse a piece without stems, with unknown ones, or with unequal or unusable waveforms."""
+    known_stems(stems, list(piece))
+    if not piece:
+        raise InputError(f"give at least one of the stems {', '.join(stems)}")
+    if len({waveform.shape for waveform in piece.values()}) > 1:
+        raise InputError("given stems must have equal channels and lengths")
+    for name, waveform in piece.items():
+        if waveform.ndim != 2:
+            raise InputError(f"{name} must be (channels, samples), not {tuple(waveform.shape)}")
+        check_waveform(waveform, name)
+
+
+def check_arrangement(
+    stems: Sequence[str], given: Mapping[str, Tensor], add: Sequence[str] | None
+) -> list[str]:
+    """The stems to add to ``given``: ``add``, or all that are missing."""
+    known_stems(stems, list(given))
+    missing = [stem for stem in stems if stem not in given]
+    if not given or not missing:
+        raise InputError(
+            f"give at least one and not all of the stems {', '.join(stems)} to arrange"
+        )
+    check_piece(stems, given)
+    added = known_stems(stems, add or missing)
+    if set(added) & set(given):
+        raise InputError("a stem cannot be both given and added")
+    return added
+
+
+def ranges_in_samples(
+    stems: Sequence[str],
+    piece: Mapping[str, Tensor],
+    sample_rate: int,
+    renew: Mapping[str, tuple[float, float | None]],
+) -> dict[str, tuple[int, int]]:
+    """Samples [start, stop) of each stem to renew, from seconds (None: the piece's end).
+
+    Refuses ranges that are not in the piece or cover all of it in all of its stems.
+    """
+    if not renew:
+        raise InputError(f"name at least one of the stems {', '.join(stems)} to renew")
+    known_stems(stems, list(renew))
+    num_samples = next(iter(piece.values())).shape[-1]
+    duration_s = num_samples / sample_rate
+    ranges = {}
+    for name, (start_s, given_end_s) in renew.items():
+        end_s = duration_s if given_end_s is None else given_end_s
+        if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s < end_s):
+            raise InputError(f"a range must start before it ends, not {start_s:g} to {end_s:g} s")
+        start, stop = round(start_s * sample_rate), round(end_s * sample_rate)
+        if start < 0 or stop > num_samples:
+            raise InputError(
+                f"the range {start_s:g} to {end_s:g} s is not in the piece, which is "
+                f"{duration_s:g} s long"
+            )
+        if start == stop:
+            raise InputError(f"the range {start_s:g} to {end_s:g} s holds no sample")
+        ranges[name] = (start, stop)
+    present = set(piece) - {MIXTURE} or set(stems)  # a mixture alone will be separated
+    if all(ranges.get(name) == (0, num_samples) for name in present):
+        raise InputError("nothing of the piece would stay: leave out a stem, or vary the piece")
+    return ranges
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuse lengths that are not positive."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"seconds must be positive, not {seconds}")
+
+
+def check_long_enough(piece: Mapping[str, Tensor], shortest_s: float, sample_rate: int) -> None:
+    """Refuse a piece of less than one latent position: there is nothing to continue."""
+    duration_s = next(iter(piece.values())).shape[-1] / sample_rate
+    if duration_s < shortest_s:
+        raise InputError(
+            f"a piece of {duration_s:.3f} s is too short to continue: give {shortest_s:g} s or more"
+        )
+
+
+def check_strength(strength: float) -> None:
+    """Refuse strengths outside [0, 1]."""
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength must be between 0 and 1, not {strength}")

@@ -1,0 +1,37 @@
+"""docs/tasks.md: its commands and its Python run as written, here with a tiny model."""
+
+import re
+import shlex
+from pathlib import Path
+
+import torch
+
+from stemweave.stems import STEMS
+
+ROOT = Path(__file__).parent.parent
+TASKS = (ROOT / "docs" / "tasks.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TASKS, re.DOTALL)
+
+
+def test_commands(run, here: Path, tiny_model: Path):
+    commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+    assert [command[1] for command in commands] == ["edit", "edit", "extend", "vary"]
+    for _, *arguments in commands:
+        result = run(*arguments, "--model", tiny_model, "--steps", 1)
+        assert result.code == 0, result.err
+        written = {path.stem for path in (here / result.out.strip()).glob("*.wav")}
+        assert written == {*STEMS, "mixture"}
+
+
+def test_python(here: Path, tiny_model: Path):
+    (code,) = blocks("python")
+    names: dict = {}
+    exec(code.replace("from_pretrained()", f"from_pretrained({str(tiny_model)!r})"), names)
+    piece, rate = names["piece"], names["sample_rate"]
+    assert torch.equal(names["edited"]["drums"][:, 4 * rate :], piece["drums"][:, 4 * rate :])
+    assert names["extended"]["mixture"].shape == (2, 400_000 + 3 * rate)
+    assert names["varied"]["piano"].shape == piece["piano"].shape
+    assert torch.equal(names["edited_song"]["mixture"][:, :rate], names["mixture"][:, :rate])
