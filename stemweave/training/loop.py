@@ -95,12 +95,11 @@ class TrainingRun:
             betas=settings.optimiser.betas,
             weight_decay=settings.optimiser.weight_decay,
         )
-        factor = learning_rate_factor(settings.optimiser, settings.steps)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        self._factor = learning_rate_factor(settings.optimiser, settings.steps)
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
         self.adversary: Adversary | None = getattr(stage, "adversary", None)
         if self.adversary is not None:
-            self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, factor)
+            self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, self._factor)
         self.average = EMAModel(
             stage.network.parameters(), decay=settings.optimiser.ema_decay, foreach=True
         )
@@ -121,7 +120,6 @@ class TrainingRun:
             "step": self.step,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "average": self.average.state_dict(),
         }
         if self.adversary is not None:
@@ -131,7 +129,8 @@ class TrainingRun:
     def resume(self) -> bool:
         """Load the last checkpoint; False if there is none.
 
-        Discriminators that the checkpoint does not have start anew.
+        Discriminators that the checkpoint does not have start anew. A learning rate that was
+        changed in the settings holds.
 
         Raises:
             InputError: if it is damaged or of another network.
@@ -143,7 +142,6 @@ class TrainingRun:
         try:
             self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.scheduler.load_state_dict(state["scheduler"])
             self.average.load_state_dict(state["average"])
             if self.adversary is not None and "adversary" in state:
                 self.adversary.load_state_dict(state["adversary"])
@@ -193,12 +191,19 @@ class TrainingRun:
         figures["gradient_norm"] = float(norm)
         if self.adversary is not None:
             self.adversary.update(self.step)
+        self._set_hyperparameters()
         self.optimiser.step()
-        self.scheduler.step()
         self.optimiser.zero_grad()
         self.average.step(self.network.parameters())
         self.step += 1
         return figures
+
+    def _set_hyperparameters(self) -> None:
+        """From settings and step, not from the checkpoint: what is changed there holds on."""
+        settings = self.stage.settings.optimiser
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * self._factor(self.step)
+            group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
 
     @contextmanager
     def _no_sync(self) -> Iterator[None]:
