@@ -34,14 +34,14 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
         os.close(folder)
 
 
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """State that ``write_checkpoint`` wrote; nothing in the file is executed.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """State that ``write_checkpoint`` wrote, on the CPU; nothing in the file is executed.
 
     Raises:
         InputError: if the file is damaged or is no checkpoint.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged file raises depends on its bytes
         raise InputError(
             f"checkpoint {path} is damaged: restore it from a copy, or delete it to start anew"

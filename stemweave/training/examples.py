@@ -36,7 +36,7 @@ class Example:
 
     def picture(self) -> np.ndarray:
         """RGB image (3, N · M, F) in [0, 1], low bands at the bottom of each spectrogram."""
-        image = self.log_mel.detach().float().cpu().flip(-1).transpose(-1, -2)
+        image = self.log_mel.detach().float().cpu().nan_to_num().flip(-1).transpose(-1, -2)
         image = image.reshape(-1, image.shape[-1])
         peak = image.max()
         level = ((image - peak) / 7 + 1).clamp(0, 1)  # 7 nepers, about 60 dB, below the peak

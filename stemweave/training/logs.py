@@ -57,7 +57,7 @@ class RunLog:
             picture = example.picture()
             samples = None
             if example.waveform is not None:
-                samples = example.waveform.detach().float().cpu().clamp(-1, 1)
+                samples = example.waveform.detach().float().cpu().nan_to_num().clamp(-1, 1)
             if self.board is not None:
                 self.board.add_image(name, picture, step)
                 if samples is not None:

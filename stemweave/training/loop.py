@@ -106,16 +106,21 @@ class TrainingRun:
         self.average.to(self.accelerator.device)
         self.step = 0
         self.stop_requested = False
-        self._all_stop = False
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
     def save(self) -> None:
-        """Write the whole training state; the last checkpoint stays until the new one is whole."""
+        """Write the whole training state; the last checkpoint stays until the new one is whole.
+
+        Raises:
+            FloatingPointError: if a weight is not finite: the last checkpoint is the better one.
+        """
         if not self.accelerator.is_main_process:
             return
+        if not all(weights.isfinite().all() for weights in self.network.parameters()):
+            raise FloatingPointError(self._not_finite("network"))
         state = {
             "step": self.step,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
@@ -137,8 +142,7 @@ class TrainingRun:
         """
         if not self.checkpoint.exists():
             return False
-        device = self.accelerator.device
-        state = read_checkpoint(self.checkpoint, device)
+        state = read_checkpoint(self.checkpoint)
         try:
             self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -150,7 +154,7 @@ class TrainingRun:
                 f"{self.checkpoint} does not fit the settings: give back those of "
                 f"{self.folder / 'settings.yaml'}, or another --run"
             ) from error
-        self.average.to(device)
+        self.average.to(self.accelerator.device)
         self.step = state["step"]
         return True
 
@@ -178,7 +182,8 @@ class TrainingRun:
                 self.accelerator.backward(loss / settings.accumulation_steps)
             losses.append(loss.item())
             figures = {"loss": losses[-1], **parts}
-        self._agree(all(map(math.isfinite, losses)))
+        if self._agreed(not all(map(math.isfinite, losses)))[0]:
+            raise FloatingPointError(self._not_finite("loss"))
         norm = self.accelerator.clip_grad_norm_(
             self.network.parameters(), settings.optimiser.clip_norm
         )
@@ -214,24 +219,15 @@ class TrainingRun:
                 stack.enter_context(self.accelerator.no_sync(self.adversary.wrapped))
             yield
 
-    def _agree(self, finite: bool) -> None:
-        """All processes fail together and stop after the same step.
+    def _agreed(self, *flags: bool) -> list[bool]:
+        """Each flag, true if it is for any process: clocks and signals differ between them.
 
-        They learn of a signal or of their time's end at different moments; one that went on alone
-        would wait for the others for ever.
+        A process that stopped alone, or went on alone, would wait for the others for ever.
         """
-        if self.accelerator.num_processes > 1:
-            device = self.accelerator.device
-            flags = torch.tensor(
-                [not finite, self.stop_requested], dtype=torch.float, device=device
-            )
-            failed, stop = self.accelerator.reduce(flags, "sum").tolist()
-            finite, self._all_stop = not failed, bool(stop)
-        if not finite:
-            raise FloatingPointError(self._not_finite("loss"))
-
-    def _stopping(self) -> bool:
-        return self._all_stop if self.accelerator.num_processes > 1 else self.stop_requested
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        votes = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return (self.accelerator.reduce(votes, "sum") > 0).tolist()
 
     def _not_finite(self, what: str) -> str:
         kept = (
@@ -240,7 +236,7 @@ class TrainingRun:
             else "there is no checkpoint yet"
         )
         return (
-            f"the {what} of step {self.step} is not finite; {kept}: lower the learning rate and "
+            f"the {what} is not finite at step {self.step}; {kept}: lower the learning rate and "
             "start again"
         )
 
@@ -276,9 +272,18 @@ class TrainingRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         began = last_save = time.monotonic()
         self.network.train()
-        while self.step < settings.steps and not self._stopping():
-            if time.monotonic() - began > minutes * 60:
-                self.stop_requested = True
+        while self.step < settings.steps:
+            now = time.monotonic()
+            stop, save = self._agreed(
+                self.stop_requested or now - began > minutes * 60,
+                now - last_save > settings.save_every_minutes * 60,
+            )
+            if stop:
+                break
+            if save:
+                self.save()
+                self.export()
+                last_save = time.monotonic()
             figures = self.train_step()
             validated = self.step % settings.validate_every_steps == 0
             if log is not None:
@@ -287,10 +292,6 @@ class TrainingRun:
                 if validated or self.step % settings.log_every_steps == 0:
                     figures["minutes"] = (time.monotonic() - began) / 60
                     log.figures(self.step, figures)
-            if time.monotonic() - last_save > settings.save_every_minutes * 60:
-                self.save()
-                self.export()
-                last_save = time.monotonic()
         self.save()
         self.export()
 

@@ -46,10 +46,12 @@ def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, 
     train(run, "vae", config, tmp_path / "vae")
     vae = ("--vae", tmp_path / "vae" / "export")
     optimiser = {"learning_rate": 1e-3, "schedule": "constant", "ema_decay": 0.5}
-    change(config, "denoiser", steps=100_000, optimiser=optimiser, validate_every_steps=3,
-           examples=1, steps_per_shard=2)  # fmt: skip
+    change(config, "denoiser", steps=1, accumulation_steps=2, optimiser=optimiser,
+           validate_every_steps=3, examples=1, steps_per_shard=2)  # fmt: skip
     change(config, None, sampling={"generation_steps": 2})
     together = tmp_path / "together"
+    train(run, "denoiser", config, together, *vae)
+    change(config, "denoiser", steps=100_000, accumulation_steps=1)
     process = torchrun(config, together, *vae)
     wait_for_step(together, 4, process)
     process.send_signal(signal.SIGTERM)
@@ -57,8 +59,8 @@ def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, 
     two = torch.load(together / "checkpoint.pt", weights_only=True)
     steps = [json.loads(line)["step"] for line in (together / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(1, two["step"] + 1)), output  # one process has written
-    assert output.count("step 1 ") == 1 and output.count("exported") == 1
-    assert len(list((together / "tensorboard").iterdir())) == 1
+    assert output.count("resuming at step 1\n") == 1 and output.count("exported") == 1
+    assert len(list((together / "tensorboard").iterdir())) == 2  # one of each start
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
     change(config, "denoiser", steps=two["step"], accumulation_steps=2)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from stemweave.models.compact import CompactUNet
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.networks import load_component
-from stemweave.training.settings import load_settings
+from stemweave.training.settings import RunSettings, load_settings
 from stemweave.training.stage_denoiser import draw_situation
 from tests.training.command import change, last_log, train
 
@@ -207,3 +207,13 @@ def test_two_trainings_do_not_share_a_folder(run, config: Path, tmp_path: Path):
         result = run("train", "vae", config, "--run", tmp_path / "vae")
     assert result.code == 2 and "another training" in result.err
     train(run, "vae", config, tmp_path / "vae")
+
+
+def test_settings_in_the_docs_are_valid():
+    import re
+
+    page = (Path(__file__).parent.parent.parent / "docs" / "training.md").read_text()
+    found = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert found
+    for block in found:
+        RunSettings.model_validate({"data": ["songs"], **yaml.safe_load(block)})
