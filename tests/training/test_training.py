@@ -78,7 +78,10 @@ ADVERSARIAL = {"channels": 2, "start_step": 1}
     [
         ("denoiser", {"latents": "sample", "accumulation_steps": 2}),
         ("vae", {"adversarial": {**ADVERSARIAL, "num_layers": 1}, "spectral_weight": 0.5}),
-        ("vocoder", {"adversarial": {**ADVERSARIAL, "periods": [2, 3], "n_ffts": [256]}}),
+        (
+            "vocoder",
+            {"adversarial": {**ADVERSARIAL, "periods": [2, 3], "n_ffts": [256]}, "batch_size": 1},
+        ),
     ],
 )
 def test_stop_and_resume_equals_an_uninterrupted_run(
