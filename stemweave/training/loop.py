@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from stemweave.files import InputError
 from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
-from stemweave.training.logs import RunLog
+from stemweave.training.examples import Example
 from stemweave.training.settings import OptimiserSettings, StageSettings
+
+LogExamples = Callable[[int, Mapping[str, Example]], None]
 
 
 class Stage(Protocol):
@@ -119,8 +121,6 @@ class TrainingRun:
         """
         if not self.accelerator.is_main_process:
             return
-        if not all(weights.isfinite().all() for weights in self.network.parameters()):
-            raise FloatingPointError(self._not_finite("network"))
         state = {
             "step": self.step,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
@@ -129,6 +129,8 @@ class TrainingRun:
         }
         if self.adversary is not None:
             state["adversary"] = self.adversary.state_dict()
+        if not all(weights.isfinite().all() for weights in state["network"].values()):
+            raise FloatingPointError(self._not_finite("network"))
         write_checkpoint(state, self.checkpoint)
 
     def resume(self) -> bool:
@@ -263,10 +265,15 @@ class TrainingRun:
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
 
-    def run(self, log: RunLog | None, minutes: float = math.inf) -> None:
+    def run(
+        self,
+        log: Callable[[int, dict[str, float]], None] | None,
+        minutes: float = math.inf,
+        log_examples: LogExamples | None = None,
+    ) -> None:
         """Train to the stage's number of steps, for so many minutes, or until asked to stop.
 
-        ``log`` is the main process's.
+        A process that is not the main one has no ``log`` and does not validate.
         """
         settings = self.stage.settings
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -288,16 +295,17 @@ class TrainingRun:
             validated = self.step % settings.validate_every_steps == 0
             if log is not None:
                 if validated:
-                    self._validate(figures, log)
+                    self._validate(figures, log_examples)
                 if validated or self.step % settings.log_every_steps == 0:
                     figures["minutes"] = (time.monotonic() - began) / 60
-                    log.figures(self.step, figures)
+                    log(self.step, figures)
         self.save()
         self.export()
 
-    def _validate(self, figures: dict[str, float], log: RunLog) -> None:
+    def _validate(self, figures: dict[str, float], log_examples: LogExamples | None) -> None:
         """Add validation's figures; log examples."""
         figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]
         make_examples = getattr(self.stage, "examples", None)
-        if make_examples is not None and self.stage.settings.examples > 0:
-            log.examples(self.step, self.with_average(make_examples))  # type: ignore[arg-type]
+        if log_examples is None or make_examples is None or not self.stage.settings.examples:
+            return
+        log_examples(self.step, self.with_average(make_examples))  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
         if is_main:
             save_settings(settings, folder / "settings.yaml")
             with RunLog(folder, settings) as log:
-                run.run(log, minutes or math.inf)
+                run.run(log.figures, minutes or math.inf, log.examples)
             print(f"exported to {folder / 'export'}")
         else:
             run.run(None, minutes or math.inf)
