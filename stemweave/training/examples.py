@@ -57,6 +57,17 @@ def example_crops(
     return draw_crops(songs, settings.stems, count, num_samples, rate, mixing, rng).waveforms
 
 
+def beside_the_truth(
+    name: str, true: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]
+) -> dict[str, Example]:
+    """Examples from waveforms (N, T) and log-mels (N, F, M): ``true_0``, ``<name>_0`` …"""
+    examples = {}
+    for index, (waveform, log_mel) in enumerate(zip(*true, strict=True)):
+        examples[f"true_{index}"] = Example(waveform, log_mel, is_reference=True)
+        examples[f"{name}_{index}"] = Example(made[0][index], made[1][index])
+    return examples
+
+
 def synthesised(log_mel: LogMel, log_mels: Tensor, vocoder: Any = None) -> Tensor:
     """Waveforms (N, T) of log-mels (N, F, M) by ``vocoder``, else by Griffin and Lim's iteration.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -75,20 +75,13 @@ class RunLog:
             media[name] = wandb.Audio(samples.numpy(), sample_rate=self.sample_rate)
         self.wandb.log(media, step=step)
 
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Finish the files; wandb is told if an error is on its way."""
         self.file.close()
         if self.board is not None:
             self.board.close()
         if self.wandb is not None:
-            self.wandb.finish(exit_code=0 if error is None else 1)
+            self.wandb.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
 
 
 def _start_wandb(folder: Path, settings: RunSettings) -> Any:

@@ -15,7 +15,7 @@ from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
 from stemweave.data.songs import Song
 from stemweave.training.adversarial import Adversary
 from stemweave.training.discriminators import Discriminators, PatchDiscriminator
-from stemweave.training.examples import Example, example_crops, synthesised
+from stemweave.training.examples import Example, beside_the_truth, example_crops, synthesised
 from stemweave.training.losses import multi_resolution_mel_distance
 from stemweave.training.networks import autoencoder_in, make_autoencoder
 from stemweave.training.settings import RunSettings
@@ -116,13 +116,8 @@ class VAEStage:
         log_mel = self.log_mel(mixtures)
         latents = autoencoder.encode(log_mel[:, None].to(device)).latent_dist.mean
         decoded = autoencoder.decode(latents).sample[:, 0].float().cpu()
-        waveforms = synthesised(self.log_mel, decoded)
-        examples = {}
-        for index in range(len(crops)):
-            true = Example(mixtures[index], log_mel[index], is_reference=True)
-            examples[f"true_{index}"] = true
-            examples[f"round_trip_{index}"] = Example(waveforms[index], decoded[index])
-        return examples
+        made = (synthesised(self.log_mel, decoded), decoded)
+        return beside_the_truth("round_trip", (mixtures, log_mel), made)
 
     def export(self, network: Any, folder: Path) -> None:
         """Save with the scaling factor that gives the latents unit standard deviation."""

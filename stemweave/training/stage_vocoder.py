@@ -15,7 +15,7 @@ from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.songs import Song
 from stemweave.training.adversarial import Adversary
 from stemweave.training.discriminators import waveform_discriminators
-from stemweave.training.examples import Example, example_crops
+from stemweave.training.examples import Example, beside_the_truth, example_crops
 from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import RunSettings
@@ -127,13 +127,7 @@ class VocoderStage:
         mixtures = crops.sum(dim=1).to(device)
         log_mel = self.log_mel(mixtures)
         copies = network(log_mel)
-        copied = self.log_mel(copies)
-        examples = {}
-        for index in range(len(crops)):
-            true = Example(mixtures[index], log_mel[index], is_reference=True)
-            examples[f"true_{index}"] = true
-            examples[f"copy_{index}"] = Example(copies[index], copied[index])
-        return examples
+        return beside_the_truth("copy", (mixtures, log_mel), (copies, self.log_mel(copies)))
 
     def export(self, network: Any, folder: Path) -> None:
         network.save_pretrained(folder)

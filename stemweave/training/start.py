@@ -6,6 +6,7 @@ import fcntl
 import math
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
@@ -56,7 +57,7 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
             print(f"resuming at step {run.step}", flush=True)
         if is_main:
             save_settings(settings, folder / "settings.yaml")
-            with RunLog(folder, settings) as log:
+            with closing(RunLog(folder, settings)) as log:
                 run.run(log.figures, minutes or math.inf, log.examples)
             print(f"exported to {folder / 'export'}")
         else:
