@@ -6,6 +6,7 @@ from typing import Any
 
 from diffusers import AutoencoderKL
 
+from stemweave.audio.vocoder import hop_length_of
 from stemweave.files import InputError
 
 
@@ -88,10 +89,9 @@ class LatentGrid:
         vocoder_rate = getattr(vocoder, "sample_rate", None) or vocoder.sampling_rate
         if vocoder_rate != mel.sample_rate:
             problems.append(f"the vocoder makes {vocoder_rate} Hz, not {mel.sample_rate} Hz")
-        if self._vocoder_hop() != mel.hop_length:
-            problems.append(
-                f"the vocoder makes {self._vocoder_hop()} samples a frame, not {mel.hop_length}"
-            )
+        hop_length = hop_length_of(self.vocoder)
+        if hop_length != mel.hop_length:
+            problems.append(f"the vocoder makes {hop_length} samples a frame, not {mel.hop_length}")
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
         if self.refiner is not None and self.refiner.config.num_mels != mel.num_mels:
@@ -103,12 +103,3 @@ class LatentGrid:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
         if problems:
             raise InputError("the model's parts do not fit together: " + "; ".join(problems))
-
-    def _vocoder_hop(self) -> int:
-        config = self.vocoder.config
-        if hasattr(config, "hop_length"):
-            return int(config.hop_length)
-        hop = 1
-        for rate in config.upsample_rates:
-            hop *= rate
-        return hop

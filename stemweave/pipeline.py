@@ -96,9 +96,12 @@ class StemweavePipeline(LatentGrid, DiffusionPipeline):
         source = pretrained_model_name_or_path or BUNDLED_MODEL
         check_model(source, set(inspect.signature(cls.__init__).parameters) - {"self"})
         try:
-            return cast(StemweavePipeline, super().from_pretrained(str(source), **options))
+            pipe = cast(StemweavePipeline, super().from_pretrained(str(source), **options))
         except OSError as error:
             raise InputError(f"cannot load the model {source}: {error}") from error
+        if not {"dtype", "torch_dtype"} & options.keys():
+            pipe.to(torch.float32)  # transformers' vocoder would keep the precision of its file
+        return pipe
 
     @torch.inference_mode()
     def separate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import MixSettings, mix_mels
 from stemweave.data.shards import Arrays, ShardPlan, Shards
 from stemweave.data.songs import Song
-from stemweave.models.vae import PatchVAE
 
 
 @dataclass
@@ -25,13 +25,28 @@ class LatentBatch:
     mixture: Tensor
     coherent: Tensor
 
+    def to(self, device: torch.device) -> LatentBatch:
+        """Latents on ``device``; ``coherent`` stays, it decides what is drawn."""
+        return LatentBatch(self.stems.to(device), self.mixture.to(device), self.coherent)
 
-def encode_mels(vae: PatchVAE, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
+
+def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
     """Posterior means times the scaling factor (..., C, H, W) of log-mels (..., F, M)."""
-    flat = log_mels.reshape(-1, 1, *log_mels.shape[-2:])
+    return encode_posterior(vae, log_mels, bfloat16)[0]
+
+
+def encode_posterior(vae: Any, log_mels: Tensor, bfloat16: bool = True) -> tuple[Tensor, Tensor]:
+    """The posterior's mean and standard deviation, each times the scaling factor, on the CPU."""
+    device = next(vae.parameters()).device
+    flat = log_mels.reshape(-1, 1, *log_mels.shape[-2:]).to(device)
     with torch.inference_mode(), torch.autocast(flat.device.type, torch.bfloat16, bfloat16):
-        latents = vae.encode(flat).latent_dist.mean * vae.config.scaling_factor
-    return latents.float().reshape(*log_mels.shape[:-2], *latents.shape[1:])
+        posterior = vae.encode(flat).latent_dist
+
+    def scaled(part: Tensor) -> Tensor:
+        latents = (part.float() * vae.config.scaling_factor).cpu()
+        return latents.reshape(*log_mels.shape[:-2], *latents.shape[1:])
+
+    return scaled(posterior.mean), scaled(posterior.std)
 
 
 class LatentShards(Shards):
@@ -42,7 +57,7 @@ class LatentShards(Shards):
         folder: Path,
         songs: Sequence[Song],
         log_mel: LogMel,
-        vae: PatchVAE,
+        vae: Any,
         stems: Sequence[str],
         settings: MixSettings,
         plan: ShardPlan,
@@ -53,11 +68,33 @@ class LatentShards(Shards):
         self.vae = vae
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
+        log_mels, coherent = self._log_mels(count, rng)
+        latents = encode_mels(self.vae, log_mels).half()
+        return {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": coherent}
+
+    def _log_mels(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Log-mels (N, S + 1, F, M) of stems and their mixture, and coherence (N,)."""
         crops = self.draw(count, rng)
         stem_mels, mixture_mel = mix_mels(self.log_mel, crops.waveforms, self.settings, rng)
-        latents = encode_mels(self.vae, torch.cat([stem_mels, mixture_mel[:, None]], dim=1)).half()
-        return {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": crops.coherent}
+        return torch.cat([stem_mels, mixture_mel[:, None]], dim=1), crops.coherent
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         """``batch`` as a ``LatentBatch``."""
         return LatentBatch(**self.batch(step, batch_size, rng))
+
+
+class PosteriorShards(LatentShards):
+    """As ``LatentShards``, with the posteriors' standard deviations: latents are drawn anew at
+    every use (the paper draws them, the mixture's too)."""
+
+    def make(self, count: int, rng: np.random.Generator) -> Arrays:
+        log_mels, coherent = self._log_mels(count, rng)
+        mean, std = (part.half() for part in encode_posterior(self.vae, log_mels))
+        return {"mean": mean, "std": std, "coherent": coherent}
+
+    def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
+        batch = self.batch(step, batch_size, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(batch["mean"].shape, generator=generator)
+        latents = batch["mean"] + batch["std"] * noise
+        return LatentBatch(latents[:, :-1], latents[:, -1], batch["coherent"])

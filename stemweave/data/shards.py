@@ -7,9 +7,9 @@ Shard k is a function of (what the fingerprint describes, seed, k) alone, whoeve
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -118,22 +119,31 @@ class Shards(ABC):
         return _concatenated([self.make(size, rng) for size in sizes])
 
     def shard(self, index: int) -> Arrays:
-        """Shard ``index`` from memory, disk, or made now and kept on disk."""
+        """Shard ``index`` from memory, disk, or made now and kept on disk.
+
+        Of several processes that want it, one makes it and the others wait. A damaged file counts
+        as missing.
+        """
         if index in self._loaded:
             self._loaded.move_to_end(index)
             return self._loaded[index]
         path = self.folder / f"shard_{index:06d}.safetensors"
-        if path.exists():
-            arrays = load_file(path)
-        else:
-            arrays = {name: tensor.contiguous() for name, tensor in self.build(index).items()}
+        arrays = _read(path)
+        if arrays is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            save_file(arrays, partial)
-            partial.rename(path)
+            with (self.folder / "lock").open("a") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX, 1, index)  # byte k of the file stands for shard k
+                arrays = _read(path) or self._make_shard(index, path)
         self._loaded[index] = arrays
         while len(self._loaded) > self.plan.window:
             self._loaded.popitem(last=False)
+        return arrays
+
+    def _make_shard(self, index: int, path: Path) -> Arrays:
+        arrays = {name: tensor.contiguous() for name, tensor in self.build(index).items()}
+        partial = path.with_suffix(".partial")
+        save_file(arrays, partial)
+        partial.rename(path)
         return arrays
 
     def batch(self, step: int, batch_size: int, rng: np.random.Generator) -> Arrays:
@@ -150,6 +160,14 @@ class Shards(ABC):
             name: tensor.float() if tensor.dtype == torch.float16 else tensor
             for name, tensor in _concatenated(rows).items()
         }
+
+
+def _read(path: Path) -> Arrays | None:
+    """Tensors of a shard; None if it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError):
+        return None
 
 
 def _concatenated(parts: Sequence[Mapping[str, Tensor]]) -> Arrays:

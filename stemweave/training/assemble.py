@@ -10,8 +10,8 @@ from diffusers import DDIMScheduler
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.pipeline import StemweavePipeline
+from stemweave.training.networks import load_component
 from stemweave.training.settings import RunSettings
-from stemweave.training.start import load_component
 
 
 def assemble_model(

@@ -17,14 +17,21 @@ Device = Annotated[str, typer.Option(help="auto or cpu")]
 
 @app.command("vae")
 def train_vae(
-    config: Config, run: RunFolder = None, minutes: Minutes = 0, device: Device = "auto"
+    config: Config,
+    init: Annotated[Path | None, typer.Option(help="autoencoder to start from")] = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
 ) -> None:
     """Train the autoencoder of log-mels."""
+    from stemweave.training.networks import autoencoder_in, load_weights
     from stemweave.training.stage_vae import VAEStage
     from stemweave.training.start import load_songs, prepare, start
 
     settings = prepare(config)
     stage = VAEStage(settings, *load_songs(settings))
+    if init is not None:
+        load_weights(autoencoder_in(stage.network), "vae", init)
     start(stage, settings, run or Path("runs/vae"), minutes, device)
 
 
@@ -33,18 +40,22 @@ def train_denoiser(
     config: Config,
     vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
     init: Annotated[Path | None, typer.Option(help="denoiser whose weights to start from")] = None,
+    vocoder: Annotated[Path | None, typer.Option(help="for the logged examples")] = None,
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
 ) -> None:
     """Train the diffusion model on cached latents."""
+    from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_denoiser import DenoiserStage
-    from stemweave.training.start import load_component, load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, start
 
     settings = prepare(config)
-    stage = DenoiserStage(settings, *load_songs(settings), load_component("vae", vae))
+    examples_vocoder = load_component("vocoder", vocoder) if vocoder is not None else None
+    autoencoder = load_component("vae", vae)
+    stage = DenoiserStage(settings, *load_songs(settings), autoencoder, examples_vocoder)
     if init is not None:
-        stage.network.load_state_dict(load_component("denoiser", init).state_dict())
+        load_weights(stage.network, "denoiser", init)
     start(stage, settings, run or Path("runs/denoiser"), minutes, device)
 
 
@@ -59,14 +70,15 @@ def train_refiner(
     device: Device = "auto",
 ) -> None:
     """Train the masks' refinement on the denoiser's estimates."""
+    from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_refiner import RefinerStage
-    from stemweave.training.start import load_component, load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, start
 
     settings = prepare(config)
     parts = [load_component("vae", vae), load_component("denoiser", denoiser)]
     stage = RefinerStage(settings, *load_songs(settings), *parts)
     if init is not None:
-        stage.network.load_state_dict(load_component("refiner", init).state_dict())
+        load_weights(stage.network, "refiner", init)
     start(stage, settings, run or Path("runs/refiner"), minutes, device)
 
 
@@ -82,14 +94,15 @@ def train_vocoder(
     device: Device = "auto",
 ) -> None:
     """Train the vocoder."""
+    from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_vocoder import VocoderStage
-    from stemweave.training.start import load_component, load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, start
 
     settings = prepare(config)
     autoencoder = load_component("vae", vae) if vae is not None else None
     stage = VocoderStage(settings, *load_songs(settings), autoencoder)
     if init is not None:
-        stage.network.load_state_dict(load_component("vocoder", init).state_dict())
+        load_weights(stage.network, "vocoder", init)
     start(stage, settings, run or Path("runs/vocoder"), minutes, device)
 
 

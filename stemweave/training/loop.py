@@ -7,25 +7,36 @@ a function of (seed, n, process), so a resumed run equals one that never stopped
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from stemweave.files import InputError
+from stemweave.training.adversarial import Adversary
+from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
+from stemweave.training.examples import Example
 from stemweave.training.settings import OptimiserSettings, StageSettings
+
+LogExamples = Callable[[int, Mapping[str, Example]], None]
 
 
 class Stage(Protocol):
-    """What the loop needs to know of a stage."""
+    """What the loop needs to know of a stage.
+
+    A stage may also have an ``adversary`` (``Adversary`` or None), which the loop trains beside the
+    network, and ``examples(network) -> dict[str, Example]`` with averaged weights.
+    """
 
     network: Any
 
@@ -62,7 +73,10 @@ def learning_rate_factor(settings: OptimiserSettings, num_steps: int) -> Callabl
 
 
 class TrainingRun:
-    """One stage's training in ``folder``: ``checkpoint/`` to resume, ``export/`` to use."""
+    """One stage's training in ``folder``: ``checkpoint.pt`` to resume, ``export/`` to use.
+
+    In every process of a distributed run; the main one writes files and validates.
+    """
 
     def __init__(
         self, stage: Stage, folder: Path, seed: int, mixed_precision: str, device: str = "auto"
@@ -73,6 +87,8 @@ class TrainingRun:
             mixed_precision=mixed_precision,
             gradient_accumulation_steps=1,  # accumulation is by micro-batches inside a step
             cpu=device == "cpu",
+            # the others wait while the main process validates, and for shards that it makes
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
         )
         stage.network.to(memory_format=torch.channels_last)
         optimiser = torch.optim.AdamW(
@@ -81,11 +97,11 @@ class TrainingRun:
             betas=settings.optimiser.betas,
             weight_decay=settings.optimiser.weight_decay,
         )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, learning_rate_factor(settings.optimiser, settings.steps)
-        )
+        self._factor = learning_rate_factor(settings.optimiser, settings.steps)
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
-        self.scheduler = scheduler
+        self.adversary: Adversary | None = getattr(stage, "adversary", None)
+        if self.adversary is not None:
+            self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, self._factor)
         self.average = EMAModel(
             stage.network.parameters(), decay=settings.optimiser.ema_decay, foreach=True
         )
@@ -98,68 +114,133 @@ class TrainingRun:
         return self.folder / "checkpoint.pt"
 
     def save(self) -> None:
-        """Write the whole training state beside the old one, then rename over it."""
+        """Write the whole training state; the last checkpoint stays until the new one is whole.
+
+        Raises:
+            FloatingPointError: if a weight is not finite: the last checkpoint is the better one.
+        """
         if not self.accelerator.is_main_process:
             return
         state = {
             "step": self.step,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "average": self.average.state_dict(),
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.checkpoint)
+        if self.adversary is not None:
+            state["adversary"] = self.adversary.state_dict()
+        if not all(weights.isfinite().all() for weights in state["network"].values()):
+            raise FloatingPointError(self._not_finite("network"))
+        write_checkpoint(state, self.checkpoint)
 
     def resume(self) -> bool:
-        """Load the last checkpoint; False if there is none."""
+        """Load the last checkpoint; False if there is none.
+
+        Discriminators that the checkpoint does not have start anew. A learning rate that was
+        changed in the settings holds.
+
+        Raises:
+            InputError: if it is damaged or of another network.
+        """
         if not self.checkpoint.exists():
             return False
-        device = self.accelerator.device
-        state = torch.load(self.checkpoint, map_location=device, weights_only=True)
-        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.average.load_state_dict(state["average"])
-        self.average.to(device)
+        state = read_checkpoint(self.checkpoint)
+        try:
+            self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average.load_state_dict(state["average"])
+            if self.adversary is not None and "adversary" in state:
+                self.adversary.load_state_dict(state["adversary"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.checkpoint} does not fit the settings: give back those of "
+                f"{self.folder / 'settings.yaml'}, or another --run"
+            ) from error
+        self.average.to(self.accelerator.device)
         self.step = state["step"]
         return True
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step; raises ``FloatingPointError`` if the loss is not finite."""
+        """One optimiser step.
+
+        Raises:
+            FloatingPointError: if loss or gradient is not finite, in any process; the weights are
+                then as they were before.
+        """
         settings, process = self.stage.settings, self.accelerator.process_index
         processes = self.accelerator.num_processes
         figures: dict[str, float] = {}
+        losses = []
         for micro_step in range(settings.accumulation_steps):
             # the draws of a global batch are numbered, so that processes and accumulation are
             # interchangeable
             part = micro_step * processes + process
             rng = np.random.default_rng([self.seed, self.step, part])
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            torch.manual_seed(generator.initial_seed())  # for dropout inside networks
             last = micro_step == settings.accumulation_steps - 1
-            with self.accelerator.no_sync(self.network) if not last else nullcontext():
+            with self._no_sync() if not last else nullcontext():
                 loss, parts = self.stage.loss(self.network, self.step, rng, generator)
-                if not torch.isfinite(loss):
-                    raise FloatingPointError(
-                        f"loss is {loss.item()} at step {self.step}; the last good checkpoint is "
-                        f"{self.checkpoint}: lower the learning rate and resume"
-                    )
                 self.accelerator.backward(loss / settings.accumulation_steps)
-            figures = {"loss": loss.item(), **parts}
+            losses.append(loss.item())
+            figures = {"loss": losses[-1], **parts}
+        if self._agreed(not all(map(math.isfinite, losses)))[0]:
+            raise FloatingPointError(self._not_finite("loss"))
         norm = self.accelerator.clip_grad_norm_(
             self.network.parameters(), settings.optimiser.clip_norm
         )
+        norms = [norm]
+        if self.adversary is not None:
+            norms.append(self.adversary.clip(settings.optimiser.clip_norm))
+        # with a scaler (fp16), such a step is skipped and tried again at a lower scale
+        if self.accelerator.scaler is None and not torch.stack(norms).isfinite().all():
+            raise FloatingPointError(self._not_finite("gradient"))
         figures["gradient_norm"] = float(norm)
+        if self.adversary is not None:
+            self.adversary.update(self.step)
+        self._set_hyperparameters()
         self.optimiser.step()
-        self.scheduler.step()
         self.optimiser.zero_grad()
         self.average.step(self.network.parameters())
         self.step += 1
         return figures
+
+    def _set_hyperparameters(self) -> None:
+        """From settings and step, not from the checkpoint: what is changed there holds on."""
+        settings = self.stage.settings.optimiser
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * self._factor(self.step)
+            group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
+
+    @contextmanager
+    def _no_sync(self) -> Iterator[None]:
+        """Gradients stay in each process for the time being."""
+        with ExitStack() as stack:
+            stack.enter_context(self.accelerator.no_sync(self.network))
+            if self.adversary is not None:
+                stack.enter_context(self.accelerator.no_sync(self.adversary.wrapped))
+            yield
+
+    def _agreed(self, *flags: bool) -> list[bool]:
+        """Each flag, true if it is for any process: clocks and signals differ between them.
+
+        A process that stopped alone, or went on alone, would wait for the others for ever.
+        """
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        votes = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return (self.accelerator.reduce(votes, "sum") > 0).tolist()
+
+    def _not_finite(self, what: str) -> str:
+        kept = (
+            f"the last good checkpoint is {self.checkpoint}"
+            if self.checkpoint.exists()
+            else "there is no checkpoint yet"
+        )
+        return (
+            f"the {what} is not finite at step {self.step}; {kept}: lower the learning rate and "
+            "start again"
+        )
 
     def with_average(self, action: Callable[[nn.Module], object]) -> object:
         """Run ``action`` on the network holding the averaged weights, then restore."""
@@ -184,24 +265,47 @@ class TrainingRun:
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
 
-    def run(self, log: Callable[[int, dict[str, float]], None], minutes: float = math.inf) -> None:
-        """Train to the stage's number of steps, for so many minutes, or until asked to stop."""
+    def run(
+        self,
+        log: Callable[[int, dict[str, float]], None] | None,
+        minutes: float = math.inf,
+        log_examples: LogExamples | None = None,
+    ) -> None:
+        """Train to the stage's number of steps, for so many minutes, or until asked to stop.
+
+        A process that is not the main one has no ``log`` and does not validate.
+        """
         settings = self.stage.settings
         self.folder.mkdir(parents=True, exist_ok=True)
         began = last_save = time.monotonic()
         self.network.train()
-        while self.step < settings.steps and not self.stop_requested:
-            if time.monotonic() - began > minutes * 60:
+        while self.step < settings.steps:
+            now = time.monotonic()
+            stop, save = self._agreed(
+                self.stop_requested or now - began > minutes * 60,
+                now - last_save > settings.save_every_minutes * 60,
+            )
+            if stop:
                 break
-            figures = self.train_step()
-            if self.step % settings.validate_every_steps == 0:
-                figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]
-            if self.step % settings.log_every_steps == 0 or len(figures) > 8:
-                figures["minutes"] = (time.monotonic() - began) / 60
-                log(self.step, figures)
-            if time.monotonic() - last_save > settings.save_every_minutes * 60:
+            if save:
                 self.save()
                 self.export()
                 last_save = time.monotonic()
+            figures = self.train_step()
+            validated = self.step % settings.validate_every_steps == 0
+            if log is not None:
+                if validated:
+                    self._validate(figures, log_examples)
+                if validated or self.step % settings.log_every_steps == 0:
+                    figures["minutes"] = (time.monotonic() - began) / 60
+                    log(self.step, figures)
         self.save()
         self.export()
+
+    def _validate(self, figures: dict[str, float], log_examples: LogExamples | None) -> None:
+        """Add validation's figures; log examples."""
+        figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]
+        make_examples = getattr(self.stage, "examples", None)
+        if log_examples is None or make_examples is None or not self.stage.settings.examples:
+            return
+        log_examples(self.step, self.with_average(make_examples))  # type: ignore[arg-type]

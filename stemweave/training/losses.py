@@ -1,4 +1,4 @@
-"""Losses between waveforms (N, T) and between the masks that spectra stand for."""
+"""Losses between waveforms (N, T), between log-mels, and between the masks they stand for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stemweave.audio.masking import mel_masks
 
@@ -27,11 +28,36 @@ def multi_resolution_stft_distance(
     total = estimate.new_zeros(())
     for n_fft in n_ffts:
         ours, theirs = stft_magnitude(estimate, n_fft), stft_magnitude(target, n_fft)
-        difference = torch.linalg.norm(theirs - ours, dim=(-2, -1))
-        convergence = difference / torch.linalg.norm(theirs, dim=(-2, -1)).clamp(min=1e-1)
-        logarithm = (ours.clamp(min=1e-3).log() - theirs.clamp(min=1e-3).log()).abs().mean()
-        total = total + convergence.mean() + logarithm
+        total = total + _magnitude_distance(ours, theirs)
     return total / len(n_ffts)
+
+
+def multi_resolution_mel_distance(
+    estimate: Tensor,
+    target: Tensor,
+    pools: Sequence[tuple[int, int]] = ((1, 1), (8, 1), (1, 8), (4, 4)),
+) -> Tensor:
+    """The same distance between log-mels (N, 1, F, M), mean over resolutions.
+
+    Before the logarithm, magnitudes are averaged over blocks of (frames, bands): details may move
+    within a block, its energy has to be right.
+    """
+    # an untrained network's logarithms would overflow
+    ours, theirs = estimate.clamp(max=10.0).exp(), target.exp()
+    total = estimate.new_zeros(())
+    for pool in pools:
+        total = total + _magnitude_distance(
+            functional.avg_pool2d(ours, pool)[:, 0], functional.avg_pool2d(theirs, pool)[:, 0]
+        )
+    return total / len(pools)
+
+
+def _magnitude_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Spectral convergence plus log-magnitude L1 of magnitudes (N, ..., ...)."""
+    difference = torch.linalg.norm(theirs - ours, dim=(-2, -1))
+    convergence = difference / torch.linalg.norm(theirs, dim=(-2, -1)).clamp(min=1e-1)
+    logarithm = (ours.clamp(min=1e-3).log() - theirs.clamp(min=1e-3).log()).abs().mean()
+    return convergence.mean() + logarithm
 
 
 def mask_error_db(estimate: Tensor, target: Tensor, mixture: Tensor, band_width: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ class StageSettings(Strict):
     save_every_minutes: float = 10.0
     validate_every_steps: int = 500
     log_every_steps: int = 20
+    examples: int = Field(2, ge=0, description="to hear and see, logged at every validation")
 
 
 class ShardedSettings(StageSettings):
@@ -75,14 +76,46 @@ class ShardedSettings(StageSettings):
     shard_size: int = 256
 
 
+class AdversarialSettings(Strict):
+    """Discriminators; their schedule, clipping and weight decay are the network's."""
+
+    weight: float = Field(1.0, ge=0, description="of the adversarial loss in the network's")
+    feature_weight: float = Field(2.0, ge=0, description="of feature matching, before ``weight``")
+    start_step: int = Field(0, ge=0, description="no discriminators before this step")
+    loss: Literal["least_squares", "hinge"] = "least_squares"
+    learning_rate: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.8, 0.99)
+    channels: int = Field(32, ge=1, description="of each discriminator's first layer")
+
+
+class WaveformAdversarialSettings(AdversarialSettings):
+    """Arguments of ``discriminators.waveform_discriminators``."""
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    n_ffts: tuple[int, ...] = (512, 1024, 2048)
+
+
+class PatchAdversarialSettings(AdversarialSettings):
+    """Arguments of ``discriminators.PatchDiscriminator``."""
+
+    loss: Literal["least_squares", "hinge"] = "hinge"
+    num_layers: int = Field(3, ge=1)
+
+
 class VAESettings(StageSettings):
+    kind: Literal["patch", "autoencoder_kl"] = "patch"
     l1_weight: float = 1.0
     mse_weight: float = 0.5
     kl_weight: float = 2e-3
+    spectral_weight: float = Field(0.0, ge=0, description="of multi_resolution_mel_distance")
+    adversarial: PatchAdversarialSettings | None = None
 
 
 class VocoderSettings(StageSettings):
+    kind: Literal["spectral", "hifigan"] = "spectral"
     mel_weight: float = 1.0
+    spectral_weight: float = Field(1.0, ge=0, description="of multi_resolution_stft_distance")
+    adversarial: WaveformAdversarialSettings | None = None
 
 
 class DenoiserSettings(ShardedSettings):
@@ -90,6 +123,9 @@ class DenoiserSettings(ShardedSettings):
 
     kind: Literal["compact", "unet3d"] = "compact"
     scheduler: dict[str, Any] = {}
+    latents: Literal["mean", "sample"] = Field(
+        "mean", description="of the autoencoder's posterior (the paper: sample)"
+    )
     separation_share: float = Field(0.5, ge=0, le=1)
     arrangement_share: float = Field(0.3, ge=0, le=1)
     pure_noise_probability: float = Field(
@@ -145,6 +181,7 @@ class RunSettings(Strict):
     stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
     seed: int = 0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    log: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
     log_mel: LogMelSettings = LogMelSettings()
     mixing: MixingSettings = MixingSettings()
     vae: VAESettings = VAESettings()

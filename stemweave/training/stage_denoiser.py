@@ -13,14 +13,16 @@ from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.data.latents import LatentBatch, LatentShards
+from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
+from stemweave.diffusion import sampler
+from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.models.compact import CompactUNet
-from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
+from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.losses import mask_error_db
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
@@ -91,20 +93,26 @@ def _draw_known(
 
 
 class DenoiserStage:
-    """The diffusion model's training on latents from ``LatentShards``."""
+    """The diffusion model's training on latents from ``LatentShards`` or ``PosteriorShards``.
+
+    ``vocoder`` makes the logged examples audible; without one they go through Griffin and Lim's
+    iteration.
+    """
 
     def __init__(
         self,
         settings: RunSettings,
         train: Sequence[Song],
         validation: Sequence[Song],
-        vae: PatchVAE,
+        vae: Any,
+        vocoder: Any = None,
     ) -> None:
         self.settings = settings.denoiser
         self.run = settings
-        vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.validation, self.vocoder = validation, vocoder
+        vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         log_mel = LogMel(**settings.log_mel.model_dump())
-        self.vae = vae
+        self.vae, self.log_mel = vae, log_mel
         self.band_width = 1 / log_mel.mel_basis.amax(dim=0)
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
         self.network = CompactUNet(stems=settings.stems, **self.settings.model)
@@ -113,7 +121,8 @@ class DenoiserStage:
             songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> LatentShards:
             cache, stems = settings.cache, settings.stems
-            return LatentShards(cache, songs, log_mel, vae, stems, mixing, plan, seed=seed)
+            kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
+            return kind(cache, songs, log_mel, vae, stems, mixing, plan, seed=seed)
 
         self.shards, self.validation_shards = train_and_validation(
             shards, settings, self.settings, train, validation
@@ -122,7 +131,8 @@ class DenoiserStage:
     def loss(
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        batch = self.shards.latents(step, self.settings.batch_size, rng)
+        device = self._move_to_device_of(network)
+        batch = self.shards.latents(step, self.settings.batch_size, rng).to(device)
         situation = draw_situation(
             self.settings,
             batch.coherent,
@@ -162,15 +172,23 @@ class DenoiserStage:
         clean, true, mixture = (
             latents[picked][..., place, :] for latents in (clean, batch.stems, batch.mixture)
         )
-
-        def decode(latents: Tensor) -> Tensor:
-            return self.vae.decode(latents / self.vae.config.scaling_factor).sample[:, 0].float()
-
         with torch.no_grad():
-            reference = decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
+            reference = self._decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
             reference = reference.unflatten(0, (-1, num_stems + 1))
-        estimate = decode(clean.flatten(0, 1)).unflatten(0, (-1, num_stems))
+        estimate = self._decode(clean.flatten(0, 1)).unflatten(0, (-1, num_stems))
         return mask_error_db(estimate, reference[:, :-1], reference[:, -1], self.band_width).mean()
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Log-mels (N, F, M) of scaled latents (N, C, H, W)."""
+        mel: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return mel[:, 0].float()
+
+    def _move_to_device_of(self, network: nn.Module) -> torch.device:
+        """The autoencoder follows the network, whose device is returned."""
+        device = next(network.parameters()).device
+        self.vae.to(device)
+        self.band_width = self.band_width.to(device)
+        return device
 
     def _losses(
         self,
@@ -182,14 +200,14 @@ class DenoiserStage:
         """Loss (B,) of each sample and the estimated clean latents."""
         device = next(network.parameters()).device
         noise = torch.randn(batch.stems.shape, generator=generator)
-        mixture = batch.mixture * situation.has_mixture[:, None, None, None]
+        mixture = batch.mixture * situation.has_mixture[:, None, None, None].to(device)
         return denoising_loss(
             network,
             self.scheduler,
-            batch.stems.to(device),
+            batch.stems,
             noise.to(device),
             situation.timestep.to(device),
-            mixture.to(device),
+            mixture,
             situation.known.to(device) if situation.known.any() else None,
             self.settings.min_snr_gamma,
         )
@@ -198,7 +216,8 @@ class DenoiserStage:
         """Loss of one-step separation and of generation at spread timesteps, unseen songs."""
         figures = {}
         rng = np.random.default_rng(1)
-        batch = self.validation_shards.latents(0, 64, rng)
+        device = self._move_to_device_of(network)
+        batch = self.validation_shards.latents(0, 64, rng).to(device)
         num_timesteps = self.scheduler.config.num_train_timesteps
         count, num_stems, _, height, _ = batch.stems.shape
         spread = torch.linspace(0, num_timesteps - 1, count).long()[:, None].repeat(1, num_stems)
@@ -209,7 +228,7 @@ class DenoiserStage:
         ):
             situation = Situation(timestep, torch.full((count,), has_mixture), nothing_known)
             generator = torch.Generator().manual_seed(0)
-            with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
                 losses, clean = self._losses(network, batch, situation, generator)
                 figures[name] = losses.mean().item()
                 if has_mixture:
@@ -217,6 +236,44 @@ class DenoiserStage:
                     error_db = self._mask_error_db(clean, batch, torch.arange(count), whole)
                     figures["val_mask_db"] = error_db.item()
         return figures
+
+    def examples(self, network: Any) -> dict[str, Example]:
+        """Mixtures separated, and pieces made from nothing, with the model's default sampling."""
+        device, sampling = self._move_to_device_of(network), self.run.sampling
+        crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
+        true, mixture = self.log_mel(crops), self.log_mel(crops.sum(dim=1))
+        generator = torch.Generator().manual_seed(0)
+        condition = encode_mels(self.vae, mixture, self._bfloat16).to(device)
+        shape = (len(crops), len(self.run.stems), *condition.shape[1:])
+
+        def drawn(guidance: float, steps: int) -> Tensor:
+            """Log-mels (N, S, F, M)."""
+            latents = sampler.sample(
+                guided(network, condition, guidance),
+                self.scheduler,
+                torch.randn(shape, generator=generator).to(device),
+                steps,
+                generator=generator,
+                eta=sampling.eta,
+            )
+            return self._decode(latents.flatten(0, 1)).unflatten(0, shape[:2]).cpu()
+
+        with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
+            separated = drawn(sampling.separation_guidance, sampling.separation_steps)
+            generated = drawn(0.0, sampling.generation_steps)
+        examples = {}
+        for index, crop in enumerate(crops):
+            examples[f"mixture_{index}"] = Example(crop.sum(0), mixture[index], True)
+            examples[f"true_{index}"] = Example(None, true[index], True)
+            examples[f"separated_{index}"] = Example(None, separated[index])
+            waveforms = synthesised(self.log_mel, separated[index], self.vocoder)
+            for stem, waveform, picture in zip(
+                self.run.stems, waveforms, separated[index], strict=True
+            ):
+                examples[f"separated_{index}/{stem}"] = Example(waveform, picture)
+            sounds = synthesised(self.log_mel, generated[index], self.vocoder)
+            examples[f"generated_{index}"] = Example(sounds.sum(0), generated[index])
+        return examples
 
     @property
     def _bfloat16(self) -> bool:

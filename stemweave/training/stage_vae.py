@@ -13,12 +13,20 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
 from stemweave.data.songs import Song
-from stemweave.models.vae import PatchVAE
+from stemweave.training.adversarial import Adversary
+from stemweave.training.discriminators import Discriminators, PatchDiscriminator
+from stemweave.training.examples import Example, beside_the_truth, example_crops, synthesised
+from stemweave.training.losses import multi_resolution_mel_distance
+from stemweave.training.networks import autoencoder_in, make_autoencoder
 from stemweave.training.settings import RunSettings
 
 
 class VAEStage:
-    """L1 + squared error of the log-mel, loud bins weighted up, plus KL divergence."""
+    """L1 + squared error of the log-mel, loud bins weighted up, plus KL divergence.
+
+    Latents are drawn from the posterior. By settings, also the distance of the log-mels at several
+    resolutions and a discriminator of their patches.
+    """
 
     def __init__(
         self, settings: RunSettings, train: Sequence[Song], validation: Sequence[Song]
@@ -28,7 +36,12 @@ class VAEStage:
         self.mix_settings = MixSettings(**settings.mixing.model_dump())
         self.train, self.validation = train, validation
         self.log_mel = LogMel(**settings.log_mel.model_dump())
-        self.network = PatchVAE(**self.settings.model)
+        self.network = make_autoencoder(settings)
+        self.adversary: Adversary | None = None
+        adversarial = self.settings.adversarial
+        if adversarial is not None:
+            patches = PatchDiscriminator(adversarial.channels, adversarial.num_layers)
+            self.adversary = Adversary(Discriminators([patches]), adversarial)
 
     def mels(
         self,
@@ -56,6 +69,7 @@ class VAEStage:
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
         log_mel = self.mels(self.train, settings.batch_size, self.mix_settings, rng)
+        log_mel = log_mel.to(next(network.parameters()).device)
         reconstruction, posterior = network(log_mel, generator)
         error = reconstruction - log_mel
         weight = loudness_weight(log_mel)
@@ -67,13 +81,24 @@ class VAEStage:
             + settings.mse_weight * squared
             + settings.kl_weight * divergence
         )
-        return loss, {"l1": absolute.item(), "mse": squared.item(), "kl": divergence.item()}
+        figures = {"l1": absolute.item(), "mse": squared.item(), "kl": divergence.item()}
+        if settings.spectral_weight > 0:
+            spectral = multi_resolution_mel_distance(reconstruction, log_mel)
+            loss = loss + settings.spectral_weight * spectral
+            figures["spectral"] = spectral.item()
+        if self.adversary is not None:
+            adversarial, more = self.adversary.loss(reconstruction, log_mel, step)
+            loss = loss + adversarial
+            figures.update(more)
+        return loss, figures
 
     def validate(self, network: Any) -> dict[str, float]:
         rng = np.random.default_rng(1)
         log_mel = self.mels(self.validation, 8, PLAIN, rng)
-        latents = network.encode(log_mel).latent_dist.mean
-        error = network.decode(latents).sample - log_mel
+        log_mel = log_mel.to(next(network.parameters()).device)
+        autoencoder = autoencoder_in(network)
+        latents = autoencoder.encode(log_mel).latent_dist.mean
+        error = autoencoder.decode(latents).sample - log_mel
         loud = log_mel > log_mel.amax(dim=(-1, -2), keepdim=True) - 5
         return {
             "val_mse": error.square().mean().item(),
@@ -83,12 +108,25 @@ class VAEStage:
             "latent_mean": latents.mean().item(),
         }
 
+    def examples(self, network: Any) -> dict[str, Example]:
+        """Mixtures before and after the round trip, made audible without a trained vocoder."""
+        crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
+        autoencoder, device = autoencoder_in(network), next(network.parameters()).device
+        mixtures = crops.sum(dim=1)
+        log_mel = self.log_mel(mixtures)
+        latents = autoencoder.encode(log_mel[:, None].to(device)).latent_dist.mean
+        decoded = autoencoder.decode(latents).sample[:, 0].float().cpu()
+        made = (synthesised(self.log_mel, decoded), decoded)
+        return beside_the_truth("round_trip", (mixtures, log_mel), made)
+
     def export(self, network: Any, folder: Path) -> None:
         """Save with the scaling factor that gives the latents unit standard deviation."""
         log_mel = self.mels(self.train, 16, self.mix_settings, np.random.default_rng(2))
-        std = network.encode(log_mel).latent_dist.mean.std().item()
-        network.register_to_config(scaling_factor=1.0 / std)
-        network.save_pretrained(folder)
+        autoencoder = autoencoder_in(network)
+        log_mel = log_mel.to(next(network.parameters()).device)
+        std = autoencoder.encode(log_mel).latent_dist.mean.std().item()
+        autoencoder.register_to_config(scaling_factor=1.0 / std)
+        autoencoder.save_pretrained(folder)
 
 
 def loudness_weight(log_mel: Tensor) -> Tensor:

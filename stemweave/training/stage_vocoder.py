@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.songs import Song
-from stemweave.models.vae import PatchVAE
+from stemweave.training.adversarial import Adversary
+from stemweave.training.discriminators import waveform_discriminators
+from stemweave.training.examples import Example, beside_the_truth, example_crops
 from stemweave.training.losses import multi_resolution_stft_distance
+from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import RunSettings
 
 
 class VocoderStage:
-    """Multi-resolution STFT distance plus log-mel L1.
+    """Multi-resolution STFT distance plus log-mel L1; by settings, discriminators of waveforms.
 
     With an autoencoder, half of the batch is conditioned on mels that went through it, so that the
     vocoder learns to sharpen what the model really produces.
@@ -31,7 +33,7 @@ class VocoderStage:
         settings: RunSettings,
         train: Sequence[Song],
         validation: Sequence[Song],
-        vae: PatchVAE | None = None,
+        vae: Any = None,
     ) -> None:
         self.settings = settings.vocoder
         self.run = settings
@@ -39,7 +41,14 @@ class VocoderStage:
         self.mix_settings = MixSettings(**settings.mixing.model_dump())
         self.log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae = vae.eval().requires_grad_(False) if vae is not None else None
-        self.network = SpectralVocoder(**self.settings.model)
+        self.network = make_vocoder(settings)
+        self.adversary: Adversary | None = None
+        adversarial = self.settings.adversarial
+        if adversarial is not None:
+            discriminators = waveform_discriminators(
+                adversarial.periods, adversarial.n_ffts, adversarial.channels
+            )
+            self.adversary = Adversary(discriminators, adversarial)
 
     def waveforms(
         self,
@@ -49,7 +58,7 @@ class VocoderStage:
         rng: np.random.Generator,
         num_frames: int,
     ) -> Tensor:
-        """Stems and mixtures of random crops (num_crops · (S + 1), T), audible ones only."""
+        """Stems and mixtures of random crops (num_crops · (S + 1), T), audible ones if any."""
         config = self.log_mel.config
         crops = draw_crops(
             songs,
@@ -63,15 +72,16 @@ class VocoderStage:
         stems = crops.waveforms
         waveforms = torch.cat([stems, stems.sum(dim=1, keepdim=True)], dim=1).flatten(0, 1)
         audible = waveforms.square().mean(dim=-1) > 1e-8
-        return waveforms[audible]
+        return waveforms[audible] if audible.any() else waveforms
 
     def loss(
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
+        device = self._move_to_device_of(network)
         waveforms = self.waveforms(
             self.train, settings.batch_size, self.mix_settings, rng, settings.crop_frames
-        )
+        ).to(device)
         log_mel = self.log_mel(waveforms)
         condition = log_mel
         if self.vae is not None:
@@ -83,18 +93,41 @@ class VocoderStage:
         estimate = network(condition)
         spectral = multi_resolution_stft_distance(estimate, waveforms)
         mel = (self.log_mel(estimate) - log_mel).abs().mean()
-        loss = spectral + settings.mel_weight * mel
-        return loss, {"spectral": spectral.item(), "mel": mel.item()}
+        loss = settings.spectral_weight * spectral + settings.mel_weight * mel
+        figures = {"spectral": spectral.item(), "mel": mel.item()}
+        if self.adversary is not None:
+            adversarial, more = self.adversary.loss(estimate, waveforms, step)
+            loss = loss + adversarial
+            figures.update(more)
+        return loss, figures
+
+    def _move_to_device_of(self, network: Any) -> torch.device:
+        """Front end and autoencoder follow the network, whose device is returned."""
+        device: torch.device = next(network.parameters()).device
+        self.log_mel.to(device)
+        if self.vae is not None:
+            self.vae.to(device)
+        return device
 
     def validate(self, network: Any) -> dict[str, float]:
+        device = self._move_to_device_of(network)
         rng = np.random.default_rng(1)
-        waveforms = self.waveforms(self.validation, 16, PLAIN, rng, 128)
+        waveforms = self.waveforms(self.validation, 16, PLAIN, rng, 128).to(device)
         log_mel = self.log_mel(waveforms)
         estimate = network(log_mel)
         return {
             "val_spectral": multi_resolution_stft_distance(estimate, waveforms).item(),
             "val_mel": (self.log_mel(estimate) - log_mel).abs().mean().item(),
         }
+
+    def examples(self, network: Any) -> dict[str, Example]:
+        """Copy synthesis of mixtures: from their true log-mels."""
+        device = self._move_to_device_of(network)
+        crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
+        mixtures = crops.sum(dim=1).to(device)
+        log_mel = self.log_mel(mixtures)
+        copies = network(log_mel)
+        return beside_the_truth("copy", (mixtures, log_mel), (copies, self.log_mel(copies)))
 
     def export(self, network: Any, folder: Path) -> None:
         network.save_pretrained(folder)

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
 import signal
-from datetime import datetime, timezone
+from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
 from accelerate.utils import set_seed
-from diffusers import ModelMixin
-from torch.utils.tensorboard import SummaryWriter
 
-from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
 from stemweave.files import InputError
-from stemweave.models.compact import CompactUNet
-from stemweave.models.refiner import MaskRefiner
-from stemweave.models.vae import PatchVAE
+from stemweave.training.logs import RunLog
 from stemweave.training.loop import Stage, TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
-
-COMPONENTS: dict[str, type[ModelMixin]] = {
-    "vae": PatchVAE,
-    "denoiser": CompactUNet,
-    "refiner": MaskRefiner,
-    "vocoder": SpectralVocoder,
-}
 
 
 def prepare(config: Path) -> RunSettings:
@@ -53,13 +40,6 @@ def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
     return train, validation
 
 
-def load_component(kind: str, folder: Path) -> ModelMixin:
-    """A trained part of the model from its folder; raises ``InputError`` if there is none."""
-    if not (folder / "config.json").exists():
-        raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
-    return COMPONENTS[kind].from_pretrained(folder)
-
-
 def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:
     """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,30 +51,23 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
 
     signal.signal(signal.SIGTERM, stop)  # save, export, then end
     signal.signal(signal.SIGINT, stop)
-    if run.resume():
-        print(f"resuming at step {run.step}", flush=True)
-    if not run.accelerator.is_main_process:
-        run.run(lambda step, figures: None, minutes or math.inf)
-        return
-    save_settings(settings, folder / "settings.yaml")
-    with SummaryWriter(folder / "tensorboard") as board, (folder / "log.jsonl").open("a") as file:
-
-        def log(step: int, figures: dict[str, float]) -> None:
-            for name, value in figures.items():
-                board.add_scalar(name, value, step)
-            rounded = {name: round(value, 5) for name, value in figures.items()}
-            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            file.write(json.dumps({"time": now, "step": step, **rounded}) + "\n")
-            file.flush()
-            print(f"step {step}", *(f"{name} {value:.4g}" for name, value in figures.items()))
-
-        try:
-            run.run(log, minutes or math.inf)
-        except FloatingPointError as error:
-            raise InputError(str(error)) from error
-    print(f"exported to {folder / 'export'}")
-    if lock is not None:
-        lock.close()
+    is_main = run.accelerator.is_main_process
+    try:
+        if run.resume() and is_main:
+            print(f"resuming at step {run.step}", flush=True)
+        if is_main:
+            save_settings(settings, folder / "settings.yaml")
+            with closing(RunLog(folder, settings)) as log:
+                run.run(log.figures, minutes or math.inf, log.examples)
+            print(f"exported to {folder / 'export'}")
+        else:
+            run.run(None, minutes or math.inf)
+    except FloatingPointError as error:
+        raise InputError(str(error)) from error
+    finally:
+        run.accelerator.end_training()
+        if lock is not None:
+            lock.close()
 
 
 def _lock(folder: Path) -> TextIO:

@@ -10,24 +10,10 @@ from safetensors.torch import load_file
 
 from stemweave.models.compact import CompactUNet
 from stemweave.pipeline import StemweavePipeline
-from stemweave.training.settings import load_settings
+from stemweave.training.networks import load_component
+from stemweave.training.settings import RunSettings, load_settings
 from stemweave.training.stage_denoiser import draw_situation
-from stemweave.training.start import load_component
-
-
-def train(run, stage: str, config: Path, folder: Path, *options: object) -> None:
-    result = run("train", stage, config, "--run", folder, *options)
-    assert result.code == 0, result.err
-
-
-def change(config: Path, stage: str, **settings: object) -> None:
-    content = yaml.safe_load(config.read_text())
-    content[stage].update(settings)
-    config.write_text(yaml.safe_dump(content))
-
-
-def last_log(folder: Path) -> dict[str, float]:
-    return json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+from tests.training.command import change, last_log, train
 
 
 @pytest.fixture
@@ -84,14 +70,28 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("stage", ["denoiser", "vocoder"])
+ADVERSARIAL = {"channels": 2, "start_step": 1}
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings"),
+    [
+        ("denoiser", {"latents": "sample", "accumulation_steps": 2}),
+        ("vae", {"adversarial": {**ADVERSARIAL, "num_layers": 1}, "spectral_weight": 0.5}),
+        (
+            "vocoder",
+            {"adversarial": {**ADVERSARIAL, "periods": [2, 3], "n_ffts": [256]}, "batch_size": 1},
+        ),
+    ],
+)
 def test_stop_and_resume_equals_an_uninterrupted_run(
-    run, config: Path, vae: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
-):
+    run, config: Path, vae: Path, tmp_path: Path, stage: str, settings: dict,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
     from stemweave.training.loop import TrainingRun
 
-    change(config, stage, steps=4)
-    options = ("--vae", vae)
+    change(config, stage, steps=4, validate_every_steps=4, examples=0, **settings)
+    options = () if stage == "vae" else ("--vae", vae)
     train(run, stage, config, tmp_path / "whole", *options)
     plain_step = TrainingRun.train_step
 
@@ -108,25 +108,43 @@ def test_stop_and_resume_equals_an_uninterrupted_run(
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
         for name in ("whole", "parts")
     )
-    assert whole["step"] == parts["step"] == 4
-    for name, tensor in whole["network"].items():
-        assert torch.equal(tensor, parts["network"][name]), name
-    for one, two in zip(
-        whole["average"]["shadow_params"], parts["average"]["shadow_params"], strict=True
-    ):
-        assert torch.equal(one, two)
+    assert whole["step"] == 4 and ("adversary" in whole) == (stage != "denoiser")
+    assert_equal(whole, parts)
+    figures = [
+        [{k: v for k, v in json.loads(line).items() if k not in ("time", "minutes")}
+         for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]  # fmt: skip
+    assert figures[0] == figures[1]
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_reason(
-    run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    from stemweave.training.stage_vae import VAEStage
+def assert_equal(one: object, two: object, where: str = "") -> None:
+    """Bit for bit, to the last leaf."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys(), where
+        for key in one:
+            assert_equal(one[key], two[key], f"{where}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(two), where
+        for index, (left, right) in enumerate(zip(one, two, strict=True)):
+            assert_equal(left, right, f"{where}/{index}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two), where
+    else:
+        assert one == two, where
 
-    monkeypatch.setattr(
-        VAEStage, "loss", lambda *_: (torch.tensor(float("nan"), requires_grad=True), {})
-    )
-    result = run("train", "vae", config, "--run", tmp_path / "nan")
-    assert result.code == 2 and "step 0" in result.err and "learning rate" in result.err
+
+def test_discriminators_begin_at_their_step(run, config: Path, tmp_path: Path):
+    adversarial = {**ADVERSARIAL, "num_layers": 1}
+    change(config, "vae", adversarial=adversarial)
+    train(run, "vae", config, tmp_path / "vae")
+    lines = (tmp_path / "vae" / "log.jsonl").read_text().splitlines()
+    assert ["generator" in json.loads(line) for line in lines] == [False, True]
+    change(config, "vae", adversarial=None, steps=1)
+    train(run, "vae", config, tmp_path / "plain")
+    change(config, "vae", steps=2, adversarial={**adversarial, "start_step": 0})
+    train(run, "vae", config, tmp_path / "plain")  # turned on in a run that had none
+    assert "generator" in last_log(tmp_path / "plain")
 
 
 @pytest.mark.parametrize(
@@ -192,3 +210,13 @@ def test_two_trainings_do_not_share_a_folder(run, config: Path, tmp_path: Path):
         result = run("train", "vae", config, "--run", tmp_path / "vae")
     assert result.code == 2 and "another training" in result.err
     train(run, "vae", config, tmp_path / "vae")
+
+
+def test_settings_in_the_docs_are_valid():
+    import re
+
+    page = (Path(__file__).parent.parent.parent / "docs" / "training.md").read_text()
+    found = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert found
+    for block in found:
+        RunSettings.model_validate({"data": ["songs"], **yaml.safe_load(block)})

@@ -1,0 +1,105 @@
+"""What a run writes down: figures, sounds and pictures."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from stemweave.files import InputError
+from stemweave.training.examples import Example
+from stemweave.training.settings import RunSettings
+
+
+class RunLog:
+    """``log.jsonl`` and the terminal always; TensorBoard and Weights & Biases by ``settings.log``.
+
+    Raises:
+        InputError: if wandb is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path, settings: RunSettings) -> None:
+        self.sample_rate = settings.log_mel.sample_rate
+        self.wandb: Any = None
+        self.board: Any = None
+        if "wandb" in settings.log:
+            self.wandb = _start_wandb(folder, settings)
+        if "tensorboard" in settings.log:
+            self.board = SummaryWriter(folder / "tensorboard")
+        self.file = (folder / "log.jsonl").open("a")
+        self._references_logged = False
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """One line of figures."""
+        if self.board is not None:
+            for name, value in figures.items():
+                self.board.add_scalar(name, value, step)
+        if self.wandb is not None:
+            self.wandb.log(dict(figures), step=step)
+        rounded = {name: round(value, 5) for name, value in figures.items()}
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.file.write(json.dumps({"time": now, "step": step, **rounded}) + "\n")
+        self.file.flush()
+        print(f"step {step}", *(f"{name} {value:.4g}" for name, value in figures.items()))
+
+    def examples(self, step: int, examples: Mapping[str, Example]) -> None:
+        """Sounds and pictures; those that never change only the first time."""
+        for name, example in examples.items():
+            if example.is_reference and self._references_logged:
+                continue
+            picture = example.picture()
+            samples = None
+            if example.waveform is not None:
+                samples = example.waveform.detach().float().cpu().nan_to_num().clamp(-1, 1)
+            if self.board is not None:
+                self.board.add_image(name, picture, step)
+                if samples is not None:
+                    self.board.add_audio(name, samples, step, self.sample_rate)
+            if self.wandb is not None:
+                self._to_wandb(name, picture, samples, step)
+        self._references_logged = True
+
+    def _to_wandb(self, name: str, picture: np.ndarray, samples: Any, step: int) -> None:
+        import wandb
+
+        pixels = (255 * np.moveaxis(picture, 0, -1)).astype(np.uint8)
+        media: dict[str, Any] = {f"{name}_picture": wandb.Image(pixels)}
+        if samples is not None:
+            media[name] = wandb.Audio(samples.numpy(), sample_rate=self.sample_rate)
+        self.wandb.log(media, step=step)
+
+    def close(self) -> None:
+        """Finish the files; wandb is told if an error is on its way."""
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+        if self.wandb is not None:
+            self.wandb.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
+
+
+def _start_wandb(folder: Path, settings: RunSettings) -> Any:
+    """A run in ``folder/wandb``, the same one when training goes on; WANDB_MODE=offline works."""
+    try:
+        from wandb import init
+    except ImportError as error:
+        raise InputError(
+            "log: wandb is not installed: pip install wandb, or take it off the list"
+        ) from error
+    identity = folder / "wandb_id"
+    if not identity.exists():
+        identity.write_text(secrets.token_hex(4))
+    return init(
+        project="stemweave",
+        name=folder.name,
+        id=identity.read_text(),
+        resume="allow",
+        dir=str(folder),
+        config=settings.model_dump(mode="json"),
+    )

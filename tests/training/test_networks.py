@@ -1,0 +1,113 @@
+"""The paper's autoencoder and vocoder train like our own and fit into the same model folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import SpeechT5HifiGan
+
+from stemweave.pipeline import StemweavePipeline
+from stemweave.training.networks import AutoencoderPass, load_component
+from tests.training.command import change, last_log, train
+
+AUTOENCODER_KL = {
+    "block_out_channels": [8, 8, 8],
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "layers_per_block": 1,
+    "latent_channels": 2,
+    "norm_num_groups": 4,
+}
+HIFIGAN = {
+    "upsample_initial_channel": 16,
+    "upsample_rates": [8, 8, 5],
+    "upsample_kernel_sizes": [16, 16, 11],
+    "resblock_kernel_sizes": [3],
+    "resblock_dilation_sizes": [[1, 3]],
+}
+
+
+def test_the_papers_kinds_make_a_model(run, config: Path, tmp_path: Path):
+    patches = {"channels": 2, "num_layers": 1}
+    change(config, "vae", kind="autoencoder_kl", model=AUTOENCODER_KL, adversarial=patches)
+    hifigan = {"mel_weight": 45.0, "spectral_weight": 0.0}
+    waveforms = {"channels": 2, "periods": [2], "n_ffts": [256]}
+    change(config, "vocoder", kind="hifigan", model=HIFIGAN, adversarial=waveforms, **hifigan)
+    change(config, "denoiser", latents="sample")
+    train(run, "vae", config, tmp_path / "vae")
+    vae = tmp_path / "vae" / "export"
+    train(run, "denoiser", config, tmp_path / "denoiser", "--vae", vae)
+    train(run, "vocoder", config, tmp_path / "vocoder", "--vae", vae)
+    train(run, "vae", config, tmp_path / "second", "--init", vae)
+
+    trained = load_component("vae", vae)
+    assert type(trained) is AutoencoderKL and trained.config.scaling_factor != 0.18215
+    vocoder = tmp_path / "vocoder" / "export"
+    assert type(load_component("vocoder", vocoder)) is SpeechT5HifiGan
+    parts = ["--vae", vae, "--vocoder", vocoder, "--denoiser", tmp_path / "denoiser" / "export"]
+    result = run("assemble", config, tmp_path / "model", *parts)
+    assert result.code == 0, result.err
+    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    assert {p.dtype for p in pipe.vocoder.parameters()} == {torch.float32}
+    assert pipe.generate(0.5)["mixture"].shape == (1, 8000)
+    # from a half precision model folder, too, training begins in full precision
+    assembled = load_component("vocoder", tmp_path / "model" / "vocoder")
+    assert assembled.dtype == torch.float32
+
+
+def test_hifigan_losses_are_those_of_its_paper(run, config: Path, tmp_path: Path):
+    waveforms = {"channels": 2, "periods": [2], "n_ffts": [256], "weight": 1.0}
+    settings = {"mel_weight": 45.0, "spectral_weight": 0.0, "adversarial": waveforms, "steps": 1}
+    change(config, "vocoder", **settings)
+    train(run, "vocoder", config, tmp_path / "vocoder")
+    figures = last_log(tmp_path / "vocoder")
+    # generator, 2 · feature matching, 45 · mel; and the discriminators' own
+    total = figures["generator"] + 2 * figures["features"] + 45 * figures["mel"]
+    assert figures["loss"] == pytest.approx(total + figures["discriminator"], rel=1e-4)
+
+
+def test_posterior_of_the_papers_autoencoder():
+    torch.manual_seed(0)
+    vae = AutoencoderKL(in_channels=1, out_channels=1, **AUTOENCODER_KL)
+    log_mel = torch.randn(2, 1, 16, 8)
+    generator = torch.Generator().manual_seed(1)
+    reconstruction, posterior = AutoencoderPass(vae)(log_mel, generator)
+    latents = posterior.mean + posterior.std * torch.randn(
+        posterior.mean.shape, generator=torch.Generator().manual_seed(1)
+    )
+    assert torch.allclose(reconstruction, vae.decode(latents).sample, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "message"),
+    [
+        ("vae", {"model": {"latents": 2}}, "vae.model.latents: PatchVAE has no such setting"),
+        ("vae", {"model": {"hidden_channels": 9}}, "vae.model does not describe a PatchVAE"),
+        (
+            "vae",
+            {"kind": "autoencoder_kl", "model": {"widths": [8]}},
+            "vae.model.widths: AutoencoderKL has no such setting",
+        ),
+        ("vocoder", {"kind": "hifigan", "model": {}}, "256 samples a frame, but log_mel has 320"),
+        ("vocoder", {"model": {"num_mels": 16}}, "16 bands, but log_mel has 32"),
+        ("vocoder", {"adversarial": {"wieght": 1}}, "vocoder.adversarial.wieght"),
+    ],
+)
+def test_networks_that_cannot_be(
+    run, config: Path, tmp_path: Path, stage: str, settings: dict, message: str
+):
+    change(config, stage, **settings)
+    result = run("train", stage, config, "--run", tmp_path / "run")
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_network_are_refused(run, config: Path, tmp_path: Path):
+    train(run, "vae", config, tmp_path / "vae")
+    vae = tmp_path / "vae" / "export"
+    change(config, "vae", model={"latent_channels": 4, "hidden_channels": 8, "num_blocks": 1})
+    result = run("train", "vae", config, "--run", tmp_path / "other", "--init", vae)
+    assert result.code == 2 and "does not fit vae.model" in result.err
+    result = run("train", "vocoder", config, "--run", tmp_path / "other", "--init", vae)
+    assert result.code == 2 and "holds a PatchVAE, which is no vocoder" in result.err

@@ -1,0 +1,120 @@
+"""Two processes do what one does with twice the accumulation, stop together and share a cache."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.data.mixing import PLAIN
+from stemweave.data.shards import Arrays, ShardPlan, Shards
+from tests.training.command import change, train
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+def torchrun(config: Path, folder: Path, *options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
+               "--nproc-per-node", "2", "-m", "--", "stemweave", "train", "denoiser", config,
+               "--run", folder, "--device", "cpu", *options]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(
+        [str(part) for part in command], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder.parent,
+    )  # fmt: skip
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the log has ``step``."""
+    log, until = folder / "log.jsonl", time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        if log.exists() and f'"step": {step},' in log.read_text():
+            return
+        time.sleep(0.02)
+    process.kill()
+    pytest.fail(f"no step {step}: {process.communicate()[0]}")
+
+
+def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, tmp_path: Path):
+    train(run, "vae", config, tmp_path / "vae")
+    vae = ("--vae", tmp_path / "vae" / "export")
+    optimiser = {"learning_rate": 1e-3, "schedule": "constant", "ema_decay": 0.5}
+    change(config, "denoiser", steps=1, accumulation_steps=2, optimiser=optimiser,
+           validate_every_steps=3, examples=1, steps_per_shard=2)  # fmt: skip
+    change(config, None, sampling={"generation_steps": 2})
+    together = tmp_path / "together"
+    train(run, "denoiser", config, together, *vae)
+    change(config, "denoiser", steps=100_000, accumulation_steps=1)
+    process = torchrun(config, together, *vae)
+    wait_for_step(together, 4, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    two = torch.load(together / "checkpoint.pt", weights_only=True)
+    steps = [json.loads(line)["step"] for line in (together / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, two["step"] + 1)), output  # one process has written
+    assert output.count("resuming at step 1\n") == 1 and output.count("exported") == 1
+    assert len(list((together / "tensorboard").iterdir())) == 2  # one of each start
+    assert not list((tmp_path / "cache").rglob("*.partial"))
+
+    change(config, "denoiser", steps=two["step"], accumulation_steps=2)
+    train(run, "denoiser", config, tmp_path / "alone", *vae)
+    one = torch.load(tmp_path / "alone" / "checkpoint.pt", weights_only=True)
+    assert one["step"] == two["step"] >= 4
+    for name, tensor in one["network"].items():
+        assert torch.allclose(tensor, two["network"][name], rtol=1e-3, atol=2e-5), name
+    pairs = zip(one["average"]["shadow_params"], two["average"]["shadow_params"], strict=True)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=2e-5) for a, b in pairs)
+
+
+class CountedShards(Shards):
+    """One number per crop; every making leaves a line."""
+
+    def make(self, count: int, rng: np.random.Generator) -> Arrays:
+        with (self.folder.parent / "made").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.05)
+        return {"number": torch.from_numpy(rng.random(count))}
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> CountedShards:
+    plan = ShardPlan(crop_frames=8, shard_size=4, first_window=3)
+    front_end = LogMel(n_fft=512, win_length=512, num_mels=16)
+    return CountedShards(tmp_path, [], front_end, ("bass",), PLAIN, plan)
+
+
+def test_a_shard_is_made_once_by_one_of_many_processes(counted: CountedShards, tmp_path: Path):
+    children = []
+    for start in range(4):
+        child = os.fork()
+        if child == 0:
+            try:
+                while not (tmp_path / "go").exists():
+                    time.sleep(0.001)
+                for index in range(3):
+                    counted.shard((start + index) % 3)
+            finally:
+                os._exit(0 if len(counted._loaded) == 3 else 1)
+        children.append(child)
+    (tmp_path / "go").touch()
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    makers = (tmp_path / "made").read_text().split()
+    assert len(makers) == 3 and len(set(makers)) > 1
+    expected = {index: counted.build(index)["number"] for index in range(3)}
+    for index, numbers in expected.items():
+        assert torch.equal(counted.shard(index)["number"], numbers)
+
+
+def test_a_damaged_shard_is_made_again(counted: CountedShards):
+    numbers = counted.shard(0)["number"]
+    (file,) = counted.folder.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:50])
+    counted._loaded.clear()
+    assert torch.equal(counted.shard(0)["number"], numbers)
