@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from stemweave.data.readers import Findings
     from stemweave.data.songs import Song
 
+ProcessesOption = Annotated[int, typer.Option("--workers", min=1, help="processes")]
+RayOption = Annotated[
+    str | None,
+    typer.Option(help="run on Ray: local, auto (the cluster that is running) or its HOST:PORT"),
+]
+
 app = typer.Typer(no_args_is_help=True, help="Look at data sets of multi-track music.")
 
 
