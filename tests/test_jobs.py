@@ -33,12 +33,19 @@ def cluster() -> Iterator[str]:
     cluster.shutdown()
 
 
-@pytest.fixture(params=["processes", "ray"])
-def workers(request: pytest.FixtureRequest) -> Workers:
-    """Two workers of either kind."""
+@pytest.fixture(scope="module", params=["processes", "ray"])
+def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """Two workers of either kind; what joined the cluster itself stays in it."""
     if request.param == "processes":
-        return Workers(2)
-    return Workers(2, request.getfixturevalue("cluster"))
+        yield Workers(2)
+        return
+    import ray
+
+    address = request.getfixturevalue("cluster")
+    ray.init(address, logging_level="ERROR", log_to_driver=False)
+    yield Workers(2, address)
+    assert ray.is_initialized()
+    ray.shutdown()
 
 
 def square_unless_killed(job: tuple[Path, int]) -> int:

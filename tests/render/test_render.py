@@ -71,10 +71,12 @@ def test_pitch_is_the_written_one_with_any_timbre_shift(soundfont, synthesiser):
 def test_rendering_leaves_no_trace_in_the_next_one(soundfont, synthesiser):
     notes = Part(0, False, [Note(0.1, 1.8, 69, 100)])
     loud = Part(0, True, [Note(0.05 * i, 0.05 * i + 1, 49, 127) for i in range(40)])
-    before = synthesiser.render([notes], soundfont, SECONDS)
-    synthesiser.render([loud], soundfont, 0.777)
-    assert np.array_equal(before, synthesiser.render([notes], soundfont, SECONDS))
-    assert np.array_equal(before, Synthesiser(16000).render([notes], soundfont, SECONDS))
+    snare = Part(0, True, [Note(0.5, 1.0, 38, 100)])  # two samples at once
+    for part in (notes, snare):
+        before = Synthesiser(16000).render([part], soundfont, SECONDS)
+        synthesiser.render([loud], soundfont, 0.777)
+        assert np.array_equal(before, synthesiser.render([part], soundfont, SECONDS))
+        assert np.array_equal(before, synthesiser.render([part], soundfont, SECONDS))
 
 
 def test_broken_midi_and_missing_soundfonts_say_why(tmp_path: Path):
