@@ -13,7 +13,7 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import MixSettings, mix_mels
 from stemweave.data.shards import Arrays, ShardPlan, Shards
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 from stemweave.models.vae import PatchVAE
 
 
@@ -40,7 +40,7 @@ class LatentShards(Shards):
     def __init__(
         self,
         folder: Path,
-        songs: Sequence[Song],
+        songs: Songs,
         log_mel: LogMel,
         vae: PatchVAE,
         stems: Sequence[str],

@@ -88,8 +88,8 @@ def read_song(folder: Path, split: str = "train") -> Song:
         raise InputError(f"{path} is not a song description: {error}") from error
 
 
-def write_song(song: Song) -> None:
-    """Write ``song.json`` for stems that are already in the folder."""
+def song_description(song: Song) -> str:
+    """What ``song.json`` says of a song."""
     description = {
         "duration_s": song.duration_s,
         "sample_rate": song.sample_rate,
@@ -97,7 +97,12 @@ def write_song(song: Song) -> None:
         "split": song.split,
         **song.details,
     }
-    (song.folder / "song.json").write_text(json.dumps(description, indent=1) + "\n")
+    return json.dumps(description, indent=1) + "\n"
+
+
+def write_song(song: Song) -> None:
+    """Write ``song.json`` for stems that are already in the folder."""
+    (song.folder / "song.json").write_text(song_description(song))
 
 
 def manifest_line(song: Song, folder: Path) -> str:

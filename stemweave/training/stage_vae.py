@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.models.vae import PatchVAE
 from stemweave.training.settings import RunSettings
 
@@ -20,9 +19,7 @@ from stemweave.training.settings import RunSettings
 class VAEStage:
     """L1 + squared error of the log-mel, loud bins weighted up, plus KL divergence."""
 
-    def __init__(
-        self, settings: RunSettings, train: Sequence[Song], validation: Sequence[Song]
-    ) -> None:
+    def __init__(self, settings: RunSettings, train: Songs, validation: Songs) -> None:
         self.settings = settings.vae
         self.run = settings
         self.mix_settings = MixSettings(**settings.mixing.model_dump())
@@ -32,7 +29,7 @@ class VAEStage:
 
     def mels(
         self,
-        songs: Sequence[Song],
+        songs: Songs,
         num_crops: int,
         mix_settings: MixSettings,
         rng: np.random.Generator,
@@ -55,7 +52,8 @@ class VAEStage:
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
-        log_mel = self.mels(self.train, settings.batch_size, self.mix_settings, rng)
+        songs = songs_at_step(self.train, step)
+        log_mel = self.mels(songs, settings.batch_size, self.mix_settings, rng)
         reconstruction, posterior = network(log_mel, generator)
         error = reconstruction - log_mel
         weight = loudness_weight(log_mel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.models.vae import PatchVAE
 from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.settings import RunSettings
@@ -29,8 +28,8 @@ class VocoderStage:
     def __init__(
         self,
         settings: RunSettings,
-        train: Sequence[Song],
-        validation: Sequence[Song],
+        train: Songs,
+        validation: Songs,
         vae: PatchVAE | None = None,
     ) -> None:
         self.settings = settings.vocoder
@@ -43,7 +42,7 @@ class VocoderStage:
 
     def waveforms(
         self,
-        songs: Sequence[Song],
+        songs: Songs,
         num_crops: int,
         settings: MixSettings,
         rng: np.random.Generator,
@@ -69,8 +68,9 @@ class VocoderStage:
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
+        songs = songs_at_step(self.train, step)
         waveforms = self.waveforms(
-            self.train, settings.batch_size, self.mix_settings, rng, settings.crop_frames
+            songs, settings.batch_size, self.mix_settings, rng, settings.crop_frames
         )
         log_mel = self.log_mel(waveforms)
         condition = log_mel
