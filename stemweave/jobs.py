@@ -165,7 +165,9 @@ def _over_ray(
                 running[remote.remote(job)] = job
             if not running:
                 return
-            for reference in ray.wait(list(running), num_returns=1)[0]:
+            # all that are ready at once: a look at each of thousands in flight costs time
+            ready, waiting = ray.wait(list(running), num_returns=len(running), timeout=0)
+            for reference in ready or ray.wait(waiting, num_returns=1)[0]:
                 job = running.pop(reference)
                 try:
                     yield ray.get(reference)
