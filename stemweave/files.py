@@ -7,8 +7,11 @@ complete.
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -228,6 +231,44 @@ def write_audio(path: Path, waveform: Tensor, sample_rate: int, fmt: AudioFormat
     writer = AudioWriter(path, sample_rate, waveform.shape[0], fmt, waveform.shape[-1])
     with WriterGroup({path.name: writer}) as group:
         group.write({path.name: waveform})
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A private place for a file or folder that becomes ``path`` when the block ends well.
+
+    A file replaces an older one. A folder that somebody else finished in the meantime stays: makers
+    of one name make the same. What killed processes left behind goes when its name is made again.
+    """
+    folder = path.parent / ".partial"
+    host = socket.gethostname()
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            private = Path(
+                tempfile.mkdtemp(prefix=f"{path.name}@{host}@{os.getpid()}@", dir=folder)
+            )
+            break
+        except FileNotFoundError:  # another process has just removed the empty folder
+            continue
+        except OSError as error:
+            raise writing_failed(path, error) from error
+    partial = private / path.name
+    try:
+        yield partial
+        try:
+            partial.replace(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+        for left in folder.glob("*@*@*@*") if Path("/proc/self").exists() else ():
+            name, its_host, pid, _ = left.name.rsplit("@", 3)
+            if (name, its_host) == (path.name, host) and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_format(fmt: str, sample_rate: int, channels: int) -> None:

@@ -1,5 +1,7 @@
 """A tiny model with random weights, for everything that needs a pipeline but no quality."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +58,19 @@ def tiny_model(tiny_pipe: StemweavePipeline, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("model") / "tiny"
     tiny_pipe.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """Address of a Ray cluster of two workers."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    store_bytes = 80 * 2**20
+    node = dict(num_cpus=2, object_store_memory=store_bytes, include_dashboard=False)
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    yield cluster.address
+    cluster.shutdown()
 
 
 @dataclass

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemweave.files import InputError, require_absent
+from stemweave.jobs import Workers
 from stemweave.stems import STEMS
 
 if TYPE_CHECKING:
     from stemweave.data.readers import Findings
     from stemweave.data.songs import Song
 
-app = typer.Typer(no_args_is_help=True, help="Look at data sets of multi-track music.")
+ProcessesOption = Annotated[int, typer.Option("--workers", min=1, help="processes")]
+RayOption = Annotated[
+    str | None,
+    typer.Option(help="run on Ray: local, auto (the cluster that is running) or its HOST:PORT"),
+]
 
-
-@app.callback()
-def group() -> None:
-    """Keeps ``check`` a command of its own while it is the only one."""
+app = typer.Typer(no_args_is_help=True, help="Look at and prepare data sets of multi-track music.")
 
 
 @app.command()
@@ -43,9 +45,7 @@ def check(
     from stemweave.data.readers import read_data, without_silence
     from stemweave.data.songs import manifest_line
 
-    names = [name.strip() for name in stems.split(",") if name.strip()]
-    if not names:
-        raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
+    names = _names(stems)
     if manifest is not None:
         require_absent([manifest], overwrite)
     findings = read_data(data, names, require_all=require_all, min_duration_s=min_seconds)
@@ -60,6 +60,43 @@ def check(
         partial.write_text("".join(lines))
         partial.replace(manifest)
         typer.echo(f"{len(lines)} songs → {manifest}")
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="folder of a data set, or a list of songs")],
+    out: Annotated[Path, typer.Argument(help="folder for the shards")],
+    shard_mb: Annotated[float, typer.Option(min=0.001, help="size of a shard in MB")] = 512,
+    stems: Annotated[str, typer.Option(help="wanted stems")] = ",".join(STEMS),
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
+) -> None:
+    """Pack songs into tar shards (WebDataset), for training from object storage."""
+    from stemweave.data.readers import read_data
+    from stemweave.data.songs import total_hours
+    from stemweave.data.tar_pack import pack_songs
+    from stemweave.data.tar_songs import imported_webdataset
+
+    imported_webdataset()
+    findings = read_data(data.absolute(), _names(stems))
+    for skipped in findings.skipped:
+        typer.echo(f"skipped {skipped.folder}: {skipped.reason}", err=True)
+    if not findings.songs:
+        raise InputError(f"no song of {data} can be used")
+    shards = pack_songs(findings.songs, out, shard_mb=shard_mb, workers=Workers(workers, ray))
+    gigabytes = sum(path.stat().st_size for path in shards) / 1e9
+    hours = total_hours(findings.songs)
+    typer.echo(
+        f"{len(findings.songs)} songs, {hours:.1f} hours → {len(shards)} shards, "
+        f"{gigabytes:.2f} GB in {out}"
+    )
+
+
+def _names(stems: str) -> list[str]:
+    names = [name.strip() for name in stems.split(",") if name.strip()]
+    if not names:
+        raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
+    return names
 
 
 def _report(findings: Findings, stems: list[str]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import MixSettings, mix_mels
 from stemweave.data.shards import Arrays, ShardPlan, Shards
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 
 
 @dataclass
@@ -55,7 +55,7 @@ class LatentShards(Shards):
     def __init__(
         self,
         folder: Path,
-        songs: Sequence[Song],
+        songs: Songs,
         log_mel: LogMel,
         vae: Any,
         stems: Sequence[str],

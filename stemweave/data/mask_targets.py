@@ -21,7 +21,7 @@ from stemweave.audio.masking import mel_to_bins
 from stemweave.data.latents import encode_mels
 from stemweave.data.mixing import MixSettings, mix_spectra
 from stemweave.data.shards import Arrays, ShardPlan, Shards
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import sample
 from stemweave.models.vae import PatchVAE
@@ -95,7 +95,7 @@ class MaskTargetShards(Shards):
     def __init__(
         self,
         folder: Path,
-        songs: Sequence[Song],
+        songs: Songs,
         log_mel: LogMel,
         vae: PatchVAE,
         denoiser: nn.Module,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, songs_at_hand
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_crop(path: Path, start_s: float, num_samples: int, sample_rate: int) ->
 
 
 def draw_crops(
-    songs: Sequence[Song],
+    songs: Songs,
     stems: Sequence[str],
     num_crops: int,
     num_samples: int,
@@ -80,8 +81,9 @@ def draw_crops(
     """Random crops with gains, dropped stems and cross-song mixtures (no filters: see mix_mels).
 
     Longer songs are drawn more often, in proportion to their duration. Stems that a song does not
-    have are silent.
+    have are silent. Of tar shards, those at hand are drawn from.
     """
+    songs = songs_at_hand(songs)
     weights = np.array([song.duration_s for song in songs])
     weights /= weights.sum()
     waveforms = np.zeros((num_crops, len(stems), num_samples), dtype=np.float32)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import Crops, MixSettings, draw_crops
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, describe_songs, songs_at
 
 Arrays = dict[str, Tensor]
 """Tensors whose first axis counts crops."""
@@ -49,6 +49,10 @@ class ShardPlan:
     first_window: int = 8
     steps_per_shard: int = 64
 
+    def num_shards(self, steps: int) -> int:
+        """Shards that so many training steps draw from."""
+        return self.first_window + (steps - 1) // self.steps_per_shard
+
 
 class Shards(ABC):
     """Prepared crops of ``songs``, on disk below ``folder`` and in memory as far as needed.
@@ -66,7 +70,7 @@ class Shards(ABC):
     def __init__(
         self,
         folder: Path,
-        songs: Sequence[Song],
+        songs: Songs,
         log_mel: LogMel,
         stems: Sequence[str],
         settings: MixSettings,
@@ -75,7 +79,8 @@ class Shards(ABC):
         seed: int = 0,
         networks: Sequence[nn.Module] = (),
     ) -> None:
-        self.songs, self.log_mel, self.stems = list(songs), log_mel, tuple(stems)
+        self.songs, self.log_mel, self.stems = songs, log_mel, tuple(stems)
+        self._drawn_from = songs
         self.settings, self.plan, self.seed = settings, plan, seed
         self.folder = folder / self._fingerprint(networks)
         self._loaded: OrderedDict[int, Arrays] = OrderedDict()
@@ -89,13 +94,13 @@ class Shards(ABC):
         config = self.log_mel.config
         num_samples = self.plan.crop_frames * config.hop_length
         return draw_crops(
-            self.songs, self.stems, count, num_samples, config.sample_rate, self.settings, rng
+            self._drawn_from, self.stems, count, num_samples, config.sample_rate, self.settings, rng
         )
 
     def _fingerprint(self, networks: Sequence[nn.Module]) -> str:
         description: dict[str, Any] = {
             "content": type(self).__name__,
-            "songs": [str(song.folder.resolve()) for song in self.songs],
+            "songs": describe_songs(self.songs),
             "log_mel": {k: v for k, v in self.log_mel.config.items() if not k.startswith("_")},
             "stems": self.stems,
             "settings": asdict(self.settings),
@@ -110,7 +115,11 @@ class Shards(ABC):
         return digest.hexdigest()[:16]
 
     def build(self, index: int) -> Arrays:
-        """Shard ``index`` from audio; the same bits at every call."""
+        """Shard ``index`` from audio; the same bits at every call.
+
+        Of songs in tar shards, it is drawn from the window at position ``index``.
+        """
+        self._drawn_from = songs_at(self.songs, index)
         rng = np.random.default_rng([self.seed, index])
         sizes = [
             min(self.CHUNK, self.plan.shard_size - start)
@@ -127,7 +136,7 @@ class Shards(ABC):
         if index in self._loaded:
             self._loaded.move_to_end(index)
             return self._loaded[index]
-        path = self.folder / f"shard_{index:06d}.safetensors"
+        path = self.path(index)
         arrays = _read(path)
         if arrays is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +154,16 @@ class Shards(ABC):
         save_file(arrays, partial)
         partial.rename(path)
         return arrays
+
+    def prepare(self, index: int) -> Path:
+        """Shard ``index`` on disk, made now if need be, and nothing of it in memory."""
+        self.shard(index)
+        del self._loaded[index]
+        return self.path(index)
+
+    def path(self, index: int) -> Path:
+        """File of shard ``index``."""
+        return self.folder / f"shard_{index:06d}.safetensors"
 
     def batch(self, step: int, batch_size: int, rng: np.random.Generator) -> Arrays:
         """Crops for ``step``, drawn from the shards whose turn it is; float16 becomes float32."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,8 @@ def read_song(folder: Path, split: str = "train") -> Song:
         raise InputError(f"{path} is not a song description: {error}") from error
 
 
-def write_song(song: Song) -> None:
-    """Write ``song.json`` for stems that are already in the folder."""
+def song_description(song: Song) -> str:
+    """What ``song.json`` says of a song."""
     description = {
         "duration_s": song.duration_s,
         "sample_rate": song.sample_rate,
@@ -97,7 +97,12 @@ def write_song(song: Song) -> None:
         "split": song.split,
         **song.details,
     }
-    (song.folder / "song.json").write_text(json.dumps(description, indent=1) + "\n")
+    return json.dumps(description, indent=1) + "\n"
+
+
+def write_song(song: Song) -> None:
+    """Write ``song.json`` for stems that are already in the folder."""
+    (song.folder / "song.json").write_text(song_description(song))
 
 
 def manifest_line(song: Song, folder: Path) -> str:
@@ -134,32 +139,41 @@ def read_manifest(data: Path) -> list[Song]:
     Raises:
         InputError: if there is no manifest or one of its lines is not a song.
     """
+    songs = {song.folder: song for song in _listed(data)}
+    return [songs[folder] for folder in sorted(songs)]
+
+
+def listed_names(data: Path) -> set[str]:
+    """Names of the songs in ``data/manifest.jsonl``, none if there is no such file."""
+    return {song.name for song in _listed(data)} if (data / MANIFEST).exists() else set()
+
+
+def _listed(data: Path) -> Iterator[Song]:
     path = data if data.is_file() else data / MANIFEST
     try:
-        lines = path.read_text().splitlines()
+        file = path.open()
     except OSError as error:
         raise InputError(
             f"no song list at {path}: make one with 'stemweave compose' or 'stemweave data check'"
         ) from error
-    songs: dict[Path, Song] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-            folder = path.parent / entry["path"]
-            songs[folder] = Song(
-                folder,
-                entry["split"],
-                float(entry["duration_s"]),
-                int(entry["sample_rate"]),
-                tuple(entry["stems"]),
-                {
-                    stem: tuple(folder / name for name in names)
-                    for stem, names in entry.get("files", {}).items()
-                },
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"line {number} of {path} is not a song: {error}") from error
-    return [songs[folder] for folder in sorted(songs)]
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                entry = json.loads(line)
+                folder = path.parent / entry["path"]
+                yield Song(
+                    folder,
+                    entry["split"],
+                    float(entry["duration_s"]),
+                    int(entry["sample_rate"]),
+                    tuple(entry["stems"]),
+                    {
+                        stem: tuple(folder / name for name in names)
+                        for stem, names in entry.get("files", {}).items()
+                    },
+                )
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"line {number} of {path} is not a song: {error}") from error
 
 
 def total_hours(songs: Sequence[Song]) -> float:

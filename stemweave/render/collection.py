@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
-from stemweave.data.songs import Song, append_to_manifest, read_manifest
+from stemweave.data.readers import Skipped
+from stemweave.data.songs import Song, append_line, append_to_manifest, listed_names, read_song
 from stemweave.files import InputError
+from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.render.compose import Unplayable, compose_song, read_groove_families
 from stemweave.render.mixdown import render_stems, write_stems
 from stemweave.render.synth import Synthesiser
@@ -53,6 +52,10 @@ VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
 """Never used in training; nor is csound's sf_GMbank.sf2, which shares its drum samples."""
 
 
+SKIPPED = "skipped.jsonl"
+"""Beside the manifest: files that gave no song, and why, so that a later run passes them by."""
+
+
 def find_soundfont(name: str) -> Path:
     """Path of an installed SoundFont or a given file; ``InputError`` if there is none."""
     candidates = [Path(name), *(folder / name for folder in SOUNDFONT_FOLDERS)]
@@ -66,7 +69,7 @@ def find_soundfont(name: str) -> Path:
 
 @dataclass(frozen=True)
 class CompositionJob:
-    """Everything a worker needs to make one song."""
+    """Everything a worker needs to make one song; paths are absolute, for workers elsewhere."""
 
     data: Path
     index: int
@@ -78,18 +81,6 @@ class CompositionJob:
     riffs: bool = False
 
 
-Job = TypeVar("Job")
-Made = TypeVar("Made")
-
-
-def in_processes(make: Callable[[Job], Made], jobs: Sequence[Job], workers: int) -> list[Made]:
-    """What ``make`` returns for every job, as they finish, with a progress bar."""
-    # a fork would copy a synthesiser whose threads stay behind
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(make, job) for job in jobs]
-        return [future.result() for future in tqdm(as_completed(futures), total=len(futures))]
-
-
 @lru_cache(maxsize=1)
 def worker_synthesiser(sample_rate: int) -> Synthesiser:
     """This process's synthesiser, whose SoundFonts stay loaded from song to song."""
@@ -97,7 +88,10 @@ def worker_synthesiser(sample_rate: int) -> Synthesiser:
 
 
 def make_song(job: CompositionJob) -> Song:
-    """Compose, render and write one song; draws again until a draw is playable."""
+    """Compose, render and write one song, or read it if it exists; draws until it is playable."""
+    folder = job.data / f"song_{job.index:05d}"
+    if folder.exists():  # finished, but its worker or the driver died before it was listed
+        return read_song(folder)
     synthesiser = worker_synthesiser(job.sample_rate)
     families = [
         family for family in read_groove_families() if family.is_validation == job.held_out_grooves
@@ -123,12 +117,10 @@ def make_song(job: CompositionJob) -> Song:
             "tempo_bpm": round(composed.tempo_bpm, 3),
             "soundfonts": fonts,
         }
-        folder = job.data / f"song_{job.index:05d}"
         samples = len(next(iter(stems.values())))
         duration_s = samples / job.sample_rate
         song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details=details)
         write_stems(folder, stems, job.sample_rate, song)
-        append_to_manifest(job.data, song)
         return song
     raise RuntimeError(f"song {job.index}: fifty draws in a row were unplayable")
 
@@ -150,7 +142,35 @@ def soundfonts_by_stem(
 
 
 def _found(soundfonts: Mapping[str, float]) -> list[tuple[Path, float]]:
-    return [(find_soundfont(name), weight) for name, weight in soundfonts.items()]
+    return [(find_soundfont(name).absolute(), weight) for name, weight in soundfonts.items()]
+
+
+@dataclass
+class Collected:
+    """What a run added to a collection."""
+
+    songs: int = 0
+    hours: float = 0.0
+    skipped: int = 0
+
+
+def collect(results: Iterable[Song | Skipped], data: Path) -> Collected:
+    """List every finished song in ``data``'s manifest and every skipped file beside it.
+
+    Only the process that hands out the jobs writes these lists: a job that was done again after its
+    worker died gives one line, and no two machines append to one file.
+    """
+    added = Collected()
+    for result in results:
+        if isinstance(result, Song):
+            append_to_manifest(data, result)
+            added.songs += 1
+            added.hours += result.duration_s / 3600
+        else:
+            line = {"path": result.folder.as_posix(), "reason": result.reason}
+            append_line(data / SKIPPED, json.dumps(line) + "\n")
+            added.skipped += 1
+    return added
 
 
 def compose_collection(
@@ -163,19 +183,20 @@ def compose_collection(
     first: int = 0,
     held_out_grooves: bool = False,
     sample_rate: int = 16000,
-    workers: int = 2,
+    workers: Workers = TWO_PROCESSES,
     riffs: bool = False,
-) -> list[Song]:
+) -> Collected:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
 
     With ``riffs``, guitar and bass play rock riffs (see ``render.riffs``).
     """
     by_stem = soundfonts_by_stem(soundfonts)
+    data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
-    existing = {song.name for song in read_manifest(data)} if list(data.glob("*.jsonl")) else set()
-    jobs = [
+    existing = listed_names(data)
+    todo = [i for i in range(first, first + num_songs) if f"song_{i:05d}" not in existing]
+    jobs = (
         CompositionJob(data, index, seed, split, by_stem, held_out_grooves, sample_rate, riffs)
-        for index in range(first, first + num_songs)
-        if f"song_{index:05d}" not in existing
-    ]
-    return in_processes(make_song, jobs, workers)
+        for index in todo
+    )
+    return collect(map_jobs(make_song, jobs, workers, len(todo)), data)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from stemweave.data.commands import ProcessesOption, RayOption
+from stemweave.jobs import Workers
+
 Data = Annotated[Path, typer.Argument(help="folder for the songs")]
 
 
@@ -15,7 +18,8 @@ def compose(
     songs: Annotated[int, typer.Option(min=1, help="number of songs")] = 100,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     first: Annotated[int, typer.Option(min=0, help="index of the first song")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
     sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
     split: Annotated[str, typer.Option(help="train, validation or test")] = "train",
     soundfont: Annotated[
@@ -27,7 +31,6 @@ def compose(
     riffs: Annotated[bool, typer.Option("--riffs", help="guitar and bass play riffs")] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth."""
-    from stemweave.data.songs import total_hours
     from stemweave.render.collection import compose_collection
 
     made = compose_collection(
@@ -39,10 +42,10 @@ def compose(
         first=first,
         held_out_grooves=held_out_grooves,
         sample_rate=sample_rate,
-        workers=workers,
+        workers=Workers(workers, ray),
         riffs=riffs,
     )
-    typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
+    typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
 
 
 def render(
@@ -53,29 +56,30 @@ def render(
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
-    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
     min_stems: Annotated[
         int, typer.Option(min=1, max=4, help="skip files with fewer of the four classes")
     ] = 2,
     max_seconds: Annotated[float, typer.Option(min=10, help="cut longer songs")] = 600.0,
 ) -> None:
     """Turn MIDI files into songs: parts by class, random presets, SoundFonts and effects."""
-    from stemweave.data.songs import total_hours
-    from stemweave.render.midi_folder import SKIPPED, render_midi_folder
+    from stemweave.render.collection import SKIPPED
+    from stemweave.render.midi_folder import render_midi_folder
 
-    songs, skipped = render_midi_folder(
+    made = render_midi_folder(
         midi_folder,
         data,
         soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
         seed=seed,
         sample_rate=sample_rate,
-        workers=workers,
+        workers=Workers(workers, ray),
         min_stems=min_stems,
         max_duration_s=max_seconds,
     )
-    typer.echo(f"{len(songs)} songs, {total_hours(songs):.1f} hours → {data}")
-    if skipped:
-        typer.echo(f"{len(skipped)} files skipped, reasons in {data / SKIPPED}")
+    typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
+    if made.skipped:
+        typer.echo(f"{made.skipped} files skipped, reasons in {data / SKIPPED}")
 
 
 def freedoom(

@@ -16,16 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from stemweave.data.readers import Skipped, split_of_name
-from stemweave.data.songs import MANIFEST, Song, append_line, append_to_manifest, read_manifest
+from stemweave.data.songs import Song, listed_names, read_song
 from stemweave.files import InputError
-from stemweave.render.collection import in_processes, soundfonts_by_stem, worker_synthesiser
+from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.render.collection import (
+    SKIPPED,
+    Collected,
+    collect,
+    soundfonts_by_stem,
+    worker_synthesiser,
+)
 from stemweave.render.mixdown import render_stems, write_stems
 from stemweave.render.score import Part, UnreadableMidi, classes_of, end_s, read_midi
 from stemweave.stems import PROGRAMS
 
 MIDI_SUFFIXES = (".mid", ".midi")
-SKIPPED = "skipped.jsonl"
-"""Beside the manifest: files that gave no song, and why, so that a later run passes them by."""
 MIN_DURATION_S = 10.0
 TAIL_S = 1.0
 """After the last note, for reverb and release."""
@@ -33,7 +38,7 @@ TAIL_S = 1.0
 
 @dataclass(frozen=True)
 class MidiJob:
-    """Everything a worker needs to render one file."""
+    """Everything a worker needs to render one file; paths are absolute, for workers elsewhere."""
 
     collection: Path
     path: Path
@@ -57,17 +62,20 @@ class MidiJob:
 
 
 def render_file(job: MidiJob) -> Song | Skipped:
-    """Render and write one song, or say why not."""
+    """Render and write one song, or say why not; a song that exists is read."""
+    folder = job.data / job.song_name
+    if folder.exists():  # finished, but its worker or the driver died before it was listed
+        return read_song(folder)
     try:
         parts = read_midi(job.path)
     except UnreadableMidi as error:
-        return _skip(job, str(error))
+        return Skipped(Path(job.key), str(error))
     stems = {stem: own for stem, own in classes_of(parts).items() if own}
     if len(stems) < job.min_stems:
-        return _skip(job, f"only {', '.join(stems) or 'other instruments'}")
+        return Skipped(Path(job.key), f"only {', '.join(stems) or 'other instruments'}")
     duration_s = min(end_s(stems) + TAIL_S, job.max_duration_s)
     if duration_s < MIN_DURATION_S:
-        return _skip(job, f"too short: {duration_s:.1f} s")
+        return Skipped(Path(job.key), f"too short: {duration_s:.1f} s")
     rng = np.random.default_rng([job.seed, zlib.crc32(job.key.encode())])
     for stem, own in stems.items():
         _draw_presets(stem, own, rng)
@@ -75,7 +83,6 @@ def render_file(job: MidiJob) -> Song | Skipped:
         stems, duration_s, worker_synthesiser(job.sample_rate), job.soundfonts, rng
     )
     details = {"origin": f"MIDI {job.key}", "seed": job.seed, "soundfonts": fonts}
-    folder = job.data / job.song_name
     samples = len(next(iter(waveforms.values())))
     song = Song(
         folder,
@@ -86,7 +93,6 @@ def render_file(job: MidiJob) -> Song | Skipped:
         details=details,
     )
     write_stems(folder, waveforms, job.sample_rate, song)
-    append_to_manifest(job.data, song)
     return song
 
 
@@ -99,12 +105,6 @@ def _draw_presets(stem: str, parts: Sequence[Part], rng: np.random.Generator) ->
             part.program = chosen.setdefault(part.program, drawn)
 
 
-def _skip(job: MidiJob, reason: str) -> Skipped:
-    line = json.dumps({"path": job.key, "reason": reason}) + "\n"
-    append_line(job.data / SKIPPED, line)
-    return Skipped(job.path, reason)
-
-
 def render_midi_folder(
     collection: Path,
     data: Path,
@@ -112,10 +112,10 @@ def render_midi_folder(
     soundfonts: Mapping[str, float] | None = None,
     seed: int = 0,
     sample_rate: int = 16000,
-    workers: int = 2,
+    workers: Workers = TWO_PROCESSES,
     min_stems: int = 2,
     max_duration_s: float = 600.0,
-) -> tuple[list[Song], list[Skipped]]:
+) -> Collected:
     """Render every MIDI file below ``collection``; what earlier runs made or skipped is kept.
 
     Args:
@@ -126,29 +126,23 @@ def render_midi_folder(
     Raises:
         InputError: if there is no MIDI file or a SoundFont is missing.
     """
-    paths = sorted(_midi_files(collection))
-    if not paths:
+    collection, data = collection.absolute(), data.absolute()
+    if next(_midi_files(collection), None) is None:
         raise InputError(f"{collection} holds no MIDI files (*.mid, *.midi)")
     fonts = soundfonts_by_stem(soundfonts)
-    jobs = [
-        MidiJob(
-            collection,
-            path,
-            data,
-            seed,
-            fonts,
-            sample_rate,
-            min_stems,
-            max_duration_s,
-        )
-        for path in paths
-    ]
     data.mkdir(parents=True, exist_ok=True)
     done = _done(data)
-    todo = [job for job in jobs if job.key not in done and job.song_name not in done]
-    results = in_processes(render_file, todo, workers)
-    songs = [result for result in results if isinstance(result, Song)]
-    return songs, [result for result in results if isinstance(result, Skipped)]
+
+    def jobs() -> Iterator[MidiJob]:
+        for path in _midi_files(collection):
+            job = MidiJob(
+                collection, path, data, seed, fonts, sample_rate, min_stems, max_duration_s
+            )
+            if job.key not in done and job.song_name not in done:
+                yield job
+
+    total = sum(1 for _ in jobs())
+    return collect(map_jobs(render_file, jobs(), workers, total), data)
 
 
 def _midi_files(collection: Path) -> Iterator[Path]:
@@ -161,10 +155,8 @@ def _midi_files(collection: Path) -> Iterator[Path]:
 
 def _done(data: Path) -> set[str]:
     """Names of songs that exist and paths of files that were skipped."""
-    done = set()
-    if (data / MANIFEST).exists():
-        done |= {song.name for song in read_manifest(data)}
+    done = listed_names(data)
     if (data / SKIPPED).exists():
-        lines = (data / SKIPPED).read_text().splitlines()
-        done |= {json.loads(line)["path"] for line in lines}
+        with (data / SKIPPED).open() as file:
+            done |= {json.loads(line)["path"] for line in file}
     return done

@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from stemweave.data.songs import Song, write_song
+from stemweave.files import appearing
 from stemweave.render.effects import draw_effects
 from stemweave.render.score import Part
 from stemweave.render.synth import Synthesiser
@@ -61,9 +62,8 @@ def write_stems(
     folder: Path, stems: Mapping[str, np.ndarray], sample_rate: int, song: Song
 ) -> None:
     """16-bit FLAC files and ``song.json``; the folder appears only when it is complete."""
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for stem, waveform in stems.items():
-        soundfile.write(partial / f"{stem}.flac", waveform.T, sample_rate, subtype="PCM_16")
-    write_song(dataclasses.replace(song, folder=partial, sample_rate=sample_rate))
-    partial.rename(folder)
+    with appearing(folder) as partial:
+        partial.mkdir()
+        for stem, waveform in stems.items():
+            soundfile.write(partial / f"{stem}.flac", waveform.T, sample_rate, subtype="PCM_16")
+        write_song(dataclasses.replace(song, folder=partial, sample_rate=sample_rate))

@@ -7,7 +7,8 @@ So low rates are rendered at a multiple and resampled.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import fluidsynth
@@ -17,10 +18,9 @@ import soxr
 from stemweave.files import InputError
 from stemweave.render.score import Part
 
+CHANNELS = 16
 DRUM_CHANNEL = 9
 DRUM_BANK = 128
-ALL_SOUND_OFF = 120
-"""MIDI controller."""
 BLOCK_SAMPLES = 64
 """fluidsynth computes so many samples at once; notes begin on this grid."""
 MIN_INTERNAL_RATE = 32000
@@ -43,6 +43,22 @@ _write_float = fluidsynth.cfunc(
     ("right_step", ctypes.c_int, 1),
 )
 
+# pyfluidsynth can load a SoundFont into a synth, but not share a loaded one
+_add_sfont = fluidsynth.cfunc(
+    "fluid_synth_add_sfont",
+    ctypes.c_int,
+    ("synth", ctypes.c_void_p, 1),
+    ("font", ctypes.c_void_p, 1),
+)
+
+
+_remove_sfont = fluidsynth.cfunc(
+    "fluid_synth_remove_sfont",
+    ctypes.c_int,
+    ("synth", ctypes.c_void_p, 1),
+    ("font", ctypes.c_void_p, 1),
+)
+
 
 class Synthesiser:
     """fluidsynth at one sample rate, without its own reverb and chorus.
@@ -51,33 +67,43 @@ class Synthesiser:
         sample_rate: Hz.
 
     SoundFonts are loaded at first use and stay loaded; what was rendered before leaves no trace.
+    For that every rendering has a synth of its own: fluidsynth's voices remember a little of the
+    notes that they played before.
     """
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         self._internal_rate = sample_rate * -(-MIN_INTERNAL_RATE // sample_rate)
-        self._synths: dict[Path, tuple[fluidsynth.Synth, int]] = {}
+        self._keepers: dict[Path, tuple[fluidsynth.Synth, int]] = {}
 
-    def _load(self, soundfont: Path) -> tuple[fluidsynth.Synth, int]:
-        if soundfont not in self._synths:
-            synth = fluidsynth.Synth(
-                gain=0.4,
-                samplerate=float(self._internal_rate),
-                **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.cpu-cores": 1},
-            )
-            font = synth.sfload(str(soundfont))
+    def _new_synth(self) -> fluidsynth.Synth:
+        return fluidsynth.Synth(
+            gain=0.4,
+            channels=CHANNELS,
+            samplerate=float(self._internal_rate),
+            **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.cpu-cores": 1},
+        )
+
+    @contextmanager
+    def _prepared(self, soundfont: Path) -> Iterator[tuple[fluidsynth.Synth, int]]:
+        """A new synth and the number that the SoundFont has in it."""
+        if soundfont not in self._keepers:
+            keeper = self._new_synth()
+            font = keeper.sfload(str(soundfont))
             if font < 0:
+                keeper.delete()
                 raise InputError(f"{soundfont} is not a SoundFont that fluidsynth can load")
-            self._synths[soundfont] = synth, font
-        return self._synths[soundfont]
-
-    def _drum_preset(self, soundfont: Path, drum_kit: int) -> tuple[int, int]:
-        """Bank and program of a kit: that of the number, the first one, or a drum-only font's."""
-        synth, font = self._load(soundfont)
-        for bank, program in ((DRUM_BANK, drum_kit), (DRUM_BANK, 0)):
-            if synth.sfpreset_name(font, bank, program):
-                return bank, program
-        return 0, 0
+            self._keepers[soundfont] = keeper, font
+        keeper, font = self._keepers[soundfont]
+        loaded = fluidsynth.fluid_synth_get_sfont_by_id(keeper.synth, font)
+        synth = self._new_synth()
+        try:
+            yield synth, _add_sfont(synth.synth, loaded)
+        finally:
+            for channel in range(CHANNELS):  # or it would warn that their programs are gone
+                synth.program_unset(channel)
+            _remove_sfont(synth.synth, loaded)  # deleting a synth deletes its SoundFonts too
+            synth.delete()
 
     def render(
         self,
@@ -93,22 +119,21 @@ class Synthesiser:
         pitch (higher and tuned down if negative): the same notes with another colour. Drums are
         tuned by it. A drum kit that the SoundFont lacks is replaced by its first one.
         """
-        synth, font = self._load(soundfont)
-        _silence(synth)
-        events: list[Event] = []
-        channels = [c for c in range(16) if c != DRUM_CHANNEL]
-        for index, part in enumerate(parts):
-            channel = DRUM_CHANNEL if part.is_drum else channels[index % len(channels)]
-            bank, program = 0, part.program
-            if part.is_drum:
-                bank, program = self._drum_preset(soundfont, drum_kit)
-            synth.program_select(channel, font, bank, program)
-            for controller, value in ((101, 0), (100, 2), (6, 64 + timbre_shift)):  # coarse tuning
-                synth.cc(channel, controller, value)
-            transposition = 0 if part.is_drum else timbre_shift
-            events += _events(part, channel, transposition)
-        events.sort()
-        internal = self._play(synth, events, duration_s)
+        with self._prepared(soundfont) as (synth, font):
+            events: list[Event] = []
+            channels = [c for c in range(CHANNELS) if c != DRUM_CHANNEL]
+            for index, part in enumerate(parts):
+                channel = DRUM_CHANNEL if part.is_drum else channels[index % len(channels)]
+                bank, program = 0, part.program
+                if part.is_drum:
+                    bank, program = _drum_preset(synth, font, drum_kit)
+                synth.program_select(channel, font, bank, program)
+                for controller, value in ((101, 0), (100, 2), (6, 64 + timbre_shift)):
+                    synth.cc(channel, controller, value)  # coarse tuning
+                transposition = 0 if part.is_drum else timbre_shift
+                events += _events(part, channel, transposition)
+            events.sort()
+            internal = self._play(synth, events, duration_s)
         if self._internal_rate != self.sample_rate:
             internal = soxr.resample(internal, self._internal_rate, self.sample_rate)
         total = round(duration_s * self.sample_rate)
@@ -117,10 +142,7 @@ class Synthesiser:
     def _play(
         self, synth: fluidsynth.Synth, events: Sequence[Event], duration_s: float
     ) -> np.ndarray:
-        """Samples (T, 2) at the internal rate; T is a whole number of fluidsynth's blocks.
-
-        A fraction of a block would stay in its buffer and begin the next song.
-        """
+        """Samples (T, 2) at the internal rate; T is a whole number of fluidsynth's blocks."""
         blocks = -(-round(duration_s * self._internal_rate) // BLOCK_SAMPLES)
         total = blocks * BLOCK_SAMPLES
         samples = np.zeros((total, 2), np.float32)
@@ -145,15 +167,12 @@ def _synthesise(synth: fluidsynth.Synth, samples: np.ndarray) -> None:
     _write_float(synth.synth, len(samples), address, 0, 2, address, 1, 2)
 
 
-def _silence(synth: fluidsynth.Synth) -> None:
-    """End every voice and reset all controllers.
-
-    A reset alone lets voices ring on; "all sound off" takes effect with the next block.
-    """
-    for channel in range(16):
-        synth.cc(channel, ALL_SOUND_OFF, 0)
-    _synthesise(synth, np.zeros((BLOCK_SAMPLES, 2), np.float32))
-    synth.system_reset()
+def _drum_preset(synth: fluidsynth.Synth, font: int, drum_kit: int) -> tuple[int, int]:
+    """Bank and program of a kit: that of the number, the first one, or a drum-only font's."""
+    for bank, program in ((DRUM_BANK, drum_kit), (DRUM_BANK, 0)):
+        if synth.sfpreset_name(font, bank, program):
+            return bank, program
+    return 0, 0
 
 
 def _events(part: Part, channel: int, transposition: int) -> list[Event]:

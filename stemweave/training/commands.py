@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from stemweave.data.commands import ProcessesOption, RayOption
+from stemweave.data.commands import app as data_app
+from stemweave.jobs import Workers
+
 app = typer.Typer(no_args_is_help=True, help="Train a part of the model; resumable.")
 
 Config = Annotated[Path, typer.Argument(help="YAML file of settings, e.g. configs/bundled.yaml")]
@@ -128,6 +132,27 @@ def assemble(
     assemble_model(load_settings(config), vae, denoiser, vocoder, out, refiner)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     typer.echo(f"{out}: {size / 1e6:.1f} MB")
+
+
+@data_app.command("cache")
+def cache(
+    config: Config,
+    vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
+    denoiser: Annotated[
+        Path | None, typer.Option(help="trained denoiser: prepare the refiner's crops")
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="as many as the steps need by default")
+    ] = None,
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
+) -> None:
+    """Encode the crops that 'train denoiser' (or refiner) will draw from, ahead of it."""
+    from stemweave.training.cache import CacheSource, cache_crops
+
+    source = CacheSource(config, vae, denoiser, Path.cwd())
+    made, kept, folder = cache_crops(source, shards, Workers(workers, ray))
+    typer.echo(f"{made} shards made, {kept} were there → {folder}")
 
 
 def register(parent: typer.Typer) -> None:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan, Shards
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 from stemweave.training.settings import RunSettings, ShardedSettings
 
 AnyShards = TypeVar("AnyShards", bound=Shards)
 
 
 def train_and_validation(
-    make: Callable[[Sequence[Song], MixSettings, ShardPlan, int], AnyShards],
+    make: Callable[[Songs, MixSettings, ShardPlan, int], AnyShards],
     settings: RunSettings,
     stage: ShardedSettings,
-    train: Sequence[Song],
-    validation: Sequence[Song],
+    train: Songs,
+    validation: Songs,
 ) -> tuple[AnyShards, AnyShards]:
     """``make(songs, mixing, plan, seed)`` for both; validation needs one shard only."""
     mixing = MixSettings(**settings.mixing.model_dump())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.vocoder import griffin_lim
 from stemweave.data.mixing import PLAIN, draw_crops
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 from stemweave.training.settings import RunSettings
 
 GRIFFIN_LIM_ITERATIONS = 30
@@ -43,9 +42,7 @@ class Example:
         return np.moveaxis(colormaps["magma"](level.numpy())[..., :3], -1, 0)
 
 
-def example_crops(
-    settings: RunSettings, songs: Sequence[Song], log_mel: LogMel, count: int
-) -> Tensor:
+def example_crops(settings: RunSettings, songs: Songs, log_mel: LogMel, count: int) -> Tensor:
     """Stems (count, S, T) of the same places at every call, half a model window long.
 
     Mixtures have the level that the model hears.

@@ -173,10 +173,22 @@ class SamplingSettings(Strict):
     eta: float = Field(0.0, ge=0, le=1)
 
 
+class TarSettings(Strict):
+    """How tar shards are read; see ``data.tar_songs.TarSongs``."""
+
+    cache: Path | None = Field(None, description="folder for unpacked shards; default cache/tars")
+    cache_gb: float = Field(50.0, gt=0, description="10⁹ bytes; the window fits in any case")
+    window: int = Field(4, ge=1, description="shards that crops are drawn from at a time")
+    steps_each: int = Field(
+        64, ge=1, description="the vae and the vocoder move on by a shard after so many steps"
+    )
+
+
 class RunSettings(Strict):
     """A training run: data, front end, stages."""
 
-    data: list[Path]
+    data: list[str] = Field(description="folders or lists of songs, or tar shards")
+    tars: TarSettings = TarSettings()
     cache: Path = Path("data/cache")
     stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
     seed: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from stemweave.audio.log_mel import LogMel
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
@@ -102,8 +101,8 @@ class DenoiserStage:
     def __init__(
         self,
         settings: RunSettings,
-        train: Sequence[Song],
-        validation: Sequence[Song],
+        train: Songs,
+        validation: Songs,
         vae: Any,
         vocoder: Any = None,
     ) -> None:
@@ -117,9 +116,7 @@ class DenoiserStage:
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
         self.network = CompactUNet(stems=settings.stems, **self.settings.model)
 
-        def shards(
-            songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
-        ) -> LatentShards:
+        def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
             cache, stems = settings.cache, settings.stems
             kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
             return kind(cache, songs, log_mel, vae, stems, mixing, plan, seed=seed)

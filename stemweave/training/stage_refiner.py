@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
@@ -34,8 +33,8 @@ class RefinerStage:
     def __init__(
         self,
         settings: RunSettings,
-        train: Sequence[Song],
-        validation: Sequence[Song],
+        train: Songs,
+        validation: Songs,
         vae: PatchVAE,
         denoiser: nn.Module,
     ) -> None:
@@ -52,7 +51,7 @@ class RefinerStage:
         )
 
         def shards(
-            songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
+            songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> MaskTargetShards:
             cache, stems = settings.cache, settings.stems
             return MaskTargetShards(

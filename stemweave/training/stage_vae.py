@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.training.adversarial import Adversary
 from stemweave.training.discriminators import Discriminators, PatchDiscriminator
 from stemweave.training.examples import Example, beside_the_truth, example_crops, synthesised
@@ -28,9 +27,7 @@ class VAEStage:
     resolutions and a discriminator of their patches.
     """
 
-    def __init__(
-        self, settings: RunSettings, train: Sequence[Song], validation: Sequence[Song]
-    ) -> None:
+    def __init__(self, settings: RunSettings, train: Songs, validation: Songs) -> None:
         self.settings = settings.vae
         self.run = settings
         self.mix_settings = MixSettings(**settings.mixing.model_dump())
@@ -45,7 +42,7 @@ class VAEStage:
 
     def mels(
         self,
-        songs: Sequence[Song],
+        songs: Songs,
         num_crops: int,
         mix_settings: MixSettings,
         rng: np.random.Generator,
@@ -68,7 +65,8 @@ class VAEStage:
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
-        log_mel = self.mels(self.train, settings.batch_size, self.mix_settings, rng)
+        songs = songs_at_step(self.train, step)
+        log_mel = self.mels(songs, settings.batch_size, self.mix_settings, rng)
         log_mel = log_mel.to(next(network.parameters()).device)
         reconstruction, posterior = network(log_mel, generator)
         error = reconstruction - log_mel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.training.adversarial import Adversary
 from stemweave.training.discriminators import waveform_discriminators
 from stemweave.training.examples import Example, beside_the_truth, example_crops
@@ -31,8 +30,8 @@ class VocoderStage:
     def __init__(
         self,
         settings: RunSettings,
-        train: Sequence[Song],
-        validation: Sequence[Song],
+        train: Songs,
+        validation: Songs,
         vae: Any = None,
     ) -> None:
         self.settings = settings.vocoder
@@ -52,7 +51,7 @@ class VocoderStage:
 
     def waveforms(
         self,
-        songs: Sequence[Song],
+        songs: Songs,
         num_crops: int,
         settings: MixSettings,
         rng: np.random.Generator,
@@ -79,8 +78,9 @@ class VocoderStage:
     ) -> tuple[Tensor, dict[str, float]]:
         settings = self.settings
         device = self._move_to_device_of(network)
+        songs = songs_at_step(self.train, step)
         waveforms = self.waveforms(
-            self.train, settings.batch_size, self.mix_settings, rng, settings.crop_frames
+            songs, settings.batch_size, self.mix_settings, rng, settings.crop_frames
         ).to(device)
         log_mel = self.log_mel(waveforms)
         condition = log_mel

@@ -14,6 +14,7 @@ from accelerate.utils import set_seed
 
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, TarCache, TarSongs, split_of_url, tar_urls
 from stemweave.files import InputError
 from stemweave.training.logs import RunLog
 from stemweave.training.loop import Stage, TrainingRun
@@ -27,17 +28,40 @@ def prepare(config: Path) -> RunSettings:
     return settings
 
 
-def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
-    """Training and validation songs of all data folders; raises ``InputError`` if one is empty."""
-    songs = [song for folder in settings.data for song in read_data(folder, settings.stems).songs]
-    train = [song for song in songs if song.split == "train"]
-    validation = [song for song in songs if song.split == "validation"]
-    folders = ", ".join(str(folder) for folder in settings.data)
-    if not train:
-        raise InputError(f"no training songs in {folders}: check their splits")
-    if not validation:
-        raise InputError(f"no validation songs in {folders}: check their splits")
-    return train, validation
+def load_songs(settings: RunSettings) -> tuple[Songs, Songs]:
+    """Training and validation songs of all data; raises ``InputError`` if there are none."""
+    urls: list[str] = []
+    songs: list[Song] = []
+    for entry in settings.data:
+        tars = tar_urls(entry)
+        urls += tars
+        if not tars:
+            songs += read_data(Path(entry), settings.stems).songs
+    return _of_split("train", urls, songs, settings), _of_split("validation", urls, songs, settings)
+
+
+def _of_split(split: str, urls: list[str], songs: list[Song], settings: RunSettings) -> Songs:
+    listed = [song for song in songs if song.split == split]
+    tars = [url for url in urls if split_of_url(url) == split]
+    names = ", ".join(settings.data)
+    if listed and tars:
+        raise InputError(f"{split} songs come both from folders and from tar shards: {names}")
+    if tars:
+        cache = settings.tars.cache or settings.cache / "tars"
+        return TarSongs(
+            tars,
+            settings.stems,
+            TarCache(cache, settings.tars.cache_gb * 1e9),
+            split=split,
+            seed=settings.seed,
+            window=settings.tars.window,
+            steps_each=settings.tars.steps_each,
+            process=(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))),
+        )
+    if not listed:
+        kind = "training" if split == "train" else split
+        raise InputError(f"no {kind} songs in {names}: check their splits")
+    return listed
 
 
 def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:

@@ -1,0 +1,127 @@
+"""Song folders → tar shards in WebDataset form, for training from object storage.
+
+```
+OUT/train-000000.tar          <song>.bass.flac, <song>.drums.flac, ..., <song>.song.json, next song
+OUT/validation-000000.tar     a shard holds songs of one split
+OUT/index.json                the songs of every shard
+```
+
+A stem that is the sum of several files keeps them, as ``<song>.<stem>.0.flac``, ``.1.flac``, …
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import soundfile
+
+from stemweave.data.songs import Song, read_song, song_description
+from stemweave.files import InputError, appearing
+from stemweave.jobs import Workers, map_jobs
+
+INDEX = "index.json"
+LOSSLESS_AS_FLAC = ("PCM_16", "PCM_24")
+"""Subtypes of WAV that FLAC holds bit for bit."""
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """One shard: where it goes, and its songs by key."""
+
+    tar: Path
+    songs: tuple[tuple[str, Song], ...]
+
+
+def pack_songs(
+    songs: Sequence[Song], out: Path, *, shard_mb: float = 512, workers: Workers
+) -> list[Path]:
+    """Write ``songs`` in their order to shards of about ``shard_mb`` (10⁶ bytes); their paths.
+
+    Shards that exist are kept: a run that was stopped goes on.
+
+    Raises:
+        InputError: if ``out`` has shards of another list of songs, or a stem cannot be read.
+    """
+    out = out.absolute()
+    planned = {path.name: [key for key, _ in job] for path, job in _plan(songs, out, shard_mb)}
+    index = json.dumps(planned, indent=1) + "\n"
+    index_path = out / INDEX
+    if index_path.exists() and index_path.read_text() != index:
+        raise InputError(f"{out} has shards of other songs or sizes: choose another folder")
+    with appearing(index_path) as partial:
+        partial.write_text(index)
+    todo = (PackJob(p, songs) for p, songs in _plan(songs, out, shard_mb) if not p.exists())
+    for _ in map_jobs(write_shard, todo, workers, len(planned)):
+        pass
+    return [out / name for name in planned]
+
+
+def _plan(
+    songs: Sequence[Song], out: Path, shard_mb: float
+) -> Iterator[tuple[Path, tuple[tuple[str, Song], ...]]]:
+    """Shards and their songs, a split at a time; no two songs of all have one key."""
+    keys: set[str] = set()
+    for split in sorted({song.split for song in songs}):
+        shard: list[tuple[str, Song]] = []
+        number, size = 0, 0
+        for song in (song for song in songs if song.split == split):
+            key = song.name.replace(".", "_")  # WebDataset's keys end at the first dot
+            if key in keys:
+                key = f"{key}_{zlib.crc32(str(song.folder).encode()):08x}"
+            keys.add(key)
+            shard.append((key, song))
+            size += sum(
+                path.stat().st_size for stem in song.stems for path in song.stem_paths(stem)
+            )
+            if size >= shard_mb * 1e6:
+                yield out / f"{split}-{number:06d}.tar", tuple(shard)
+                shard, number, size = [], number + 1, 0
+        if shard:
+            yield out / f"{split}-{number:06d}.tar", tuple(shard)
+
+
+def write_shard(job: PackJob) -> Path:
+    """One shard, complete or not at all; the same bytes every time."""
+    import webdataset
+
+    with appearing(job.tar) as partial, partial.open("wb") as file:
+        writer = webdataset.TarWriter(
+            file, encoder=False, mtime=0, user="stemweave", group="stemweave", format="PAX_FORMAT"
+        )
+        with writer:
+            for key, song in job.songs:
+                writer.write({"__key__": key, **_members(song)})
+    return job.tar
+
+
+def _members(song: Song) -> dict[str, bytes]:
+    """A song's files by the ends of their names: stems as FLAC where nothing is lost."""
+    if (song.folder / "song.json").is_file():
+        song = replace(song, details=read_song(song.folder).details)
+    members = {"song.json": song_description(song).encode()}
+    for stem in song.stems:
+        paths = song.stem_paths(stem)
+        for number, path in enumerate(paths):
+            name = f"{stem}.{number}" if len(paths) > 1 else stem
+            content, suffix = _lossless(path)
+            members[name + suffix] = content
+    return members
+
+
+def _lossless(path: Path) -> tuple[bytes, str]:
+    """Content and suffix: WAV with integer samples becomes FLAC of the same samples."""
+    try:
+        about = soundfile.info(path)
+        if about.format != "WAV" or about.subtype not in LOSSLESS_AS_FLAC or about.channels > 8:
+            return path.read_bytes(), path.suffix.lower()
+        samples, sample_rate = soundfile.read(path, dtype="int32", always_2d=True)
+        flac = io.BytesIO()
+        soundfile.write(flac, samples, sample_rate, subtype=about.subtype, format="FLAC")
+        return flac.getvalue(), ".flac"
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,220 @@
+"""Independent jobs over worker processes or a Ray cluster: none lost, none done twice.
+
+A job whose worker dies is handed out again. So what a job writes must be the same each time and
+appear by rename (``files.appearing``), and whatever counts results belongs to the caller, which
+gets exactly one for every job. Jobs come from an iterator and few are in flight, so a million of
+them need no memory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from stemweave.files import InputError
+
+IN_FLIGHT = 3
+"""Jobs handed out at once for every worker: one runs, the next ones are at hand."""
+MAX_RETRIES = 3
+"""How often a job is handed out again because its worker died."""
+MAX_FAILURES = 20
+"""A job that fails does not stop the others; after so many, no further ones are started."""
+
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where jobs run.
+
+    Attributes:
+        processes: on this machine, each on one core.
+        ray: None for plain processes; "local" for a Ray of ``processes`` on this machine; "auto"
+            for the running cluster that Ray finds; or a cluster's address.
+    """
+
+    processes: int = 2
+    ray: str | None = None
+
+
+TWO_PROCESSES = Workers()
+
+
+class WorkerDied(Exception):
+    """Every worker that was given a job died."""
+
+
+@dataclass
+class _Failed:
+    error: Exception
+
+
+def map_jobs(
+    make: Callable[[Job], Made],
+    jobs: Iterable[Job],
+    workers: Workers,
+    total: int | None = None,
+) -> Iterator[Made]:
+    """What ``make``, a module's function, returns for every job, as they finish, with a bar.
+
+    Raises:
+        InputError: when all others are done, if jobs failed for a reason that users can mend or
+            their workers kept dying; at once if Ray or its cluster is missing.
+        RuntimeError: likewise, for any other reason, which is its cause.
+    """
+    failures: list[Exception] = []
+
+    def started() -> Iterator[Job]:
+        for job in jobs:
+            if len(failures) >= MAX_FAILURES:
+                return
+            yield job
+
+    outcomes = (
+        _over_processes(make, started(), workers.processes)
+        if workers.ray is None
+        else _over_ray(make, started(), workers)
+    )
+    for outcome in tqdm(outcomes, total=total):
+        if isinstance(outcome, _Failed):
+            failures.append(outcome.error)
+        else:
+            yield outcome
+    if failures:
+        first = failures[0]
+        kind = InputError if isinstance(first, (InputError, WorkerDied)) else RuntimeError
+        raise kind(
+            f"{len(failures)} jobs failed; what is finished is kept, run the command again for the "
+            f"rest; the first said: {first}"
+        ) from first
+
+
+def _over_processes(
+    make: Callable[[Job], Made], jobs: Iterator[Job], processes: int
+) -> Iterator[Made | _Failed]:
+    # a fork would copy a synthesiser whose threads stay behind
+    context = multiprocessing.get_context("spawn")
+    todo = ((job, 0) for job in jobs)
+    running: dict[Future[Made], tuple[Job, int]] = {}
+    pool = ProcessPoolExecutor(processes, context)
+    try:
+        while True:
+            given = islice(todo, IN_FLIGHT * processes - len(running))
+            broken: list[tuple[Job, int]] = []
+            for job, deaths in given:
+                try:
+                    running[pool.submit(make, job)] = job, deaths
+                except BrokenProcessPool:
+                    broken.append((job, deaths - 1))  # it never began
+                    break
+            if not running and not broken:
+                return
+            # the death of one worker ends the pool and every job in it
+            done = wait(running, return_when=FIRST_COMPLETED).done if not broken else set(running)
+            while done:
+                future = done.pop()
+                job, deaths = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    broken.append((job, deaths))
+                    done = set(running)
+                except Exception as error:
+                    yield _Failed(error)
+            if broken:
+                pool.shutdown()
+                pool = ProcessPoolExecutor(processes, context)
+                retried = []
+                for job, deaths in broken:
+                    if deaths < MAX_RETRIES:
+                        retried.append((job, deaths + 1))
+                    else:
+                        yield _Failed(_death(job))
+                todo = chain(retried, todo)  # type: ignore[assignment]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _over_ray(
+    make: Callable[[Job], Made], jobs: Iterator[Job], workers: Workers
+) -> Iterator[Made | _Failed]:
+    ray = _imported_ray()
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, workers)
+    remote = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(make)
+    running: dict[Any, Job] = {}
+    counted_s = -float("inf")
+    try:
+        while True:
+            if time.monotonic() - counted_s > 5:  # clusters grow and shrink
+                cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+                counted_s = time.monotonic()
+            for job in islice(jobs, max(0, IN_FLIGHT * cores - len(running))):
+                running[remote.remote(job)] = job
+            if not running:
+                return
+            # all that are ready at once: a look at each of thousands in flight costs time
+            ready, waiting = ray.wait(list(running), num_returns=len(running), timeout=0)
+            for reference in ready or ray.wait(waiting, num_returns=1)[0]:
+                job = running.pop(reference)
+                try:
+                    yield ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    yield _Failed(error.cause if isinstance(error.cause, Exception) else error)
+                except ray.exceptions.RayError:
+                    yield _Failed(_death(job))
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _death(job: object) -> WorkerDied:
+    return WorkerDied(
+        f"the worker died {MAX_RETRIES + 1} times, perhaps for lack of memory (fewer --workers?), "
+        f"on {str(job)[:200]}"
+    )
+
+
+def _imported_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("--ray needs Ray: pip install 'stemweave[scale]'") from error
+    return ray
+
+
+def _connect(ray: Any, workers: Workers) -> None:
+    """Start or join a cluster; raises ``InputError`` if there is none."""
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if workers.ray == "local":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        store_bytes = 100 * 2**20  # results are small: the least that Ray allows is 75 MB
+        ray.init(
+            num_cpus=workers.processes,
+            include_dashboard=False,
+            object_store_memory=store_bytes,
+            **options,
+        )
+        return
+    try:
+        if workers.ray != "auto":  # Ray itself would wait for minutes
+            host, _, port = str(workers.ray).removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address=workers.ray, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
+        raise InputError(
+            f"--ray {workers.ray}: no Ray cluster answers: begin one with 'ray start --head', "
+            "give its HOST:PORT, or use --ray local"
+        ) from error

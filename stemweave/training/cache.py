@@ -1,0 +1,96 @@
+"""Crops prepared ahead of training, by many workers: what training would make on its way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+
+from stemweave.data.shards import Shards
+from stemweave.jobs import Workers, map_jobs
+from stemweave.training.networks import load_component
+from stemweave.training.settings import load_settings
+from stemweave.training.stage_denoiser import DenoiserStage
+from stemweave.training.stage_refiner import RefinerStage
+from stemweave.training.start import load_songs
+
+
+@dataclass(frozen=True)
+class CacheSource:
+    """What prepared crops depend on: the refiner's with a denoiser, the denoiser's without.
+
+    Relative paths, those in the configuration too, start from ``started_in``.
+    """
+
+    config: Path
+    vae: Path
+    denoiser: Path | None = None
+    started_in: Path = Path()
+
+    def stage(self) -> DenoiserStage | RefinerStage:
+        """The stage that will train on the crops; its own network has no weights."""
+        settings = load_settings(self.config)
+        songs = load_songs(settings)
+        vae = load_component("vae", self.vae)
+        if self.denoiser is None:
+            with init_empty_weights(include_buffers=False):
+                return DenoiserStage(settings, *songs, vae)
+        denoiser = load_component("denoiser", self.denoiser)
+        with init_empty_weights(include_buffers=False):
+            return RefinerStage(settings, *songs, vae, denoiser)
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard of crops."""
+
+    source: CacheSource
+    of_validation: bool
+    index: int
+
+
+@lru_cache(maxsize=1)
+def _worker_stage(source: CacheSource) -> DenoiserStage | RefinerStage:
+    torch.set_num_threads(1)  # workers are many, each on one core
+    os.chdir(source.started_in)
+    return source.stage()
+
+
+def make_shard(job: ShardJob) -> Path:
+    """Prepare one shard, if another worker has not."""
+    stage = _worker_stage(job.source)
+    shards: Shards = stage.validation_shards if job.of_validation else stage.shards
+    return shards.prepare(job.index)
+
+
+def cache_crops(
+    source: CacheSource, num_shards: int | None, workers: Workers
+) -> tuple[int, int, Path]:
+    """Prepare the shards that training will draw from, and the validation shard.
+
+    Args:
+        num_shards: None for as many as the stage's number of steps needs.
+
+    Returns:
+        Shards made, shards that were there already, and the training shards' folder.
+
+    Raises:
+        InputError: as training would, for settings, songs and networks.
+    """
+    stage = source.stage()
+    count = num_shards or stage.shards.plan.num_shards(stage.settings.steps)
+    wanted: list[tuple[Shards, bool, int]] = [(stage.validation_shards, True, 0)]
+    wanted += [(stage.shards, False, index) for index in range(count)]
+    missing = [(own, index) for shards, own, index in wanted if not shards.path(index).exists()]
+
+    def jobs() -> Iterator[ShardJob]:
+        for of_validation, index in missing:
+            yield ShardJob(source, of_validation, index)
+
+    made = sum(1 for _ in map_jobs(make_shard, jobs(), workers, len(missing)))
+    return made, len(wanted) - made, stage.shards.folder

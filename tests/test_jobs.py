@@ -1,0 +1,130 @@
+"""Jobs over processes and over a Ray cluster whose workers are killed: one result for each."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stemweave.files import InputError, appearing
+from stemweave.jobs import IN_FLIGHT, MAX_FAILURES, Workers, map_jobs
+
+
+@pytest.fixture(scope="module", params=["processes", "ray"])
+def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """Two workers of either kind; what joined the cluster itself stays in it."""
+    if request.param == "processes":
+        yield Workers(2)
+        return
+    import ray
+
+    address = request.getfixturevalue("cluster")
+    ray.init(address, logging_level="ERROR", log_to_driver=False)
+    yield Workers(2, address)
+    assert ray.is_initialized()
+    ray.shutdown()
+
+
+def square_unless_killed(job: tuple[Path, int]) -> int:
+    """Note the attempt; number 3 kills its own process at the first one, 5 raises."""
+    folder, number = job
+    with (folder / f"{number}").open("a") as file:
+        file.write("x")
+    if number == 3 and (folder / "3").read_text() == "x":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+def test_one_result_for_each_job_though_a_worker_is_killed(workers, tmp_path: Path):
+    jobs = ((tmp_path, number) for number in range(12))
+    results = Counter(map_jobs(square_unless_killed, jobs, workers, 12))
+    assert results == Counter(number**2 for number in range(12))
+    assert (tmp_path / "3").read_text() == "xx"
+
+
+def fail_at_odd_numbers(number: int) -> int:
+    if number % 2:
+        raise InputError(f"{number} is odd")
+    return number
+
+
+def test_failed_jobs_do_not_stop_the_others(workers):
+    results = []
+    with pytest.raises(InputError, match=r"3 jobs failed.*\d is odd"):
+        results.extend(map_jobs(fail_at_odd_numbers, range(6), workers))
+    assert sorted(results) == [0, 2, 4]
+
+
+def test_no_further_jobs_after_too_many_failures(workers):
+    started = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1, 2000, 2):
+            started.append(number)
+            yield number
+
+    with pytest.raises(InputError, match="failed"):
+        list(map_jobs(fail_at_odd_numbers, numbers(), workers))
+    assert MAX_FAILURES <= len(started) <= MAX_FAILURES + 3 * IN_FLIGHT * 2
+
+
+def break_a_program(number: int) -> float:
+    return 1 / number
+
+
+def test_faults_of_the_program_keep_their_cause(workers):
+    with pytest.raises(RuntimeError, match="division by zero") as failure:
+        list(map_jobs(break_a_program, [0], workers))
+    assert isinstance(failure.value.__cause__, ZeroDivisionError)
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_job_that_kills_every_worker_is_given_up(workers):
+    with pytest.raises(InputError, match="worker died 4 times"):
+        list(map_jobs(die, [0], workers))
+
+
+def test_jobs_are_drawn_as_they_are_needed(workers):
+    drawn = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal drawn
+        for number in range(0, 120, 2):
+            drawn += 1
+            yield number
+
+    ahead = []
+    for finished, _ in enumerate(map_jobs(fail_at_odd_numbers, numbers(), workers), start=1):
+        ahead.append(drawn - finished)
+    assert drawn == len(ahead) == 60
+    assert max(ahead) <= IN_FLIGHT * 2
+
+
+def test_files_and_folders_appear_whole_or_not_at_all(tmp_path: Path):
+    with pytest.raises(KeyError), appearing(tmp_path / "broken") as partial:
+        partial.write_text("half")
+        raise KeyError
+    child = subprocess.Popen(["true"])
+    child.wait()
+    dead = f"song@{os.uname().nodename}@{child.pid}@x"
+    for left in (dead, f"song@elsewhere@{child.pid}@x", f"other@here@{child.pid}@x"):
+        (tmp_path / ".partial" / left).mkdir(parents=True)
+    for text in ("first", "second"):
+        with appearing(tmp_path / "song") as partial:
+            partial.mkdir()
+            (partial / "bass").write_text(text)
+            assert not (tmp_path / "song").exists() or text == "second"
+    assert (tmp_path / "song" / "bass").read_text() == "first"
+    assert not (tmp_path / ".partial" / dead).exists()
+    assert len(list((tmp_path / ".partial").iterdir())) == 2
+    for text in ("first", "second"):
+        with appearing(tmp_path / "elsewhere" / "file") as partial:
+            partial.write_text(text)
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["file"]
+    assert (tmp_path / "elsewhere" / "file").read_text() == "second"

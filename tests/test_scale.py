@@ -1,0 +1,56 @@
+"""The tables of docs/scale.md are computed from the committed rates; the rates are plausible."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def scale():
+    """scripts/scale_table.py as a module."""
+    spec = importlib.util.spec_from_file_location("scale_table", ROOT / "scripts/scale_table.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["scale_table"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def rates() -> dict[str, float]:
+    return json.loads((ROOT / "docs/scale_rates.json").read_text())["rates"]
+
+
+def test_the_document_has_the_computed_tables(scale, rates):
+    document = (ROOT / "docs/scale.md").read_text()
+    assert scale.with_tables(document, scale.as_markdown(rates, scale.Assumptions())) == document
+
+
+def test_rates_agree_with_what_is_known(rates):
+    assert rates["unet_parameters"] == pytest.approx(305.2e6, rel=1e-3)
+    assert rates["unet_forward_flops"] == pytest.approx(1855e9, rel=1e-3)
+    assert 2.9 < rates["unet_step_flops"] / rates["unet_forward_flops"] < 3.1
+    values_an_hour = 5 * 8 * 256 * 16 * 3600 / 10.24
+    assert rates["latents_paper_bytes"] == pytest.approx(2 * values_an_hour, rel=0.02)
+    assert rates["flac_16k_bytes"] < 4 * 2 * 16000 * 3600
+
+
+def test_prices_scale_what_they_should(scale, rates):
+    def dollars(**assumed: float) -> list[list[str]]:
+        table = scale.sizes_table(rates, scale.Assumptions(**assumed))
+        lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
+        return [line for line in lines if line[0] == "train the U-Net"]
+
+    hours, price = dollars(gpu_price=1.0)
+    assert hours == price
+    half, _ = dollars(utilisation=0.7)
+    expected = scale.gpu_hours(
+        rates["unet_step_flops"] * 145 * 3600 / 10.24 * 100, scale.Assumptions(utilisation=0.7)
+    )
+    assert half[1] == scale.number(expected)
