@@ -33,9 +33,9 @@ COMPONENTS: dict[str, type[ModelMixin]] = {
 }
 
 
-def prepare(config: Path) -> RunSettings:
+def prepare(config: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
     """Settings of a run; seeds the first weights of whatever is built next."""
-    settings = load_settings(config)
+    settings = load_settings(config, kind)
     set_seed(settings.seed)
     return settings
 
