@@ -1,9 +1,10 @@
 """A tiny model with random weights, for everything that needs a pipeline but no quality."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,20 +83,25 @@ class Outcome:
     err: str
 
 
+def call_main(main: Callable[[], None], argv: list[str], capsys: Any, monkeypatch: Any) -> Outcome:
+    """Run a console script's ``main`` in this process."""
+    monkeypatch.setattr("sys.argv", argv)
+    capsys.readouterr()
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0
+    captured = capsys.readouterr()
+    return Outcome(code, captured.out, captured.err)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Run ``stemweave ARGUMENTS`` in this process, as the console script does."""
 
     def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["stemweave", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
+        return call_main(main, ["stemweave", *map(str, arguments)], capsys, monkeypatch)
 
     return call
 

@@ -78,7 +78,8 @@ def draw_crops(
     settings: MixSettings,
     rng: np.random.Generator,
 ) -> Crops:
-    """Random crops with gains, dropped stems and cross-song mixtures (no filters: see mix_mels).
+    """Random crops with gains, dropped stems and cross-song mixtures; filters come afterwards
+    (``mix_spectra``, ``equalise``).
 
     Longer songs are drawn more often, in proportion to their duration. Stems that a song does not
     have are silent. Of tar shards, those at hand are drawn from.
@@ -148,6 +149,17 @@ def mix_spectra(
         response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
         spectra = spectra * response[:, :, None, :]
     return spectra
+
+
+def equalise(waveforms: Tensor, settings: MixSettings, rng: np.random.Generator) -> Tensor:
+    """Waveforms (N, S, T), each through a random equaliser: ``mix_spectra`` for networks that hear
+    samples. The filters have no delay; crops are taken as periodic.
+    """
+    if settings.equaliser_std_db <= 0:
+        return waveforms
+    spectra = torch.fft.rfft(waveforms)
+    response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
+    return torch.fft.irfft(spectra * response, n=waveforms.shape[-1])
 
 
 def _draw_equalisers(

@@ -66,17 +66,9 @@ def _finish(
     out: Path | None,
     compared: tuple[str, ...] = (),
 ) -> None:
-    from stemweave.evaluation.report import write_report
-    from stemweave.evaluation.results import provenance
+    from stemweave.evaluation.report import publish
 
-    evaluation.table.metadata = {
-        **evaluation.table.metadata,
-        **provenance(model or "bundled", data, split),
-    }
-    typer.echo(evaluation.table.as_markdown(intervals=False))
-    if out is not None:
-        write_report(evaluation, out, compared)
-        typer.echo(f"Report: {out / 'index.html'}")
+    publish(evaluation, model or "bundled", data, split, out, compared)
 
 
 @evaluate.command("separation")

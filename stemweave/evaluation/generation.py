@@ -7,7 +7,7 @@ always with the same number of clips. Clips are mono (N, T).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from stemweave.files import InputError
 FLOOR_ROW = "real, other songs (floor)"
 VOCODED_ROW = "real through VAE + vocoder"
 GENERATED_ROW = "ours, generated"
-MATCHED_ROW = "ours, generated, at the reference's level"
+AT_LEVEL = ", at the reference's level"
 SHUFFLED_ROW = "stems of different songs, summed"
 SOLO_ROW = "single stems (wrong domain)"
 NOISE_ROW = "white noise (ceiling)"
@@ -37,6 +37,9 @@ SILENCE_ROW = "silence (ceiling)"
 
 COHERENCE = "coherence of the stems"
 LEVEL = "stem level where it sounds (dBFS)"
+
+Generator = Callable[[int], Tensor]
+"""A system to score: seed → the stems (S, T) of one window at the model's rate."""
 
 
 class StemSet:
@@ -66,14 +69,18 @@ class StemSet:
             table.put_samples(COHERENCE, row, measure, values)
 
 
-def generate_piece(pipe: Any, duration_s: float, settings: dict[str, Any], seed: int) -> Tensor:
-    """One generated piece's stems (S, T), mono."""
-    piece = pipe.generate(
-        seconds=duration_s, generator=torch.Generator().manual_seed(seed), **settings
-    )
-    stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
+def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
+    """``pipe.generate``, mono."""
     length = round(duration_s * pipe.log_mel.config.sample_rate)
-    return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
+
+    def generate(seed: int) -> Tensor:
+        piece = pipe.generate(
+            seconds=duration_s, generator=torch.Generator().manual_seed(seed), **settings
+        )
+        stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
+        return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
+
+    return generate
 
 
 def shuffled_pieces(real: Iterable[tuple[Segment, Tensor]]) -> Iterator[Tensor]:
@@ -142,6 +149,7 @@ def evaluate_generation(
     *,
     embeddings: Sequence[Embedding],
     steps: int | None = None,
+    others: Mapping[str, Generator] | None = None,
     seed: int = 0,
     num_coherent: int = 48,
     num_examples: int = 4,
@@ -153,6 +161,7 @@ def evaluate_generation(
     Args:
         embeddings: networks to take distances in.
         steps: passed to ``pipe.generate`` where given.
+        others: further systems by the name of their row, for the same stems in the same order.
         seed: clip i draws its noise from ``seed + i``.
         num_coherent: stems' coherence is measured on this many pieces of each row.
         resamples: bootstrap resamples behind each interval.
@@ -166,6 +175,7 @@ def evaluate_generation(
     config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
     settings = {} if steps is None else {"steps": steps}
+    generators = {GENERATED_ROW: pipeline_generator(pipe, duration_s, settings), **(others or {})}
 
     def real(half: Sequence[Song]) -> Iterator[tuple[Segment, Tensor]]:
         return audible_segments(half, names, config.sample_rate, duration_s, num_clips)
@@ -173,7 +183,7 @@ def evaluate_generation(
     reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]
     sets = {
         row: StemSet(names, config.sample_rate, num_coherent)
-        for row in (FLOOR_ROW, GENERATED_ROW, SHUFFLED_ROW)
+        for row in (FLOOR_ROW, *generators, SHUFFLED_ROW)
     }
     vocoded, solo, examples = [], [], []
     for index, (segment, stems) in enumerate(real(songs[1::2])):
@@ -187,17 +197,18 @@ def evaluate_generation(
             examples.append(_example(f"real: {segment.name}", names, stems))
     for stems in shuffled_pieces(real(songs[1::2])):
         sets[SHUFFLED_ROW].add(stems)
-    for index in tqdm(range(num_clips), desc="generation", disable=not progress):
-        stems = generate_piece(pipe, duration_s, settings, seed + index)
-        sets[GENERATED_ROW].add(stems)
-        if index < num_examples:
-            examples.append(_example(f"generated, seed {seed + index}", names, stems))
+    for row, generate in generators.items():
+        for index in tqdm(range(num_clips), desc=row, disable=not progress):
+            stems = generate(seed + index)
+            sets[row].add(stems)
+            if index < num_examples:
+                examples.append(_example(f"{row}, seed {seed + index}", names, stems))
     table = Table("Generation", notes=_notes(duration_s, len(reference), num_coherent))
     mixtures = torch.stack([mixture for _, mixture in reference])
     rows = {row: torch.stack(s.mixtures) for row, s in sets.items() if len(s.mixtures) > 1}
     rows |= {VOCODED_ROW: torch.stack(vocoded), **ceilings(solo, mixtures, seed)}
-    rows[MATCHED_ROW] = at_level_of(rows[GENERATED_ROW], mixtures)
-    ordered = {row: rows[row] for row in ROWS if row in rows and len(rows[row]) > 1}
+    rows |= {row + AT_LEVEL: at_level_of(rows[row], mixtures) for row in generators}
+    ordered = {row: rows[row] for row in row_order(generators) if len(rows.get(row, ())) > 1}
     for embedding in embeddings:
         groups = [song for song, _ in reference]
         distances(table, embedding, mixtures, ordered, config.sample_rate, groups, resamples)
@@ -210,11 +221,10 @@ def evaluate_generation(
     return Evaluation(table, examples, config.sample_rate)
 
 
-ROWS = (
-    FLOOR_ROW, VOCODED_ROW, GENERATED_ROW, MATCHED_ROW,
-    SHUFFLED_ROW, SOLO_ROW, NOISE_ROW, SILENCE_ROW,
-)  # fmt: skip
-"""Rows in the order of the table, best first as one would expect."""
+def row_order(generated: Iterable[str]) -> list[str]:
+    """Rows in the order of the table, best first as one would expect."""
+    made = [name for row in generated for name in (row, row + AT_LEVEL)]
+    return [FLOOR_ROW, VOCODED_ROW, *made, SHUFFLED_ROW, SOLO_ROW, NOISE_ROW, SILENCE_ROW]
 
 
 def _example(title: str, names: Sequence[str], stems: Tensor) -> Example:

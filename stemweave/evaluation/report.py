@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from stemweave.evaluation import plots
-from stemweave.evaluation.results import Evaluation, Example
+from stemweave.evaluation.results import Evaluation, Example, provenance
 from stemweave.evaluation.table import Cell, Table
 from stemweave.files import InputError, write_audio
 
@@ -27,6 +27,22 @@ def require_new_folder(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out} is a file; give a folder for the report")
     if (out / "table.json").exists() and not overwrite:
         raise InputError(f"{out} already holds a report; choose another folder or --overwrite")
+
+
+def publish(
+    evaluation: Evaluation,
+    model: str,
+    data: Path,
+    split: str,
+    out: Path | None,
+    compared: Sequence[str] = (),
+) -> None:
+    """Note where the run came from, print its table and, with ``out``, write the report."""
+    evaluation.table.metadata |= provenance(model, data, split)
+    print(evaluation.table.as_markdown(intervals=False))
+    if out is not None:
+        write_report(evaluation, out, compared)
+        print(f"Report: {out / 'index.html'}")
 
 
 def write_report(evaluation: Evaluation, out: Path, compared: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ vocoder, masks from true stems) to the model's two methods. Shapes: segments (N,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,9 @@ Audio = tuple[Tensor | None, Tensor]
 """An estimate: waveforms (S, T), or None where a row has only spectra; log-mels (S, F, M).
 
 Log-mels are at the level the model hears (``level_gain``)."""
+
+Separator = Callable[[Tensor, int], Tensor]
+"""A system to score: mixture (T,) at the model's rate and a seed → stems (S, T)."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,11 @@ def level_gain(pipe: Any, mixture: Tensor) -> float:
     return float(reference_rms / mixture.square().mean().sqrt())
 
 
+def measured(pipe: Any, truth: Truth, waveforms: Tensor) -> Audio:
+    """Stems (S, T) with their log-mels, to be scored against ``truth``."""
+    return waveforms, pipe.log_mel(truth.gain * waveforms)
+
+
 def vae_round_trip(vae: Any, log_mel: Tensor) -> Tensor:
     """Log-mels (N, F, M) encoded to the posterior's mean and decoded again."""
     return vae.decode(vae.encode(log_mel[:, None]).latent_dist.mode()).sample[:, 0]
@@ -126,48 +134,54 @@ def vae_round_trip(vae: Any, log_mel: Tensor) -> Tensor:
 
 def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
     """The rows without a denoiser."""
-
-    def measured(waveforms: Tensor) -> Audio:
-        return waveforms, pipe.log_mel(truth.gain * waveforms)
-
     decoded = vae_round_trip(pipe.vae, truth.log_mel)
     rows: dict[str, Audio] = {
-        MIXTURE_ROW: measured(truth.mixture.expand_as(truth.stems)),
+        MIXTURE_ROW: measured(pipe, truth, truth.mixture.expand_as(truth.stems)),
         VAE_ROW: (None, decoded),
     }
     if pipe.vocoder is not None:
         vocoded = pipe.vocoder(decoded)[:, : truth.stems.shape[-1]]
-        rows[VOCODER_ROW] = measured(vocoded / truth.gain)
+        rows[VOCODER_ROW] = measured(pipe, truth, vocoded / truth.gain)
     for row, spectra in ((ORACLE_ROW, truth.log_mel), (VAE_ORACLE_ROW, decoded)):
         separated = separate_with_masks(pipe.log_mel, truth.mixture[None], spectra)
-        rows[row] = measured(separated[:, 0])
+        rows[row] = measured(pipe, truth, separated[:, 0])
     return rows
+
+
+def pipeline_separator(
+    pipe: Any, method: str = "mask", steps: int | None = None, guidance: float | None = None
+) -> Separator:
+    """``pipe.separate`` with its defaults where nothing is given."""
+
+    def separate(mixture: Tensor, seed: int) -> Tensor:
+        separated = pipe.separate(
+            mixture[None],
+            pipe.log_mel.config.sample_rate,
+            method=method,
+            guidance=guidance,
+            steps=steps,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return torch.stack([separated[stem][0] for stem in pipe.denoiser.config.stems])
+
+    return separate
 
 
 def model_row(
     pipe: Any, truth: Truth, method: str, steps: int | None, guidance: float | None, seed: int
 ) -> Audio:
     """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
-    generator = torch.Generator().manual_seed(seed)
     if method == "spectra":
         spectra, _ = separated_spectra(
             pipe,
             truth.gain * truth.mixture,
             pipe.config.separation_guidance if guidance is None else guidance,
             steps or pipe.config.separation_steps,
-            generator,
+            torch.Generator().manual_seed(seed),
         )
         return None, spectra
-    separated = pipe.separate(
-        truth.mixture[None],
-        pipe.log_mel.config.sample_rate,
-        method=method,
-        guidance=guidance,
-        steps=steps,
-        generator=generator,
-    )
-    waveforms = torch.stack([separated[stem][0] for stem in pipe.denoiser.config.stems])
-    return waveforms, pipe.log_mel(truth.gain * waveforms)
+    separate = pipeline_separator(pipe, method, steps, guidance)
+    return measured(pipe, truth, separate(truth.mixture, seed))
 
 
 @torch.inference_mode()
@@ -179,6 +193,7 @@ def evaluate_separation(
     steps: int | None = None,
     guidance: float | None = None,
     methods: Sequence[str] = ("spectra", "mask", "vocoder"),
+    others: Mapping[str, Separator] | None = None,
     references: bool = True,
     seed: int = 0,
     num_examples: int = 0,
@@ -189,6 +204,7 @@ def evaluate_separation(
     Args:
         steps, guidance: passed to ``pipe.separate`` where given; its defaults otherwise.
         methods: the model's rows, keys of ``METHOD_ROWS``; may be empty.
+        others: further systems by the name of their row, for the same stems in the same order.
         references: also the rows that need no denoiser.
         seed: segment i draws its noise from ``seed + i``.
         num_examples: the first segments' waveforms are kept for the report.
@@ -211,6 +227,8 @@ def evaluate_separation(
         for method in methods:
             row = METHOD_ROWS[method]
             rows[row] = model_row(pipe, truth, method, steps, guidance, seed + index)
+        for row, separate in (others or {}).items():
+            rows[row] = measured(pipe, truth, separate(mixture, seed + index))
         for row, estimate in rows.items():
             scores.add_estimate(row, estimate, truth)
         if index < num_examples:

@@ -41,14 +41,20 @@ def evaluate_speed(pipe: Any, repeats: int = 5) -> Evaluation:
         table.put("seconds", name, "median", Cell(median_s(task, repeats), count=repeats))
         count = steps.get(name, pipe.config.generation_steps)
         table.put("seconds", name, "network passes", Cell(float(count)))
-    for name in ("vae", "denoiser", "refiner", "vocoder"):
-        part = getattr(pipe, name, None)
-        if part is None:
-            continue
-        parameters = sum(p.numel() for p in part.parameters())
+    for name, parameters in part_parameters(pipe).items():
         table.put("parameters (millions)", name, "parameters", Cell(parameters / 1e6))
     table.metadata["cpu"] = cpu_name()
     return Evaluation(table)
+
+
+def part_parameters(pipe: Any) -> dict[str, int]:
+    """Parameters of each part that the model has."""
+    parts = {name: getattr(pipe, name, None) for name in ("vae", "denoiser", "refiner", "vocoder")}
+    return {
+        name: sum(parameter.numel() for parameter in part.parameters())
+        for name, part in parts.items()
+        if part is not None
+    }
 
 
 def cpu_name() -> str:

@@ -203,14 +203,17 @@ class RunSettings(Strict):
     sampling: SamplingSettings = SamplingSettings()
 
 
-def load_settings(path: Path) -> RunSettings:
-    """Settings from a YAML file; raises ``InputError`` naming the key that is wrong."""
+def load_settings(path: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
+    """Settings from a YAML file; raises ``InputError`` naming the key that is wrong.
+
+    ``kind`` may be a subclass with further sections.
+    """
     try:
         text = path.read_text()
     except OSError as error:
         raise InputError(f"cannot read settings {path}: {error.strerror}") from error
     try:
-        return RunSettings.model_validate(yaml.safe_load(text) or {})
+        return kind.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from error
     except ValidationError as error:

@@ -21,9 +21,9 @@ from stemweave.training.loop import Stage, TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
 
 
-def prepare(config: Path) -> RunSettings:
+def prepare(config: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
     """Settings of a run; seeds the first weights of whatever is built next."""
-    settings = load_settings(config)
+    settings = load_settings(config, kind)
     set_seed(settings.seed)
     return settings
 

@@ -9,7 +9,14 @@ import torch
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.latents import LatentShards
-from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels, read_crop
+from stemweave.data.mixing import (
+    PLAIN,
+    MixSettings,
+    draw_crops,
+    equalise,
+    mix_mels,
+    read_crop,
+)
 from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
 from stemweave.models.vae import PatchVAE
@@ -122,3 +129,17 @@ def test_batches_come_from_a_moving_window(songs, tmp_path: Path):
     used = sorted(int(path.stem[-6:]) for path in shards.folder.glob("*.safetensors"))
     assert min(used) == 0 and max(used) <= 6
     assert max(used) > 2
+
+
+def test_equalise_is_a_smooth_filter_without_delay():
+    impulse = torch.zeros(2, 3, 1024)
+    impulse[..., 512] = 1
+    settings = MixSettings(equaliser_std_db=3)
+    filtered = equalise(impulse, settings, np.random.default_rng(0))
+    assert filtered.shape == impulse.shape
+    assert (filtered.abs().argmax(-1) == 512).all()
+    assert torch.allclose(filtered[..., 400:512], filtered[..., 513:625].flip(-1), atol=1e-6)
+    gain_db = 20 * torch.fft.rfft(filtered).abs().log10()
+    assert gain_db.std() > 1 and gain_db.diff(dim=-1).abs().max() < 2
+    assert not torch.allclose(gain_db[0, 0], gain_db[0, 1], atol=0.1)
+    assert equalise(impulse, PLAIN, np.random.default_rng(0)) is impulse
