@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from baselines.msdm import MSDM
 from baselines.open_unmix import OpenUnmix
 from baselines.settings import BaselineSettings
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, equalise
-from stemweave.data.songs import Song
+from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.files import InputError
 
 BASELINES: dict[str, type[Baseline]] = {
@@ -61,8 +60,8 @@ class BaselineStage:
         self,
         name: str,
         settings: BaselineSettings,
-        train: Sequence[Song],
-        validation: Sequence[Song],
+        train: Songs,
+        validation: Songs,
         cpu_hours: float = math.inf,
     ) -> None:
         self._cpu_s = time.process_time()
@@ -76,7 +75,7 @@ class BaselineStage:
             self.network.observe(self.crops(train, OBSERVED_CROPS, self.mixing, rng))
 
     def crops(
-        self, songs: Sequence[Song], count: int, mixing: MixSettings, rng: np.random.Generator
+        self, songs: Songs, count: int, mixing: MixSettings, rng: np.random.Generator
     ) -> Tensor:
         """Stems (count, S, T), mixed and filtered like those of our model."""
         sample_rate = self.run.log_mel.sample_rate
@@ -89,7 +88,8 @@ class BaselineStage:
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         self._count_cpu_time()
-        stems = self.crops(self.train, self.settings.batch_size, self.mixing, rng)
+        songs = songs_at_step(self.train, step)
+        stems = self.crops(songs, self.settings.batch_size, self.mixing, rng)
         torch.manual_seed(generator.initial_seed())  # for dropout
         loss = self.network.loss(network, stems.to(self.network.device), generator)
         return loss, {"cpu_hours": self.network.cpu_hours}
