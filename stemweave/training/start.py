@@ -18,7 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
-from stemweave.data.tar_songs import Songs, TarCache, TarSongs, split_of_url, tar_urls
+from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
+from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
