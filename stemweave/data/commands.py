@@ -74,8 +74,8 @@ def pack(
     """Pack songs into tar shards (WebDataset), for training from object storage."""
     from stemweave.data.readers import read_data
     from stemweave.data.songs import total_hours
+    from stemweave.data.tar_cache import imported_webdataset
     from stemweave.data.tar_pack import pack_songs
-    from stemweave.data.tar_songs import imported_webdataset
 
     imported_webdataset()
     findings = read_data(data.absolute(), _names(stems))

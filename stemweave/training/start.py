@@ -14,7 +14,8 @@ from accelerate.utils import set_seed
 
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
-from stemweave.data.tar_songs import Songs, TarCache, TarSongs, split_of_url, tar_urls
+from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
+from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.files import InputError
 from stemweave.training.logs import RunLog
 from stemweave.training.loop import Stage, TrainingRun

@@ -16,7 +16,8 @@ import soundfile
 from stemweave.data.mixing import MixSettings, draw_crops
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song, append_to_manifest, write_song
-from stemweave.data.tar_songs import TarCache, TarSongs, split_of_url, tar_urls
+from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
+from stemweave.data.tar_songs import TarSongs
 from stemweave.files import InputError
 
 STEMS = ("bass", "drums", "piano")
