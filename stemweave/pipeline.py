@@ -100,7 +100,7 @@ class StemweavePipeline(LatentGrid, DiffusionPipeline):
         except OSError as error:
             raise InputError(f"cannot load the model {source}: {error}") from error
         if not {"dtype", "torch_dtype"} & options.keys():
-            pipe.to(torch.float32)  # transformers' vocoder would keep the precision of its file
+            pipe.vocoder.float()  # transformers' would keep the precision of its file
         return pipe
 
     @torch.inference_mode()
