@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -33,6 +33,7 @@ class UNet3D(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["ResidualBlock", "AttentionBlock"]  # FSDP's units
 
     @register_to_config
     def __init__(

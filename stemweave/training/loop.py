@@ -6,6 +6,7 @@ a function of (seed, n, process), so a resumed run equals one that never stopped
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import shutil
@@ -18,9 +19,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from stemweave.training.placement import (
+    free_gathered,
+    sharded_like,
+    sharded_state,
+    to_channels_last,
+    whole,
+)
 from stemweave.training.settings import OptimiserSettings, StageSettings
 
 
@@ -74,9 +83,13 @@ class TrainingRun:
             gradient_accumulation_steps=1,  # accumulation is by micro-batches inside a step
             cpu=device == "cpu",
         )
-        stage.network.to(memory_format=torch.channels_last)
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        # the network without its weights: what is exported when they are in shards
+        self.skeleton = copy.deepcopy(stage.network).to("meta") if sharded else None
+        if not sharded:  # FSDP wants contiguous weights
+            to_channels_last(stage.network)
         optimiser = torch.optim.AdamW(
-            stage.network.parameters(),
+            [parameter for parameter in stage.network.parameters() if parameter.requires_grad],
             lr=settings.optimiser.learning_rate,
             betas=settings.optimiser.betas,
             weight_decay=settings.optimiser.weight_decay,
@@ -86,8 +99,9 @@ class TrainingRun:
         )
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
         self.scheduler = scheduler
+        self.parameters: list[Tensor] = self.optimiser.param_groups[0]["params"]
         self.average = EMAModel(
-            stage.network.parameters(), decay=settings.optimiser.ema_decay, foreach=True
+            self.parameters, decay=settings.optimiser.ema_decay, foreach=not sharded
         )
         self.average.to(self.accelerator.device)
         self.step = 0
@@ -98,9 +112,10 @@ class TrainingRun:
         return self.folder / "checkpoint.pt"
 
     def save(self) -> None:
-        """Write the whole training state beside the old one, then rename over it."""
-        if not self.accelerator.is_main_process:
-            return
+        """Write the whole training state beside the old one, then rename over it.
+
+        Every process must call this.
+        """
         state = {
             "step": self.step,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
@@ -108,6 +123,9 @@ class TrainingRun:
             "scheduler": self.scheduler.state_dict(),
             "average": self.average.state_dict(),
         }
+        state = whole(state, keep=self.accelerator.is_main_process)
+        if not self.accelerator.is_main_process:
+            return
         partial = self.checkpoint.with_suffix(".partial")
         with partial.open("wb") as file:
             torch.save(state, file)
@@ -119,13 +137,18 @@ class TrainingRun:
         """Load the last checkpoint; False if there is none."""
         if not self.checkpoint.exists():
             return False
-        device = self.accelerator.device
-        state = torch.load(self.checkpoint, map_location=device, weights_only=True)
-        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        network = self.accelerator.unwrap_model(self.network)
+        now = network.state_dict()
+        network.load_state_dict(
+            {name: sharded_like(tensor, now[name]) for name, tensor in state["network"].items()}
+        )
+        self.optimiser.load_state_dict(sharded_state(state["optimiser"], self.parameters))
         self.scheduler.load_state_dict(state["scheduler"])
+        shadows = zip(state["average"]["shadow_params"], self.parameters, strict=True)
+        state["average"]["shadow_params"] = [sharded_like(one, like) for one, like in shadows]
         self.average.load_state_dict(state["average"])
-        self.average.to(device)
+        self.average.to(self.accelerator.device)
         self.step = state["step"]
         return True
 
@@ -150,39 +173,54 @@ class TrainingRun:
                     )
                 self.accelerator.backward(loss / settings.accumulation_steps)
             figures = {"loss": loss.item(), **parts}
-        norm = self.accelerator.clip_grad_norm_(
-            self.network.parameters(), settings.optimiser.clip_norm
-        )
-        figures["gradient_norm"] = float(norm)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, settings.optimiser.clip_norm)
+        figures["gradient_norm"] = float(whole(norm))
         self.optimiser.step()
         self.scheduler.step()
         self.optimiser.zero_grad()
-        self.average.step(self.network.parameters())
+        self.average.step(self.parameters)
         self.step += 1
         return figures
 
     def with_average(self, action: Callable[[nn.Module], object]) -> object:
-        """Run ``action`` on the network holding the averaged weights, then restore."""
+        """Run ``action`` on the network holding the averaged weights, then restore.
+
+        With shards every process must call this.
+        """
         network = self.accelerator.unwrap_model(self.network)
-        self.average.store(network.parameters())
-        self.average.copy_to(network.parameters())
+        self.average.store(self.parameters)
+        self.average.copy_to(self.parameters)
         network.eval()
         try:
-            with torch.inference_mode():
+            # weights that FSDP gathers in inference mode could not be trained on afterwards
+            with torch.no_grad() if self.skeleton else torch.inference_mode():
                 return action(network)
         finally:
             network.train()
-            self.average.restore(network.parameters())
+            free_gathered(network)
+            self.average.restore(self.parameters)
 
     def export(self) -> None:
-        """Write the averaged weights to ``folder/export``, replacing the old ones whole."""
-        if not self.accelerator.is_main_process:
-            return
+        """Write the averaged weights to ``folder/export``, replacing the old ones whole.
+
+        Every process must call this.
+        """
+        is_main = self.accelerator.is_main_process
         partial, final = self.folder / "export.partial", self.folder / "export"
-        shutil.rmtree(partial, ignore_errors=True)
-        self.with_average(lambda network: self.stage.export(network, partial))
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        if is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+        if self.skeleton is not None:
+            state: Any = self.with_average(lambda network: whole(network.state_dict(), is_main))
+            if is_main:
+                network = copy.deepcopy(self.skeleton)
+                network.load_state_dict(state, assign=True)
+                with torch.inference_mode():
+                    self.stage.export(network.eval(), partial)
+        elif is_main:
+            self.with_average(lambda network: self.stage.export(network, partial))
+        if is_main:
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
 
     def run(self, log: Callable[[int, dict[str, float]], None], minutes: float = math.inf) -> None:
         """Train to the stage's number of steps, for so many minutes, or until asked to stop."""
@@ -190,18 +228,30 @@ class TrainingRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         began = last_save = time.monotonic()
         self.network.train()
-        while self.step < settings.steps and not self.stop_requested:
-            if time.monotonic() - began > minutes * 60:
+        while self.step < settings.steps:
+            now = time.monotonic()
+            stop, save = self._agreed(
+                self.stop_requested or now - began > minutes * 60,
+                now - last_save > settings.save_every_minutes * 60,
+            )
+            if stop:
                 break
+            if save:
+                self.save()
+                self.export()
+                last_save = time.monotonic()
             figures = self.train_step()
             if self.step % settings.validate_every_steps == 0:
                 figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]
             if self.step % settings.log_every_steps == 0 or len(figures) > 8:
                 figures["minutes"] = (time.monotonic() - began) / 60
                 log(self.step, figures)
-            if time.monotonic() - last_save > settings.save_every_minutes * 60:
-                self.save()
-                self.export()
-                last_save = time.monotonic()
         self.save()
         self.export()
+
+    def _agreed(self, *flags: bool) -> list[bool]:
+        """Each flag, true if it is for any process: clocks and signals differ between them."""
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        votes = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return (self.accelerator.reduce(votes, "sum") > 0).tolist()

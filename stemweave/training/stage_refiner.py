@@ -20,6 +20,7 @@ from stemweave.data.songs import Song
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
+from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 
 MAX_SI_SDR_DB = 30.0
@@ -44,7 +45,7 @@ class RefinerStage:
         log_mel = LogMel(**settings.log_mel.model_dump())
         scheduler = DDIMScheduler(**settings.denoiser.scheduler)
         for part in (vae, denoiser):
-            part.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            to_channels_last(part.eval().requires_grad_(False))
         self.network = MaskRefiner(
             num_stems=len(settings.stems),
             num_mels=settings.log_mel.num_mels,
