@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import logging
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from stemweave.audio.waveforms import check_waveform
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL, check_model
+from stemweave.models.vae import strides_of
 from stemweave.tasks import arrange, generate, separate
 
 Method = Literal["mask", "vocoder"]
@@ -103,10 +104,10 @@ class StemweavePipeline(DiffusionPipeline):
         vocoder = self.vocoder.config
         vocoder_bands = getattr(vocoder, "num_mels", None) or vocoder.model_in_dim
         problems = []
-        if self.vae.config.latent_channels != channels:
+        if channels not in (self.vae.config.latent_channels, 2 * self.vae.config.latent_channels):
             problems.append(
                 f"the VAE has {self.vae.config.latent_channels} latent channels, the denoiser "
-                f"{channels}"
+                f"{channels} (equal for mono, twice as many for stereo)"
             )
         if vocoder_bands != mel.num_mels:
             problems.append(f"the vocoder takes {vocoder_bands} mel bands, not {mel.num_mels}")
@@ -149,6 +150,11 @@ class StemweavePipeline(DiffusionPipeline):
         return tuple(self.denoiser.config.stems)
 
     @property
+    def channels(self) -> int:
+        """1, or 2 if the denoiser's latents hold left and right."""
+        return int(self.denoiser.config.latent_channels // self.vae.config.latent_channels)
+
+    @property
     def segment_s(self) -> float:
         """Seconds of one model window."""
         return self.log_mel.segment_samples / self.sample_rate
@@ -164,10 +170,7 @@ class StemweavePipeline(DiffusionPipeline):
         return self._strides()[1]
 
     def _strides(self) -> tuple[int, int]:
-        if isinstance(self.vae, AutoencoderKL):
-            stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
-            return stride, stride
-        return self.vae.config.time_stride, self.vae.config.mel_stride
+        return strides_of(self.vae)
 
     @property
     def latent_bands(self) -> int:

@@ -5,7 +5,8 @@ Shapes: log-mel (N, F, M) → waveform (N, F · hop_length).
 
 from __future__ import annotations
 
-from typing import cast
+import math
+from typing import Any, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -100,6 +101,12 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
             center=True,
             length=frames * config.hop_length,
         )
+
+
+def hop_length_of(vocoder: Any) -> int:
+    """Samples per mel frame of ``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``."""
+    config = vocoder.config
+    return int(getattr(config, "hop_length", None) or math.prod(config.upsample_rates))
 
 
 def griffin_lim(log_mel_front_end: LogMel, log_mel: Tensor, iterations: int = 60) -> Tensor:

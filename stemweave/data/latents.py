@@ -19,11 +19,17 @@ from stemweave.models.vae import PatchVAE
 
 @dataclass
 class LatentBatch:
-    """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool."""
+    """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool.
+
+    In stereo, C holds the latents of the left channel, then those of the right.
+    """
 
     stems: Tensor
     mixture: Tensor
     coherent: Tensor
+
+    def part(self, samples: slice) -> LatentBatch:
+        return LatentBatch(self.stems[samples], self.mixture[samples], self.coherent[samples])
 
 
 def encode_mels(vae: PatchVAE, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
@@ -48,14 +54,27 @@ class LatentShards(Shards):
         plan: ShardPlan,
         *,
         seed: int = 0,
+        channels: int = 1,
     ) -> None:
-        super().__init__(folder, songs, log_mel, stems, settings, plan, seed=seed, networks=[vae])
+        super().__init__(
+            folder,
+            songs,
+            log_mel,
+            stems,
+            settings,
+            plan,
+            seed=seed,
+            networks=[vae],
+            channels=channels,
+        )
         self.vae = vae
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         crops = self.draw(count, rng)
         stem_mels, mixture_mel = mix_mels(self.log_mel, crops.waveforms, self.settings, rng)
         latents = encode_mels(self.vae, torch.cat([stem_mels, mixture_mel[:, None]], dim=1)).half()
+        if self.channels > 1:
+            latents = latents.flatten(2, 3)
         return {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": crops.coherent}
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:

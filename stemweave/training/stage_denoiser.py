@@ -12,16 +12,18 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel
+from stemweave.audio.log_mel import LogMel, mono_log_mel
 from stemweave.data.latents import LatentBatch, LatentShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
 from stemweave.diffusion.objective import denoising_loss
-from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
+from stemweave.training.lora import save_network
 from stemweave.training.losses import mask_error_db
+from stemweave.training.networks import make_denoiser
+from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
 
@@ -38,6 +40,9 @@ class Situation:
     timestep: Tensor
     has_mixture: Tensor
     known: Tensor
+
+    def part(self, samples: slice) -> Situation:
+        return Situation(self.timestep[samples], self.has_mixture[samples], self.known[samples])
 
 
 def draw_situation(
@@ -102,18 +107,21 @@ class DenoiserStage:
     ) -> None:
         self.settings = settings.denoiser
         self.run = settings
-        vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(vae.eval().requires_grad_(False))
         log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae = vae
         self.band_width = 1 / log_mel.mel_basis.amax(dim=0)
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
-        self.network = CompactUNet(stems=settings.stems, **self.settings.model)
+        self.network = make_denoiser(settings, vae)
 
         def shards(
             songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> LatentShards:
             cache, stems = settings.cache, settings.stems
-            return LatentShards(cache, songs, log_mel, vae, stems, mixing, plan, seed=seed)
+            channels = settings.channels
+            return LatentShards(
+                cache, songs, log_mel, vae, stems, mixing, plan, seed=seed, channels=channels
+            )
 
         self.shards, self.validation_shards = train_and_validation(
             shards, settings, self.settings, train, validation
@@ -131,7 +139,8 @@ class DenoiserStage:
             self.scheduler.config.num_train_timesteps,
             rng,
         )
-        losses, clean = self._losses(network, batch, situation, generator)
+        noise = torch.randn(batch.stems.shape, generator=generator)
+        losses, clean = self._losses(network, batch, situation, noise)
         separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
         figures = {}
         loss = losses.mean()
@@ -162,26 +171,27 @@ class DenoiserStage:
         clean, true, mixture = (
             latents[picked][..., place, :] for latents in (clean, batch.stems, batch.mixture)
         )
-
-        def decode(latents: Tensor) -> Tensor:
-            return self.vae.decode(latents / self.vae.config.scaling_factor).sample[:, 0].float()
-
         with torch.no_grad():
-            reference = decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
+            reference = self._decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
             reference = reference.unflatten(0, (-1, num_stems + 1))
-        estimate = decode(clean.flatten(0, 1)).unflatten(0, (-1, num_stems))
+        estimate = self._decode(clean.flatten(0, 1)).unflatten(0, (-1, num_stems))
         return mask_error_db(estimate, reference[:, :-1], reference[:, -1], self.band_width).mean()
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Log-mels (N, F, M) of scaled latents (N, C, H, W), mono ones in stereo."""
+        channels = latents.unflatten(1, (self.run.channels, -1)).flatten(0, 1)
+        mel = self.vae.decode(channels / self.vae.config.scaling_factor).sample[:, 0].float()
+        return mono_log_mel(mel.unflatten(0, (-1, self.run.channels)), dim=1)
 
     def _losses(
         self,
         network: nn.Module,
         batch: LatentBatch,
         situation: Situation,
-        generator: torch.Generator,
+        noise: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Loss (B,) of each sample and the estimated clean latents."""
         device = next(network.parameters()).device
-        noise = torch.randn(batch.stems.shape, generator=generator)
         mixture = batch.mixture * situation.has_mixture[:, None, None, None]
         return denoising_loss(
             network,
@@ -195,27 +205,40 @@ class DenoiserStage:
         )
 
     def validate(self, network: Any) -> dict[str, float]:
-        """Loss of one-step separation and of generation at spread timesteps, unseen songs."""
+        """Losses on unseen songs: of separation in one step, of generation at spread timesteps.
+
+        An epsilon model's separation is measured at spread timesteps, too: from pure noise it says
+        nothing.
+        """
         figures = {}
         rng = np.random.default_rng(1)
-        batch = self.validation_shards.latents(0, 64, rng)
+        batch = self.validation_shards.latents(0, self.settings.validation_samples, rng)
         num_timesteps = self.scheduler.config.num_train_timesteps
         count, num_stems, _, height, _ = batch.stems.shape
         spread = torch.linspace(0, num_timesteps - 1, count).long()[:, None].repeat(1, num_stems)
         nothing_known = torch.zeros(count, num_stems, height, dtype=torch.bool)
+        one_step = self.scheduler.config.prediction_type == "v_prediction"
+        last = torch.full_like(spread, num_timesteps - 1)
         for name, timestep, has_mixture in (
-            ("val_separation", torch.full_like(spread, num_timesteps - 1), True),
+            ("val_separation", last if one_step else spread, True),
             ("val_generation", spread, False),
         ):
             situation = Situation(timestep, torch.full((count,), has_mixture), nothing_known)
-            generator = torch.Generator().manual_seed(0)
-            with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
-                losses, clean = self._losses(network, batch, situation, generator)
-                figures[name] = losses.mean().item()
-                if has_mixture:
-                    whole = slice(0, height)
-                    error_db = self._mask_error_db(clean, batch, torch.arange(count), whole)
-                    figures["val_mask_db"] = error_db.item()
+            noise = torch.randn(batch.stems.shape, generator=torch.Generator().manual_seed(0))
+            losses, errors_db = [], []
+            for start in range(0, count, self.settings.batch_size):
+                part = slice(start, start + self.settings.batch_size)
+                some = batch.part(part)
+                with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
+                    loss, clean = self._losses(network, some, situation.part(part), noise[part])
+                    losses.append(loss)
+                    if has_mixture and one_step:
+                        picked, whole = torch.arange(len(loss)), slice(0, height)
+                        error_db = self._mask_error_db(clean, some, picked, whole)
+                        errors_db.append(error_db.expand(len(loss)))
+            figures[name] = torch.cat(losses).mean().item()
+            if errors_db:
+                figures["val_mask_db"] = torch.cat(errors_db).mean().item()
         return figures
 
     @property
@@ -223,5 +246,5 @@ class DenoiserStage:
         return self.run.mixed_precision == "bf16"
 
     def export(self, network: Any, folder: Path) -> None:
-        network.save_pretrained(folder)
+        save_network(network, folder)
         self.scheduler.save_pretrained(folder.parent / (folder.name + ".scheduler"))

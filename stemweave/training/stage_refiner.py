@@ -17,9 +17,10 @@ from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.songs import Song
-from stemweave.models.refiner import MaskRefiner
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
+from stemweave.training.lora import save_network
+from stemweave.training.networks import make_refiner
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 
@@ -46,18 +47,24 @@ class RefinerStage:
         scheduler = DDIMScheduler(**settings.denoiser.scheduler)
         for part in (vae, denoiser):
             to_channels_last(part.eval().requires_grad_(False))
-        self.network = MaskRefiner(
-            num_stems=len(settings.stems),
-            num_mels=settings.log_mel.num_mels,
-            **self.settings.model,
-        )
+        self.network = make_refiner(settings)
 
         def shards(
             songs: Sequence[Song], mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> MaskTargetShards:
             cache, stems = settings.cache, settings.stems
             return MaskTargetShards(
-                cache, songs, log_mel, vae, denoiser, scheduler, stems, mixing, plan, seed=seed
+                cache,
+                songs,
+                log_mel,
+                vae,
+                denoiser,
+                scheduler,
+                stems,
+                mixing,
+                plan,
+                seed=seed,
+                channels=settings.channels,
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -105,7 +112,7 @@ class RefinerStage:
         }
 
     def export(self, network: Any, folder: Path) -> None:
-        network.save_pretrained(folder)
+        save_network(network, folder)
 
 
 def _targets(batch: Arrays) -> MaskTargets:

@@ -12,25 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from accelerate.utils import set_seed
-from diffusers import ModelMixin
 from torch.utils.tensorboard import SummaryWriter
 
-from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
 from stemweave.files import InputError
-from stemweave.models.compact import CompactUNet
-from stemweave.models.refiner import MaskRefiner
-from stemweave.models.vae import PatchVAE
 from stemweave.training.loop import Stage, TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
-
-COMPONENTS: dict[str, type[ModelMixin]] = {
-    "vae": PatchVAE,
-    "denoiser": CompactUNet,
-    "refiner": MaskRefiner,
-    "vocoder": SpectralVocoder,
-}
 
 
 def prepare(config: Path) -> RunSettings:
@@ -42,7 +30,11 @@ def prepare(config: Path) -> RunSettings:
 
 def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
     """Training and validation songs of all data folders; raises ``InputError`` if one is empty."""
-    songs = [song for folder in settings.data for song in read_data(folder, settings.stems).songs]
+    songs = [
+        song
+        for folder in settings.data
+        for song in read_data(folder, settings.stems, require_all=settings.require_all_stems).songs
+    ]
     train = [song for song in songs if song.split == "train"]
     validation = [song for song in songs if song.split == "validation"]
     folders = ", ".join(str(folder) for folder in settings.data)
@@ -51,13 +43,6 @@ def load_songs(settings: RunSettings) -> tuple[list[Song], list[Song]]:
     if not validation:
         raise InputError(f"no validation songs in {folders}: check their splits")
     return train, validation
-
-
-def load_component(kind: str, folder: Path) -> ModelMixin:
-    """A trained part of the model from its folder; raises ``InputError`` if there is none."""
-    if not (folder / "config.json").exists():
-        raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
-    return COMPONENTS[kind].from_pretrained(folder)
 
 
 def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from stemweave.models.compact import CompactUNet
 from stemweave.pipeline import StemweavePipeline
+from stemweave.training.networks import load_component
 from stemweave.training.settings import load_settings
 from stemweave.training.stage_denoiser import draw_situation
-from stemweave.training.start import load_component
 
 
 def train(run, stage: str, config: Path, folder: Path, *options: object) -> None:

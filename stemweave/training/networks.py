@@ -1,0 +1,168 @@
+"""The networks that settings ask for, and the ones in folders: ours and the paper's."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torch import Tensor, nn
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
+from stemweave.files import InputError
+from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import MaskRefiner
+from stemweave.models.unet3d import UNet3D
+from stemweave.models.vae import PatchVAE
+from stemweave.training.settings import LogMelSettings, RunSettings
+
+COMPONENTS: dict[str, tuple[Any, ...]] = {
+    "vae": (PatchVAE, AutoencoderKL),
+    "denoiser": (CompactUNet, UNet3D),
+    "refiner": (MaskRefiner,),
+    "vocoder": (SpectralVocoder, SpeechT5HifiGan),
+}
+
+
+class AutoencoderPass(nn.Module):
+    """diffusers' ``AutoencoderKL`` with the forward pass of ``PatchVAE``.
+
+    Its own does not give the posterior, of which the loss needs the divergence.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(
+        self, log_mel: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, DiagonalGaussianDistribution]:
+        """Reconstruction of ``log_mel`` (N, 1, F, M) from a sampled latent, and its posterior."""
+        moments = self.vae.encode(log_mel).latent_dist.parameters
+        posterior = DiagonalGaussianDistribution(moments.float())
+        return self.vae.decode(posterior.sample(generator)).sample, posterior
+
+
+def autoencoder_in(network: Any) -> Any:
+    """The autoencoder itself, with ``encode``, ``decode`` and ``save_pretrained``."""
+    return network.vae if isinstance(network, AutoencoderPass) else network
+
+
+def make_autoencoder(settings: RunSettings) -> nn.Module:
+    """``PatchVAE`` or the paper's ``AutoencoderKL`` (in an ``AutoencoderPass``), untrained.
+
+    Raises:
+        InputError: if the network has no such argument or refuses its value.
+    """
+    model = settings.vae.model
+    if settings.vae.kind == "patch":
+        return _make(PatchVAE, model, "vae.model")
+    channels = {"in_channels": 1, "out_channels": 1}
+    return AutoencoderPass(_make(AutoencoderKL, {**channels, **model}, "vae.model"))
+
+
+def make_denoiser(settings: RunSettings, vae: Any) -> Any:
+    """``CompactUNet`` or the paper's ``UNet3D`` for the latents of ``vae``, untrained.
+
+    In stereo the latents of both channels lie side by side along C.
+
+    Raises:
+        InputError: if the network has no such argument, refuses its value, or does not fit ``vae``.
+    """
+    kind = CompactUNet if settings.denoiser.kind == "compact" else UNet3D
+    latent_channels = settings.channels * vae.config.latent_channels
+    model = {"stems": settings.stems, "latent_channels": latent_channels, **settings.denoiser.model}
+    if model["latent_channels"] != latent_channels:
+        raise InputError(
+            f"denoiser.model.latent_channels is {model['latent_channels']}, but {settings.channels}"
+            f" × {vae.config.latent_channels} of the autoencoder are there"
+        )
+    network = _make(kind, model, "denoiser.model")
+    if settings.denoiser.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    return network
+
+
+def make_refiner(settings: RunSettings) -> MaskRefiner:
+    """``MaskRefiner`` for the settings' stems and bands, untrained; raises ``InputError``."""
+    own = {"num_stems": len(settings.stems), "num_mels": settings.log_mel.num_mels}
+    refiner: MaskRefiner = _make(MaskRefiner, {**own, **settings.refiner.model}, "refiner.model")
+    return refiner
+
+
+def make_vocoder(settings: RunSettings) -> nn.Module:
+    """``SpectralVocoder`` or the paper's ``SpeechT5HifiGan``, untrained.
+
+    Raises:
+        InputError: if the network has no such argument, refuses its value, or does not fit the
+            front end.
+    """
+    model, front_end = settings.vocoder.model, settings.log_mel
+    if settings.vocoder.kind == "spectral":
+        vocoder: nn.Module = _make(SpectralVocoder, model, "vocoder.model")
+        _check_vocoder(vocoder, front_end)
+        return vocoder
+    own = {
+        "model_in_dim": front_end.num_mels,
+        "sampling_rate": front_end.sample_rate,
+        "normalize_before": False,
+    }
+    config = _make(SpeechT5HifiGanConfig, {**own, **model}, "vocoder.model")
+    vocoder = SpeechT5HifiGan(config)
+    _check_vocoder(vocoder, front_end)
+    return vocoder
+
+
+def _check_vocoder(vocoder: Any, front_end: LogMelSettings) -> None:
+    config = vocoder.config
+    expected = {
+        "bands": (getattr(config, "num_mels", None) or config.model_in_dim, front_end.num_mels),
+        "Hz": (
+            getattr(config, "sample_rate", None) or config.sampling_rate, front_end.sample_rate
+        ),
+        "samples a frame": (hop_length_of(vocoder), front_end.hop_length),
+    }  # fmt: skip
+    for unit, (ours, theirs) in expected.items():
+        if ours != theirs:
+            raise InputError(f"vocoder.model has {ours} {unit}, but log_mel has {theirs}")
+
+
+def _make(kind: Any, arguments: Mapping[str, Any], section: str) -> Any:
+    """``kind(**arguments)``; raises ``InputError`` naming what it does not take."""
+    unknown = sorted(set(arguments) - set(inspect.signature(kind.__init__).parameters))
+    if unknown:
+        raise InputError(f"{section}.{unknown[0]}: {kind.__name__} has no such setting")
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{section} does not describe a {kind.__name__}: {reason}") from error
+
+
+def load_component(kind: str, folder: Path) -> Any:
+    """A trained part of the model from its folder; raises ``InputError`` if there is none."""
+    if not (folder / "config.json").exists():
+        raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
+    config = json.loads((folder / "config.json").read_text())
+    name = config.get("_class_name") or (config.get("architectures") or ["?"])[0]
+    for component in COMPONENTS[kind]:
+        if component.__name__ == name:
+            # transformers would keep the half precision of an assembled model
+            return component.from_pretrained(folder).float()
+    known = ", ".join(component.__name__ for component in COMPONENTS[kind])
+    raise InputError(f"{folder} holds a {name}, which is no {kind}: {known} are")
+
+
+def load_weights(network: nn.Module, kind: str, folder: Path) -> None:
+    """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape."""
+    try:
+        network.load_state_dict(load_component(kind, folder).state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{folder} does not fit {kind}.model of the settings: {reason}") from error
