@@ -45,8 +45,11 @@ def merged(network: Any) -> Any:
     }
     for name, module in network.named_modules():
         if isinstance(module, LoraLayer):
+            down, up = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
             weight = module.get_base_layer().weight
-            state[f"{name}.weight"] = weight + module.get_delta_weight(ADAPTER)
+            # peft's own product (get_delta_weight) fails on Conv3d with a kernel of 1
+            change = module.scaling[ADAPTER] * (up.flatten(1) @ down.flatten(1))
+            state[f"{name}.weight"] = weight + change.reshape(weight.shape)
     plain = type(network).from_config(network.config)
     plain.load_state_dict(state)
     return plain

@@ -91,7 +91,8 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
     before, after = (models[name].denoiser.conv_in.weight for name in ("before", "after"))
     assert before.shape == after.shape and not torch.equal(before, after)
     original = StemweavePipeline.from_pretrained(base)
-    assert torch.equal(models["before"].vae.decoder[0].weight, original.vae.decoder[0].weight)
+    kept, ours = original.vae.decoder[0].weight, models["before"].vae.decoder[0].weight
+    assert torch.allclose(kept, ours, atol=1e-3)  # half precision on disk
     resumed = run("train", "denoiser", resolved, "--run", denoiser)
     assert resumed.code == 0 and "resuming at step 2" in resumed.out, resumed.err
 
