@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import AutoencoderKL
-
 from stemweave.audio.vocoder import hop_length_of
 from stemweave.files import InputError
+from stemweave.models.vae import strides_of
 
 
 class LatentGrid:
@@ -30,6 +29,11 @@ class LatentGrid:
         return tuple(self.denoiser.config.stems)
 
     @property
+    def channels(self) -> int:
+        """1, or 2 if the denoiser's latents hold left and right."""
+        return int(self.denoiser.config.latent_channels // self.vae.config.latent_channels)
+
+    @property
     def segment_s(self) -> float:
         """Seconds of one model window."""
         return float(self.log_mel.segment_samples / self.sample_rate)
@@ -45,10 +49,7 @@ class LatentGrid:
         return self._strides()[1]
 
     def _strides(self) -> tuple[int, int]:
-        if isinstance(self.vae, AutoencoderKL):
-            stride = 2 ** (len(self.vae.config.block_out_channels) - 1)
-            return stride, stride
-        return self.vae.config.time_stride, self.vae.config.mel_stride
+        return strides_of(self.vae)
 
     @property
     def position_samples(self) -> int:
@@ -79,10 +80,10 @@ class LatentGrid:
         vocoder = self.vocoder.config
         vocoder_bands = getattr(vocoder, "num_mels", None) or vocoder.model_in_dim
         problems = []
-        if self.vae.config.latent_channels != channels:
+        if channels not in (self.vae.config.latent_channels, 2 * self.vae.config.latent_channels):
             problems.append(
                 f"the VAE has {self.vae.config.latent_channels} latent channels, the denoiser "
-                f"{channels}"
+                f"{channels} (equal for mono, twice as many for stereo)"
             )
         if vocoder_bands != mel.num_mels:
             problems.append(f"the vocoder takes {vocoder_bands} mel bands, not {mel.num_mels}")

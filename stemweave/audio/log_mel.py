@@ -5,6 +5,8 @@ Shapes: waveform (..., T) → log-mel (..., F, M). Magnitudes, Slaney mel bands,
 
 from __future__ import annotations
 
+import math
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -109,3 +111,8 @@ class LogMel(ModelMixin, ConfigMixin):
         if all_frames:
             return self.mel_of_magnitude(self.stft(waveform).abs())
         return self.mel_of_magnitude(self.magnitude(waveform))
+
+
+def mono_log_mel(log_mels: Tensor, dim: int) -> Tensor:
+    """Log-mel of the mean of channels that are in phase, from theirs; ``dim`` is theirs."""
+    return torch.logsumexp(log_mels, dim=dim) - math.log(log_mels.shape[dim])

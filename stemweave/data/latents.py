@@ -19,7 +19,10 @@ from stemweave.data.tar_songs import Songs
 
 @dataclass
 class LatentBatch:
-    """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool."""
+    """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool.
+
+    In stereo, C holds the latents of the left channel, then those of the right.
+    """
 
     stems: Tensor
     mixture: Tensor
@@ -28,6 +31,9 @@ class LatentBatch:
     def to(self, device: torch.device) -> LatentBatch:
         """Latents on ``device``; ``coherent`` stays, it decides what is drawn."""
         return LatentBatch(self.stems.to(device), self.mixture.to(device), self.coherent)
+
+    def part(self, samples: slice) -> LatentBatch:
+        return LatentBatch(self.stems[samples], self.mixture[samples], self.coherent[samples])
 
 
 def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
@@ -63,20 +69,36 @@ class LatentShards(Shards):
         plan: ShardPlan,
         *,
         seed: int = 0,
+        channels: int = 1,
     ) -> None:
-        super().__init__(folder, songs, log_mel, stems, settings, plan, seed=seed, networks=[vae])
+        super().__init__(
+            folder,
+            songs,
+            log_mel,
+            stems,
+            settings,
+            plan,
+            seed=seed,
+            networks=[vae],
+            channels=channels,
+        )
         self.vae = vae
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, coherent = self._log_mels(count, rng)
-        latents = encode_mels(self.vae, log_mels).half()
+        latents = self._side_by_side(encode_mels(self.vae, log_mels))
         return {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": coherent}
 
     def _log_mels(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Log-mels (N, S + 1, F, M) of stems and their mixture, and coherence (N,)."""
+        """Log-mels (N, S + 1, F, M), in stereo (N, S + 1, 2, F, M), and coherence (N,)."""
         crops = self.draw(count, rng)
         stem_mels, mixture_mel = mix_mels(self.log_mel, crops.waveforms, self.settings, rng)
-        return torch.cat([stem_mels, mixture_mel[:, None]], dim=1), crops.coherent
+        log_mels = torch.cat([stem_mels, mixture_mel[:, None]], dim=1)
+        return log_mels, crops.coherent
+
+    def _side_by_side(self, latents: Tensor) -> Tensor:
+        """Half precision for the disk; in stereo (N, S + 1, 2, C, H, W) both channels on C."""
+        return (latents.flatten(2, 3) if self.channels > 1 else latents).half()
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         """``batch`` as a ``LatentBatch``."""
@@ -89,7 +111,7 @@ class PosteriorShards(LatentShards):
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, coherent = self._log_mels(count, rng)
-        mean, std = (part.half() for part in encode_posterior(self.vae, log_mels))
+        mean, std = map(self._side_by_side, encode_posterior(self.vae, log_mels))
         return {"mean": mean, "std": std, "coherent": coherent}
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:

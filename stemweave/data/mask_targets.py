@@ -16,7 +16,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel
+from stemweave.audio.log_mel import LogMel, mono_log_mel
 from stemweave.audio.masking import mel_to_bins
 from stemweave.data.latents import encode_mels
 from stemweave.data.mixing import MixSettings, mix_spectra
@@ -105,10 +105,18 @@ class MaskTargetShards(Shards):
         plan: ShardPlan,
         *,
         seed: int = 0,
+        channels: int = 1,
     ) -> None:
-        networks: list[nn.Module] = [vae, denoiser]
         super().__init__(
-            folder, songs, log_mel, stems, settings, plan, seed=seed, networks=networks
+            folder,
+            songs,
+            log_mel,
+            stems,
+            settings,
+            plan,
+            seed=seed,
+            networks=[vae, denoiser],
+            channels=channels,
         )
         self.vae, self.denoiser, self.scheduler = vae, denoiser, scheduler
         sample_rate = log_mel.config.sample_rate
@@ -117,8 +125,11 @@ class MaskTargetShards(Shards):
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         crops = self.draw(count, rng)
         spectra = mix_spectra(self.log_mel, crops.waveforms, self.settings, rng)
+        heard = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+        estimates = self._estimates(heard, rng)
+        if self.channels > 1:  # masks are those of the mono sum
+            spectra = spectra.mean(dim=2)
         mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
-        estimates = self._estimates(mixture, rng)
         targets = mask_targets(spectra, self.to_bands)
         return {
             "mixture": mixture.half(),
@@ -130,13 +141,20 @@ class MaskTargetShards(Shards):
 
     @torch.inference_mode()
     def _estimates(self, mixture: Tensor, rng: np.random.Generator) -> Tensor:
-        """Log-mels (N, S, F, M) by one pass of the denoiser."""
+        """Mono log-mels (N, S, F, M) by one pass of the denoiser.
+
+        ``mixture`` is (N, F, M), or (N, 2, F, M) in stereo.
+        """
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         condition = encode_mels(self.vae, mixture)
+        if self.channels > 1:
+            condition = condition.flatten(1, 2)
         shape = (len(condition), len(self.stems), *condition.shape[1:])
         noise = torch.randn(shape, generator=generator)
         with torch.autocast(mixture.device.type, torch.bfloat16):
             network = guided(self.denoiser, condition, 1.0)
-            latents = sample(network, self.scheduler, noise, 1).flatten(0, 1)
+            latents = sample(network, self.scheduler, noise, 1)
+            latents = latents.unflatten(2, (self.channels, -1)).flatten(0, 2)
             decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        return decoded.float().reshape(len(condition), len(self.stems), *mixture.shape[1:])
+        decoded = decoded.float().reshape(*shape[:2], self.channels, *mixture.shape[-2:])
+        return mono_log_mel(decoded, dim=2)

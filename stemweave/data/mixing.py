@@ -1,7 +1,8 @@
 """Training crops of stems: which song, where, how loud, through which filter.
 
-Shapes: waveforms (N, S, T); spectra (N, S, F, n_fft // 2 + 1); log-mels (N, S, F, M).
-Everything is a function of the random generator that is passed in.
+Shapes: waveforms (N, S, T); spectra (N, S, F, n_fft // 2 + 1); log-mels (N, S, F, M). Stereo crops
+have an axis for the channels after S. Everything is a function of the random generator that is
+passed in.
 """
 
 from __future__ import annotations
@@ -49,24 +50,31 @@ PLAIN = MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
 
 @dataclass
 class Crops:
-    """A batch of crops: ``waveforms`` (N, S, T) float32 and ``coherent`` (N,) bool."""
+    """A batch of crops: ``waveforms`` (N, S, T) or (N, S, 2, T) float32, ``coherent`` (N,) bool."""
 
     waveforms: Tensor
     coherent: Tensor
 
 
-def read_crop(path: Path, start_s: float, num_samples: int, sample_rate: int) -> np.ndarray:
-    """Mono samples (num_samples,) from ``start_s`` on, at ``sample_rate``; zeros past the end."""
+def read_crop(
+    path: Path, start_s: float, num_samples: int, sample_rate: int, channels: int = 1
+) -> np.ndarray:
+    """Samples (num_samples,) from ``start_s`` on, at ``sample_rate``; zeros past the end.
+
+    With two ``channels`` (2, num_samples): left and right, or a mono file twice.
+    """
     with soundfile.SoundFile(path) as sound:
         native_rate = sound.samplerate
         frames = -(-num_samples * native_rate // sample_rate)
         sound.seek(min(round(start_s * native_rate), sound.frames))
-        samples = sound.read(frames, dtype="float32", always_2d=True).mean(axis=1)
+        samples = sound.read(frames, dtype="float32", always_2d=True)
+    if samples.shape[1] != channels:
+        samples = samples.mean(axis=1, keepdims=True)
     if native_rate != sample_rate:
         samples = soxr.resample(samples, native_rate, sample_rate)
-    crop = np.zeros(num_samples, dtype=np.float32)
-    crop[: len(samples)] = samples[:num_samples]
-    return crop
+    crop = np.zeros((channels, num_samples), dtype=np.float32)
+    crop[:, : len(samples)] = samples[:num_samples].T
+    return crop[0] if channels == 1 else crop
 
 
 def draw_crops(
@@ -77,6 +85,7 @@ def draw_crops(
     sample_rate: int,
     settings: MixSettings,
     rng: np.random.Generator,
+    channels: int = 1,
 ) -> Crops:
     """Random crops with gains, dropped stems and cross-song mixtures; filters come afterwards
     (``mix_spectra``, ``equalise``).
@@ -87,7 +96,8 @@ def draw_crops(
     songs = songs_at_hand(songs)
     weights = np.array([song.duration_s for song in songs])
     weights /= weights.sum()
-    waveforms = np.zeros((num_crops, len(stems), num_samples), dtype=np.float32)
+    axes = () if channels == 1 else (channels,)
+    waveforms = np.zeros((num_crops, len(stems), *axes, num_samples), dtype=np.float32)
     coherent = np.ones(num_crops, dtype=bool)
     duration_s = num_samples / sample_rate
 
@@ -103,8 +113,12 @@ def draw_crops(
                 song, start_s = draw_place()
             if stem in song.stems:
                 for path in song.stem_paths(stem):
-                    waveforms[crop, index] += read_crop(path, start_s, num_samples, sample_rate)
-        waveforms[crop] *= _draw_gains(waveforms[crop], settings, rng)[:, None]
+                    waveforms[crop, index] += read_crop(
+                        path, start_s, num_samples, sample_rate, channels
+                    )
+        mono = waveforms[crop] if channels == 1 else waveforms[crop].mean(axis=1)
+        gains = _draw_gains(mono, settings, rng)
+        waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
     return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent))
 
 
@@ -130,7 +144,10 @@ def _draw_gains(
 def mix_mels(
     log_mel: LogMel, waveforms: Tensor, settings: MixSettings, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Log-mels of stems (N, S, F, M) and of their sum (N, F, M), through random equalisers."""
+    """Log-mels of stems (N, S, F, M) and of their sum (N, F, M), through random equalisers.
+
+    Of stereo crops (N, S, 2, F, M) and (N, 2, F, M).
+    """
     spectra = mix_spectra(log_mel, waveforms, settings, rng)
     stems = log_mel.mel_of_magnitude(spectra.abs())
     mixture = log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
@@ -147,7 +164,9 @@ def mix_spectra(
     spectra = log_mel.stft(waveforms)[..., :-1, :]
     if settings.equaliser_std_db > 0:
         response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
-        spectra = spectra * response[:, :, None, :]
+        for _ in range(spectra.ndim - response.ndim):
+            response = response.unsqueeze(2)
+        spectra = spectra * response
     return spectra
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class Shards(ABC):
     Args:
         folder: cache root; a sub-folder is named after everything the content depends on.
         networks: those whose weights the content depends on.
+        channels: of the crops, 1 or 2.
     """
 
     CHUNK = 16
@@ -78,10 +80,11 @@ class Shards(ABC):
         *,
         seed: int = 0,
         networks: Sequence[nn.Module] = (),
+        channels: int = 1,
     ) -> None:
         self.songs, self.log_mel, self.stems = songs, log_mel, tuple(stems)
         self._drawn_from = songs
-        self.settings, self.plan, self.seed = settings, plan, seed
+        self.settings, self.plan, self.seed, self.channels = settings, plan, seed, channels
         self.folder = folder / self._fingerprint(networks)
         self._loaded: OrderedDict[int, Arrays] = OrderedDict()
 
@@ -94,7 +97,14 @@ class Shards(ABC):
         config = self.log_mel.config
         num_samples = self.plan.crop_frames * config.hop_length
         return draw_crops(
-            self._drawn_from, self.stems, count, num_samples, config.sample_rate, self.settings, rng
+            self._drawn_from,
+            self.stems,
+            count,
+            num_samples,
+            config.sample_rate,
+            self.settings,
+            rng,
+            self.channels,
         )
 
     def _fingerprint(self, networks: Sequence[nn.Module]) -> str:
@@ -108,8 +118,12 @@ class Shards(ABC):
             "seed": self.seed,
             "shard_size": self.plan.shard_size,
         }
+        if self.channels > 1:
+            description["channels"] = self.channels
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for network in networks:
+            if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
+                digest.update(str(network.config.scaling_factor).encode())
             for name, tensor in sorted(network.state_dict().items()):
                 digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -34,6 +34,7 @@ class TarSongs:
     Args:
         urls: the shards.
         stems: songs that have none of these are left out.
+        require_all: leave out songs that lack a stem, too.
         window: shards that crops are drawn from at a time.
         steps_each: training that reads songs directly moves on by a shard after so many steps.
         process: of so many (index, number), each of which takes its part of the shards.
@@ -50,9 +51,11 @@ class TarSongs:
         window: int = 4,
         steps_each: int = 64,
         process: tuple[int, int] = (0, 1),
+        require_all: bool = False,
     ) -> None:
         self.urls, self.stems, self.cache, self.split = tuple(urls), tuple(stems), cache, split
         self.seed, self.window, self.steps_each, self.process = seed, window, steps_each, process
+        self.require_all = require_all
         self._held: dict[str, _Held] = {}
         self._window: list[str] = []
         self._fetcher = ThreadPoolExecutor(1)
@@ -61,7 +64,8 @@ class TarSongs:
     def description(self) -> dict[str, Any]:
         """What the songs at a position are a function of."""
         names = ("urls", "stems", "split", "seed", "window")
-        return {name: getattr(self, name) for name in names}
+        required = {"require_all": True} if self.require_all else {}
+        return {name: getattr(self, name) for name in names} | required
 
     def at(self, position: int) -> list[Song]:
         """Songs of the window that begins with shard number ``position``.
@@ -111,12 +115,13 @@ class TarSongs:
 
     def _hold(self, url: str) -> _Held:
         folder, lock = self.cache.hold(url)
+        least = len(self.stems) if self.require_all else 1
         with ExitStack() as stack:
             stack.callback(lock.close)
             songs = [
                 song
                 for song in unpacked_songs(folder, url)
-                if song.split == self.split and set(song.stems) & set(self.stems)
+                if song.split == self.split and len(set(song.stems) & set(self.stems)) >= least
             ]
             stack.pop_all()
         return _Held(songs, lock)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -36,6 +36,7 @@ class CompactUNet(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["Block"]  # FSDP's units
 
     @register_to_config
     def __init__(

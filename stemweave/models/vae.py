@@ -7,10 +7,10 @@ at full resolution (diffusers' ``AutoencoderKL``, the paper's, which shares this
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
+from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
@@ -31,6 +31,14 @@ class ResidualBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.conv1(functional.silu(self.norm1(hidden)))
         return hidden + self.conv2(functional.silu(self.norm2(update)))
+
+
+def strides_of(vae: Any) -> tuple[int, int]:
+    """Mel frames and mel bands per latent position of ``PatchVAE`` or ``AutoencoderKL``."""
+    if isinstance(vae, AutoencoderKL):
+        stride = 2 ** (len(vae.config.block_out_channels) - 1)
+        return stride, stride
+    return vae.config.time_stride, vae.config.mel_stride
 
 
 class PatchVAE(ModelMixin, ConfigMixin):

@@ -10,7 +10,7 @@ from torch import Tensor
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.piece import piece_latents
-from stemweave.tasks.spectra import decode, vocode
+from stemweave.tasks.spectra import decode_channels, vocode
 
 if TYPE_CHECKING:
     from stemweave.pipeline import StemweavePipeline
@@ -24,7 +24,7 @@ def generate(
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
-    """Waveforms (1, samples) of every stem and of the mixture at the model's rate."""
+    """Waveforms (channels, samples) of every stem and of the mixture at the model's rate."""
     names = list(pipe.denoiser.config.stems)
     num_samples = round(seconds * pipe.sample_rate)
     height = max(pipe.positions_for(num_samples), pipe.window_positions)
@@ -38,6 +38,8 @@ def generate(
         generator=generator,
         progress=progress,
     )
-    waveforms = vocode(pipe, decode(pipe, latents))[:, :num_samples]
-    stems = {name: waveform[None] for name, waveform in zip(names, waveforms, strict=True)}
-    return {**stems, MIXTURE: waveforms.sum(dim=0, keepdim=True)}
+    log_mels = decode_channels(pipe, latents)  # (S, channels, F, M)
+    waveforms = vocode(pipe, log_mels.flatten(0, 1))[:, :num_samples]
+    waveforms = waveforms.unflatten(0, log_mels.shape[:2])
+    stems = dict(zip(names, waveforms, strict=True))
+    return {**stems, MIXTURE: waveforms.sum(dim=0)}

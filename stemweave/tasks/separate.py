@@ -70,13 +70,18 @@ def _separate_window(
     """Stems (S, channels, T) of one window of the mixture (channels, T)."""
     num_stems = len(pipe.denoiser.config.stems)
     model_rate = pipe.log_mel.config.sample_rate
-    mono = to_model_rate(mixture, sample_rate, model_rate)[: pipe.log_mel.segment_samples]
+    if pipe.channels > 1 and len(mixture) == pipe.channels:
+        rows = [to_model_rate(channel[None], sample_rate, model_rate) for channel in mixture]
+        heard = torch.stack(rows)[:, : pipe.log_mel.segment_samples]
+    else:
+        heard = to_model_rate(mixture, sample_rate, model_rate)[: pipe.log_mel.segment_samples]
+    mono = heard.mean(dim=0) if heard.ndim == 2 else heard
     rms = mono.square().mean().sqrt().item()
     if rms < SILENCE:
         return mixture.expand(num_stems, *mixture.shape) / num_stems
     reference = pipe.config.reference_rms
     gain = reference / rms if reference is not None else 1.0
-    log_mels, mixture_mel = separated_spectra(pipe, mono * gain, guidance, steps, generator)
+    log_mels, mixture_mel = separated_spectra(pipe, heard * gain, guidance, steps, generator)
     if masker is not None:
         return masker.separate(mixture, separation_masks(pipe, log_mels, mixture_mel))
     vocoded = vocode(pipe, log_mels) / gain
@@ -86,18 +91,19 @@ def _separate_window(
 
 def separated_spectra(
     pipe: StemweavePipeline,
-    mono: Tensor,
+    waveform: Tensor,
     guidance: float,
     steps: int,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
     """Log-mels of the stems (S, F, M) and the mixture (F, M) of a mono mixture (T,).
 
-    T is one window or less, at the model's rate.
+    T is one window or less, at the model's rate. A stereo model hears (2, T), too; its estimates
+    come in mono.
     """
-    padded = functional.pad(mono, (0, pipe.log_mel.segment_samples - len(mono)))
-    mixture_mel = pipe.log_mel(padded)[None]
-    mixture = encode(pipe, mixture_mel, generator)
+    padded = functional.pad(waveform, (0, pipe.log_mel.segment_samples - waveform.shape[-1]))
+    mixture = encode(pipe, pipe.log_mel(padded)[None], generator)
+    mixture_mel = pipe.log_mel(padded if padded.ndim == 1 else padded.mean(dim=0))
     shape = (1, len(pipe.denoiser.config.stems), *mixture.shape[1:])
     latents = sample(
         guided(pipe.denoiser, mixture, guidance),
@@ -107,7 +113,7 @@ def separated_spectra(
         generator=generator,
         eta=pipe.config.eta,
     )
-    return decode(pipe, latents[0]), mixture_mel[0]
+    return decode(pipe, latents[0]), mixture_mel
 
 
 def separation_masks(pipe: StemweavePipeline, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.windows import CrossFade, windows_over
 
 if TYPE_CHECKING:
@@ -64,7 +65,24 @@ def from_model_rate(
 def encode(
     pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride."""
+    """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride.
+
+    A stereo model's latents hold both channels, side by side along C: log-mels are (N, 2, F, M), or
+    mono ones (N, F, M) that are taken for both.
+    """
+    if pipe.channels > 1:
+        if log_mels.ndim == 3:
+            log_mels = log_mels[:, None].expand(-1, pipe.channels, -1, -1)
+        return (
+            _encode(pipe, log_mels.flatten(0, 1), generator)
+            .unflatten(0, (-1, pipe.channels))
+            .flatten(1, 2)
+        )
+    return _encode(pipe, log_mels, generator)
+
+
+def _encode(pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Scaled latents of the autoencoder (N, C, H, W) of log-mels (N, F, M)."""
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
         posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
@@ -90,7 +108,20 @@ def encode(
 
 
 def decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
-    """Log-mels (N, F, M) of scaled latents (N, C, H, W)."""
+    """Log-mels (N, F, M) of scaled latents (N, C, H, W); of a stereo model, those in mono."""
+    if pipe.channels > 1:
+        return mono_log_mel(decode_channels(pipe, latents), dim=1)
+    return _decode(pipe, latents)
+
+
+def decode_channels(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+    """Log-mels (N, channels, F, M) of scaled latents (N, C, H, W)."""
+    flat = latents.unflatten(1, (pipe.channels, -1)).flatten(0, 1)
+    return _decode(pipe, flat).unflatten(0, (-1, pipe.channels))
+
+
+def _decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+    """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
         return cast(Tensor, pipe.vae.decode(part.transpose(2, 3)).sample)[:, 0].transpose(1, 2)

@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.pipeline import StemweavePipeline
-from stemweave.training.networks import load_component
+from stemweave.training.finetune import take_over
+from stemweave.training.networks import make_denoiser, make_refiner
 from stemweave.training.settings import RunSettings
 
 
-def assemble_model(
-    settings: RunSettings,
-    vae: Path,
-    denoiser: Path,
-    vocoder: Path,
-    out: Path,
-    refiner: Path | None = None,
-) -> StemweavePipeline:
-    """Write the exported parts to ``out`` with float16 weights; the front end stays float32.
+def finetuned_parts(
+    settings: RunSettings, base: StemweavePipeline, given: Collection[str]
+) -> dict[str, Any]:
+    """The parts of ``base`` that are not ``given``, for the settings' stems."""
+    parts: dict[str, Any] = {"vae": base.vae, "vocoder": base.vocoder}
+    if "denoiser" not in given:
+        parts["denoiser"] = make_denoiser(settings, base.vae)
+        take_over(parts["denoiser"], base.denoiser, base, settings)
+    if "refiner" not in given and base.refiner is not None:
+        parts["refiner"] = make_refiner(settings)
+        take_over(parts["refiner"], base.refiner, base, settings)
+    return parts
 
-    An existing ``out`` is replaced when the new folder is complete; files in it that are not part
-    of a model (a licence) are kept.
+
+def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -> StemweavePipeline:
+    """Write ``parts`` (vae, denoiser, vocoder, perhaps refiner) to ``out`` with float16 weights.
+
+    The front end stays float32. An existing ``out`` is replaced when the new folder is complete;
+    files in it that are not part of a model (a licence) are kept.
 
     Raises:
-        InputError: if a part is missing or the parts do not fit together.
+        InputError: if the parts do not fit together.
     """
     pipe = StemweavePipeline(
         LogMel(**settings.log_mel.model_dump()),
-        load_component("vae", vae),
-        load_component("denoiser", denoiser),
+        parts["vae"],
+        parts["denoiser"],
         DDIMScheduler(**settings.denoiser.scheduler),
-        load_component("vocoder", vocoder),
-        load_component("refiner", refiner) if refiner is not None else None,
+        parts["vocoder"],
+        parts.get("refiner"),
         reference_rms=settings.mixing.reference_rms,
         **settings.sampling.model_dump(),
     )

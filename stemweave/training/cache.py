@@ -12,7 +12,9 @@ import torch
 from accelerate import init_empty_weights
 
 from stemweave.data.shards import Shards
+from stemweave.files import InputError
 from stemweave.jobs import Workers, map_jobs
+from stemweave.training.finetune import load_base, resolved
 from stemweave.training.networks import load_component
 from stemweave.training.settings import load_settings
 from stemweave.training.stage_denoiser import DenoiserStage
@@ -24,19 +26,28 @@ from stemweave.training.start import load_songs
 class CacheSource:
     """What prepared crops depend on: the refiner's with a denoiser, the denoiser's without.
 
-    Relative paths, those in the configuration too, start from ``started_in``.
+    Without ``vae``, the autoencoder is that of the model which the settings train further. Relative
+    paths, those in the configuration too, start from ``started_in``.
     """
 
     config: Path
-    vae: Path
+    vae: Path | None
     denoiser: Path | None = None
     started_in: Path = Path()
 
     def stage(self) -> DenoiserStage | RefinerStage:
         """The stage that will train on the crops; its own network has no weights."""
         settings = load_settings(self.config)
+        base = load_base(settings)
+        if base is not None:
+            settings = resolved(settings, base)
         songs = load_songs(settings)
-        vae = load_component("vae", self.vae)
+        if self.vae is not None:
+            vae = load_component("vae", self.vae)
+        elif base is not None:
+            vae = base.vae
+        else:
+            raise InputError(f"{self.config} trains no existing model further: give --vae")
         if self.denoiser is None:
             with init_empty_weights(include_buffers=False):
                 return DenoiserStage(settings, *songs, vae)

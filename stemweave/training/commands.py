@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,12 +11,30 @@ from stemweave.data.commands import ProcessesOption, RayOption
 from stemweave.data.commands import app as data_app
 from stemweave.jobs import Workers
 
+DEFAULT_FOLDERS = {
+    "vae": Path("runs/vae/export"),
+    "denoiser": Path("runs/denoiser/export"),
+    "vocoder": Path("runs/vocoder/export"),
+}
+VAE, DENOISER, VOCODER = DEFAULT_FOLDERS.values()
+
 app = typer.Typer(no_args_is_help=True, help="Train a part of the model; resumable.")
 
 Config = Annotated[Path, typer.Argument(help="YAML file of settings, e.g. configs/bundled.yaml")]
 RunFolder = Annotated[Path | None, typer.Option("--run", help="run folder; default runs/<stage>")]
 Minutes = Annotated[float, typer.Option(min=0, help="stop after so many minutes (0: never)")]
 Device = Annotated[str, typer.Option(help="auto or cpu")]
+Init = Annotated[
+    Path | None,
+    typer.Option(help="model folder (or 'bundled') to train further, or a part's weights"),
+]
+Data = Annotated[
+    list[str] | None, typer.Option("--data", help="songs, instead of the settings' data")
+]
+StemMap = Annotated[
+    str | None, typer.Option("--map", help="new stems and those they take over, vocals=piano,...")
+]
+Lora = Annotated[int | None, typer.Option(min=1, help="train matrices of this rank (LoRA) only")]
 
 
 @app.command("vae")
@@ -42,23 +60,35 @@ def train_vae(
 @app.command("denoiser")
 def train_denoiser(
     config: Config,
-    vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
-    init: Annotated[Path | None, typer.Option(help="denoiser whose weights to start from")] = None,
+    vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
+    init: Init = None,
+    data: Data = None,
+    stem_map: StemMap = None,
+    lora: Lora = None,
     vocoder: Annotated[Path | None, typer.Option(help="for the logged examples")] = None,
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
 ) -> None:
-    """Train the diffusion model on cached latents."""
+    """Train the diffusion model on cached latents, from nothing or from an existing model."""
+    from stemweave.training.finetune import load_base, resolved, start_from, with_options
     from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_denoiser import DenoiserStage
     from stemweave.training.start import load_songs, prepare, start
 
-    settings = prepare(config)
-    examples_vocoder = load_component("vocoder", vocoder) if vocoder is not None else None
-    autoencoder = load_component("vae", vae)
-    stage = DenoiserStage(settings, *load_songs(settings), autoencoder, examples_vocoder)
-    if init is not None:
+    settings = with_options(prepare(config), init, data, stem_map, lora)
+    base = load_base(settings)
+    if base is not None:
+        settings = resolved(settings, base)
+    songs = load_songs(settings)
+    autoencoder = base.vae if base and vae is None else load_component("vae", vae or VAE)
+    examples_vocoder = base.vocoder if base else None
+    if vocoder is not None:
+        examples_vocoder = load_component("vocoder", vocoder)
+    stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
+    if base is not None:
+        start_from(stage.network, base.denoiser, base, settings)
+    elif init is not None:
         load_weights(stage.network, "denoiser", init)
     start(stage, settings, run or Path("runs/denoiser"), minutes, device)
 
@@ -66,22 +96,37 @@ def train_denoiser(
 @app.command("refiner")
 def train_refiner(
     config: Config,
-    vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
-    denoiser: Annotated[Path, typer.Option(help="trained denoiser")] = Path("runs/denoiser/export"),
-    init: Annotated[Path | None, typer.Option(help="refiner whose weights to start from")] = None,
+    vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
+    denoiser: Annotated[Path | None, typer.Option(help=f"trained denoiser; {DENOISER}")] = None,
+    init: Init = None,
+    data: Data = None,
+    stem_map: StemMap = None,
+    lora: Lora = None,
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
 ) -> None:
     """Train the masks' refinement on the denoiser's estimates."""
+    from stemweave.files import InputError
+    from stemweave.training.finetune import load_base, resolved, start_from, with_options
     from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_refiner import RefinerStage
     from stemweave.training.start import load_songs, prepare, start
 
-    settings = prepare(config)
-    parts = [load_component("vae", vae), load_component("denoiser", denoiser)]
-    stage = RefinerStage(settings, *load_songs(settings), *parts)
-    if init is not None:
+    settings = with_options(prepare(config), init, data, stem_map, lora)
+    base = load_base(settings)
+    if base is not None:
+        if base.refiner is None:
+            raise InputError(f"the model {settings.finetune.model} has no refiner to train further")
+        settings = resolved(settings, base)
+    songs = load_songs(settings)
+    autoencoder = base.vae if base and vae is None else load_component("vae", vae or VAE)
+    stage = RefinerStage(
+        settings, *songs, autoencoder, load_component("denoiser", denoiser or DENOISER)
+    )
+    if base is not None:
+        start_from(stage.network, base.refiner, base, settings)
+    elif init is not None:
         load_weights(stage.network, "refiner", init)
     start(stage, settings, run or Path("runs/refiner"), minutes, device)
 
@@ -113,23 +158,41 @@ def train_vocoder(
 def assemble(
     config: Config,
     out: Annotated[Path, typer.Argument(help="model folder to write")],
-    vae: Annotated[Path, typer.Option(help="exported autoencoder")] = Path("runs/vae/export"),
-    denoiser: Annotated[Path, typer.Option(help="exported denoiser")] = Path(
-        "runs/denoiser/export"
-    ),
-    vocoder: Annotated[Path, typer.Option(help="exported vocoder")] = Path("runs/vocoder/export"),
+    vae: Annotated[Path | None, typer.Option(help=f"exported autoencoder; {VAE}")] = None,
+    denoiser: Annotated[Path | None, typer.Option(help=f"exported denoiser; {DENOISER}")] = None,
+    vocoder: Annotated[Path | None, typer.Option(help=f"exported vocoder; {VOCODER}")] = None,
     refiner: Annotated[
         Path | None, typer.Option(help="exported mask refiner; none without this option")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="model that parts which are not given come from")
+    ] = None,
+    stem_map: StemMap = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
 ) -> None:
-    """Put trained parts together into a model folder for --model."""
+    """Put trained parts together into a model folder for --model.
+
+    With settings that train an existing model further, or --init, that model's parts are taken for
+    those that are not given.
+    """
     from stemweave.files import require_absent
-    from stemweave.training.assemble import assemble_model
+    from stemweave.training.assemble import assemble_model, finetuned_parts
+    from stemweave.training.finetune import load_base, resolved, with_options
+    from stemweave.training.networks import load_component
     from stemweave.training.settings import load_settings
 
     require_absent([out], overwrite)
-    assemble_model(load_settings(config), vae, denoiser, vocoder, out, refiner)
+    settings = with_options(load_settings(config), init, None, stem_map, None)
+    base = load_base(settings)
+    folders = {"vae": vae, "denoiser": denoiser, "vocoder": vocoder, "refiner": refiner}
+    parts: dict[str, Any] = {}
+    if base is not None:
+        settings = resolved(settings, base)
+        parts = finetuned_parts(settings, base, given={n for n, f in folders.items() if f})
+    else:
+        folders = {n: folder or DEFAULT_FOLDERS.get(n) for n, folder in folders.items()}
+    parts |= {n: load_component(n, folder) for n, folder in folders.items() if folder}
+    assemble_model(settings, parts, out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     typer.echo(f"{out}: {size / 1e6:.1f} MB")
 
@@ -137,7 +200,7 @@ def assemble(
 @data_app.command("cache")
 def cache(
     config: Config,
-    vae: Annotated[Path, typer.Option(help="trained autoencoder")] = Path("runs/vae/export"),
+    vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
     denoiser: Annotated[
         Path | None, typer.Option(help="trained denoiser: prepare the refiner's crops")
     ] = None,
@@ -149,10 +212,30 @@ def cache(
 ) -> None:
     """Encode the crops that 'train denoiser' (or refiner) will draw from, ahead of it."""
     from stemweave.training.cache import CacheSource, cache_crops
+    from stemweave.training.settings import load_settings
 
+    if vae is None and load_settings(config).finetune.model is None:
+        vae = VAE
     source = CacheSource(config, vae, denoiser, Path.cwd())
     made, kept, folder = cache_crops(source, shards, Workers(workers, ray))
     typer.echo(f"{made} shards made, {kept} were there → {folder}")
+
+
+@app.command("describe")
+def describe_settings(
+    config: Config,
+    gpus: Annotated[int, typer.Option(min=1, help="processes that train together")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+) -> None:
+    """Print shapes, parameters and the memory that training the denoiser takes on each GPU."""
+    import json
+
+    from stemweave.training import describe
+    from stemweave.training.settings import load_settings
+
+    description = describe.describe(load_settings(config), gpus)
+    text = describe.as_text(description)
+    typer.echo(json.dumps(describe.as_json(description), indent=1) if as_json else text)
 
 
 def register(parent: typer.Typer) -> None:

@@ -6,6 +6,7 @@ a function of (seed, n, process), so a resumed run equals one that never stopped
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 import time
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
@@ -26,6 +27,14 @@ from stemweave.files import InputError
 from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
+from stemweave.training.placement import (
+    free_gathered,
+    load_whole,
+    sharded_like,
+    sharded_state,
+    to_channels_last,
+    whole,
+)
 from stemweave.training.settings import OptimiserSettings, StageSettings
 
 LogExamples = Callable[[int, Mapping[str, Example]], None]
@@ -90,20 +99,25 @@ class TrainingRun:
             # the others wait while the main process validates, and for shards that it makes
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
         )
-        stage.network.to(memory_format=torch.channels_last)
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        # the network without its weights: what is exported when they are in shards
+        self.skeleton = copy.deepcopy(stage.network).to("meta") if sharded else None
+        if not sharded:  # FSDP wants contiguous weights
+            to_channels_last(stage.network)
         optimiser = torch.optim.AdamW(
-            stage.network.parameters(),
+            [parameter for parameter in stage.network.parameters() if parameter.requires_grad],
             lr=settings.optimiser.learning_rate,
             betas=settings.optimiser.betas,
             weight_decay=settings.optimiser.weight_decay,
         )
         self._factor = learning_rate_factor(settings.optimiser, settings.steps)
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
+        self.parameters: list[Tensor] = self.optimiser.param_groups[0]["params"]
         self.adversary: Adversary | None = getattr(stage, "adversary", None)
         if self.adversary is not None:
             self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, self._factor)
         self.average = EMAModel(
-            stage.network.parameters(), decay=settings.optimiser.ema_decay, foreach=True
+            self.parameters, decay=settings.optimiser.ema_decay, foreach=not sharded
         )
         self.average.to(self.accelerator.device)
         self.step = 0
@@ -116,11 +130,11 @@ class TrainingRun:
     def save(self) -> None:
         """Write the whole training state; the last checkpoint stays until the new one is whole.
 
+        Every process must call this.
+
         Raises:
             FloatingPointError: if a weight is not finite: the last checkpoint is the better one.
         """
-        if not self.accelerator.is_main_process:
-            return
         state = {
             "step": self.step,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
@@ -129,6 +143,9 @@ class TrainingRun:
         }
         if self.adversary is not None:
             state["adversary"] = self.adversary.state_dict()
+        state = whole(state, keep=self.accelerator.is_main_process)
+        if not self.accelerator.is_main_process:
+            return
         if not all(weights.isfinite().all() for weights in state["network"].values()):
             raise FloatingPointError(self._not_finite("network"))
         write_checkpoint(state, self.checkpoint)
@@ -146,19 +163,25 @@ class TrainingRun:
             return False
         state = read_checkpoint(self.checkpoint)
         try:
-            self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.average.load_state_dict(state["average"])
-            if self.adversary is not None and "adversary" in state:
-                self.adversary.load_state_dict(state["adversary"])
+            self._load(state)
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
                 f"{self.checkpoint} does not fit the settings: give back those of "
                 f"{self.folder / 'settings.yaml'}, or another --run"
             ) from error
-        self.average.to(self.accelerator.device)
         self.step = state["step"]
         return True
+
+    def _load(self, state: dict[str, Any]) -> None:
+        load_whole(self.accelerator.unwrap_model(self.network), state["network"])
+        self.optimiser.load_state_dict(sharded_state(state["optimiser"], self.parameters))
+        average = state["average"]
+        shadows = zip(average["shadow_params"], self.parameters, strict=True)
+        average["shadow_params"] = [sharded_like(*pair) for pair in shadows]
+        self.average.load_state_dict(average)
+        self.average.to(self.accelerator.device)
+        if self.adversary is not None and "adversary" in state:
+            self.adversary.load_state_dict(state["adversary"])
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step.
@@ -186,22 +209,20 @@ class TrainingRun:
             figures = {"loss": losses[-1], **parts}
         if self._agreed(not all(map(math.isfinite, losses)))[0]:
             raise FloatingPointError(self._not_finite("loss"))
-        norm = self.accelerator.clip_grad_norm_(
-            self.network.parameters(), settings.optimiser.clip_norm
-        )
-        norms = [norm]
+        norm = self.accelerator.clip_grad_norm_(self.parameters, settings.optimiser.clip_norm)
+        norms = [float(whole(norm))]
         if self.adversary is not None:
-            norms.append(self.adversary.clip(settings.optimiser.clip_norm))
+            norms.append(float(self.adversary.clip(settings.optimiser.clip_norm)))
         # with a scaler (fp16), such a step is skipped and tried again at a lower scale
-        if self.accelerator.scaler is None and not torch.stack(norms).isfinite().all():
+        if self.accelerator.scaler is None and not all(map(math.isfinite, norms)):
             raise FloatingPointError(self._not_finite("gradient"))
-        figures["gradient_norm"] = float(norm)
+        figures["gradient_norm"] = norms[0]
         if self.adversary is not None:
             self.adversary.update(self.step)
         self._set_hyperparameters()
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self.average.step(self.network.parameters())
+        self.average.step(self.parameters)
         self.step += 1
         return figures
 
@@ -243,27 +264,41 @@ class TrainingRun:
         )
 
     def with_average(self, action: Callable[[nn.Module], object]) -> object:
-        """Run ``action`` on the network holding the averaged weights, then restore."""
+        """``action`` on the averaged network. With shards every process must call this."""
         network = self.accelerator.unwrap_model(self.network)
-        self.average.store(network.parameters())
-        self.average.copy_to(network.parameters())
+        self.average.store(self.parameters)
+        self.average.copy_to(self.parameters)
         network.eval()
         try:
-            with torch.inference_mode():
+            # weights that FSDP gathers in inference mode could not be trained on afterwards
+            with torch.no_grad() if self.skeleton else torch.inference_mode():
                 return action(network)
         finally:
             network.train()
-            self.average.restore(network.parameters())
+            free_gathered(network)
+            self.average.restore(self.parameters)
 
     def export(self) -> None:
-        """Write the averaged weights to ``folder/export``, replacing the old ones whole."""
-        if not self.accelerator.is_main_process:
-            return
+        """Write the averaged weights to ``folder/export``, replacing the old ones whole.
+
+        Every process must call this.
+        """
+        is_main = self.accelerator.is_main_process
         partial, final = self.folder / "export.partial", self.folder / "export"
-        shutil.rmtree(partial, ignore_errors=True)
-        self.with_average(lambda network: self.stage.export(network, partial))
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        if is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+        if self.skeleton is not None:
+            state: Any = self.with_average(lambda network: whole(network.state_dict(), is_main))
+            if is_main:
+                network = copy.deepcopy(self.skeleton)
+                network.load_state_dict(state, assign=True)
+                with torch.inference_mode():
+                    self.stage.export(network.eval(), partial)
+        elif is_main:
+            self.with_average(lambda network: self.stage.export(network, partial))
+        if is_main:
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
 
     def run(
         self,
@@ -293,19 +328,20 @@ class TrainingRun:
                 last_save = time.monotonic()
             figures = self.train_step()
             validated = self.step % settings.validate_every_steps == 0
-            if log is not None:
-                if validated:
-                    self._validate(figures, log_examples)
-                if validated or self.step % settings.log_every_steps == 0:
-                    figures["minutes"] = (time.monotonic() - began) / 60
-                    log(self.step, figures)
+            if validated and (log is not None or self.skeleton is not None):
+                self._validate(figures, log_examples)
+            if log is not None and (validated or self.step % settings.log_every_steps == 0):
+                figures["minutes"] = (time.monotonic() - began) / 60
+                log(self.step, figures)
         self.save()
         self.export()
 
     def _validate(self, figures: dict[str, float], log_examples: LogExamples | None) -> None:
-        """Add validation's figures; log examples."""
+        """Add validation's figures; log examples. With shards every process must call this."""
         figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]
         make_examples = getattr(self.stage, "examples", None)
-        if log_examples is None or make_examples is None or not self.stage.settings.examples:
-            return
-        log_examples(self.step, self.with_average(make_examples))  # type: ignore[arg-type]
+        wanted = log_examples is not None or self.skeleton is not None
+        if wanted and make_examples is not None and self.stage.settings.examples > 0:
+            examples: Any = self.with_average(make_examples)
+            if log_examples is not None:
+                log_examples(self.step, examples)

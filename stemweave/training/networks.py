@@ -67,6 +67,35 @@ def make_autoencoder(settings: RunSettings) -> nn.Module:
     return AutoencoderPass(_make(AutoencoderKL, {**channels, **model}, "vae.model"))
 
 
+def make_denoiser(settings: RunSettings, vae: Any) -> Any:
+    """``CompactUNet`` or the paper's ``UNet3D`` for the latents of ``vae``, untrained.
+
+    In stereo the latents of both channels lie side by side along C.
+
+    Raises:
+        InputError: if the network has no such argument, refuses its value, or does not fit ``vae``.
+    """
+    kind = CompactUNet if settings.denoiser.kind == "compact" else UNet3D
+    latent_channels = settings.channels * vae.config.latent_channels
+    model = {"stems": settings.stems, "latent_channels": latent_channels, **settings.denoiser.model}
+    if model["latent_channels"] != latent_channels:
+        raise InputError(
+            f"denoiser.model.latent_channels is {model['latent_channels']}, but {settings.channels}"
+            f" × {vae.config.latent_channels} of the autoencoder are there"
+        )
+    network = _make(kind, model, "denoiser.model")
+    if settings.denoiser.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    return network
+
+
+def make_refiner(settings: RunSettings) -> MaskRefiner:
+    """``MaskRefiner`` for the settings' stems and bands, untrained; raises ``InputError``."""
+    own = {"num_stems": len(settings.stems), "num_mels": settings.log_mel.num_mels}
+    refiner: MaskRefiner = _make(MaskRefiner, {**own, **settings.refiner.model}, "refiner.model")
+    return refiner
+
+
 def make_vocoder(settings: RunSettings) -> nn.Module:
     """``SpectralVocoder`` or the paper's ``SpeechT5HifiGan``, untrained.
 

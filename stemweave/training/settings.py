@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stemweave.files import InputError
 
@@ -122,6 +122,9 @@ class DenoiserSettings(ShardedSettings):
     """Shares of the batch by task, and how each is noised."""
 
     kind: Literal["compact", "unet3d"] = "compact"
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass: less memory, more time"
+    )
     scheduler: dict[str, Any] = {}
     latents: Literal["mean", "sample"] = Field(
         "mean", description="of the autoencoder's posterior (the paper: sample)"
@@ -144,10 +147,20 @@ class DenoiserSettings(ShardedSettings):
     mask_weight: float = Field(
         0.0, ge=0, description="of ``losses.mask_error_db``, on separation samples of pure noise"
     )
+    validation_samples: int = Field(64, ge=1, description="``batch_size`` of them at once")
     mask_samples: int = Field(6, ge=1, description="of a batch, at most, that have a mask error")
     mask_positions: int = Field(
         16, ge=1, description="latent positions in time of which the mask error is taken"
     )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> DenoiserSettings:
+        if self.kind == "unet3d" and (self.arrangement_share or self.own_timesteps_probability):
+            raise ValueError(
+                "unet3d is told no given stems and one timestep a sample: set arrangement_share "
+                "and own_timesteps_probability to 0"
+            )
+        return self
 
 
 class RefinerSettings(ShardedSettings):
@@ -171,6 +184,17 @@ class SamplingSettings(Strict):
     separation_guidance: float = 1.0
     generation_steps: int = Field(50, ge=1)
     eta: float = Field(0.0, ge=0, le=1)
+    sample_posterior: bool = False
+
+
+class FinetuneSettings(Strict):
+    """What an existing model's denoiser or refiner is trained further for."""
+
+    model: str | None = Field(None, description="folder of the model, or 'bundled'")
+    map: dict[str, str] = Field({}, description="new stem → stem of the model it takes over from")
+    method: Literal["full", "lora"] = "full"
+    rank: int = Field(8, ge=1, description="of LoRA's matrices")
+    alpha: float = Field(16.0, gt=0, description="LoRA's change is scaled by alpha / rank")
 
 
 class TarSettings(Strict):
@@ -189,11 +213,14 @@ class RunSettings(Strict):
 
     data: list[str] = Field(description="folders or lists of songs, or tar shards")
     tars: TarSettings = TarSettings()
+    require_all_stems: bool = Field(False, description="leave out songs that lack a stem")
+    channels: Literal[1, 2] = Field(1, description="mono, or left and right of every stem")
     cache: Path = Path("data/cache")
     stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
     seed: int = 0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     log: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+    finetune: FinetuneSettings = FinetuneSettings()
     log_mel: LogMelSettings = LogMelSettings()
     mixing: MixingSettings = MixingSettings()
     vae: VAESettings = VAESettings()
@@ -201,6 +228,17 @@ class RunSettings(Strict):
     refiner: RefinerSettings = RefinerSettings()
     vocoder: VocoderSettings = VocoderSettings()
     sampling: SamplingSettings = SamplingSettings()
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
+
+
+def changed(settings: AnySettings, /, **update: Any) -> AnySettings:
+    """``settings`` with other values, checked again; raises ``InputError``."""
+    try:
+        return type(settings).model_validate({**settings.model_dump(), **update})
+    except ValidationError as error:
+        raise InputError(f"{type(settings).__name__}: {error.errors()[0]['msg']}") from error
 
 
 def load_settings(path: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:

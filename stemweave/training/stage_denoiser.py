@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel
+from stemweave.audio.log_mel import LogMel, mono_log_mel
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
@@ -19,10 +19,12 @@ from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
-from stemweave.models.compact import CompactUNet
 from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
+from stemweave.training.lora import save_network
 from stemweave.training.losses import mask_error_db
+from stemweave.training.networks import make_denoiser
+from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
 
@@ -39,6 +41,9 @@ class Situation:
     timestep: Tensor
     has_mixture: Tensor
     known: Tensor
+
+    def part(self, samples: slice) -> Situation:
+        return Situation(self.timestep[samples], self.has_mixture[samples], self.known[samples])
 
 
 def draw_situation(
@@ -109,17 +114,20 @@ class DenoiserStage:
         self.settings = settings.denoiser
         self.run = settings
         self.validation, self.vocoder = validation, vocoder
-        vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        to_channels_last(vae.eval().requires_grad_(False))
         log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae, self.log_mel = vae, log_mel
         self.band_width = 1 / log_mel.mel_basis.amax(dim=0)
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
-        self.network = CompactUNet(stems=settings.stems, **self.settings.model)
+        self.network = make_denoiser(settings, vae)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
             cache, stems = settings.cache, settings.stems
+            channels = settings.channels
             kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
-            return kind(cache, songs, log_mel, vae, stems, mixing, plan, seed=seed)
+            return kind(
+                cache, songs, log_mel, vae, stems, mixing, plan, seed=seed, channels=channels
+            )
 
         self.shards, self.validation_shards = train_and_validation(
             shards, settings, self.settings, train, validation
@@ -138,7 +146,8 @@ class DenoiserStage:
             self.scheduler.config.num_train_timesteps,
             rng,
         )
-        losses, clean = self._losses(network, batch, situation, generator)
+        noise = torch.randn(batch.stems.shape, generator=generator)
+        losses, clean = self._losses(network, batch, situation, noise)
         separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
         figures = {}
         loss = losses.mean()
@@ -176,9 +185,10 @@ class DenoiserStage:
         return mask_error_db(estimate, reference[:, :-1], reference[:, -1], self.band_width).mean()
 
     def _decode(self, latents: Tensor) -> Tensor:
-        """Log-mels (N, F, M) of scaled latents (N, C, H, W)."""
-        mel: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        return mel[:, 0].float()
+        """Log-mels (N, F, M) of scaled latents (N, C, H, W), mono ones in stereo."""
+        channels = latents.unflatten(1, (self.run.channels, -1)).flatten(0, 1)
+        mel = self.vae.decode(channels / self.vae.config.scaling_factor).sample[:, 0].float()
+        return mono_log_mel(mel.unflatten(0, (-1, self.run.channels)), dim=1)
 
     def _move_to_device_of(self, network: nn.Module) -> torch.device:
         """The autoencoder follows the network, whose device is returned."""
@@ -192,11 +202,10 @@ class DenoiserStage:
         network: nn.Module,
         batch: LatentBatch,
         situation: Situation,
-        generator: torch.Generator,
+        noise: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Loss (B,) of each sample and the estimated clean latents."""
         device = next(network.parameters()).device
-        noise = torch.randn(batch.stems.shape, generator=generator)
         mixture = batch.mixture * situation.has_mixture[:, None, None, None].to(device)
         return denoising_loss(
             network,
@@ -210,28 +219,41 @@ class DenoiserStage:
         )
 
     def validate(self, network: Any) -> dict[str, float]:
-        """Loss of one-step separation and of generation at spread timesteps, unseen songs."""
+        """Losses on unseen songs: of separation in one step, of generation at spread timesteps.
+
+        An epsilon model's separation is measured at spread timesteps, too: from pure noise it says
+        nothing.
+        """
         figures = {}
         rng = np.random.default_rng(1)
         device = self._move_to_device_of(network)
-        batch = self.validation_shards.latents(0, 64, rng).to(device)
+        batch = self.validation_shards.latents(0, self.settings.validation_samples, rng).to(device)
         num_timesteps = self.scheduler.config.num_train_timesteps
         count, num_stems, _, height, _ = batch.stems.shape
         spread = torch.linspace(0, num_timesteps - 1, count).long()[:, None].repeat(1, num_stems)
         nothing_known = torch.zeros(count, num_stems, height, dtype=torch.bool)
+        one_step = self.scheduler.config.prediction_type == "v_prediction"
+        last = torch.full_like(spread, num_timesteps - 1)
         for name, timestep, has_mixture in (
-            ("val_separation", torch.full_like(spread, num_timesteps - 1), True),
+            ("val_separation", last if one_step else spread, True),
             ("val_generation", spread, False),
         ):
             situation = Situation(timestep, torch.full((count,), has_mixture), nothing_known)
-            generator = torch.Generator().manual_seed(0)
-            with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
-                losses, clean = self._losses(network, batch, situation, generator)
-                figures[name] = losses.mean().item()
-                if has_mixture:
-                    whole = slice(0, height)
-                    error_db = self._mask_error_db(clean, batch, torch.arange(count), whole)
-                    figures["val_mask_db"] = error_db.item()
+            noise = torch.randn(batch.stems.shape, generator=torch.Generator().manual_seed(0))
+            losses, errors_db = [], []
+            for start in range(0, count, self.settings.batch_size):
+                part = slice(start, start + self.settings.batch_size)
+                some = batch.part(part)
+                with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
+                    loss, clean = self._losses(network, some, situation.part(part), noise[part])
+                    losses.append(loss)
+                    if has_mixture and one_step:
+                        picked, whole = torch.arange(len(loss)), slice(0, height)
+                        error_db = self._mask_error_db(clean, some, picked, whole)
+                        errors_db.append(error_db.expand(len(loss)))
+            figures[name] = torch.cat(losses).mean().item()
+            if errors_db:
+                figures["val_mask_db"] = torch.cat(errors_db).mean().item()
         return figures
 
     def examples(self, network: Any) -> dict[str, Example]:
@@ -241,6 +263,7 @@ class DenoiserStage:
         true, mixture = self.log_mel(crops), self.log_mel(crops.sum(dim=1))
         generator = torch.Generator().manual_seed(0)
         condition = encode_mels(self.vae, mixture, self._bfloat16).to(device)
+        condition = condition.repeat(1, self.run.channels, 1, 1)  # the same on both sides
         shape = (len(crops), len(self.run.stems), *condition.shape[1:])
 
         def drawn(guidance: float, steps: int) -> Tensor:
@@ -277,5 +300,5 @@ class DenoiserStage:
         return self.run.mixed_precision == "bf16"
 
     def export(self, network: Any, folder: Path) -> None:
-        network.save_pretrained(folder)
+        save_network(network, folder)
         self.scheduler.save_pretrained(folder.parent / (folder.name + ".scheduler"))

@@ -16,9 +16,11 @@ from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
-from stemweave.models.refiner import MaskRefiner
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
+from stemweave.training.lora import save_network
+from stemweave.training.networks import make_refiner
+from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 
 MAX_SI_SDR_DB = 30.0
@@ -43,19 +45,25 @@ class RefinerStage:
         log_mel = LogMel(**settings.log_mel.model_dump())
         scheduler = DDIMScheduler(**settings.denoiser.scheduler)
         for part in (vae, denoiser):
-            part.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = MaskRefiner(
-            num_stems=len(settings.stems),
-            num_mels=settings.log_mel.num_mels,
-            **self.settings.model,
-        )
+            to_channels_last(part.eval().requires_grad_(False))
+        self.network = make_refiner(settings)
 
         def shards(
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> MaskTargetShards:
             cache, stems = settings.cache, settings.stems
             return MaskTargetShards(
-                cache, songs, log_mel, vae, denoiser, scheduler, stems, mixing, plan, seed=seed
+                cache,
+                songs,
+                log_mel,
+                vae,
+                denoiser,
+                scheduler,
+                stems,
+                mixing,
+                plan,
+                seed=seed,
+                channels=settings.channels,
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -103,7 +111,7 @@ class RefinerStage:
         }
 
     def export(self, network: Any, folder: Path) -> None:
-        network.save_pretrained(folder)
+        save_network(network, folder)
 
 
 def _targets(batch: Arrays) -> MaskTargets:

@@ -37,7 +37,9 @@ def load_songs(settings: RunSettings) -> tuple[Songs, Songs]:
         tars = tar_urls(entry)
         urls += tars
         if not tars:
-            songs += read_data(Path(entry), settings.stems).songs
+            songs += read_data(
+                Path(entry), settings.stems, require_all=settings.require_all_stems
+            ).songs
     return _of_split("train", urls, songs, settings), _of_split("validation", urls, songs, settings)
 
 
@@ -57,6 +59,7 @@ def _of_split(split: str, urls: list[str], songs: list[Song], settings: RunSetti
             seed=settings.seed,
             window=settings.tars.window,
             steps_each=settings.tars.steps_each,
+            require_all=settings.require_all_stems,
             process=(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))),
         )
     if not listed:

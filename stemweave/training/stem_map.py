@@ -1,0 +1,92 @@
+"""A trained network's weights for other stems: which old stem each new one takes over from.
+
+Stems differ in a network's first and last layers only; everything between is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stemweave.files import InputError
+from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import MaskRefiner
+from stemweave.models.unet3d import UNet3D
+
+
+def sources(
+    old_stems: Sequence[str], new_stems: Sequence[str], stem_map: Mapping[str, str]
+) -> list[int]:
+    """For each new stem the index of the old one whose weights it takes over.
+
+    A stem that ``stem_map`` does not name takes over from the old one of its name.
+
+    Raises:
+        InputError: if there is none, or the map names a stem that neither side has.
+    """
+    for new, old in stem_map.items():
+        if new not in new_stems:
+            raise InputError(f"--map {new}={old}: the settings have no stem {new}")
+        if old not in old_stems:
+            raise InputError(f"--map {new}={old}: the model's stems are {', '.join(old_stems)}")
+    indices = []
+    for stem in new_stems:
+        old = stem_map.get(stem, stem)
+        if old not in old_stems:
+            raise InputError(
+                f"the model has no stem {stem}: say which one it takes over from, e.g. "
+                f"--map {stem}={old_stems[0]}"
+            )
+        indices.append(list(old_stems).index(old))
+    return indices
+
+
+def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> dict[str, Tensor]:
+    """Weights of ``network`` (of ``num_old`` stems) for stems that continue those at ``indices``.
+
+    They fit a network of the same configuration with ``len(indices)`` stems. A compact network
+    answers to a timestep that all stems share as before, whatever their number.
+    """
+    state = dict(network.state_dict())
+    if list(indices) == list(range(num_old)):
+        return state
+
+    def blocks(name: str, dim: int, first: int, size: int) -> Tensor:
+        """Of a weight's axis: ``size`` entries for each new stem, the old ones begin at first."""
+        weight = state[name]
+        return torch.cat([weight.narrow(dim, first + old * size, size) for old in indices], dim)
+
+    if isinstance(network, CompactUNet):
+        channels = network.config.latent_channels
+        weight = state["conv_in.weight"]
+        mixture = weight.narrow(1, num_old * channels, channels)
+        known = blocks("conv_in.weight", 1, (num_old + 1) * channels, 1)
+        latents = blocks("conv_in.weight", 1, 0, channels)
+        state["conv_in.weight"] = torch.cat([latents, mixture, known, weight[:, -1:]], dim=1)
+        name = "timestep_embedding.project.0.weight"
+        state[name] = _same_sum(state[name], num_old, indices)
+        for name in ("conv_out.weight", "conv_out.bias"):
+            state[name] = blocks(name, 0, 0, channels)
+    elif isinstance(network, UNet3D):
+        state["input_blocks.0.0.weight"] = blocks("input_blocks.0.0.weight", 1, 0, 1)
+        for name in ("out.2.weight", "out.2.bias"):
+            state[name] = blocks(name, 0, 0, 1)
+    elif isinstance(network, MaskRefiner):  # four pixels of each spectrum are channels
+        level = state["conv_in.weight"][:, :4]
+        shares = blocks("conv_in.weight", 1, 4, 4)
+        state["conv_in.weight"] = torch.cat([level, shares], dim=1)
+        for name in ("conv_out.weight", "conv_out.bias"):
+            state[name] = blocks(name, 0, 0, 4)
+    else:
+        raise InputError(f"{type(network).__name__} cannot take other stems")
+    return state
+
+
+def _same_sum(weight: Tensor, num_old: int, indices: Sequence[int]) -> Tensor:
+    """Columns of the new stems; what they lack to the sum of the old ones is shared among them."""
+    old = weight.unflatten(1, (num_old, -1))  # (E, S, 2 · frequencies)
+    new = old[:, list(indices)]
+    missing = old.sum(dim=1, keepdim=True) - new.sum(dim=1, keepdim=True)
+    return (new + missing / len(indices)).flatten(1)

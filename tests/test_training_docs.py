@@ -1,0 +1,25 @@
+"""The measured tables of the training documents are those of the committed figures."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+spec = importlib.util.spec_from_file_location("training_docs", ROOT / "scripts/training_docs.py")
+training_docs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(training_docs)
+
+
+@pytest.mark.parametrize("name", list(training_docs.BLOCKS))
+def test_tables_are_the_committed_figures(name: str):
+    text = (ROOT / "docs" / training_docs.BLOCKS[name]).read_text()
+    assert training_docs.with_table(text, name) == text
+    assert f"<!-- {name} -->\n|" in text
+
+
+def test_the_papers_step_fits_24_gib():
+    found = json.loads((ROOT / "docs/scores/paper_step.json").read_text())
+    assert found["parameters"] == 305_165_444
+    assert found["peak_gib"] < 24

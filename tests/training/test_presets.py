@@ -1,0 +1,116 @@
+"""The settings that we ship: the paper's constants, and sizes of what they describe."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
+from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.training.describe import BYTES_PER_WEIGHT, describe
+from stemweave.training.settings import load_settings
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+
+# arXiv 2409.12346 and the configuration published with it
+PAPER = {
+    "stems": ("bass", "drums", "guitar", "piano"),
+    "require_all_stems": True,
+    "channels": 1,
+    "log_mel.sample_rate": 16000,
+    "log_mel.n_fft": 1024,
+    "log_mel.win_length": 1024,
+    "log_mel.hop_length": 160,
+    "log_mel.num_mels": 64,
+    "log_mel.f_min": 0,
+    "log_mel.f_max": 8000,
+    "log_mel.segment_frames": 1024,
+    "log_mel.log_floor": 1e-5,
+    "mixing.reference_rms": None,
+    "mixing.stem_gain_std_db": 0,
+    "mixing.level_std_db": 0,
+    "mixing.equaliser_std_db": 0,
+    "mixing.stem_drop_probability": 0,
+    "mixing.cross_song_probability": 0,
+    "vae.optimiser.learning_rate": 0,
+    "denoiser.latents": "sample",
+    "denoiser.min_snr_gamma": float("inf"),
+    "denoiser.arrangement_share": 0,
+    "denoiser.own_timesteps_probability": 0,
+    "denoiser.pure_noise_probability": 0,
+    "denoiser.mask_weight": 0,
+    "denoiser.optimiser.learning_rate": 3e-5,
+    "denoiser.optimiser.weight_decay": 0,
+    "denoiser.optimiser.betas": (0.9, 0.999),
+    "denoiser.optimiser.schedule": "constant",
+    "denoiser.optimiser.clip_norm": float("inf"),
+    "denoiser.optimiser.ema_decay": 0.9999,
+    "denoiser.crop_frames": 1024,
+}
+
+
+def test_the_papers_constants():
+    settings = load_settings(CONFIGS / "paper.yaml")
+    for key, expected in PAPER.items():
+        value = settings
+        for name in key.split("."):
+            value = getattr(value, name)
+        assert value == expected, key
+    assert 1 - settings.denoiser.separation_share == pytest.approx(0.1)  # condition dropped
+    assert settings.denoiser.scheduler == PAPER_SCHEDULE
+    assert settings.sampling.model_dump() == {
+        name: value for name, value in PAPER_SAMPLING.items() if name != "reference_rms"
+    }
+
+
+def test_the_papers_sizes():
+    found = describe(load_settings(CONFIGS / "paper.yaml"), measure=False)
+    assert found.segment_s == 10.24 and found.log_mel_shape == (1024, 64)
+    assert found.latent_shape == (8, 256, 16)
+    millions = {name: round(count / 1e6, 2) for name, count in found.parameters.items()}
+    assert millions == {"denoiser": 305.17, "vae": 55.38, "vocoder": 55.26}
+
+
+def test_the_large_preset():
+    settings = load_settings(CONFIGS / "large.yaml")
+    found = describe(settings, measure=False)
+    assert settings.log_mel.sample_rate == 44100 and settings.channels == 2
+    assert 0.9e9 < found.parameters["denoiser"] < 1.1e9
+    assert found.log_mel_shape == (1024, 128) and found.latent_shape == (2 * 16, 128, 16)
+    assert settings.denoiser.model["latent_bands"] == found.latent_shape[-1]
+    assert 11.8 < found.segment_s < 11.9
+
+
+def test_the_bundled_preset_is_the_bundled_model():
+    found = describe(load_settings(CONFIGS / "bundled.yaml"), measure=False)
+    for name, count in found.parameters.items():
+        path = BUNDLED_MODEL / name / "diffusion_pytorch_model.safetensors"
+        with safe_open(path, "np") as file:
+            shapes = [file.get_slice(key).get_shape() for key in file.keys() if key != "window"]  # noqa: SIM118
+        stored = 0
+        for shape in shapes:
+            size = 1
+            for axis in shape:
+                size *= axis
+            stored += size
+        assert stored == count, name
+
+
+def test_every_preset_is_valid():
+    for path in CONFIGS.glob("*.yaml"):
+        load_settings(path)
+
+
+def test_memory_of_a_tiny_denoiser(run, config: Path):
+    result = run("train", "describe", config, "--gpus", "8", "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    weights = found["parameters"]["denoiser"]
+    rows = {(r["sharded"], r["gradient_checkpointing"]): r for r in found["memory"]}
+    state = sum(BYTES_PER_WEIGHT.values()) * weights / 2**30
+    assert rows[True, True]["state"] == pytest.approx(state / 8)
+    assert rows[False, True]["state"] == pytest.approx(state * 24 / 20)
+    assert 0 < rows[True, True]["activations"] < rows[True, False]["activations"]
+    text = run("train", "describe", config)
+    assert f"{weights / 1e6:.2f}" in text.out and "1 GPU, whole" in text.out
