@@ -35,7 +35,7 @@ def test_a_few_steps_reduce_the_loss(run, config: Path, tmp_path: Path, name: st
     steps = logged(tmp_path / "run")
     assert [line["step"] for line in steps] == list(range(1, 13))
     hours = [line["cpu_hours"] for line in steps]
-    assert 0 < hours[0] and hours == sorted(hours) and hours[-1] < 0.1
+    assert hours[0] > 0 and hours == sorted(hours) and hours[-1] < 0.1
     assert any(key.startswith("val_") for key in steps[-1])
     trained = load_baseline(tmp_path / "run")
     assert trained.cpu_hours == pytest.approx(hours[-1], abs=1e-4)
