@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint scores clean
+.PHONY: demo test lint scores baselines baseline-scores clean
 
 demo: $(VENV)/.inference  ## separate a real song, generate a piece, arrange missing stems
 	$(BIN)/python -m stemweave.demo --out out/demo
@@ -21,6 +21,11 @@ scores: $(VENV)/.development  ## docs/scores and the README's table, from compos
 	scripts/install-system-packages.sh render
 	scripts/scores.sh
 
+baselines: $(VENV)/.baselines  ## what baselines/ needs: the demucs and a-unet packages, without torchaudio
+
+baseline-scores: $(VENV)/.baselines  ## train every baseline and write its scores to docs/scores
+	scripts/baselines.sh
+
 $(VENV)/.inference: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
@@ -32,6 +37,10 @@ $(VENV)/.development: pyproject.toml constraints.txt
 	$(PIP_INSTALL) torch==2.13.0
 	$(PIP_INSTALL) -e '.[render,train,eval,scale,dev]'
 	touch $@ $(VENV)/.inference
+
+$(VENV)/.baselines: baselines/requirements.txt $(VENV)/.development
+	$(PIP_INSTALL) --no-deps -r baselines/requirements.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) out

@@ -27,7 +27,7 @@ class SmallHTDemucs(Baseline):
         reference_rms: level of mixtures in training. The network is blind to it.
         segment_s: length of training crops; longer input is taken in such pieces that overlap by a
             quarter. Published: 7.8 s.
-        n_fft: samples. Published: 4096 at 44.1 kHz (93 ms). 1536 at 16 kHz is 96 ms.
+        n_fft: samples, above 1024. Published: 4096 at 44.1 kHz (93 ms). 1536 at 16 kHz is 96 ms.
         channels: of the first level, doubled at each of four. Published: 48.
         transformer_channels: width of the transformer; 0 for that of the last level. Published
             network: 512.

@@ -13,7 +13,7 @@ from tests.evaluation.toys import write_song
 STEMS = ["bass", "drums", "guitar", "piano"]
 TINY = {
     "open_unmix": {"n_fft": 256, "hidden_size": 16, "num_layers": 2, "dropout": 0.2},
-    "htdemucs": {"n_fft": 512, "channels": 4, "transformer_layers": 1, "transformer_heads": 2},
+    "htdemucs": {"n_fft": 1536, "channels": 8, "transformer_layers": 1, "transformer_heads": 2},
     "msdm": {
         "channels": [16, 16], "factors": [16, 4], "blocks": [1, 1], "attentions": [0, 1],
         "attention_heads": 1, "attention_features": 8, "modulation_features": 16, "num_steps": 2,

@@ -67,11 +67,11 @@ def test_noise_levels():
 def test_generation_has_the_variance_of_the_prior(generator, churn: float):
     variances = torch.tensor([0.25, 4.0])
     toy = GaussianPrior(torch.diag(variances))
-    sigmas = karras_sigmas(100, 1e-3, 40.0)
-    noise = start((20_000, 2, 1), sigmas, generator)
+    sigmas = karras_sigmas(400, 1e-3, 40.0)
+    noise = start((5000, 2, 1), sigmas, generator)
     x = sample(prior(toy.denoise), noise, sigmas, generator, churn=churn)[..., 0]
     assert torch.allclose(x.var(0), variances, rtol=0.1)
-    assert x.mean(0).abs().max() < 0.05
+    assert x.mean(0).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("likelihood", ["dirac", "gaussian"])
