@@ -1,61 +1,21 @@
-"""Writes the measured tables of docs/training.md and docs/finetuning.md from docs/scores/*.json.
+"""Writes the measured table of docs/training.md from docs/scores/paper_step.json.
 
-    python scripts/training_docs.py            # --measure first: describe both presets (a minute)
+    python scripts/training_docs.py
 
-``paper_step.json`` is made by ``scripts/paper_step.py``, ``finetuning.json`` by
-``examples/finetune.sh``, ``memory.json`` here.
+``paper_step.json`` is made by ``scripts/paper_step.py``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
-from stemweave.training.describe import as_json, describe
-from stemweave.training.settings import load_settings
-
 ROOT = Path(__file__).parent.parent
 SCORES = ROOT / "docs" / "scores"
-NUM_GPUS = 8
-BLOCKS = {"memory": "training.md", "paper_step": "training.md", "finetuning": "finetuning.md"}
+BLOCKS = {"paper_step": "training.md"}
 MARKED = r"(<!-- {0} -->\n)(.*?)(<!-- /{0} -->)"
-
-
-def measure() -> None:
-    """Describe both presets on 8 GPUs."""
-    found = {
-        name: as_json(describe(load_settings(ROOT / "configs" / f"{name}.yaml"), NUM_GPUS))
-        for name in ("paper", "large")
-    }
-    (SCORES / "memory.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
-def memory_table(found: dict[str, Any]) -> str:
-    lines = [
-        "| GiB a GPU, 8 GPUs | parameters | batch a GPU | gradient checkpointing | state, whole | "
-        "state, shards | activations | total, whole | total, shards |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, preset in found.items():
-        rows = {(r["gradient_checkpointing"], r["sharded"]): r for r in preset["memory"]}
-        for checkpointing in (False, True):
-            whole, shards = (rows[checkpointing, sharded] for sharded in (False, True))
-            cells = [
-                f"`configs/{name}.yaml`",
-                f"{preset['parameters']['denoiser'] / 1e6:.0f} M",
-                str(preset["batch_size"]),
-                "yes" if checkpointing else "no",
-                f"{whole['state']:.1f}",
-                f"{shards['state'] + shards['gathered']:.1f}",
-                f"{whole['activations']:.1f}",
-                f"{whole['total']:.1f}",
-                f"{shards['total']:.1f}",
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def paper_step_table(found: dict[str, Any]) -> str:
@@ -74,18 +34,7 @@ def paper_step_table(found: dict[str, Any]) -> str:
     )
 
 
-def finetuning_table(found: dict[str, Any]) -> str:
-    columns = list(found["before"])
-    lines = [
-        "| SI-SDR improvement (dB) | " + " | ".join(columns) + " |",
-        "|---|" + "---|" * len(columns),
-    ]
-    for name, row in found.items():
-        lines.append(f"| {name} | " + " | ".join(f"{row[column]:.1f}" for column in columns) + " |")
-    return "\n".join(lines)
-
-
-TABLES = {"memory": memory_table, "paper_step": paper_step_table, "finetuning": finetuning_table}
+TABLES = {"paper_step": paper_step_table}
 
 
 def with_table(text: str, name: str) -> str:
@@ -95,8 +44,6 @@ def with_table(text: str, name: str) -> str:
 
 
 def main() -> None:
-    if "--measure" in sys.argv:
-        measure()
     for name, document in BLOCKS.items():
         path = ROOT / "docs" / document
         path.write_text(with_table(path.read_text(), name))
