@@ -7,7 +7,6 @@ coherence between the given and the generated part. Segments are stems (S, T).
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -181,7 +180,7 @@ def evaluate_arrangement(
         _put_distances(table, embedding, reference, scores, code)
     bar.close()
     for measure in table.measures:
-        _put_defined_mean(table, measure)
+        table.put_mean_column(measure, partial=True)  # drums alone have no harmony
     table.measures = dict(sorted(table.measures.items(), key=lambda item: item[0] in MEASURES))
     table.notes = _notes(duration_s, len(segments), len(reference))
     table.metadata.update(
@@ -202,14 +201,6 @@ def _put_distances(
         kad = frechet.kernel_audio_distance(vectors, made, bandwidth)
         table.put(f"sub-FAD, {embedding.name}", row, code, Cell(fad, count=len(clips)))
         table.put(f"sub-KAD, {embedding.name}", row, code, Cell(kad, count=len(clips)))
-
-
-def _put_defined_mean(table: Table, measure: str) -> None:
-    """Mean over the subsets where the measure is defined (drums alone have no harmony)."""
-    for row, cells in table.measures[measure].items():
-        values = [cell.value for cell in cells.values() if np.isfinite(cell.value)]
-        if values:
-            table.put(measure, row, "mean", Cell(statistics.fmean(values)))
 
 
 def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Tensor) -> Example:
