@@ -25,6 +25,7 @@ from stemweave.options import (
     Out,
     Overwrite,
     Plot,
+    Sampler,
     Seed,
     Steps,
     audio_format,
@@ -56,6 +57,7 @@ def separate(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -65,7 +67,7 @@ def separate(
     if method not in ("mask", "vocoder"):
         raise InputError(f"--method must be mask or vocoder, not {method}")
     inputs = find_audio_files(files)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     chosen = chosen_stems(pipe, stems, "--stems")
     from stemweave.batch import separate_file
 
@@ -110,6 +112,7 @@ def generate(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -121,7 +124,7 @@ def generate(
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     import torch
 
     from stemweave.batch import write_stems
@@ -149,6 +152,7 @@ def arrange(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -161,7 +165,7 @@ def arrange(
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     added = chosen_stems(pipe, add, "--add") if add else None
     import torch
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemweave.options import load
+
 if TYPE_CHECKING:
     from stemweave.data.songs import Song
     from stemweave.evaluation.embeddings import Embedding
@@ -17,6 +19,7 @@ Model = Annotated[str | None, typer.Option(help="Model folder or hub name (bundl
 Split = Annotated[str, typer.Option(help="Split of the data set, or 'all'.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Network passes (model's default).")]
+Sampler = Annotated[str | None, typer.Option(help="ddim, dpm++ or unipc (model's default).")]
 Seed = Annotated[int, typer.Option(help="Piece i uses seed + i.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")]
 Vggish = Annotated[
@@ -30,12 +33,6 @@ evaluate = typer.Typer(help="Measure a model on a data set.", no_args_is_help=Tr
 def register(app: typer.Typer) -> None:
     """Add the ``evaluate`` commands to ``app``."""
     app.add_typer(evaluate, name="evaluate")
-
-
-def _load(model: str | None) -> Any:
-    from stemweave.pipeline import load_pipeline
-
-    return load_pipeline(model)
 
 
 def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
@@ -79,6 +76,7 @@ def separation_command(
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
     steps: Steps = None,
+    sampler: Sampler = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight w.")] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -86,7 +84,7 @@ def separation_command(
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
     from stemweave.evaluation import separation
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = separation.evaluate_separation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -109,6 +107,7 @@ def generation_command(
     split: Split = "all",
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
     steps: Steps = None,
+    sampler: Sampler = None,
     vggish: Vggish = None,
     clap: Clap = None,
     seed: Seed = 0,
@@ -117,7 +116,7 @@ def generation_command(
     """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside."""
     from stemweave.evaluation.generation import evaluate_generation
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = evaluate_generation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -138,6 +137,7 @@ def arrangement_command(
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 32,
     steps: Steps = None,
+    sampler: Sampler = None,
     vggish: Vggish = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -145,7 +145,7 @@ def arrangement_command(
     """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
     from stemweave.evaluation.arrangement import evaluate_arrangement
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = evaluate_arrangement(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -169,13 +169,14 @@ def editing_command(
         int | None, typer.Option("--varied", min=1, help="How many of them to vary (all).")
     ] = None,
     steps: Steps = None,
+    sampler: Sampler = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Joints of edited and extended songs beside real ones; distance by strength of variation."""
     from stemweave.evaluation.editing import evaluate_editing
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = evaluate_editing(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -200,7 +201,7 @@ def vocoder_command(
     """Copy synthesis: true log-mel in, waveform out, beside Griffin-Lim."""
     from stemweave.evaluation.copy_synthesis import evaluate_copy_synthesis
 
-    pipe = _load(model)
+    pipe = load(model)
     songs = _songs(data, pipe, split, out, overwrite)
     _finish(evaluate_copy_synthesis(pipe, songs, segments, progress=True), model, data, split, out)
 
@@ -218,7 +219,7 @@ def speed_command(
 
     if out is not None:
         require_new_folder(out, overwrite)
-    _finish(evaluate_speed(_load(model), repeats), model, Path("noise"), "none", out)
+    _finish(evaluate_speed(load(model), repeats), model, Path("noise"), "none", out)
 
 
 @evaluate.command("paper")
@@ -231,6 +232,7 @@ def paper_command(
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="Generation.")] = 300,
     arranged: Annotated[int, typer.Option("--arranged", min=2, help="Arrangement.")] = 32,
     steps: Steps = None,
+    sampler: Sampler = None,
     vggish: Vggish = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -241,7 +243,7 @@ def paper_command(
     from stemweave.evaluation.paper import paper_tables
     from stemweave.evaluation.separation import evaluate_separation
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
     separated = evaluate_separation(pipe, songs, segments, seed=seed, progress=True)
