@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import separate_with_masks
 from stemweave.data.songs import Song
+from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
@@ -254,6 +255,7 @@ def evaluate_separation(
     table = Table("Separation", notes=_notes(duration_s, scores, folders))
     scores.fill(table, folders)
     table.metadata.update(segments=len(segments), songs=len(set(folders)), seed=seed)
+    table.metadata["sampler"] = sampler_name(pipe.scheduler)
     table.metadata["steps"] = steps or pipe.config.separation_steps
     table.metadata["guidance"] = pipe.config.separation_guidance if guidance is None else guidance
     return Evaluation(table, examples, config.sample_rate)
