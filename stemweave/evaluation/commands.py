@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemweave.files import InputError
 from stemweave.options import load
 
 if TYPE_CHECKING:
@@ -156,6 +157,54 @@ def arrangement_command(
         progress=True,
     )
     _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("steps")
+def steps_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[
+        int, typer.Option("--segments", "-n", min=0, help="Separated ones; 0: no separation.")
+    ] = 48,
+    clips: Annotated[int, typer.Option(min=0, help="Generated ones; 0: no generation.")] = 64,
+    samplers: Annotated[str, typer.Option(help="Of ddim, dpm++, unipc.")] = "ddim,dpm++,unipc",
+    separation: Annotated[str, typer.Option(help="Numbers of passes.")] = "1,2,4,8",
+    generation: Annotated[str, typer.Option(help="Numbers of passes.")] = "8,16,25,50",
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Quality by number of network passes, for each sampler: what fewer passes cost."""
+    from stemweave.evaluation.steps import evaluate_steps
+
+    passes = _passes("--separation", separation), _passes("--generation", generation)
+    pipe = load(model)
+    evaluation = evaluate_steps(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        embedding=_embeddings(vggish, None)[-1],
+        samplers=[name.strip() for name in samplers.split(",")],
+        separation_steps=passes[0],
+        generation_steps=passes[1],
+        num_segments=segments,
+        num_clips=clips,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+def _passes(option: str, text: str) -> list[int]:
+    """Whole numbers from 1 to 1000, separated by commas."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if not all(1 <= number <= 1000 for number in numbers):
+        raise InputError(f"{option} takes numbers from 1 to 1000 like 1,2,4, not {text!r}")
+    return numbers
 
 
 @evaluate.command("editing")

@@ -247,3 +247,24 @@ def infinity_with_interval(
     error = cell.high - cell.value
     value = infinite.intercept
     return Cell(value, value - error, value + error, cell.count), infinite.fit
+
+
+def ratio_with_interval(
+    reference: ClipSet, first: ClipSet, second: ClipSet, resamples: int = 100, seed: int = 0
+) -> Cell:
+    """FAD of ``first`` over FAD of ``second``, sets of the same seeds, with a 95 % interval.
+
+    Every resample draws the same clips of both sets and one reference for both: what the two
+    have in common does not count as noise. Raises ``ValueError`` for sets of unequal size.
+    """
+    if len(first.clips) != len(second.clips):
+        raise ValueError("a ratio needs as many clips in both sets")
+
+    def ratio(real: ClipSet, pair: ClipSet) -> float:
+        width = first.clips.shape[-1]
+        clips = pair.clips[..., :width], pair.clips[..., width:]
+        above, below = (fad(real, ClipSet(half, pair.groups)) for half in clips)
+        return above / below if below > 0 else float("nan")
+
+    both = ClipSet(np.concatenate([first.clips, second.clips], axis=-1), first.groups)
+    return with_interval(ratio, reference, both, resamples, seed)

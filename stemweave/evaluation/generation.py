@@ -62,9 +62,12 @@ class StemSet:
             for measure, value in pairwise_coherence(named, self.sample_rate).items():
                 self.coherence[measure].append(value)
 
-    def fill(self, table: Table, row: str) -> None:
+    def fill_levels(self, table: Table, row: str) -> None:
         for stem, values in self.levels.items():
             table.put_samples(LEVEL, row, stem, values)
+
+    def fill(self, table: Table, row: str) -> None:
+        self.fill_levels(table, row)
         for measure, values in self.coherence.items():
             table.put_samples(COHERENCE, row, measure, values)
 
@@ -103,23 +106,28 @@ def distances(
     sample_rate: int,
     songs: Mapping[str, Sequence[str]],
     resamples: int,
-) -> None:
+) -> tuple[frechet.ClipSet, dict[str, frechet.ClipSet]]:
     """Put FAD, FAD-inf and KAD of every row's clips (N, T) against ``reference`` into ``table``.
 
     ``reference`` comes with the song of each clip, and ``songs`` has them for rows of real clips.
+    Returns the embedded reference and rows.
     """
     measure = distance_measure(embedding.name)
     clips, groups = reference
     base = frechet.ClipSet.of(embed_clips(embedding, clips, sample_rate), groups)
     kad = frechet.kad_within(frechet.median_bandwidth(base.vectors))
-    for row, made in rows.items():
-        found = frechet.ClipSet.of(embed_clips(embedding, made, sample_rate), songs.get(row))
+    sets = {
+        row: frechet.ClipSet.of(embed_clips(embedding, made, sample_rate), songs.get(row))
+        for row, made in rows.items()
+    }
+    for row, found in sets.items():
         for column, distance in {"FAD": frechet.fad, "KAD": kad}.items():
             table.put(measure, row, column, frechet.with_interval(distance, base, found, resamples))
         if len(found.clips) >= 12:
             infinite, fit = frechet.infinity_with_interval(base, found)
             table.put(measure, row, "FAD-inf", infinite)
             table.put(measure, row, "R² of FAD-inf", Cell(fit))
+    return base, sets
 
 
 def distance_measure(embedding: str) -> str:
