@@ -127,7 +127,16 @@ class DenoiserStage:
             channels = settings.channels
             kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
             return kind(
-                cache, songs, log_mel, vae, stems, mixing, plan, seed=seed, channels=channels
+                cache,
+                songs,
+                log_mel,
+                vae,
+                stems,
+                mixing,
+                plan,
+                seed=seed,
+                channels=channels,
+                bfloat16=self._bfloat16,
             )
 
         self.shards, self.validation_shards = train_and_validation(
