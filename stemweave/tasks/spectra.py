@@ -7,7 +7,7 @@ alike, so memory stays bounded and no seam is left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soxr
@@ -87,6 +87,7 @@ def _encode(pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generato
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
         mels = mels.to(pipe.compute_device)
+        _fetch(pipe.vae)
         posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
         latents = posterior.mean
         if pipe.config.sample_posterior:
@@ -126,6 +127,7 @@ def _decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
+        _fetch(pipe.vae)
         decoded = pipe.vae.decode(part.transpose(2, 3).to(pipe.compute_device)).sample
         return cast(Tensor, decoded)[:, 0].transpose(1, 2).cpu()
 
@@ -165,6 +167,13 @@ def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
         for row in transposed
     ]
     return torch.stack([row.reshape(-1) for row in rows])
+
+
+def _fetch(part: Any) -> None:
+    """Bring a part that waits on the CPU (offload) to its device, as a call of it would."""
+    hook = getattr(part, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(part)
 
 
 def _overlap(chunk: int) -> int:
