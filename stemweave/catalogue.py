@@ -39,13 +39,14 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class Separation:
-    """What is asked of every file; see ``StemweavePipeline.separate``."""
+    """What is asked of every file; see ``StemweavePipeline.separate`` and ``options.load``."""
 
     stems: tuple[str, ...]
     fmt: AudioFormat = "wav"
     method: Method = "mask"
     guidance: float | None = None
     steps: int | None = None
+    sampler: str | None = None
     seed: int = 0
     plot: bool = False
     existing: Literal["refuse", "skip", "replace"] = "refuse"
@@ -153,14 +154,16 @@ def unfinished(mixtures: Sequence[Mixture], out: Path, asked: Separation) -> Seq
 
 
 @lru_cache(maxsize=1)
-def worker_pipeline(model: str | None, device: str, threads: int) -> StemweavePipeline:
+def worker_pipeline(
+    model: str | None, device: str, sampler: str | None, threads: int
+) -> StemweavePipeline:
     """The model, once in a worker's life."""
     import torch
 
     from stemweave.options import load
 
     torch.set_num_threads(threads)
-    return load(model, device)
+    return load(model, device, sampler)
 
 
 def separate_song(job: SeparationJob) -> Failure | None:
@@ -174,7 +177,7 @@ def separate_song(job: SeparationJob) -> Failure | None:
     try:
         probe_audio(job.source)
         with appearing(job.folder) as partial:
-            pipe = worker_pipeline(job.model, job.device, job.threads)
+            pipe = worker_pipeline(job.model, job.device, job.asked.sampler, job.threads)
             separate_into(pipe, job.source, partial, job.asked)
             if job.folder.is_dir():  # it holds other files: these join them
                 for path in partial.iterdir():

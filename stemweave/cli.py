@@ -38,6 +38,7 @@ from stemweave.options import (
     Out,
     Overwrite,
     Plot,
+    Sampler,
     Seed,
     Steps,
     audio_format,
@@ -75,6 +76,7 @@ def separate(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -98,13 +100,14 @@ def separate(
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
     shared = separation_workers(workers, ray, device)
-    pipe = load(model, device if ray is None else "cpu")
+    pipe = load(model, device if ray is None else "cpu", sampler)
     asked = Separation(
         tuple(chosen_stems(pipe, stems, "--stems")),
         fmt=fmt,
         method=cast(Any, method),
         guidance=guidance,
         steps=steps,
+        sampler=sampler,
         seed=seed,
         plot=plot,
         existing="replace" if overwrite else "skip" if skip_existing else "refuse",
@@ -180,6 +183,7 @@ def generate(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -191,7 +195,7 @@ def generate(
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     import torch
 
     from stemweave.batch import write_stems
@@ -219,6 +223,7 @@ def arrange(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -231,7 +236,7 @@ def arrange(
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     added = chosen_stems(pipe, add, "--add") if add else None
     import torch
 
