@@ -67,6 +67,7 @@ def cluster() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # its 15 starves them on a busy machine
     store_bytes = 80 * 2**20
     node = dict(num_cpus=2, object_store_memory=store_bytes, include_dashboard=False)
     cluster = Cluster(initialize_head=True, head_node_args=node)
