@@ -6,6 +6,7 @@ Commands hold no machine learning; heavy imports wait until a command runs.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -203,8 +204,14 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
     return files
 
 
+def _end(number: int, _: object) -> None:
+    """End as an exception does: nothing half-written stays."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except InputError as error:
