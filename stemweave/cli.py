@@ -17,7 +17,7 @@ from stemweave import piece_commands
 from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError, find_audio_files, output_names
+from stemweave.files import InputError, find_audio_files, output_names, require_absent
 from stemweave.options import (
     Bar,
     Device,
@@ -34,6 +34,7 @@ from stemweave.options import (
     plot_if,
 )
 from stemweave.render import commands as render_commands
+from stemweave.stems import MIXTURE
 from stemweave.training import commands as training_commands
 
 app = typer.Typer(
@@ -117,8 +118,6 @@ def generate(
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    from stemweave.files import require_absent
-
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
@@ -159,6 +158,7 @@ def arrange(
     if inpainting not in (None, "known", "replace"):
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
+    require_absent([out / f"{name}.{fmt}" for name in (*files, MIXTURE)], overwrite)
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)

@@ -167,3 +167,11 @@ def test_a_file_is_no_model_and_no_seed_overflows(run, tiny_model, tmp_path):
     assert result.code == 2 and "is a file, not a model folder" in result.err
     result = run("generate", "-o", tmp_path / "out", "--model", tiny_model, "--seed", 2**63)
     assert result.code == 2 and "--seed" in result.err
+
+
+def test_arrange_refuses_before_it_reads_or_samples(run, tiny_model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mixture.wav").touch()
+    given = f"bass={tmp_path / 'not_looked_at.wav'}"
+    result = run("arrange", "--given", given, "-o", tmp_path / "out", "--model", tiny_model)
+    assert result.code == 2 and "mixture.wav exists" in result.err
