@@ -17,7 +17,7 @@ from stemweave.audio.waveforms import check_waveform
 from stemweave.components import LatentGrid
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
-from stemweave.model_folder import BUNDLED_MODEL, check_model
+from stemweave.model_folder import BUNDLED_MODEL, check_model, loading_failed
 from stemweave.stems import MIXTURE
 from stemweave.tasks import arrange, edit, extend, generate, requests, separate, vary
 
@@ -97,8 +97,8 @@ class StemweavePipeline(LatentGrid, DiffusionPipeline):
         check_model(source, set(inspect.signature(cls.__init__).parameters) - {"self"})
         try:
             pipe = cast(StemweavePipeline, super().from_pretrained(str(source), **options))
-        except OSError as error:
-            raise InputError(f"cannot load the model {source}: {error}") from error
+        except (OSError, ValueError) as error:
+            raise loading_failed(source, error) from error
         if not {"dtype", "torch_dtype"} & options.keys():
             pipe.vocoder.float()  # transformers' would keep the precision of its file
         return pipe

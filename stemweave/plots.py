@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.files import AudioReader
+from stemweave.files import AudioReader, appearing, writing_failed
 from stemweave.tasks.spectra import to_model_rate
 
 MAX_DURATION_S = 30.0
@@ -35,4 +35,8 @@ def plot_files(files: Mapping[str, Path], picture: Path) -> None:
         axis.set_ylabel(name)
         axis.set_yticks([])
     axes[-1].set_xlabel("seconds")
-    figure.savefig(picture, dpi=80)
+    try:
+        with appearing(picture) as partial:
+            figure.savefig(partial, dpi=80)
+    except OSError as error:
+        raise writing_failed(picture, error) from error
