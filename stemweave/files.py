@@ -1,7 +1,7 @@
 """Audio files in and out, and the one error that users see.
 
 Waveforms are float32 tensors (channels, samples). Files appear under their names only when they are
-complete.
+complete. numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-import soundfile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +53,8 @@ def probe_audio(path: Path) -> AudioInfo:
     Raises:
         InputError: if it is missing, a folder, empty, no audio, or its rate is out of range.
     """
+    import soundfile
+
     if path.is_dir():
         raise InputError(f"{path} is a folder where an audio file is expected")
     if not path.exists():
@@ -84,11 +83,15 @@ class AudioReader:
     """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
 
     def __init__(self, path: Path) -> None:
+        import soundfile
+
         self.info = probe_audio(path)
         self._sound = soundfile.SoundFile(str(path))
 
     def __call__(self, start: int, length: int) -> Tensor:
         """Samples [start, start + length); raises ``InputError`` if they are not there."""
+        import numpy as np
+        import soundfile
         import torch
 
         path = self.info.path
@@ -142,6 +145,8 @@ class AudioWriter:
         fmt: AudioFormat = "wav",
         num_samples: int | None = None,
     ) -> None:
+        import soundfile
+
         self.path, self.fmt = path, fmt
         check_format(fmt, sample_rate, channels)
         large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
@@ -165,9 +170,11 @@ class AudioWriter:
 
     def write(self, waveform: Tensor) -> None:
         """Append samples (channels, n)."""
+        import soundfile
+
         samples = waveform.detach().cpu().numpy().T
         if self.fmt != "wav":
-            samples = np.clip(samples, -1.0, 1.0)
+            samples = samples.clip(-1.0, 1.0)
         try:
             self._sound.write(samples)
         except (OSError, soundfile.LibsndfileError, AssertionError) as error:
@@ -175,6 +182,8 @@ class AudioWriter:
 
     def close(self) -> None:
         """Bring everything to the disk under a temporary name."""
+        import soundfile
+
         try:
             self._sound.flush()
             self._sound.close()

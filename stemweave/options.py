@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Model = Annotated[
@@ -40,14 +40,14 @@ def audio_format(name: str) -> AudioFormat:
     return cast(AudioFormat, name)
 
 
-def load(model: str | None, device: str) -> StemweavePipeline:
-    """The pipeline that ``--model`` and ``--device`` name."""
-    from stemweave.pipeline import load_pipeline
+def load(model: str | None, device: str) -> StemModel:
+    """The model that ``--model`` and ``--device`` name."""
+    from stemweave.loading import load_model
 
-    return load_pipeline(model, device)
+    return load_model(model, device)
 
 
-def chosen_stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:
+def chosen_stems(pipe: StemModel, names: str | None, option: str) -> list[str]:
     """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
     if names is None:
         return list(pipe.stems)

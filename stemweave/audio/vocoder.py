@@ -79,7 +79,8 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
             nn.SiLU(),
         )
         self.head = nn.Conv1d(fine_channels, 2 * (n_fft // 2 + 1), 3, padding=1)
-        self.register_buffer("window", torch.hann_window(n_fft, periodic=True))
+        window = torch.hann_window(n_fft, periodic=True, device="cpu")  # see ``LogMel``
+        self.register_buffer("window", window)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Waveform (N, F · hop_length) of ``log_mel`` (N, F, M)."""
