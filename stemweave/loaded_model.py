@@ -78,4 +78,5 @@ def load_part(folder: Path, library: str, kind: str, device: torch.device) -> An
         part.load_state_dict(load_file(folder / WEIGHTS), assign=True)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise InputError(f"cannot load the model part {folder}: {error}") from error
-    return nn.Module.to(part.eval(), device, torch.float32)  # diffusers' own imports a compiler
+    convert: Any = nn.Module.to  # with the part's own ``to`` diffusers imports a compiler
+    return convert(part.eval(), device, torch.float32, memory_format=torch.channels_last)
