@@ -79,4 +79,4 @@ def load_part(folder: Path, library: str, kind: str, device: torch.device) -> An
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise InputError(f"cannot load the model part {folder}: {error}") from error
     convert: Any = nn.Module.to  # with the part's own ``to`` diffusers imports a compiler
-    return convert(part.eval(), device, torch.float32, memory_format=torch.channels_last)
+    return convert(part.eval(), device, torch.float32)

@@ -32,14 +32,12 @@ def test_peers(tiny_model):
     pytest.importorskip("demucs")
     from benchmarks import peers
 
-    small = {"channels": 4, "depth": 4, "t_layers": 1, "t_heads": 2, "nfft": 1024, "segment": 2}
+    small = {"channels": 8, "depth": 4, "t_layers": 1, "t_heads": 2, "nfft": 1024, "segment": 2}
     paper = {"model_channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1}
     result = peers.run(repeats=1, model=str(tiny_model), htdemucs=small, paper=paper)
     assert peers.ratios(result)["Stemweave"] == 1.0
     assert all(entry["seconds"] > 0 for entry in result["rows"])
-    assert "extrapolated" in peers.__doc__ and "times faster than htdemucs" in peers.as_markdown(
-        result
-    )
+    assert "times faster than htdemucs" in peers.as_markdown(result)
 
 
 def test_page_is_written_from_what_was_saved(tmp_path):
