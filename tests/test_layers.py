@@ -12,7 +12,7 @@ LAYERS = [
     {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
-    {"piece_commands"},
+    {"piece_commands", "catalogue"},
     {"cli", "demo"},
     {"__main__"},
 ]
