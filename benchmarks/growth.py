@@ -106,7 +106,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     """Two tables and the picture."""
     lengths = [
         (
-            span(row["audio_s"]) + (" (earlier run with `--full`)" if row.get("kept") else ""),
+            span(row["audio_s"]) + (" (an earlier run)" if row.get("kept") else ""),
             f"{row['seconds']:.1f}",
             f"{1000 * row['seconds'] / row['audio_s']:.0f}",
             f"{row['peak_mb']:.0f}",
@@ -132,6 +132,22 @@ def as_markdown(result: dict[str, Any]) -> str:
             "![growth of time and memory](results/growth.png)",
         )
     )
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What docs/speed.md says of it."""
+    rows = result["lengths"]
+    parts = [f"{span(row['audio_s'])} in {row['seconds']:.0f} s" for row in rows]
+    peaks = [row["peak_mb"] for row in rows]
+    sentences = [f"{', '.join(parts)}; peak memory {min(peaks):.0f} to {max(peaks):.0f} MB."]
+    most = max(row["files"] for row in result["counts"])
+    for row in result["counts"]:
+        if row["files"] == most:
+            words = "one process" if row["workers"] == 1 else f"{row['workers']} processes"
+            sentences.append(
+                f"{most} files of {result['file_s']} s by {words}: {row['seconds']:.0f} s."
+            )
+    return " ".join(sentences)
 
 
 def span(seconds: float) -> str:

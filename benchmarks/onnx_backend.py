@@ -216,6 +216,15 @@ def as_markdown(result: dict[str, Any]) -> str:
     )
 
 
+def summary(result: dict[str, Any]) -> str:
+    """What docs/speed.md says of it."""
+    ratios = [
+        f"`{name}` {entry['torch_s'] / entry['onnx_s']:.2f} times"
+        for name, entry in result["tasks"].items()
+    ]
+    return f"With ONNX Runtime {' and '.join(ratios)} as fast."
+
+
 def main() -> None:
     """Measure and print."""
     print(as_markdown(run()))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from benchmarks.machine import as_sentence
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 PAGE = FOLDER / "results.md"
-NAMES = ("stages", "growth", "onnx_backend", "peers", "unet3d")
-"""The benchmarks in the order of the page."""
+DOCUMENT = FOLDER.parent / "docs" / "speed.md"
+NAMES = ("stages", "growth", "onnx_backend", "unet3d", "peers")
+"""The benchmarks in the order of the page; peers takes the paper's network from the one before."""
 TITLES = {
     "stages": "The bundled model, stage by stage",
     "growth": "Growth",
     "onnx_backend": "ONNX Runtime",
-    "peers": "Peers",
     "unet3d": "The paper's network",
+    "peers": "Peers",
 }
 
 
@@ -50,12 +51,31 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def update_document(folder: Path = RESULTS, document: Path = DOCUMENT) -> str:
+    """Put each benchmark's ``summary`` between its marks in docs/speed.md; returns the text.
+
+    Marks are ``<!-- NAME -->`` and ``<!-- /NAME -->``. Benchmarks without ``summary`` or results are
+    passed by.
+    """
+    text = document.read_text()
+    for name in NAMES:
+        result = load(name, folder)
+        summary = getattr(importlib.import_module(f"benchmarks.{name}"), "summary", None)
+        if result is None or summary is None:
+            continue
+        block = f"<!-- {name} -->\n{summary(result)}\n<!-- /{name} -->"
+        pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
+        text = re.sub(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+    document.write_text(text)
+    return text
+
+
 def write_page(folder: Path = RESULTS, page: Path = PAGE) -> str:
     """``results.md`` from all JSON files that there are; returns its text."""
     sections = ["# What was measured", "Written by `make bench` from `benchmarks/results`."]
     for name in NAMES:
         path = folder / f"{name}.json"
-        if not path.exists() or importlib.util.find_spec(f"benchmarks.{name}") is None:
+        if not path.exists():
             continue
         content = json.loads(path.read_text())
         body = importlib.import_module(f"benchmarks.{name}").as_markdown(content["result"])

@@ -173,6 +173,24 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
+def summary(result: dict[str, Any]) -> str:
+    """What docs/speed.md says of it."""
+    seconds, cold = result["seconds"], result["cold"]["separate"]
+    whole = sum(result["cold"]["separate, by StemweavePipeline"].values())
+    stages = result["warm"]["separate"]["stages_s"]
+    total = sum(stages.values())
+    largest = sorted(stages, key=lambda stage: -stages[stage])[:3]
+    shares = ", ".join(f"{stage} {100 * stages[stage] / total:.0f}%" for stage in largest)
+    return (
+        f"`stemweave --help` takes {seconds['stemweave --help']:.2f} s. `stemweave separate` of "
+        f"10.24 s of stereo at 44.1 kHz takes {seconds['stemweave separate, cold']:.1f} s from the "
+        f"shell, {cold['import torch']:.1f} s of it the import of torch; by way of "
+        f"`StemweavePipeline` it would be {whole:.1f} s. With the model in memory it takes "
+        f"{seconds['separate, warm']:.2f} s ({shares}), and generating as much of four stems "
+        f"{seconds['generate, warm']:.1f} s."
+    )
+
+
 def mark(reached: bool) -> str:
     """A word for a target."""
     return "reached" if reached else "missed"

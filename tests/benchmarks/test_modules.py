@@ -33,10 +33,12 @@ def test_peers(tiny_model):
     from benchmarks import peers
 
     small = {"channels": 8, "depth": 4, "t_layers": 1, "t_heads": 2, "nfft": 1024, "segment": 2}
-    paper = {"model_channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1}
-    result = peers.run(repeats=1, model=str(tiny_model), htdemucs=small, paper=paper)
+    result = peers.run(repeats=1, model=str(tiny_model), htdemucs=small)
     assert peers.ratios(result)["Stemweave"] == 1.0
     assert all(entry["seconds"] > 0 for entry in result["rows"])
+    step = {"guidance 2": {"seconds": 2.0}, "guidance 2, plain": {"seconds": 8.0}}
+    plain, ours = peers.paper_rows({"formulations": step})
+    assert (plain["seconds"], ours["seconds"]) == (1600.0, 400.0)
     assert "times faster than htdemucs" in peers.as_markdown(result)
 
 
@@ -51,5 +53,10 @@ def test_page_is_written_from_what_was_saved(tmp_path):
     assert "## Peers" not in text
 
 
-def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
+def test_the_committed_documents_are_those_of_the_committed_results(tmp_path):
     assert results.write_page(page=tmp_path / "results.md") == results.PAGE.read_text()
+    copy = tmp_path / "speed.md"
+    copy.write_text(results.DOCUMENT.read_text())
+    assert results.update_document(document=copy) == results.DOCUMENT.read_text()
+    for name in ("stages", "growth", "onnx_backend", "peers"):
+        assert f"<!-- {name} -->" in copy.read_text()
