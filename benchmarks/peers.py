@@ -187,8 +187,8 @@ def summary(result: dict[str, Any]) -> str:
     verdict = "reached" if faster >= TARGET else "missed"
     return (
         f"Separation is {faster:.1f} times faster than htdemucs without overlap (wanted: "
-        f"{TARGET:g}, {verdict}) and {times['htdemucs, its default overlap']:.1f} times faster than "
-        "with its default overlap."
+        f"{TARGET:g}, {verdict}) and {times['htdemucs, its default overlap']:.1f} times faster "
+        "than with its default overlap."
     )
 
 

@@ -54,8 +54,8 @@ def rounded(value: Any) -> Any:
 def update_document(folder: Path = RESULTS, document: Path = DOCUMENT) -> str:
     """Put each benchmark's ``summary`` between its marks in docs/speed.md; returns the text.
 
-    Marks are ``<!-- NAME -->`` and ``<!-- /NAME -->``. Benchmarks without ``summary`` or results are
-    passed by.
+    Marks are ``<!-- NAME -->`` and ``<!-- /NAME -->``. Benchmarks without ``summary`` or without
+    results are passed by.
     """
     text = document.read_text()
     for name in NAMES:
