@@ -52,7 +52,7 @@ from stemweave.stems import MIXTURE
 from stemweave.training import commands as training_commands
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 MAX_SHOWN = 20
 """Failures of a run over workers that are printed."""
@@ -126,7 +126,7 @@ def separate(
 
 
 def _separate_here(
-    pipe: StemweavePipeline, mixtures: Sequence[Mixture], out: Path, asked: Separation
+    pipe: StemModel, mixtures: Sequence[Mixture], out: Path, asked: Separation
 ) -> Iterator[Failure | None]:
     for file, name in mixtures:
         try:

@@ -1,7 +1,7 @@
 """Audio files in and out, and the one error that users see.
 
 Waveforms are float32 tensors (channels, samples). Files appear under their names only when they are
-complete.
+complete. numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-import soundfile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +66,8 @@ def probe_audio(path: Path) -> AudioInfo:
         InputError: if it is missing, a folder, empty, no audio, cut off, or its rate is out of
             range.
     """
+    import soundfile
+
     if path.is_dir():
         raise InputError(f"{path} is a folder where an audio file is expected")
     if not path.exists():
@@ -103,11 +102,15 @@ class AudioReader:
     """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
 
     def __init__(self, path: Path) -> None:
+        import soundfile
+
         self.info = probe_audio(path)
         self._sound = soundfile.SoundFile(str(path))
 
     def __call__(self, start: int, length: int) -> Tensor:
         """Samples [start, start + length); raises ``InputError`` if they are not there."""
+        import numpy as np
+        import soundfile
         import torch
 
         path = self.info.path
@@ -161,6 +164,8 @@ class AudioWriter:
         fmt: AudioFormat = "wav",
         num_samples: int | None = None,
     ) -> None:
+        import soundfile
+
         self.path, self.fmt, self._clipped = path, fmt, False
         check_format(fmt, sample_rate, channels)
         large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
@@ -190,14 +195,16 @@ class AudioWriter:
 
     def write(self, waveform: Tensor) -> None:
         """Append samples (channels, n)."""
+        import soundfile
+
         samples = waveform.detach().cpu().numpy().T
         if self.fmt != "wav":
-            if not self._clipped and np.abs(samples).max(initial=0.0) > 1.0:
+            if not self._clipped and abs(samples).max(initial=0.0) > 1.0:
                 self._clipped = True
                 logger.warning(
                     "%s: samples beyond full scale are clipped, --format wav keeps them", self.path
                 )
-            samples = np.clip(samples, -1.0, 1.0)
+            samples = samples.clip(-1.0, 1.0)
         try:
             self._sound.write(samples)
         except (OSError, soundfile.LibsndfileError, AssertionError) as error:
@@ -205,6 +212,8 @@ class AudioWriter:
 
     def close(self) -> None:
         """Bring everything to the disk under a temporary name."""
+        import soundfile
+
         try:
             self._sound.flush()
             self._sound.close()
@@ -344,6 +353,8 @@ def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
 
 def _not_written(path: Path, error: BaseException) -> InputError:
     """``writing_failed``; what libsndfile calls a system error gets a likely cause."""
+    import soundfile
+
     if isinstance(error, soundfile.LibsndfileError):
         error = OSError(f"the disk may be full ({error.error_string.rstrip('.')})")
     return writing_failed(path, error)

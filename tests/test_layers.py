@@ -9,7 +9,7 @@ LAYERS = [
     {"audio", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
-    {"pipeline"},
+    {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
     {"piece_commands", "catalogue"},
