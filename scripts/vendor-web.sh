@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Fetches what the studio's page takes from npm into stemweave/web/static/vendor (committed):
+#   wavesurfer.js (BSD-3-Clause)   draws the waveforms
+#   Familjen Grotesk (OFL-1.1)     the typeface
+set -euo pipefail
+
+wavesurfer=8.0.1
+familjen=5.3.0
+
+vendor=$(cd "$(dirname "$0")/../stemweave/web/static/vendor" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+unpack() {  # NAME@VERSION → $work/package
+  rm -rf "$work/package"
+  tar -xzf "$work/$(cd "$work" && npm pack --silent "$1")" -C "$work"
+}
+
+unpack "wavesurfer.js@$wavesurfer"
+# The page's policy forbids inline <style>. The style sheet of the shadow root becomes a <template>,
+# whose text lanes.js adopts as a constructed style sheet.
+perl -0pe 's/<style\$\{.*?\}>(?=\\n\s*:host)/<template>/s; s/<\/style>/<\/template>/' \
+  "$work/package/dist/wavesurfer.esm.js" >"$vendor/wavesurfer.js"
+if grep -q '<style' "$vendor/wavesurfer.js" || ! grep -q '<template>' "$vendor/wavesurfer.js"; then
+  echo "wavesurfer.js $wavesurfer writes its style sheet in another way: adapt $0" >&2
+  exit 1
+fi
+cp "$work/package/LICENSE" "$vendor/wavesurfer.LICENSE"
+
+unpack "@fontsource-variable/familjen-grotesk@$familjen"
+for range in latin latin-ext; do
+  cp "$work/package/files/familjen-grotesk-$range-wght-normal.woff2" "$vendor/familjen-$range.woff2"
+done
+cp "$work/package/LICENSE" "$vendor/familjen.LICENSE"
+
+chmod 644 "$vendor"/*
+ls -l "$vendor"
