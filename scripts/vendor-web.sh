@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Fetches what the studio's page takes from npm into stemweave/web/static/vendor (committed):
 #   wavesurfer.js (BSD-3-Clause)   draws the waveforms
-#   Familjen Grotesk (OFL-1.1)     the typeface
+#   Instrument Sans (OFL-1.1)     the typeface
 set -euo pipefail
 
 wavesurfer=8.0.1
-familjen=5.3.0
+instrument=5.3.0
 
 vendor=$(cd "$(dirname "$0")/../stemweave/web/static/vendor" && pwd)
 work=$(mktemp -d)
@@ -27,11 +27,12 @@ if grep -q '<style' "$vendor/wavesurfer.js" || ! grep -q '<template>' "$vendor/w
 fi
 cp "$work/package/LICENSE" "$vendor/wavesurfer.LICENSE"
 
-unpack "@fontsource-variable/familjen-grotesk@$familjen"
+unpack "@fontsource-variable/instrument-sans@$instrument"
 for range in latin latin-ext; do
-  cp "$work/package/files/familjen-grotesk-$range-wght-normal.woff2" "$vendor/familjen-$range.woff2"
+  cp "$work/package/files/instrument-sans-$range-wght-normal.woff2" \
+    "$vendor/instrument-sans-$range.woff2"
 done
-cp "$work/package/LICENSE" "$vendor/familjen.LICENSE"
+cp "$work/package/LICENSE" "$vendor/instrument-sans.LICENSE"
 
 chmod 644 "$vendor"/*
 ls -l "$vendor"

@@ -128,8 +128,9 @@ export class App {
     byId("project-name").value = project.name;
     byId("undo").disabled = !undoTarget(project);
     byId("redo").disabled = !redoTarget(project, this.#visited);
-    byId("downloads").hidden = byId("transport").hidden = byId("lanes").hidden = !head;
-    document.querySelector(".timeline").hidden = !head;
+    for (const part of ["downloads", "transport", "timeline", "lanes", "stage-hint"]) {
+      byId(part).hidden = !head;
+    }
     this.#showNote();
     this.panel.show();
     if (!head) return;

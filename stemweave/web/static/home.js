@@ -2,7 +2,7 @@
 
 import { h, icon, fill } from "./dom.js";
 import { clock, listed, title, when } from "./format.js";
-import { hueOf } from "./lanes.js";
+import { hueOf } from "./hues.js";
 import { weave } from "./weave.js";
 
 const AUDIO = ".wav,.flac,.ogg,.mp3,audio/*";

@@ -51,7 +51,7 @@ export class Lane {
 
   #makeHead(actions) {
     const name = this.name;
-    const toggle = (key, letter, label) =>
+    const toggle = (key, letter, label, hint = `${label} ${name}`) =>
       h(
         "button",
         {
@@ -59,13 +59,14 @@ export class Lane {
           type: "button",
           "aria-pressed": "false",
           "aria-label": `${label} ${name}`,
-          title: `${label} ${name}`,
+          title: hint,
           onclick: () => actions.toggle(key),
         },
         letter,
       );
     this.mute = toggle("muted", "M", "Mute");
-    this.solo = toggle("soloed", "S", "Solo");
+    const instead = name === "mixture" ? "Hear the mixture instead of the stems" : undefined;
+    this.solo = toggle("soloed", "S", "Solo", instead);
     this.volume = h("input", {
       type: "range",
       min: 0,

@@ -2,17 +2,10 @@
 // more lanes, the edges of a selection can be dragged.
 
 import { fill } from "./dom.js";
+import { hueOf } from "./hues.js";
 import { Lane } from "./lane.js";
 
 const DRAG_PX = 4;
-const HUES = { bass: "indigo", drums: "madder", guitar: "weld", piano: "lichen", mixture: "walnut" };
-const SPARE_HUES = ["plum", "teal", "rose", "moss"];
-
-/** The colour of a stem: fixed for the usual four, in turn for any other. */
-export function hueOf(name, stems) {
-  const others = stems.filter((stem) => !(stem in HUES));
-  return HUES[name] ?? SPARE_HUES[Math.max(0, others.indexOf(name)) % SPARE_HUES.length];
-}
 
 export class Lanes {
   #host;

@@ -32,6 +32,7 @@ function connect(app) {
   onClick("play", () => app.togglePlay());
   onClick("loop", () => app.toggleLoop());
   onClick("spectral", () => app.toggleSpectral());
+  onClick("select-view", () => app.selectView());
   onClick("zoom-in", () => app.view.setZoom(app.view.zoom + 0.1, app.player.position));
   onClick("zoom-out", () => app.view.setZoom(app.view.zoom - 0.1, app.player.position));
   byId("zoom").addEventListener("input", (event) => {

@@ -32,7 +32,7 @@ export class Panel {
       type: "number",
       min: 1,
       max: 1000,
-      placeholder: "model's own",
+      placeholder: "default",
     });
     const clear = h(
       "button",
@@ -105,18 +105,9 @@ export class Panel {
   showSelection() {
     const { app } = this;
     const { range } = app.selection;
-    this.chosen.hidden = !app.version;
-    if (!app.version) return;
-    if (!range) {
-      fill(
-        this.chosen,
-        h("p", { class: "hint" }, "Drag across the lanes to choose a part to fill anew or to loop."),
-        h(
-          "button",
-          { class: "text", type: "button", onclick: () => app.selectView() },
-          "Choose the visible part",
-        ),
-      );
+    this.chosen.hidden = !range || !app.version;
+    if (this.chosen.hidden) {
+      fill(this.chosen);
       return;
     }
     const stems = app.model.stems.filter((name) => range.stems.has(name));

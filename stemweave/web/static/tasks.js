@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { clock, listed, title } from "./format.js";
+import { hueOf } from "./hues.js";
 
 /** Buttons that can be on or off, one for each name; `onchange(names)`. */
 export function chips(names, chosen, label, onchange) {
@@ -16,7 +17,7 @@ export function chips(names, chosen, label, onchange) {
           type: "button",
           class: "chip",
           "aria-pressed": String(on.has(name)),
-          data: { stem: name },
+          data: { stem: name, hue: hueOf(name, names) },
           onclick: (event) => {
             if (!on.delete(name)) on.add(name);
             event.currentTarget.setAttribute("aria-pressed", String(on.has(name)));
@@ -32,6 +33,10 @@ export function chips(names, chosen, label, onchange) {
 /** A slider with its value written beside it. */
 export function slider(label, { min, max, step, value, show, name }) {
   const output = h("output", {}, show(value));
+  const paint = () => {
+    const share = (Number(input.value) - min) / (max - min);
+    input.style.setProperty("--filled", `${100 * share}%`);
+  };
   const input = h("input", {
     type: "range",
     name,
@@ -40,8 +45,12 @@ export function slider(label, { min, max, step, value, show, name }) {
     step,
     value,
     "aria-label": label,
-    oninput: () => (output.textContent = show(Number(input.value))),
+    oninput: () => {
+      output.textContent = show(Number(input.value));
+      paint();
+    },
   });
+  paint();
   const element = h("label", { class: "slider" }, h("span", {}, label), output, input);
   return { element, value: () => Number(input.value) };
 }
@@ -65,8 +74,8 @@ const TASKS = [
       const method = h(
         "select",
         { name: "method" },
-        h("option", { value: "mask" }, "Cut out of the recording (adds up to it)"),
-        h("option", { value: "vocoder" }, "Synthesised anew by the model"),
+        h("option", { value: "mask" }, "Cut from the recording"),
+        h("option", { value: "vocoder" }, "Synthesised anew"),
       );
       return [
         h("label", { class: "field" }, "Sound", method),
@@ -87,7 +96,7 @@ const TASKS = [
       const show = () => {
         const both = add.length > 0 && given.length > 0;
         go.dataset.ready = both ? "yes" : "no";
-        go.textContent = both ? `Write ${listed(add)}` : "Choose what to keep and what to write";
+        go.textContent = both ? `Write ${listed(add)}` : "Choose stems to write";
         app.refreshBusy();
         host.replaceChildren(
           h("span", { class: "label" }, "Keep"),
@@ -166,7 +175,9 @@ export function fittingTasks(app) {
   const known = (task) => app.model.tasks.includes(task.id);
   if (!app.version) return [GENERATE].filter(known);
   const tasks = TASKS.filter((task) => known(task) && task.fits(app));
-  return app.stems.length ? tasks.toSorted((a, b) => rank(a) - rank(b)) : tasks;
+  const isLikely = (task) => {
+    if (task.id === "separate") return !app.stems.length;
+    return task.id !== "arrange" || app.stems.length < app.model.stems.length;
+  };
+  return tasks.toSorted((a, b) => isLikely(b) - isLikely(a));
 }
-
-const rank = (task) => (task.id === "separate" ? 1 : 0);

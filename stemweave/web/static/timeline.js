@@ -79,7 +79,7 @@ export class Timeline {
       if (x + context.measureText(label).width + 4 < width) context.fillText(label, x + 4, height / 2);
     }
     const share = view.duration ? (view.end - view.start) / view.duration : 1;
-    overviewWindow.hidden = share >= 1;
+    overviewWindow.hidden = view.zoom === 0;
     overviewWindow.style.width = `${share * overview.clientWidth}px`;
     overviewWindow.style.left = `${(view.start / view.duration || 0) * overview.clientWidth}px`;
   }

@@ -27,7 +27,7 @@ function entry(app, version, number) {
   const previous = project.versions[number - 2];
   const branch = parent && parent !== previous;
   const facts = [when(version.created_at), clock(version.duration_s)];
-  if (branch) facts.push(`from ${project.versions.indexOf(parent) + 1}`);
+  if (branch) facts.push(`from version ${project.versions.indexOf(parent) + 1}`);
   return h(
     "li",
     { class: isHead ? "version current" : "version" },

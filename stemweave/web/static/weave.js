@@ -12,9 +12,10 @@ const smooth = (t) => (t <= 0 ? 0 : t >= 1 ? 1 : t * t * (3 - 2 * t));
 function place(index, count, x) {
   const apart = smooth((x - 0.38 * WIDTH) / (0.36 * WIDTH));
   const turn = (2 * Math.PI * x) / 190 + (2 * Math.PI * index) / count;
-  const braid = 17 * (0.35 + 0.65 * smooth(x / (0.3 * WIDTH))) * Math.sin(turn);
+  const braid = 18 * Math.sin(turn);
   const lane = (index - (count - 1) / 2) * 44 + 5 * Math.sin(x / 60 + index);
-  return { y: HEIGHT / 2 + braid * (1 - apart) + lane * apart, depth: Math.cos(turn) * (1 - apart) };
+  const depth = apart < 0.8 ? Math.cos(turn) : 0;
+  return { y: HEIGHT / 2 + braid * (1 - apart) + lane * apart, depth };
 }
 
 /** An SVG of `hues.length` threads, drawn piece by piece from the lowest to the uppermost. */
@@ -22,12 +23,17 @@ export function weave(hues) {
   const pieces = [];
   hues.forEach((hue, index) => {
     for (let x = -PIECE; x < WIDTH; x += PIECE) {
-      const points = [];
-      for (let at = x - 1; at <= x + PIECE + 1; at += 3.5) {
-        points.push(`${at.toFixed(1)} ${place(index, hues.length, at).y.toFixed(1)}`);
-      }
+      const line = (from, to) => {
+        const points = [];
+        for (let at = from; at <= to; at += (to - from) / 4) {
+          points.push(`${at.toFixed(1)} ${place(index, hues.length, at).y.toFixed(2)}`);
+        }
+        return `M${points.join("L")}`;
+      };
       const { depth } = place(index, hues.length, x + PIECE / 2);
-      pieces.push({ depth, hue, d: `M${points.join("L")}` });
+      // the thread is longer than its halo, so that no halo cuts into its own neighbours
+      const halo = depth && line(x, x + PIECE);
+      pieces.push({ depth, hue, halo, d: line(x - 2, x + PIECE + 2) });
     }
   });
   pieces.sort((a, b) => a.depth - b.depth);
@@ -39,8 +45,8 @@ export function weave(hues) {
       preserveAspectRatio: "xMidYMid slice",
       "aria-hidden": "true",
     },
-    ...pieces.flatMap(({ d, hue }) => [
-      svg("path", { d, class: "halo" }),
+    ...pieces.flatMap(({ d, halo, hue }) => [
+      ...(halo ? [svg("path", { d: halo, class: "halo" })] : []),
       svg("path", { d, class: `thread ${hue}` }),
     ]),
   );
