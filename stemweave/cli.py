@@ -34,6 +34,7 @@ from stemweave.options import (
 )
 from stemweave.render import commands as render_commands
 from stemweave.training import commands as training_commands
+from stemweave.web import commands as web_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -187,6 +188,7 @@ for commands in (
     training_commands,
     evaluation_commands,
     checkpoint_commands,
+    web_commands,
 ):
     commands.register(app)
 

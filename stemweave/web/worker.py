@@ -1,0 +1,143 @@
+"""The one thread that runs jobs, in the order in which they came."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from stemweave.files import InputError, probe_audio
+from stemweave.web.feed import Feed
+from stemweave.web.library import Library
+from stemweave.web.pace import Pace
+from stemweave.web.runner import Runner
+from stemweave.web.store import Store
+from stemweave.web.tables import Job, Version, new_id
+
+log = logging.getLogger("stemweave.web")
+
+
+class _Stopped(Exception):
+    """Raised in the pipeline's progress callback when a job is cancelled or the server stops."""
+
+
+class Worker:
+    """Runs what is queued in ``store`` until it is stopped."""
+
+    def __init__(self, store: Store, library: Library, runner: Runner, feed: Feed) -> None:
+        self._store, self._library, self._runner, self._feed = store, library, runner, feed
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._running: tuple[str, Pace] | None = None
+        self._cancelled: set[str] = set()
+        self._thread = threading.Thread(target=self._work, name="stemweave-worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Put the running job back into the queue, at its next step, and end."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout=60)
+
+    def wake(self) -> None:
+        """There is something in the queue."""
+        self._wake.set()
+
+    def cancel(self, job_id: str) -> None:
+        """A job that runs, or is about to, ends at its next step."""
+        self._cancelled.add(job_id)
+
+    def pace(self, job_id: str) -> Pace | None:
+        """How far the running job is; None for all others."""
+        running = self._running
+        return running[1] if running is not None and running[0] == job_id else None
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            job = self._store.start_next_job()
+            if job is None:
+                self._wake.wait()
+                continue
+            pace = Pace(part_began_s=time.monotonic())
+            self._running = job.id, pace
+            self._feed.changed()
+            try:
+                self._do(job, pace)
+            finally:
+                self._running = None
+                self._cancelled.discard(job.id)
+                self._feed.changed()
+
+    def _do(self, job: Job, pace: Pace) -> None:
+        """Run one job and write down how it ended."""
+        try:
+            with self._library.working_folder() as folder:
+                self._run(job, folder, pace)
+        except _Stopped:
+            if job.id in self._cancelled:
+                self._store.end_job(job.id, "cancelled")
+            else:
+                self._store.requeue_job(job.id)
+        except InputError as error:
+            self._store.end_job(job.id, "failed", self._without_paths(str(error)))
+        except MemoryError:
+            self._store.end_job(job.id, "failed", "not enough memory: use a shorter piece")
+        except Exception as error:
+            log.exception("job %s (%s) failed", job.id, job.task)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._store.end_job(job.id, "failed", self._without_paths(f"unexpected: {reason}"))
+
+    def _run(self, job: Job, folder: Path, pace: Pace) -> None:
+
+        def progress(step: int, steps: int) -> None:
+            self._stop_if_told(job.id)
+            pace.reach(step, steps, time.monotonic())
+            self._feed.changed(job.id)
+
+        source = self._library.folder(job.version_id) if job.version_id else None
+        self._stop_if_told(job.id)
+        self._runner.run(job.task, job.params, job.seed, source, folder, progress)
+        self._stop_if_told(job.id)
+        version = describe_version(
+            folder, new_id(), job.project_id, job.task, job.params, job.seed, job.version_id
+        )
+        self._library.publish(folder, version.id)
+        if not self._store.end_job(job.id, "done", steps=(pace.step, pace.steps), result=version):
+            self._library.remove([version.id])
+
+    def _stop_if_told(self, job_id: str) -> None:
+        if self._stopping.is_set() or job_id in self._cancelled:
+            raise _Stopped
+
+    def _without_paths(self, sentence: str) -> str:
+        """``sentence`` without where the server keeps its files."""
+        return sentence.replace(f"{self._library.data}/", "")
+
+
+def describe_version(
+    folder: Path,
+    version_id: str,
+    project_id: str,
+    task: str,
+    params: dict[str, object] | None = None,
+    seed: int | None = None,
+    parent_id: str | None = None,
+) -> Version:
+    """The row for the tracks in ``folder``."""
+    files = sorted(folder.glob("*.wav"))
+    info = probe_audio(files[0])
+    return Version(
+        id=version_id,
+        project_id=project_id,
+        parent_id=parent_id,
+        task=task,
+        params=params or {},
+        seed=seed,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        num_samples=info.num_samples,
+        tracks=[{"name": file.stem, "bytes": file.stat().st_size} for file in files],
+    )
