@@ -22,6 +22,7 @@ async function shoot(page, name, { scrolled = false } = {}) {
 /** The same address in another browser window. */
 async function elsewhere(url, options) {
   const { page } = await studio.open(browser, url, options);
+  page.setDefaultTimeout(600_000);
   return page;
 }
 
@@ -57,6 +58,7 @@ async function fill(page) {
 }
 
 async function moreVersions(page) {
+  await page.locator("#steps").fill("4"); // the picture shows no sound
   const vary = await studio.task(page, "vary");
   await studio.begin(vary);
   await studio.waitForVersion(page, 4);
@@ -68,6 +70,7 @@ async function moreVersions(page) {
   await studio.begin(extend);
   await studio.waitForVersion(page, 5);
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await page.locator("#steps").fill("");
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Solo drums" }).click();
   await page.locator(".versions .foot").scrollIntoViewIfNeeded();

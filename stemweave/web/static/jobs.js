@@ -12,7 +12,7 @@ export function share(job) {
 function state(job, cancelling) {
   if (cancelling) return "Stopping";
   if (job.state === "queued") {
-    return job.position ? `Waiting, ${job.position} before it` : "Waiting for its turn";
+    return job.position > 1 ? `Waiting, ${job.position - 1} before it` : "Next in the queue";
   }
   if (!job.steps) return "Beginning";
   const left = timeLeft(job.seconds_left);

@@ -3,19 +3,30 @@
 const LOWEST_HZ = 40;
 const FLOOR_DB = -80;
 
-function transform(real, imaginary) {
+/** Cosines and sines of one turn in `size` parts: the transform needs the first half. */
+function circle(size) {
+  const angle = (_, part) => (-2 * Math.PI * part) / size;
+  const angles = Float64Array.from({ length: size / 2 }, angle);
+  return { cos: angles.map(Math.cos), sin: angles.map(Math.sin) };
+}
+
+function transform(real, imaginary, { cos, sin }) {
   const size = real.length;
   for (let i = 1, j = 0; i < size; i++) {
     let bit = size >> 1;
     for (; j & bit; bit >>= 1) j ^= bit;
     j ^= bit;
-    if (i < j) [real[i], real[j]] = [real[j], real[i]];
+    if (i < j) {
+      const held = real[i];
+      real[i] = real[j];
+      real[j] = held;
+    }
   }
   for (let half = 1; half < size; half *= 2) {
+    const stride = size / (2 * half);
     for (let step = 0; step < half; step++) {
-      const angle = (-Math.PI * step) / half;
-      const c = Math.cos(angle);
-      const s = Math.sin(angle);
+      const c = cos[step * stride];
+      const s = sin[step * stride];
       for (let i = step; i < size; i += 2 * half) {
         const j = i + half;
         const re = real[j] * c - imaginary[j] * s;
@@ -40,12 +51,15 @@ function levels({ frames, columns, rows, size, sampleRate }) {
     return (LOWEST_HZ * (highest / LOWEST_HZ) ** share * size) / sampleRate;
   });
   const pixels = new Uint8Array(columns * rows);
+  const parts = circle(size);
   const real = new Float32Array(size);
   const imaginary = new Float32Array(size);
   for (let column = 0; column < columns; column++) {
-    for (let index = 0; index < size; index++) real[index] = frames[column * size + index] * window[index];
+    for (let index = 0; index < size; index++) {
+      real[index] = frames[column * size + index] * window[index];
+    }
     imaginary.fill(0);
-    transform(real, imaginary);
+    transform(real, imaginary, parts);
     const power = (bin) => real[bin] ** 2 + imaginary[bin] ** 2;
     for (let row = 0; row < rows; row++) {
       const below = Math.min(size / 2 - 1, Math.floor(bins[row]));
