@@ -4,11 +4,11 @@ import * as api from "./api.js";
 import { Deck } from "./deck.js";
 import { clearErrors, confirmed, showError } from "./dialogs.js";
 import { showDownloads } from "./downloads.js";
-import { doing } from "./format.js";
+import { doing, versionTitle } from "./format.js";
 import { showHome, showSent, sortFiles } from "./home.js";
 import { share } from "./jobs.js";
-import { spansOf, workingSpans } from "./spans.js";
 import { Panel } from "./panel.js";
+import { spansOf, workingSpans } from "./spans.js";
 import { redoTarget, undoTarget } from "./versions.js";
 
 const byId = (id) => document.getElementById(id);
@@ -19,6 +19,7 @@ export class App {
   job = null; // the last one of this project
   cancelling = false;
   sending = null; // {upload: {name, share}, abort} while a file is sent
+  #starting = false;
   #visited = []; // ids of versions, latest last: redo goes back the way one came
   #watched = new Set(); // ids of jobs
 
@@ -48,8 +49,14 @@ export class App {
     return this.deck.lanes;
   }
 
+  /** The job that runs or waits, or null. */
+  get running() {
+    return this.job && api.isRunning(this.job) ? this.job : null;
+  }
+
+  /** Whether nothing new can be begun. */
   get busy() {
-    return Boolean(this.job && api.isRunning(this.job));
+    return this.#starting || this.running !== null;
   }
 
   /** Stems of the open version, in the model's order. */
@@ -144,7 +151,7 @@ export class App {
   #showNote() {
     const note = byId("stage-note");
     note.hidden = Boolean(this.version);
-    note.textContent = this.busy
+    note.textContent = this.running
       ? "The model is playing. Its stems will appear here."
       : "An empty loom. Choose a length and let the model write.";
   }
@@ -152,7 +159,7 @@ export class App {
   #showSpans() {
     if (!this.version) return;
     const spans = spansOf(this.project, this.version, this.lanes.names);
-    const working = this.busy ? workingSpans(this.job, this.version, this.lanes.names) : {};
+    const working = this.running ? workingSpans(this.running, this.version, this.lanes.names) : {};
     for (const name of Object.keys(working)) spans[name] = [...(spans[name] ?? []), ...working[name]];
     this.lanes.setSpans(spans);
   }
@@ -213,8 +220,11 @@ export class App {
       const { seed, steps } = this.panel.readSettings();
       const wanted = steps === undefined ? params : { ...params, steps };
       const body = { task, version_id: this.version?.id ?? null, params: wanted, seed };
-      this.#watch(await api.startJob(this.project.id, body));
-    });
+      this.#starting = true;
+      this.refreshBusy();
+      const job = await api.startJob(this.project.id, body).finally(() => (this.#starting = false));
+      this.#watch(job);
+    }).finally(() => this.refreshBusy());
   }
 
   regenerate(name) {
@@ -234,8 +244,6 @@ export class App {
   }
 
   async #watch(job) {
-    if (this.#watched.has(job.id)) return;
-    this.#watched.add(job.id);
     const isHere = () => this.project?.id === job.project_id;
     const show = (current) => {
       if (!isHere()) return;
@@ -244,23 +252,39 @@ export class App {
     };
     show(job);
     this.#showSpans();
+    if (this.#watched.has(job.id)) return; // the project was left and opened again
+    this.#watched.add(job.id);
     await this.#attempt(async () => {
-      const ended = await api.watchJob(job.id, show).finally(() => (this.cancelling = false));
-      this.#watched.delete(job.id);
-      if (!isHere()) return;
-      this.project = await api.getProject(job.project_id);
-      await this.#showHead();
-      this.#showJob();
-      this.#showSpans();
-      if (ended.state === "failed") throw new Error(ended.error ?? `${doing(ended)} failed.`);
+      try {
+        const ended = await api.watchJob(job.id, show);
+        if (isHere()) await this.#finish(ended);
+      } catch (error) {
+        if (isHere()) throw error; // else the project was deleted, and its job with it
+      } finally {
+        this.#watched.delete(job.id);
+      }
     });
-    if (isHere()) this.refreshBusy();
+  }
+
+  /** A job of the open project has ended. */
+  async #finish(job) {
+    this.cancelling = false;
+    this.job = job;
+    const project = await api.getProject(job.project_id);
+    if (this.project?.id !== project.id) return;
+    this.project = project;
+    await this.#showHead();
+    this.#showJob();
+    this.#showSpans();
+    if (job.state === "failed") throw new Error(job.error ?? `${doing(job)} failed.`);
+    byId("said").textContent =
+      job.state === "done" ? `${versionTitle(this.version)}.` : `${doing(job)} was cancelled.`;
   }
 
   #showJob() {
     const line = byId("job-line");
-    line.hidden = !this.busy;
-    const done = this.busy ? share(this.job) : null;
+    line.hidden = !this.running;
+    const done = this.running && share(this.running);
     line.classList.toggle("unknown", done === null);
     line.firstElementChild.style.width = `${100 * (done ?? 0)}%`;
     this.panel.showJob();
@@ -299,22 +323,6 @@ export class App {
 
   useSeed(seed) {
     this.panel.useSeed(seed);
-  }
-
-  togglePlay() {
-    this.deck.togglePlay();
-  }
-
-  toggleLoop() {
-    this.deck.toggleLoop();
-  }
-
-  toggleSpectral() {
-    this.deck.toggleSpectral();
-  }
-
-  setVolume(volume) {
-    this.deck.setVolume(volume);
   }
 
   showHelp() {

@@ -19,6 +19,7 @@ export class Deck {
   player = new Player();
   looping = false;
   spectral = false;
+  #inView = true; // whoever scrolls away from the playhead is left in peace
   #loading = null;
 
   /** `stems` of the model in their order; onRegenerate(name). */
@@ -48,7 +49,7 @@ export class Deck {
     const frame = () => {
       if (player.playing) {
         player.tick();
-        if (!this.#dragging()) view.follow(player.position);
+        if (this.#inView && !this.#dragging()) view.follow(player.position);
         this.#showPosition();
       }
       requestAnimationFrame(frame);
@@ -112,6 +113,13 @@ export class Deck {
     this.lanes.setSpectral(this.spectral);
   }
 
+  /** Zoom 0–1 around the playhead if that is visible. */
+  zoomTo(zoom) {
+    const { position } = this.player;
+    const isVisible = position >= this.view.start && position <= this.view.end;
+    this.view.setZoom(zoom, isVisible ? position : undefined);
+  }
+
   setVolume(volume) {
     this.player.setVolume(volume);
     byId("volume").style.setProperty("--filled", `${100 * volume}%`);
@@ -147,6 +155,7 @@ export class Deck {
 
   #showPosition() {
     const { position } = this.player;
+    this.#inView = position >= this.view.start && position <= this.view.end;
     this.lanes.setPosition(position);
     this.timeline.setPosition(position);
     byId("clock").replaceChildren(

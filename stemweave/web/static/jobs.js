@@ -2,7 +2,6 @@
 
 import { h } from "./dom.js";
 import { doing, timeLeft } from "./format.js";
-import { isRunning } from "./api.js";
 
 /** Share done, 0–1, or null while that is unknown. */
 export function share(job) {
@@ -19,10 +18,10 @@ function state(job, cancelling) {
   return `Step ${job.step} of ${job.steps}${left ? `, ${left}` : ""}`;
 }
 
-/** The card of `app.job`, or null; `card` is the present one, which is updated if it fits. */
+/** The card of the running job, or null; `card` is the present one, which is updated if it fits. */
 export function jobCard(app, card) {
-  const { job } = app;
-  if (!job || !isRunning(job)) return null;
+  const job = app.running;
+  if (!job) return null;
   if (card?.dataset.job !== job.id) {
     card = h(
       "section",

@@ -29,16 +29,14 @@ function connect(app) {
   onClick("redo", () => app.undo(1));
   onClick("help-open", () => app.showHelp());
   onClick("to-start", () => app.player.seek(0));
-  onClick("play", () => app.togglePlay());
-  onClick("loop", () => app.toggleLoop());
-  onClick("spectral", () => app.toggleSpectral());
+  onClick("play", () => app.deck.togglePlay());
+  onClick("loop", () => app.deck.toggleLoop());
+  onClick("spectral", () => app.deck.toggleSpectral());
   onClick("select-view", () => app.selectView());
-  onClick("zoom-in", () => app.view.setZoom(app.view.zoom + 0.1, app.player.position));
-  onClick("zoom-out", () => app.view.setZoom(app.view.zoom - 0.1, app.player.position));
-  byId("zoom").addEventListener("input", (event) => {
-    app.view.setZoom(Number(event.target.value), app.player.position);
-  });
-  byId("volume").addEventListener("input", (event) => app.setVolume(Number(event.target.value)));
+  onClick("zoom-in", () => app.deck.zoomTo(app.view.zoom + 0.1));
+  onClick("zoom-out", () => app.deck.zoomTo(app.view.zoom - 0.1));
+  byId("zoom").addEventListener("input", (event) => app.deck.zoomTo(Number(event.target.value)));
+  byId("volume").addEventListener("input", (event) => app.deck.setVolume(Number(event.target.value)));
   byId("project-name").addEventListener("change", (event) => app.rename(event.target.value));
   const menu = byId("downloads");
   document.addEventListener("click", (event) => {

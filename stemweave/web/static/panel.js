@@ -62,10 +62,11 @@ export class Panel {
   readSettings() {
     const seed = this.seed.value.trim();
     const steps = this.steps.value.trim();
-    if (seed && !/^\d{1,16}$/.test(seed)) {
-      throw new Error("The seed must be a whole number of at most 16 digits, or empty.");
+    if (seed && !(/^\d+$/.test(seed) && Number.isSafeInteger(Number(seed)))) {
+      throw new Error("The seed must be a whole number of at most 15 digits, or empty.");
     }
-    if (this.steps.validity.badInput || (steps && !(/^\d+$/.test(steps) && steps >= 1 && steps <= 1000))) {
+    const isCount = /^\d+$/.test(steps) && steps >= 1 && steps <= 1000;
+    if (this.steps.validity.badInput || (steps && !isCount)) {
       throw new Error("The steps must be a whole number from 1 to 1000, or empty.");
     }
     return { seed: seed ? Number(seed) : null, steps: steps ? Number(steps) : undefined };
@@ -156,8 +157,14 @@ export class Panel {
         ),
       ),
       h("div", { class: "row halves" }, field("start", "From"), field("end", "To")),
-      chips(app.model.stems, stems, "Stems to fill", (names) => {
-        app.selection.select(range.start, range.end, names, app.view.duration);
+      chips({
+        label: "Stems to fill",
+        names: app.model.stems,
+        chosen: stems,
+        stems: app.model.stems,
+        onchange: (names) => {
+          app.selection.select(range.start, range.end, names, app.view.duration);
+        },
       }),
       fillButton,
       h("p", { class: "hint" }, "Writes this part anew. Everything outside it stays, sample for sample."),

@@ -28,10 +28,12 @@ export class Player extends EventTarget {
     return Math.max(0, ...[...this.#lanes.values()].map((lane) => lane.buffer.duration));
   }
 
-  /** Seconds into the piece. */
+  /** Seconds into the piece that are heard now. */
   get position() {
     if (!this.playing) return this.#offset;
-    const at = this.#offset + Math.max(0, this.#context.currentTime - this.#startedAt);
+    // what is heard lags behind the clock, by much on wireless headphones
+    const heard = this.#context.currentTime - (this.#context.outputLatency || 0);
+    const at = this.#offset + Math.max(0, heard - this.#startedAt);
     if (!this.#loop || at < this.#loop.end) return Math.min(at, this.duration);
     return this.#loop.start + ((at - this.#loop.start) % (this.#loop.end - this.#loop.start));
   }

@@ -6,15 +6,15 @@ const TYPING = "input:not([type=range]), textarea, select";
 
 /** [keys for the help, words, matches(event), run(app, event)]. */
 const KEYS = [
-  ["Space", "Play or pause", (e) => e.key === " ", (app) => app.togglePlay()],
-  ["Home", "To the beginning", (e) => e.key === "Home", (app) => app.player.seek(0)],
+  ["Space", "Play or pause", (e) => e.key === " ", (app) => app.deck.togglePlay()],
+  ["Home End", "To the beginning or the end", (e) => /^(Home|End)$/.test(e.key), toEdge],
   ["← →", "One second back or on, with Shift five", (e) => /^Arrow(Left|Right)$/.test(e.key), seekBy],
   ["1 … 9", "Mute a lane, with Shift solo it", (e) => /^Digit[1-9]$/.test(e.code), toggleLane],
   ["[ ]", "Begin or end the selection at the playhead", (e) => "[]".includes(e.key), markEdge],
   ["Esc", "Clear the selection", (e) => e.key === "Escape", (app) => app.selection.clear()],
-  ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.toggleLoop()],
+  ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
   ["F", "Fill the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
-  ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.toggleSpectral()],
+  ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.deck.toggleSpectral()],
   ["+ −", "Zoom", (e) => "+=-−".includes(e.key), zoomBy],
   ["0", "Show the whole piece", (e) => e.key === "0", (app) => app.view.setZoom(0)],
   ["Ctrl Z", "Undo, with Shift redo", (e) => ctrl(e, "z"), (app, e) => app.undo(e.shiftKey ? 1 : -1)],
@@ -23,6 +23,10 @@ const KEYS = [
 
 const key = (event, letter) => event.key.toLowerCase() === letter;
 const ctrl = (event, letter) => (event.ctrlKey || event.metaKey) && key(event, letter);
+
+function toEdge(app, event) {
+  app.player.seek(event.key === "Home" ? 0 : app.view.duration);
+}
 
 function seekBy(app, event) {
   const step = (event.key === "ArrowLeft" ? -1 : 1) * (event.shiftKey ? 5 : 1);
@@ -47,7 +51,7 @@ function markEdge(app, event) {
 }
 
 function zoomBy(app, event) {
-  app.view.setZoom(app.view.zoom + ("-−".includes(event.key) ? -0.1 : 0.1), app.player.position);
+  app.deck.zoomTo(app.view.zoom + ("-−".includes(event.key) ? -0.1 : 0.1));
 }
 
 /** Whether the focused control wants this key for itself. */

@@ -4,8 +4,8 @@ import { h } from "./dom.js";
 import { clock, listed, title } from "./format.js";
 import { hueOf } from "./hues.js";
 
-/** Buttons that can be on or off, one for each name; `onchange(names)`. */
-export function chips(names, chosen, label, onchange) {
+/** Buttons that can be on or off, one for each of `names` among the model's `stems`. */
+export function chips({ label, names, chosen, stems, onchange }) {
   const on = new Set(chosen);
   return h(
     "div",
@@ -17,7 +17,7 @@ export function chips(names, chosen, label, onchange) {
           type: "button",
           class: "chip",
           "aria-pressed": String(on.has(name)),
-          data: { stem: name, hue: hueOf(name, names) },
+          data: { stem: name, hue: hueOf(name, stems) },
           onclick: (event) => {
             if (!on.delete(name)) on.add(name);
             event.currentTarget.setAttribute("aria-pressed", String(on.has(name)));
@@ -89,8 +89,9 @@ const TASKS = [
     fits: (app) => app.stems.length > 0,
     hint: () => "Keeps some stems as they are and writes others to them.",
     make: (app, start) => {
+      const { stems } = app.model;
       let given = app.stems;
-      let add = app.model.stems.filter((name) => !given.includes(name));
+      let add = stems.filter((name) => !given.includes(name));
       const host = h("div", { class: "stack" });
       const go = run("Arrange", () => start("arrange", { given, add }));
       const show = () => {
@@ -100,16 +101,28 @@ const TASKS = [
         app.refreshBusy();
         host.replaceChildren(
           h("span", { class: "label" }, "Keep"),
-          chips(app.stems, given, "Stems to keep", (names) => {
-            given = names;
-            add = add.filter((name) => !names.includes(name));
-            show();
+          chips({
+            label: "Stems to keep",
+            names: app.stems,
+            chosen: given,
+            stems,
+            onchange: (names) => {
+              given = names;
+              add = add.filter((name) => !names.includes(name));
+              show();
+            },
           }),
           h("span", { class: "label" }, "Write"),
-          chips(app.model.stems, add, "Stems to write", (names) => {
-            add = names;
-            given = given.filter((name) => !names.includes(name));
-            show();
+          chips({
+            label: "Stems to write",
+            names: stems,
+            chosen: add,
+            stems,
+            onchange: (names) => {
+              add = names;
+              given = given.filter((name) => !names.includes(name));
+              show();
+            },
           }),
         );
       };
