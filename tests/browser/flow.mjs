@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import * as studio from "./studio.mjs";
+import { checkUnits } from "./units.mjs";
 
 const [base, audio, out] = process.argv.slice(2);
 const STEMS = ["bass", "drums", "guitar", "piano"];
@@ -77,6 +78,7 @@ function renderPlayer() {
 const browser = await studio.launch();
 try {
   const { page, faults } = await studio.open(browser, base);
+  await checkUnits(page);
   const player = await page.evaluate(renderPlayer);
   await page.locator("#file").setInputFiles(audio);
   await studio.waitForLanes(page, ["mixture"]);
