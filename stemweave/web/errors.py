@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -68,10 +69,16 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
             return JSONResponse({"detail": DISK_FULL}, 507, headers)
         return await unexpected(request, error)
 
+    async def database(request: Request, error: Exception) -> JSONResponse:
+        if "full" in str(error):
+            return JSONResponse({"detail": DISK_FULL}, 507)
+        return await unexpected(request, error)
+
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return JSONResponse({"detail": "the server failed; its log says why"}, 500, headers)
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(OSError, disk)
+    app.add_exception_handler(OperationalError, database)
     app.add_exception_handler(Exception, unexpected)

@@ -12,10 +12,10 @@ from stemweave.stems import MIXTURE
 from stemweave.web.answers import ProjectAnswer, project_answer
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.ingest import ingest
+from stemweave.web.library import describe_version
 from stemweave.web.studio import Studio, studio_of
-from stemweave.web.tables import Project, Version, new_id
+from stemweave.web.tables import Project, Version
 from stemweave.web.uploads import MAX_NAME_LENGTH, Upload, harmless_text, receive_upload
-from stemweave.web.worker import describe_version
 
 router = APIRouter(prefix="/api/projects", tags=["projects"])
 InStudio = Annotated[Studio, Depends(studio_of)]
@@ -66,7 +66,7 @@ async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
             version: Version | None = None
             if upload.files:
                 ingest(upload, folder, settings, library)
-                version = describe_version(folder, new_id(), project.id, "upload")
+                version = describe_version(folder, project.id, "upload")
                 library.publish(folder, version.id)
             studio.store.add_project(project, version)
 
