@@ -63,6 +63,7 @@ class Guard:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                body.answered = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -124,6 +125,7 @@ class Body:
         self._headers = Headers(scope=scope)
         self._received = 0
         self._complete = False
+        self.answered = False
         self._deadline_s = time.monotonic() + settings.upload_s
 
     def check_declared_length(self) -> None:
@@ -141,6 +143,8 @@ class Body:
             message = await asyncio.wait_for(self._receive(), max(left_s, 0))
         except asyncio.TimeoutError:
             self._complete = True
+            if self.answered:  # nobody needs what is still missing
+                return {"type": "http.disconnect"}
             raise Refused(408, "the upload took too long", {"connection": "close"}) from None
         self._received += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
