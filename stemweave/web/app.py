@@ -60,7 +60,8 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
     app.add_api_route(SESSION_PATH, begin_session, methods=["POST"], status_code=204)
     for routes in (project_routes, job_routes, version_routes):
         app.include_router(routes.router)
-    app.mount("/", StaticFiles(directory=page, html=True, check_dir=False))
+    if page.is_dir():  # not in an installation without the page
+        app.mount("/", StaticFiles(directory=page, html=True))
     return app
 
 

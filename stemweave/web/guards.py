@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import time
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -126,7 +127,7 @@ class Body:
         self._received = 0
         self._complete = False
         self.answered = False
-        self._deadline_s = time.monotonic() + settings.upload_s
+        self._deadline_s = time.monotonic() + settings.upload_s if self._is_upload else math.inf
 
     def check_declared_length(self) -> None:
         """Raise ``Refused`` if the client says that it will send too much."""
