@@ -54,7 +54,7 @@ def serve(
         max_queue=max_queue,
         keep_days=keep_days,
     )
-    # where onnxruntime is installed, diffusers imports it, and it would keep an id of this machine in
+    # diffusers imports onnxruntime where there is one, which would keep an id of this machine in
     # the home folder
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
