@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -20,27 +21,6 @@ from stemweave.web.uploads import MAX_NAME_LENGTH, Upload, harmless_text, receiv
 router = APIRouter(prefix="/api/projects", tags=["projects"])
 InStudio = Annotated[Studio, Depends(studio_of)]
 
-UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        MIXTURE: {"type": "string", "format": "binary"},
-                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
-                    },
-                    "additionalProperties": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "a stem, named as in /api/model",
-                    },
-                }
-            }
-        }
-    }
-}
-
 
 class ProjectChange(BaseModel):
     """A new name, or the version to go on with (undo and redo)."""
@@ -51,7 +31,6 @@ class ProjectChange(BaseModel):
     head_version_id: Annotated[str | None, Field(max_length=100)] = None
 
 
-@router.post("", status_code=201, openapi_extra=UPLOAD_BODY)
 async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
     """Upload a mixture, stems, or both; without a file, an empty project to generate in."""
     settings, library = studio.settings, studio.library
@@ -72,6 +51,18 @@ async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
 
         await to_thread.run_sync(store, limiter=studio.conversions)
         return await to_thread.run_sync(studio.project_answer, project)
+
+
+def upload_body(stems: Sequence[str]) -> dict[str, Any]:
+    """OpenAPI's words for the body of ``create_project``, which it reads for itself."""
+    file = {"type": "string", "format": "binary"}
+    name = {"type": "string", "maxLength": MAX_NAME_LENGTH}
+    schema = {
+        "type": "object",
+        "properties": {**dict.fromkeys((*stems, MIXTURE), file), "name": name},
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}
 
 
 @router.get("")
