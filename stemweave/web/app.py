@@ -15,7 +15,15 @@ from starlette.staticfiles import StaticFiles
 from stemweave.web import job_routes, project_routes, version_routes
 from stemweave.web.answers import Health, ModelAnswer
 from stemweave.web.errors import PROBLEMS, Refused, answer_errors
-from stemweave.web.guards import COOKIE, HEADERS, SESSION_PATH, Guard, equal, session_of
+from stemweave.web.guards import (
+    COOKIE,
+    HEADERS,
+    SESSION_PATH,
+    UPLOAD_PATH,
+    Guard,
+    equal,
+    session_of,
+)
 from stemweave.web.runner import Runner
 from stemweave.web.settings import Settings
 from stemweave.web.studio import Studio, studio_of
@@ -57,10 +65,21 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
     answer_errors(app, HEADERS)
     app.add_api_route("/health", health, methods=["GET"], tags=["server"])
     app.add_api_route("/api/model", model, methods=["GET"], tags=["server"])
-    app.add_api_route(SESSION_PATH, begin_session, methods=["POST"], status_code=204)
+    app.add_api_route(
+        SESSION_PATH, begin_session, methods=["POST"], status_code=204, tags=["server"]
+    )
+    app.add_api_route(
+        UPLOAD_PATH,
+        project_routes.create_project,
+        methods=["POST"],
+        status_code=201,
+        tags=["projects"],
+        openapi_extra=project_routes.upload_body(runner.stems),
+    )
     for routes in (project_routes, job_routes, version_routes):
         app.include_router(routes.router)
-    app.mount("/", StaticFiles(directory=page, html=True, check_dir=False))
+    if page.is_dir():  # not in an installation without the page
+        app.mount("/", StaticFiles(directory=page, html=True))
     return app
 
 

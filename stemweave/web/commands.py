@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,9 @@ def serve(
         max_queue=max_queue,
         keep_days=keep_days,
     )
+    # diffusers imports onnxruntime where there is one, which would keep an id of this machine in
+    # the home folder
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         from stemweave.web.server import serve as run
     except ImportError as error:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 DISK_FULL = "the server's disk is full: delete projects, or ask whoever runs it"
-
-log = logging.getLogger("stemweave.web")
 
 
 class Refused(HTTPException):
@@ -65,13 +63,18 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
     async def disk(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, OSError)
         if error.errno in DISK_ERRORS:
-            return JSONResponse({"detail": DISK_FULL}, 507, headers)
-        return await unexpected(request, error)
+            return JSONResponse({"detail": DISK_FULL}, 507)
+        raise error
+
+    async def database(request: Request, error: Exception) -> JSONResponse:
+        if "full" in str(error):
+            return JSONResponse({"detail": DISK_FULL}, 507)
+        raise error
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return JSONResponse({"detail": "the server failed; its log says why"}, 500, headers)
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(OSError, disk)
+    app.add_exception_handler(OperationalError, database)
     app.add_exception_handler(Exception, unexpected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import time
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -63,6 +64,7 @@ class Guard:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
+                body.answered = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -124,7 +126,8 @@ class Body:
         self._headers = Headers(scope=scope)
         self._received = 0
         self._complete = False
-        self._deadline_s = time.monotonic() + settings.upload_s
+        self.answered = False
+        self._deadline_s = time.monotonic() + settings.upload_s if self._is_upload else math.inf
 
     def check_declared_length(self) -> None:
         """Raise ``Refused`` if the client says that it will send too much."""
@@ -141,6 +144,8 @@ class Body:
             message = await asyncio.wait_for(self._receive(), max(left_s, 0))
         except asyncio.TimeoutError:
             self._complete = True
+            if self.answered:  # nobody needs what is still missing
+                return {"type": "http.disconnect"}
             raise Refused(408, "the upload took too long", {"connection": "close"}) from None
         self._received += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)

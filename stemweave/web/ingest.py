@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stemweave.files import (
     AudioInfo,
@@ -17,6 +18,9 @@ from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.library import BLOCK_SAMPLES, Library, copy_audio
 from stemweave.web.settings import Settings
 from stemweave.web.uploads import Upload
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BYTES_PER_SAMPLE = 4
 MAX_BYTES_PER_SECOND = 2 * 192_000 * BYTES_PER_SAMPLE
@@ -54,7 +58,7 @@ class _Sound(AudioReader):
         super().__init__(path)
         self._label = label
 
-    def __call__(self, start: int, length: int):  # type: ignore[no-untyped-def]
+    def __call__(self, start: int, length: int) -> Tensor:
         try:
             return super().__call__(start, length)
         except InputError as error:

@@ -11,8 +11,16 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from stemweave.files import AudioFormat, AudioReader, AudioWriter, WriterGroup, check_format
+from stemweave.files import (
+    AudioFormat,
+    AudioReader,
+    AudioWriter,
+    WriterGroup,
+    check_format,
+    probe_audio,
+)
 from stemweave.web.tables import Version, new_id
 
 BLOCK_SAMPLES = 1 << 19
@@ -98,3 +106,27 @@ def share_file(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def describe_version(
+    folder: Path,
+    project_id: str,
+    task: str,
+    params: dict[str, Any] | None = None,
+    seed: int | None = None,
+    parent_id: str | None = None,
+) -> Version:
+    """The row, with a new id, for the tracks in ``folder``."""
+    files = sorted(folder.glob("*.wav"))
+    info = probe_audio(files[0])
+    return Version(
+        project_id=project_id,
+        parent_id=parent_id,
+        task=task,
+        params=params or {},
+        seed=seed,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        num_samples=info.num_samples,
+        tracks=[{"name": file.stem, "bytes": file.stat().st_size} for file in files],
+    )

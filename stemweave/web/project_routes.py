@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -12,34 +13,13 @@ from stemweave.stems import MIXTURE
 from stemweave.web.answers import ProjectAnswer, project_answer
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.ingest import ingest
+from stemweave.web.library import describe_version
 from stemweave.web.studio import Studio, studio_of
-from stemweave.web.tables import Project, Version, new_id
+from stemweave.web.tables import Project, Version
 from stemweave.web.uploads import MAX_NAME_LENGTH, Upload, harmless_text, receive_upload
-from stemweave.web.worker import describe_version
 
 router = APIRouter(prefix="/api/projects", tags=["projects"])
 InStudio = Annotated[Studio, Depends(studio_of)]
-
-UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        MIXTURE: {"type": "string", "format": "binary"},
-                        "name": {"type": "string", "maxLength": MAX_NAME_LENGTH},
-                    },
-                    "additionalProperties": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "a stem, named as in /api/model",
-                    },
-                }
-            }
-        }
-    }
-}
 
 
 class ProjectChange(BaseModel):
@@ -51,7 +31,6 @@ class ProjectChange(BaseModel):
     head_version_id: Annotated[str | None, Field(max_length=100)] = None
 
 
-@router.post("", status_code=201, openapi_extra=UPLOAD_BODY)
 async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
     """Upload a mixture, stems, or both; without a file, an empty project to generate in."""
     settings, library = studio.settings, studio.library
@@ -66,12 +45,24 @@ async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
             version: Version | None = None
             if upload.files:
                 ingest(upload, folder, settings, library)
-                version = describe_version(folder, new_id(), project.id, "upload")
+                version = describe_version(folder, project.id, "upload")
                 library.publish(folder, version.id)
             studio.store.add_project(project, version)
 
         await to_thread.run_sync(store, limiter=studio.conversions)
         return await to_thread.run_sync(studio.project_answer, project)
+
+
+def upload_body(stems: Sequence[str]) -> dict[str, Any]:
+    """OpenAPI's words for the body of ``create_project``, which it reads for itself."""
+    file = {"type": "string", "format": "binary"}
+    name = {"type": "string", "maxLength": MAX_NAME_LENGTH}
+    schema = {
+        "type": "object",
+        "properties": {**dict.fromkeys((*stems, MIXTURE), file), "name": name},
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}
 
 
 @router.get("")

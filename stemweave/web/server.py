@@ -48,12 +48,13 @@ def serve(settings: Settings, model: str | None, device: str) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, before the model is loaded: a wrong port should show at once."""
+    """A listening socket, before the model is loaded: a wrong port should show at once."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot listen at {host} port {port}: {reason}") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, func
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, SQLModel, col, create_engine, delete, select
 
@@ -40,7 +40,7 @@ class Store:
         event.listen(self._engine, "connect", _configure)
         try:
             SQLModel.metadata.create_all(self._engine)
-        except OperationalError as error:
+        except DatabaseError as error:
             raise InputError(
                 f"{path} cannot be opened ({error.orig}): another server may be using the folder; "
                 "give it a --data of its own"

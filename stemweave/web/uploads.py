@@ -11,6 +11,7 @@ from typing import BinaryIO
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
 
 from stemweave.web.errors import Refused, plain
 
@@ -53,6 +54,8 @@ async def receive_upload(request: Request, folder: Path, fields: Collection[str]
         return Upload() if receiver is None else receiver.finish()
     except FormParserError as error:
         raise Refused(400, "the multipart body cannot be read") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "the upload was cancelled") from error
     finally:
         if receiver is not None:
             receiver.close()

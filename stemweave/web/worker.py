@@ -5,15 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from stemweave.files import InputError, probe_audio
+from sqlalchemy.exc import OperationalError
+
+from stemweave.files import InputError
 from stemweave.web.feed import Feed
-from stemweave.web.library import Library
+from stemweave.web.library import Library, describe_version
 from stemweave.web.pace import Pace
 from stemweave.web.runner import Runner
 from stemweave.web.store import Store
-from stemweave.web.tables import Job, Version, new_id
+from stemweave.web.tables import Job, Version
+
+RETRY_S = 5.0
+
+Written = TypeVar("Written")
 
 log = logging.getLogger("stemweave.web")
 
@@ -57,7 +66,7 @@ class Worker:
     def _work(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            job = self._store.start_next_job()
+            job = self._surely(self._store.start_next_job)
             if job is None:
                 self._wake.wait()
                 continue
@@ -65,32 +74,45 @@ class Worker:
             self._running = job.id, pace
             self._feed.changed()
             try:
-                self._do(job, pace)
+                self._surely(self._do(job, pace))
             finally:
                 self._running = None
                 self._cancelled.discard(job.id)
                 self._feed.changed()
 
-    def _do(self, job: Job, pace: Pace) -> None:
-        """Run one job and write down how it ended."""
+    def _surely(self, write: Callable[[], Written]) -> Written | None:
+        """``write`` to the database; while the disk is full, wait for room instead of dying."""
+        while True:
+            try:
+                return write()
+            except OperationalError:
+                log.exception("the database cannot be written; trying again")
+                if self._stopping.wait(RETRY_S):
+                    return None
+
+    def _do(self, job: Job, pace: Pace) -> Callable[[], object]:
+        """Run one job; returns what writes down how it ended."""
+        end = partial(self._store.end_job, job.id)
         try:
             with self._library.working_folder() as folder:
-                self._run(job, folder, pace)
+                version = self._run(job, pace, folder)
+                self._library.publish(folder, version.id)
+            return partial(self._finish, job, pace, version)
         except _Stopped:
             if job.id in self._cancelled:
-                self._store.end_job(job.id, "cancelled")
-            else:
-                self._store.requeue_job(job.id)
+                return partial(end, "cancelled")
+            return partial(self._store.requeue_job, job.id)
         except InputError as error:
-            self._store.end_job(job.id, "failed", self._without_paths(str(error)))
+            return partial(end, "failed", self._without_paths(str(error)))
         except MemoryError:
-            self._store.end_job(job.id, "failed", "not enough memory: use a shorter piece")
+            return partial(end, "failed", "not enough memory: use a shorter piece")
         except Exception as error:
             log.exception("job %s (%s) failed", job.id, job.task)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._store.end_job(job.id, "failed", self._without_paths(f"unexpected: {reason}"))
+            return partial(end, "failed", self._without_paths(f"unexpected: {reason}"))
 
-    def _run(self, job: Job, folder: Path, pace: Pace) -> None:
+    def _run(self, job: Job, pace: Pace, folder: Path) -> Version:
+        """Fill ``folder`` with the job's tracks; returns the row for them."""
 
         def progress(step: int, steps: int) -> None:
             self._stop_if_told(job.id)
@@ -101,12 +123,14 @@ class Worker:
         self._stop_if_told(job.id)
         self._runner.run(job.task, job.params, job.seed, source, folder, progress)
         self._stop_if_told(job.id)
-        version = describe_version(
-            folder, new_id(), job.project_id, job.task, job.params, job.seed, job.version_id
+        return describe_version(
+            folder, job.project_id, job.task, job.params, job.seed, job.version_id
         )
-        self._library.publish(folder, version.id)
-        if not self._store.end_job(job.id, "done", steps=(pace.step, pace.steps), result=version):
-            self._library.remove([version.id])
+
+    def _finish(self, job: Job, pace: Pace, version: Version) -> None:
+        steps = pace.step, pace.steps
+        if not self._store.end_job(job.id, "done", steps=steps, result=version):
+            self._library.remove([version.id])  # the project was deleted meanwhile
 
     def _stop_if_told(self, job_id: str) -> None:
         if self._stopping.is_set() or job_id in self._cancelled:
@@ -115,29 +139,3 @@ class Worker:
     def _without_paths(self, sentence: str) -> str:
         """``sentence`` without where the server keeps its files."""
         return sentence.replace(f"{self._library.data}/", "")
-
-
-def describe_version(
-    folder: Path,
-    version_id: str,
-    project_id: str,
-    task: str,
-    params: dict[str, object] | None = None,
-    seed: int | None = None,
-    parent_id: str | None = None,
-) -> Version:
-    """The row for the tracks in ``folder``."""
-    files = sorted(folder.glob("*.wav"))
-    info = probe_audio(files[0])
-    return Version(
-        id=version_id,
-        project_id=project_id,
-        parent_id=parent_id,
-        task=task,
-        params=params or {},
-        seed=seed,
-        sample_rate=info.sample_rate,
-        channels=info.channels,
-        num_samples=info.num_samples,
-        tracks=[{"name": file.stem, "bytes": file.stat().st_size} for file in files],
-    )
