@@ -16,7 +16,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "examples/freedoom_excerpt/mixture.flac"
-COLOURS = 128
+COLOURS = 256
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def main(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for picture in work.glob("*.png"):
             image = Image.open(picture).convert("RGB")
-            small = image.quantize(COLOURS, dither=Image.Dither.NONE)
+            small = image.quantize(COLOURS, kmeans=1, dither=Image.Dither.NONE)
             small.save(out / picture.name, optimize=True)
 
 

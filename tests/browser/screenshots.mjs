@@ -44,7 +44,9 @@ async function bring(page) {
 
 async function fill(page) {
   await page.locator("#spectral").click();
-  await page.waitForTimeout(1500);
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll(".spectrogram")].every((c) => c.width === c.clientWidth),
+  );
   await shoot(page, "spectrogram");
   await page.locator("#spectral").click();
   await studio.drag(page, "bass", 0.4, "drums", 0.62);
@@ -71,8 +73,8 @@ async function moreVersions(page) {
   await studio.waitForVersion(page, 5);
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   await page.locator("#steps").fill("");
-  await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Solo drums" }).click();
+  await page.keyboard.press("Escape");
   await page.locator(".versions .foot").scrollIntoViewIfNeeded();
   await shoot(page, "versions", { scrolled: true });
 }

@@ -26,15 +26,14 @@ export function jobCard(app, card) {
     card = h(
       "section",
       { class: "card job", data: { job: job.id }, "aria-label": "Running job" },
-      h("h2", { role: "status" }, doing(job)),
-      h("progress", { max: 1, "aria-label": doing(job) }),
       h(
         "div",
         { class: "row between" },
-        h("span", { class: "job-state" }),
+        h("h2", { role: "status" }, doing(job)),
         h("button", { type: "button", class: "cancel", onclick: () => app.cancel() }, "Cancel"),
       ),
-      h("p", { class: "hint" }, `Seed ${job.seed}`),
+      h("progress", { max: 1, "aria-label": doing(job) }),
+      h("div", {}, h("p", { class: "job-state" }), h("p", { class: "hint" }, `Seed ${job.seed}`)),
     );
   }
   const progress = card.querySelector("progress");

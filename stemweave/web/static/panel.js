@@ -83,7 +83,8 @@ export class Panel {
     const { app } = this;
     const tasks = fittingTasks(app);
     const open = this.tasks.querySelector("details[open]")?.dataset.task;
-    const first = tasks.some((task) => task.id === open) && app.stems.length ? open : tasks[0]?.id;
+    const isKept = open !== "separate" && tasks.some((task) => task.id === open);
+    const first = isKept ? open : tasks[0]?.id; // once separated, other things come next
     fill(
       this.tasks,
       tasks.map((task) =>
