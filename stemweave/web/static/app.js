@@ -19,6 +19,7 @@ export class App {
   job = null; // the last one of this project
   cancelling = false;
   sending = null; // {upload: {name, share}, abort} while a file is sent
+  #shown = false; // whether the open project has been drawn
   #starting = false;
   #visited = []; // ids of versions, latest last: redo goes back the way one came
   #watched = new Set(); // ids of jobs
@@ -94,6 +95,7 @@ export class App {
     if (id && id === this.project?.id) return;
     this.deck.clear();
     [this.project, this.version, this.job, this.#visited] = [null, null, null, []];
+    this.#shown = false;
     await this.#attempt(() => (id ? this.#open(id) : this.#openHome()));
   }
 
@@ -128,7 +130,8 @@ export class App {
   async #showHead() {
     const { project } = this;
     const head = project.versions.find((version) => version.id === project.head_version_id) ?? null;
-    const changed = head?.id !== this.version?.id;
+    const changed = !this.#shown || head?.id !== this.version?.id;
+    this.#shown = true;
     this.version = head;
     if (head && this.#visited.at(-1) !== head.id) this.#visited.push(head.id);
     document.title = `${project.name} – Stemweave`;
@@ -139,7 +142,7 @@ export class App {
       byId(part).hidden = !head;
     }
     this.#showNote();
-    this.panel.show();
+    this.panel.show(changed);
     if (!head) return;
     showDownloads(document.querySelector("#downloads .sheet"), head, this.model.stems);
     if (!changed) return;

@@ -43,7 +43,8 @@ export async function confirmed(question) {
 
 /** The error's message as a sentence: a capital, a full stop. */
 export function asSentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const isWord = /^[a-z]+\s/.test(text); // not the name of a file
+  const begun = isWord ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 

@@ -15,7 +15,7 @@ export function sortFiles(files, model) {
   const limit = model.limits.max_mb * 1e6;
   const total = files.reduce((sum, file) => sum + file.size, 0);
   if (total > limit) {
-    throw new Error(`${title(files[0].name)} is too large: this studio takes at most ${model.limits.max_mb} MB.`);
+    throw new Error(`${files[0].name} is too large: this studio takes at most ${model.limits.max_mb} MB.`);
   }
   const named = (file) => file.name.replace(/\.[^.]*$/, "").toLowerCase();
   const fields = [...model.stems, "mixture"];

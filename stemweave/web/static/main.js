@@ -14,12 +14,12 @@ function drawIcons() {
     redo: "redo",
     "help-open": "help",
     "to-start": "start",
-    play: "play",
     loop: "loop",
     "zoom-out": "minus",
     "zoom-in": "plus",
   };
   for (const [id, name] of Object.entries(icons)) byId(id).append(icon(name));
+  byId("play").append(icon("play"), icon("pause"));
   document.querySelector("#downloads summary").prepend(icon("download"));
 }
 

@@ -72,8 +72,9 @@ export class Panel {
     return { seed: seed ? Number(seed) : null, steps: steps ? Number(steps) : undefined };
   }
 
-  show() {
-    this.showTasks();
+  /** Everything anew; the forms only if the version has changed, for what was typed into them. */
+  show(changed) {
+    if (changed) this.showTasks();
     this.showSelection();
     this.showVersions();
     this.showJob();
@@ -82,7 +83,9 @@ export class Panel {
   showTasks() {
     const { app } = this;
     const tasks = fittingTasks(app);
-    const open = this.tasks.querySelector("details[open]")?.dataset.task;
+    const here = this.tasks.dataset.project === app.project.id;
+    const open = here && this.tasks.querySelector("details[open]")?.dataset.task;
+    this.tasks.dataset.project = app.project.id;
     const isKept = open !== "separate" && tasks.some((task) => task.id === open);
     const first = isKept ? open : tasks[0]?.id; // once separated, other things come next
     fill(
@@ -161,7 +164,7 @@ export class Panel {
       chips({
         label: "Stems to fill",
         names: app.model.stems,
-        chosen: stems,
+        on: stems,
         stems: app.model.stems,
         onchange: (names) => {
           app.selection.select(range.start, range.end, names, app.view.duration);

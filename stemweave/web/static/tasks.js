@@ -5,8 +5,8 @@ import { clock, listed, title } from "./format.js";
 import { hueOf } from "./hues.js";
 
 /** Buttons that can be on or off, one for each of `names` among the model's `stems`. */
-export function chips({ label, names, chosen, stems, onchange }) {
-  const on = new Set(chosen);
+export function chips({ label, names, on: pressed, stems, onchange }) {
+  const on = new Set(pressed);
   return h(
     "div",
     { class: "chips", role: "group", "aria-label": label },
@@ -30,8 +30,11 @@ export function chips({ label, names, chosen, stems, onchange }) {
   );
 }
 
+const chosen = new Map(); // what was set last, by the name of the control
+
 /** A slider with its value written beside it. */
-export function slider(label, { min, max, step, value, show, name }) {
+export function slider(label, { min, max, step, value: initial, show, name }) {
+  const value = Math.min(max, chosen.get(name) ?? initial);
   const output = h("output", {}, show(value));
   const paint = () => {
     const share = (Number(input.value) - min) / (max - min);
@@ -46,6 +49,7 @@ export function slider(label, { min, max, step, value, show, name }) {
     value,
     "aria-label": label,
     oninput: () => {
+      chosen.set(name, Number(input.value));
       output.textContent = show(Number(input.value));
       paint();
     },
@@ -73,10 +77,11 @@ const TASKS = [
     make: (app, start) => {
       const method = h(
         "select",
-        { name: "method" },
+        { name: "method", onchange: () => chosen.set("method", method.value) },
         h("option", { value: "mask" }, "Cut from the recording"),
         h("option", { value: "vocoder" }, "Synthesised anew"),
       );
+      method.value = chosen.get("method") ?? "mask";
       return [
         h("label", { class: "field" }, "Sound", method),
         run("Separate", () => start("separate", { method: method.value })),
@@ -104,7 +109,7 @@ const TASKS = [
           chips({
             label: "Stems to keep",
             names: app.stems,
-            chosen: given,
+            on: given,
             stems,
             onchange: (names) => {
               given = names;
@@ -116,7 +121,7 @@ const TASKS = [
           chips({
             label: "Stems to write",
             names: stems,
-            chosen: add,
+            on: add,
             stems,
             onchange: (names) => {
               add = names;
@@ -154,7 +159,7 @@ const TASKS = [
     hint: () => "Goes on after the end. What is there stays as it is.",
     make: (app, start) => {
       const seconds = slider("Longer by", {
-        name: "seconds",
+        name: "extension",
         min: 1,
         max: Math.min(60, secondsLeft(app)),
         step: 1,
@@ -172,7 +177,7 @@ const GENERATE = {
   hint: (app) => `The model plays ${listed(app.model.stems)} of its own.`,
   make: (app, start) => {
     const seconds = slider("Length", {
-      name: "seconds",
+      name: "length",
       min: 2,
       max: Math.min(120, app.model.limits.max_minutes * 60),
       step: 1,

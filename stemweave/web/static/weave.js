@@ -4,17 +4,19 @@ import { svg } from "./dom.js";
 
 const WIDTH = 1200;
 const HEIGHT = 220;
+const PARTING = 0.4 * WIDTH;
 const PIECE = 12; // px along the thread between changes of over and under
 
 const smooth = (t) => (t <= 0 ? 0 : t >= 1 ? 1 : t * t * (3 - 2 * t));
 
 /** Height and depth of thread `index` of `count` at `x`: braided on the left, apart on the right. */
 function place(index, count, x) {
-  const apart = smooth((x - 0.38 * WIDTH) / (0.36 * WIDTH));
-  const turn = (2 * Math.PI * x) / 190 + (2 * Math.PI * index) / count;
-  const braid = 18 * Math.sin(turn);
+  const apart = smooth((x - PARTING) / (0.3 * WIDTH));
+  const turn = (at) => 2 * Math.PI * (at / 190 + index / count);
+  const braid = 18 * Math.sin(turn(x));
   const lane = (index - (count - 1) / 2) * 44 + 5 * Math.sin(x / 60 + index);
-  const depth = apart < 0.8 ? Math.cos(turn) : 0;
+  // from the parting on no thread changes from over to under, so that every crossing is clean
+  const depth = Math.cos(turn(Math.min(x, PARTING)));
   return { y: HEIGHT / 2 + braid * (1 - apart) + lane * apart, depth };
 }
 
@@ -32,8 +34,7 @@ export function weave(hues) {
       };
       const { depth } = place(index, hues.length, x + PIECE / 2);
       // the thread is longer than its halo, so that no halo cuts into its own neighbours
-      const halo = depth && line(x, x + PIECE);
-      pieces.push({ depth, hue, halo, d: line(x - 2, x + PIECE + 2) });
+      pieces.push({ depth, hue, halo: line(x, x + PIECE), d: line(x - 2, x + PIECE + 2) });
     }
   });
   pieces.sort((a, b) => a.depth - b.depth);
@@ -46,7 +47,7 @@ export function weave(hues) {
       "aria-hidden": "true",
     },
     ...pieces.flatMap(({ d, halo, hue }) => [
-      ...(halo ? [svg("path", { d: halo, class: "halo" })] : []),
+      svg("path", { d: halo, class: "halo" }),
       svg("path", { d, class: `thread ${hue}` }),
     ]),
   );
