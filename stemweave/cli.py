@@ -50,6 +50,7 @@ from stemweave.options import (
 from stemweave.render import commands as render_commands
 from stemweave.stems import MIXTURE
 from stemweave.training import commands as training_commands
+from stemweave.web import commands as web_commands
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -263,6 +264,7 @@ for commands in (
     training_commands,
     evaluation_commands,
     checkpoint_commands,
+    web_commands,
 ):
     commands.register(app)
 
