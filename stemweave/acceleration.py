@@ -50,7 +50,9 @@ def channels_last(network: nn.Module) -> nn.Module:
     """Put the weights of convolutions, of either two or three dimensions, channels last."""
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     chosen = torch.channels_last_3d if is_3d else torch.channels_last
-    return network.to(memory_format=chosen)  # type: ignore[call-overload]
+    convert: Any = nn.Module.to  # with the network's own ``to`` diffusers imports a compiler
+    converted: nn.Module = convert(network, memory_format=chosen)
+    return converted
 
 
 def in_type(

@@ -27,7 +27,7 @@ from stemweave.jobs import Failed, WorkerDied, Workers, outcomes, usable_cores
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import Method, StemweavePipeline
+    from stemweave.model import Method, StemModel
 
 
 class Mixture(NamedTuple):
@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class Separation:
-    """What is asked of every file; see ``StemweavePipeline.separate`` and ``options.load``."""
+    """What is asked of every file; see ``StemModel.separate`` and ``options.load``."""
 
     stems: tuple[str, ...]
     fmt: AudioFormat = "wav"
@@ -163,7 +163,7 @@ def worker_pipeline(
     threads: int,
     dtype: str = "float32",
     compile: bool = False,
-) -> StemweavePipeline:
+) -> StemModel:
     """The model, once in a worker's life."""
     import torch
 
@@ -202,7 +202,7 @@ def separate_song(job: SeparationJob) -> Failure | None:
 
 
 def separate_into(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     source: Path,
     folder: Path,
     asked: Separation,

@@ -16,11 +16,11 @@ from stemweave.diffusion.sampler import Progress, sample
 from stemweave.tasks.spectra import denoiser_of
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def piece_latents(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     clean: Tensor,
     given: Tensor,
     *,
@@ -79,7 +79,7 @@ def piece_latents(
 
 
 def make_constraint(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     clean: Tensor,
     known: Tensor,
     inpainting: str | None,

@@ -25,7 +25,7 @@ from stemweave.tasks.spectra import (
 )
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 OVERLAP_S = 1.0
 SILENCE = 1e-7
@@ -37,7 +37,7 @@ Read = Callable[[int, int], Tensor]
 
 @dataclass(frozen=True)
 class Request:
-    """How windows are separated; see ``StemweavePipeline.separate``."""
+    """How windows are separated; see ``StemModel.separate``."""
 
     sample_rate: int
     guidance: float
@@ -54,7 +54,7 @@ class Heard:
 
 
 def separate_blocks(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     read: Read,
     num_samples: int,
     sample_rate: int,
@@ -97,7 +97,7 @@ def separate_blocks(
 
 
 def _separate_windows(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     mixtures: Sequence[Tensor],
     request: Request,
     masker: MaskSeparator | None,
@@ -126,7 +126,7 @@ def _separate_windows(
     return stacks
 
 
-def _heard(pipe: StemweavePipeline, mixture: Tensor, sample_rate: int) -> Heard | None:
+def _heard(pipe: StemModel, mixture: Tensor, sample_rate: int) -> Heard | None:
     """What the model hears of a window (channels, T) of the mixture; None if it is silent."""
     model_rate = pipe.log_mel.config.sample_rate
     if pipe.channels > 1 and len(mixture) == pipe.channels:
@@ -142,9 +142,7 @@ def _heard(pipe: StemweavePipeline, mixture: Tensor, sample_rate: int) -> Heard 
     return Heard(heard, reference / rms if reference is not None else 1.0)
 
 
-def _of_window(
-    pipe: StemweavePipeline, generator: torch.Generator | None
-) -> torch.Generator | None:
+def _of_window(pipe: StemModel, generator: torch.Generator | None) -> torch.Generator | None:
     """The generator of one window, such that no batch size changes what a window draws.
 
     A model that draws only the noise to start from draws window after window from the one there is.
@@ -156,7 +154,7 @@ def _of_window(
 
 
 def separated_spectra(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     waveform: Tensor,
     guidance: float,
     steps: int,
@@ -171,7 +169,7 @@ def separated_spectra(
 
 
 def windows_spectra(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     waveforms: Sequence[Tensor],
     guidance: float,
     steps: int,
@@ -200,7 +198,7 @@ def windows_spectra(
     return list(zip(log_mels, mono_mels, strict=True))
 
 
-def separation_masks(pipe: StemweavePipeline, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
+def separation_masks(pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
     """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
     if pipe.refiner is None:
         return mel_masks(log_mels)
