@@ -27,7 +27,7 @@ from stemweave.jobs import Failed, WorkerDied, Workers, outcomes, usable_cores
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import Method, StemweavePipeline
+    from stemweave.model import Method, StemModel
 
 
 class Mixture(NamedTuple):
@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class Separation:
-    """What is asked of every file; see ``StemweavePipeline.separate`` and ``options.load``."""
+    """What is asked of every file; see ``StemModel.separate`` and ``options.load``."""
 
     stems: tuple[str, ...]
     fmt: AudioFormat = "wav"
@@ -154,9 +154,7 @@ def unfinished(mixtures: Sequence[Mixture], out: Path, asked: Separation) -> Seq
 
 
 @lru_cache(maxsize=1)
-def worker_pipeline(
-    model: str | None, device: str, sampler: str | None, threads: int
-) -> StemweavePipeline:
+def worker_pipeline(model: str | None, device: str, sampler: str | None, threads: int) -> StemModel:
     """The model, once in a worker's life."""
     import torch
 
@@ -192,7 +190,7 @@ def separate_song(job: SeparationJob) -> Failure | None:
 
 
 def separate_into(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     source: Path,
     folder: Path,
     asked: Separation,

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Model = Annotated[
     str | None, typer.Option(help="model folder or hub id; the bundled model by default")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="equal seeds give equal results")]
+Seed = Annotated[int, typer.Option(min=0, max=2**62, help="equal seeds give equal results")]
 Steps = Annotated[
     int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
 ]
@@ -43,13 +43,14 @@ def audio_format(name: str) -> AudioFormat:
     return cast(AudioFormat, name)
 
 
-def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> StemweavePipeline:
-    """The pipeline that ``--model`` and ``--device`` name, with the sampler of ``--sampler``."""
-    from stemweave.diffusion.schedulers import with_sampler
-    from stemweave.pipeline import load_pipeline
+def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> StemModel:
+    """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``."""
+    from stemweave.loading import load_model
 
-    pipe = load_pipeline(model, device)
+    pipe = load_model(model, device)
     if sampler is not None:
+        from stemweave.diffusion.schedulers import with_sampler
+
         try:
             pipe.scheduler = with_sampler(pipe.scheduler, sampler)
         except ValueError as error:
@@ -57,7 +58,7 @@ def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> 
     return pipe
 
 
-def chosen_stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:
+def chosen_stems(pipe: StemModel, names: str | None, option: str) -> list[str]:
     """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
     if names is None:
         return list(pipe.stems)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stemweave.files import AudioFormat
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 Source = Annotated[
     Path,
@@ -125,7 +125,7 @@ def vary(
 
 
 def _run(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     source: Path,
     out: Path,
     task: Callable[..., dict[str, Tensor]],
