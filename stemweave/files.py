@@ -1,7 +1,7 @@
 """Audio files in and out, and the one error that users see.
 
 Waveforms are float32 tensors (channels, samples). Files appear under their names only when they are
-complete.
+complete. numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-import soundfile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +41,10 @@ class InputError(Exception):
     """Something the user gave is wrong; the message is one sentence that says what to do."""
 
 
+class OutputError(InputError):
+    """A result could not be written, whatever the input: other inputs would fare no better."""
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     """Sample rate in Hz, number of channels, and samples per channel of an audio file."""
@@ -65,6 +66,8 @@ def probe_audio(path: Path) -> AudioInfo:
         InputError: if it is missing, a folder, empty, no audio, cut off, or its rate is out of
             range.
     """
+    import soundfile
+
     if path.is_dir():
         raise InputError(f"{path} is a folder where an audio file is expected")
     if not path.exists():
@@ -99,11 +102,15 @@ class AudioReader:
     """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
 
     def __init__(self, path: Path) -> None:
+        import soundfile
+
         self.info = probe_audio(path)
         self._sound = soundfile.SoundFile(str(path))
 
     def __call__(self, start: int, length: int) -> Tensor:
         """Samples [start, start + length); raises ``InputError`` if they are not there."""
+        import numpy as np
+        import soundfile
         import torch
 
         path = self.info.path
@@ -157,6 +164,8 @@ class AudioWriter:
         fmt: AudioFormat = "wav",
         num_samples: int | None = None,
     ) -> None:
+        import soundfile
+
         self.path, self.fmt, self._clipped = path, fmt, False
         check_format(fmt, sample_rate, channels)
         large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
@@ -186,14 +195,16 @@ class AudioWriter:
 
     def write(self, waveform: Tensor) -> None:
         """Append samples (channels, n)."""
+        import soundfile
+
         samples = waveform.detach().cpu().numpy().T
         if self.fmt != "wav":
-            if not self._clipped and np.abs(samples).max(initial=0.0) > 1.0:
+            if not self._clipped and abs(samples).max(initial=0.0) > 1.0:
                 self._clipped = True
                 logger.warning(
                     "%s: samples beyond full scale are clipped, --format wav keeps them", self.path
                 )
-            samples = np.clip(samples, -1.0, 1.0)
+            samples = samples.clip(-1.0, 1.0)
         try:
             self._sound.write(samples)
         except (OSError, soundfile.LibsndfileError, AssertionError) as error:
@@ -201,6 +212,8 @@ class AudioWriter:
 
     def close(self) -> None:
         """Bring everything to the disk under a temporary name."""
+        import soundfile
+
         try:
             self._sound.flush()
             self._sound.close()
@@ -325,45 +338,10 @@ def check_format(fmt: str, sample_rate: int, channels: int) -> None:
         raise InputError(f"FLAC cannot hold {channels} channels: use --format wav")
 
 
-def writing_failed(path: Path, error: BaseException) -> InputError:
+def writing_failed(path: Path, error: BaseException) -> OutputError:
     """The sentence for a file that could not be written."""
     reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
-    return InputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
-
-
-def find_audio_files(paths: Sequence[Path]) -> list[Path]:
-    """Files as given; folders become the audio files below them, sorted.
-
-    Raises:
-        InputError: if a folder holds no audio file.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in AUDIO_SUFFIXES
-            and file.is_file()
-            and not file.name.startswith(".")
-        )
-        if not found:
-            raise InputError(f"{path} holds no audio files ({', '.join(AUDIO_SUFFIXES)})")
-        files.extend(found)
-    return list(dict.fromkeys(files))
-
-
-def output_names(files: Sequence[Path]) -> list[str]:
-    """A distinct folder name for the results of each file: its stem, numbered where equal."""
-    names: list[str] = []
-    for file in files:
-        name, number = file.stem, 2
-        while name in names:
-            name, number = f"{file.stem}-{number}", number + 1
-        names.append(name)
-    return names
+    return OutputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
 
 
 def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
@@ -375,6 +353,8 @@ def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
 
 def _not_written(path: Path, error: BaseException) -> InputError:
     """``writing_failed``; what libsndfile calls a system error gets a likely cause."""
+    import soundfile
+
     if isinstance(error, soundfile.LibsndfileError):
         error = OSError(f"the disk may be full ({error.error_string.rstrip('.')})")
     return writing_failed(path, error)

@@ -184,6 +184,7 @@ class SamplingSettings(Strict):
     separation_steps: int = Field(1, ge=1)
     separation_guidance: float = 1.0
     generation_steps: int = Field(50, ge=1)
+    sampler: Literal["ddim", "dpm++", "unipc"] = "ddim"
     eta: float = Field(0.0, ge=0, le=1)
     sample_posterior: bool = False
 
