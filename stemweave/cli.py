@@ -282,7 +282,8 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
 
 
 def _end(number: int, _: object) -> None:
-    """End as an exception does: nothing half-written stays."""
+    """End as an exception does: nothing half-written stays. A second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)
 
 
