@@ -239,7 +239,7 @@ def arrange(
 
     waveforms, sample_rate = read_given(files)
     pipe = load(model, device, sampler)
-    added = chosen_stems(pipe, add, "--add") if add else None
+    added = chosen_stems(pipe, add, "--add") if add is not None else None
     import torch
 
     with Bar("arranging") as progress:
