@@ -65,7 +65,7 @@ def update_document(folder: Path = RESULTS, document: Path = DOCUMENT) -> str:
             continue
         block = f"<!-- {name} -->\n{summary(result)}\n<!-- /{name} -->"
         pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
-        text = re.sub(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+        text = re.sub(pattern, block.replace("\\", r"\\"), text, flags=re.DOTALL)
     document.write_text(text)
     return text
 
