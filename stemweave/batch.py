@@ -77,7 +77,7 @@ def open_writers(
         for name, path in files.items():
             writers[name] = AudioWriter(path, sample_rate, channels, fmt, num_samples)
     except InputError:
-        for writer in writers.values():
+        for writer in reversed(writers.values()):
             writer.discard()
         raise
     return writers

@@ -6,6 +6,7 @@ Commands hold no machine learning; heavy imports wait until a command runs.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.data.commands import RayOption
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError
+from stemweave.files import InputError, require_absent
 from stemweave.options import (
     Bar,
     Device,
@@ -47,7 +48,9 @@ from stemweave.options import (
     plot_if,
 )
 from stemweave.render import commands as render_commands
+from stemweave.stems import MIXTURE
 from stemweave.training import commands as training_commands
+from stemweave.web import commands as web_commands
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -190,8 +193,6 @@ def generate(
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    from stemweave.files import require_absent
-
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
@@ -233,6 +234,7 @@ def arrange(
     if inpainting not in (None, "known", "replace"):
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
+    require_absent([out / f"{name}.{fmt}" for name in (*files, MIXTURE)], overwrite)
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
@@ -262,6 +264,7 @@ for commands in (
     training_commands,
     evaluation_commands,
     checkpoint_commands,
+    web_commands,
 ):
     commands.register(app)
 
@@ -278,8 +281,14 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
     return files
 
 
+def _end(number: int, _: object) -> None:
+    """End as an exception does: nothing half-written stays."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except InputError as error:

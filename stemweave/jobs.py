@@ -234,8 +234,8 @@ def _over_ray(
 def _check_gpus(resources: dict[str, float], workers: Workers) -> None:
     if resources.get("GPU", 0) < workers.gpus:  # Ray itself would wait for one for ever
         raise InputError(
-            f"--ray {workers.ray}: this Ray has no GPU: add machines that have one, or use "
-            "--device cpu"
+            f"--ray {workers.ray}: this Ray has too few GPUs: add machines that have them, or "
+            "use --device cpu"
         )
 
 

@@ -23,7 +23,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")
 Model = Annotated[
     str | None, typer.Option(help="model folder or hub id; the bundled model by default")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="equal seeds give equal results")]
+Seed = Annotated[int, typer.Option(min=0, max=2**62, help="equal seeds give equal results")]
 Steps = Annotated[
     int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
 ]

@@ -11,10 +11,9 @@ from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import logging
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.files import InputError
 from stemweave.loading import checked_device
 from stemweave.model import StemModel, TaskSettings
-from stemweave.model_folder import BUNDLED_MODEL, check_model
+from stemweave.model_folder import BUNDLED_MODEL, check_model, loading_failed
 
 
 class StemweavePipeline(StemModel, DiffusionPipeline):
@@ -83,8 +82,8 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         check_model(source, set(inspect.signature(cls.__init__).parameters) - {"self"})
         try:
             pipe = cast(StemweavePipeline, super().from_pretrained(str(source), **options))
-        except OSError as error:
-            raise InputError(f"cannot load the model {source}: {error}") from error
+        except (OSError, ValueError) as error:
+            raise loading_failed(source, error) from error
         if not {"dtype", "torch_dtype"} & options.keys():
             pipe.vocoder.float()  # transformers' would keep the precision of its file
         return pipe

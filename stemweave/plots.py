@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stemweave.files import AudioReader
+from stemweave.files import AudioReader, appearing, writing_failed
 
 MAX_DURATION_S = 30.0
 
@@ -36,4 +36,8 @@ def plot_files(files: Mapping[str, Path], picture: Path) -> None:
         axis.set_ylabel(name)
         axis.set_yticks([])
     axes[-1].set_xlabel("seconds")
-    figure.savefig(picture, dpi=80)
+    try:
+        with appearing(picture) as partial:
+            figure.savefig(partial, dpi=80)
+    except OSError as error:
+        raise writing_failed(picture, error) from error

@@ -12,16 +12,31 @@ LAYERS = [
     {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
-    {"piece_commands", "catalogue"},
+    {"piece_commands", "catalogue", "web"},
     {"cli", "demo"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
-def top_level_imports(path: Path) -> set[str]:
-    """First part below ``stemweave`` of what a module imports, type-checking blocks apart."""
-    found = set()
+WEB_LAYERS = [
+    {"errors", "settings", "tables", "pace", "feed", "job_requests"},
+    {"answers", "guards", "library", "store", "uploads"},
+    {"ingest", "runner"},
+    {"worker"},
+    {"studio"},
+    {"project_routes", "job_routes", "version_routes"},
+    {"app"},
+    {"server"},
+    {"commands"},
+]
+WEB_LEVEL = {name: level for level, names in enumerate(WEB_LAYERS) for name in names}
+MODEL_MODULES = {"torch", "diffusers", "transformers", "stemweave.pipeline", "stemweave.batch"}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a module imports, type-checking blocks apart."""
+    found: set[str] = set()
     tree = ast.parse(path.read_text())
     hidden = {
         id(node)
@@ -35,12 +50,19 @@ def top_level_imports(path: Path) -> set[str]:
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
-            if node.module == "stemweave":
-                names = [f"stemweave.{alias.name}" for alias in node.names]
+            if node.module in ("stemweave", "stemweave.web"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("stemweave.")}
+        found |= set(names)
     return found
+
+
+def top_level_imports(path: Path, package: str = "stemweave") -> set[str]:
+    """First part below ``package`` of what a module imports."""
+    prefix = f"{package}."
+    below = {name.removeprefix(prefix) for name in imports(path) if name.startswith(prefix)}
+    return {name.split(".")[0] for name in below}
 
 
 def test_imports_point_down():
@@ -54,6 +76,18 @@ def test_imports_point_down():
             if LEVEL[imported] > LEVEL[owner]:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {imported}")
     assert wrong == []
+
+
+def test_web_imports_point_down_and_handlers_hold_no_model():
+    for path in sorted((PACKAGE / "web").glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        assert path.stem in WEB_LEVEL, f"give {path.stem} a layer"
+        for imported in top_level_imports(path, "stemweave.web") - {path.stem}:
+            assert WEB_LEVEL[imported] < WEB_LEVEL[path.stem], f"{path.stem} imports {imported}"
+        tasks = {name for name in imports(path) if name.startswith("stemweave.tasks")}
+        model = imports(path) & MODEL_MODULES | tasks
+        assert not model or path.stem in ("runner", "server"), f"{path.stem} imports {model}"
 
 
 def test_commands_start_without_loading_torch():

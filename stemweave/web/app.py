@@ -1,0 +1,111 @@
+"""The application: routes, guards and the page, around one studio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request, Response
+from pydantic import BaseModel
+from starlette.staticfiles import StaticFiles
+
+from stemweave.web import job_routes, project_routes, version_routes
+from stemweave.web.answers import Health, ModelAnswer
+from stemweave.web.errors import PROBLEMS, Refused, answer_errors
+from stemweave.web.guards import (
+    COOKIE,
+    HEADERS,
+    SESSION_PATH,
+    UPLOAD_PATH,
+    Guard,
+    equal,
+    session_of,
+)
+from stemweave.web.runner import Runner
+from stemweave.web.settings import Settings
+from stemweave.web.studio import Studio, studio_of
+
+VERSION = metadata.version("stemweave")
+PAGE = Path(__file__).parent / "static"
+InStudio = Annotated[Studio, Depends(studio_of)]
+
+
+class Credentials(BaseModel):
+    """What a person enters once."""
+
+    token: str
+
+
+def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI:
+    """A studio that serves its API and the folder ``page``.
+
+    Raises:
+        InputError: if the data folder is in use or cannot be written.
+    """
+    studio = Studio(settings, runner)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with studio.running():
+            yield
+
+    app = FastAPI(
+        title="Stemweave",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=PROBLEMS,
+    )
+    app.state.studio = studio
+    app.add_middleware(Guard, settings=settings)
+    answer_errors(app, HEADERS)
+    app.add_api_route("/health", health, methods=["GET"], tags=["server"])
+    app.add_api_route("/api/model", model, methods=["GET"], tags=["server"])
+    app.add_api_route(
+        SESSION_PATH, begin_session, methods=["POST"], status_code=204, tags=["server"]
+    )
+    app.add_api_route(
+        UPLOAD_PATH,
+        project_routes.create_project,
+        methods=["POST"],
+        status_code=201,
+        tags=["projects"],
+        openapi_extra=project_routes.upload_body(runner.stems),
+    )
+    for routes in (project_routes, job_routes, version_routes):
+        app.include_router(routes.router)
+    if page.is_dir():  # not in an installation without the page
+        app.mount("/", StaticFiles(directory=page, html=True))
+    return app
+
+
+def health() -> Health:
+    """Whether the server answers."""
+    return Health(status="ok", version=VERSION)
+
+
+def model(studio: InStudio) -> ModelAnswer:
+    """The model in memory, and what this server allows."""
+    return studio.runner.card(studio.settings)
+
+
+def begin_session(given: Credentials, request: Request, studio: InStudio) -> Response:
+    """Exchange the token for a cookie, as players and event streams cannot send headers."""
+    token = studio.settings.token
+    if token is not None and not equal(given.token, token):
+        raise Refused(401, "the token is wrong")
+    response = Response(status_code=204)
+    if token is not None:
+        response.set_cookie(
+            COOKIE,
+            session_of(token),
+            max_age=30 * 86_400,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+    return response

@@ -1,0 +1,80 @@
+"""The one error that clients see, and how it becomes a response."""
+
+from __future__ import annotations
+
+import errno
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+DISK_FULL = "the server's disk is full: delete projects, or ask whoever runs it"
+
+
+class Refused(HTTPException):
+    """A request that cannot be done: a status and one sentence."""
+
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, sentence, headers)
+
+
+class Problem(BaseModel):
+    """Body of every error."""
+
+    detail: str
+
+
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "unreadable request, or refused host",
+        401: "token missing or wrong",
+        403: "request of another site",
+        404: "no such thing",
+        408: "the client stopped sending",
+        409: "not possible in this state",
+        413: "too large or too long",
+        415: "not audio, or not the expected kind of body",
+        422: "parameters",
+        429: "queue full",
+        507: "disk full",
+    }.items()
+}
+
+
+def plain(text: str) -> str:
+    """``text`` that can be sent: half a UTF-16 pair, which JSON may hold, is no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
+    """Errors of ``app`` become ``{"detail": sentence}``; ``headers`` go on unexpected ones."""
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+        return JSONResponse({"detail": plain(f"{place}: {first['msg']}")}, 422)
+
+    async def disk(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, OSError)
+        if error.errno in DISK_ERRORS:
+            return JSONResponse({"detail": DISK_FULL}, 507)
+        raise error
+
+    async def database(request: Request, error: Exception) -> JSONResponse:
+        if "full" in str(error):
+            return JSONResponse({"detail": DISK_FULL}, 507)
+        raise error
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": "the server failed; its log says why"}, 500, headers)
+
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(OSError, disk)
+    app.add_exception_handler(OperationalError, database)
+    app.add_exception_handler(Exception, unexpected)

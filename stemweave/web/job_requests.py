@@ -1,0 +1,101 @@
+"""Bodies of ``POST /api/projects/{id}/jobs``: one shape for each task."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LARGEST_SEED = 2**53 - 1
+"""What every client's numbers can hold (JavaScript's are the smallest)."""
+
+Steps = Annotated[int | None, Field(ge=1, le=1000, description="network passes")]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Moment = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+StemName = Annotated[str, Field(min_length=1, max_length=100)]
+StemNames = Annotated[list[StemName], Field(min_length=1, max_length=100)]
+
+
+class _Closed(BaseModel):
+    """Unknown keys are errors: a misspelt parameter must not pass unnoticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SeparateParams(_Closed):
+    method: Literal["mask", "vocoder"] = "mask"
+    steps: Steps = None
+    guidance: Annotated[float | None, Field(ge=0, le=20, allow_inf_nan=False)] = None
+
+
+class GenerateParams(_Closed):
+    seconds: Seconds = 10.24
+    steps: Steps = None
+
+
+class ArrangeParams(_Closed):
+    given: StemNames
+    add: StemNames | None = None
+    steps: Steps = None
+
+
+class EditParams(_Closed):
+    renew: Annotated[
+        dict[StemName, tuple[Moment, Moment | None]], Field(min_length=1, max_length=100)
+    ]
+    steps: Steps = None
+
+
+class ExtendParams(_Closed):
+    seconds: Seconds = 10.24
+    steps: Steps = None
+
+
+class VaryParams(_Closed):
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    steps: Steps = None
+
+
+class _Request(_Closed):
+    version_id: Annotated[str | None, Field(max_length=100, description="null: the head")] = None
+    seed: Annotated[int | None, Field(ge=0, le=LARGEST_SEED, description="null: random")] = None
+
+
+class Separate(_Request):
+    task: Literal["separate"]
+    params: SeparateParams = SeparateParams()
+
+
+class Generate(_Request):
+    task: Literal["generate"]
+    params: GenerateParams = GenerateParams()
+
+
+class Arrange(_Request):
+    task: Literal["arrange"]
+    params: ArrangeParams
+
+
+class Edit(_Request):
+    task: Literal["edit"]
+    params: EditParams
+
+
+class Extend(_Request):
+    task: Literal["extend"]
+    params: ExtendParams = ExtendParams()
+
+
+class Vary(_Request):
+    task: Literal["vary"]
+    params: VaryParams = VaryParams()
+
+
+JobRequest = Annotated[
+    Separate | Generate | Arrange | Edit | Extend | Vary, Field(discriminator="task")
+]
+
+
+def chosen_params(request: BaseModel) -> dict[str, Any]:
+    """The parameters of a request without those that are left to the model."""
+    return request.model_dump(mode="json", include={"params"}, exclude_none=False)["params"]

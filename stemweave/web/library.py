@@ -1,0 +1,132 @@
+"""Audio on disk: everything lies in one folder, and appears complete or not at all.
+
+``versions/<id>/<track>.wav`` are the tracks, ``versions/<id>/encoded/`` what was asked for in other
+formats. ``working/`` holds what is being made; it is emptied when a server starts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stemweave.files import (
+    AudioFormat,
+    AudioReader,
+    AudioWriter,
+    WriterGroup,
+    check_format,
+    probe_audio,
+)
+from stemweave.web.tables import Version, new_id
+
+BLOCK_SAMPLES = 1 << 19
+
+
+class Library:
+    """The files below ``data``.
+
+    Raises:
+        OSError: if the folder cannot be made.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.versions = data / "versions"
+        self._working = data / "working"
+        for folder in (self.versions, self._working):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Remove what a killed server left behind: half-made things and unknown versions."""
+        left = [path for path in self.versions.iterdir() if path.name not in known]
+        for path in (*self._working.iterdir(), *left):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def working_folder(self) -> Iterator[Path]:
+        """An empty folder that goes away after the block, unless it was published."""
+        folder = self._working / new_id()
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def folder(self, version_id: str) -> Path:
+        return self.versions / version_id
+
+    def track(self, version_id: str, name: str) -> Path:
+        return self.folder(version_id) / f"{name}.wav"
+
+    def publish(self, folder: Path, version_id: str) -> None:
+        """Make ``folder``, with a ``<track>.wav`` each, the files of a version."""
+        folder.replace(self.folder(version_id))
+
+    def remove(self, version_ids: Collection[str]) -> None:
+        for version_id in version_ids:
+            shutil.rmtree(self.folder(version_id), ignore_errors=True)
+
+    def encoded(self, version: Version, name: str, fmt: AudioFormat) -> Path:
+        """A track as a file of format ``fmt``, made when it is asked for the first time.
+
+        Raises:
+            InputError: if the format cannot hold the track, or the disk is full.
+        """
+        source = self.track(version.id, name)
+        if fmt == "wav":
+            return source
+        check_format(fmt, version.sample_rate, version.channels)
+        path = self.folder(version.id) / "encoded" / f"{name}.{fmt}"
+        if not path.exists():
+            with AudioReader(source) as reader:
+                copy_audio(reader, path, fmt)
+        return path
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.data).free
+
+
+def copy_audio(reader: AudioReader, path: Path, fmt: AudioFormat) -> None:
+    """Write what ``reader`` reads to ``path``, block by block."""
+    info = reader.info
+    writer = AudioWriter(path, info.sample_rate, info.channels, fmt, info.num_samples)
+    with WriterGroup({path.name: writer}) as group:
+        for start in range(0, info.num_samples, BLOCK_SAMPLES):
+            length = min(BLOCK_SAMPLES, info.num_samples - start)
+            group.write({path.name: reader(start, length)})
+
+
+def share_file(source: Path, target: Path) -> None:
+    """``target`` with the content of ``source``, without a second copy where the disk allows it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def describe_version(
+    folder: Path,
+    project_id: str,
+    task: str,
+    params: dict[str, Any] | None = None,
+    seed: int | None = None,
+    parent_id: str | None = None,
+) -> Version:
+    """The row, with a new id, for the tracks in ``folder``."""
+    files = sorted(folder.glob("*.wav"))
+    info = probe_audio(files[0])
+    return Version(
+        project_id=project_id,
+        parent_id=parent_id,
+        task=task,
+        params=params or {},
+        seed=seed,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        num_samples=info.num_samples,
+        tracks=[{"name": file.stem, "bytes": file.stat().st_size} for file in files],
+    )

@@ -1,0 +1,154 @@
+"""Jobs as calls of the pipeline, from files to files: the only module here that knows the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stemweave.batch import read_given, read_piece, separate_file, write_stems
+from stemweave.diffusion.sampler import Progress
+from stemweave.files import InputError
+from stemweave.pipeline import StemweavePipeline
+from stemweave.stems import MIXTURE
+from stemweave.tasks import requests
+from stemweave.web.answers import Limits, ModelAnswer
+from stemweave.web.library import share_file
+from stemweave.web.settings import Settings
+from stemweave.web.tables import Version
+
+Params = Mapping[str, Any]
+
+
+class Runner:
+    """Checks and runs jobs with one model in memory.
+
+    Args:
+        name: what the model is called in ``GET /api/model``.
+    """
+
+    def __init__(self, pipe: StemweavePipeline, name: str) -> None:
+        self.pipe, self.name = pipe, name
+        self.stems = tuple(pipe.stems)
+
+    def card(self, settings: Settings) -> ModelAnswer:
+        """What the page needs to know of the model and the server."""
+        config = self.pipe.config
+        steps = {"steps": config.generation_steps}
+        return ModelAnswer(
+            name=self.name,
+            stems=list(self.stems),
+            sample_rate=self.pipe.sample_rate,
+            tasks=["separate", "generate", "arrange", "edit", "extend", "vary"],
+            limits=Limits(
+                max_minutes=settings.max_minutes,
+                max_mb=settings.max_mb,
+                max_queue=settings.max_queue,
+            ),
+            keep_days=settings.keep_days,
+            defaults={
+                "separate": {
+                    "method": "mask",
+                    "steps": config.separation_steps,
+                    "guidance": config.separation_guidance,
+                },
+                "generate": {"seconds": 10.24, **steps},
+                "arrange": steps,
+                "edit": steps,
+                "extend": {"seconds": 10.24, **steps},
+                "vary": {"strength": 0.5, **steps},
+            },
+        )
+
+    def check(self, task: str, params: Params, version: Version | None, max_seconds: float) -> None:
+        """Raise ``InputError`` for a job that cannot succeed, before it waits in the queue.
+
+        ``version`` is what it starts from; only ``generate`` needs none.
+        """
+        duration_s = version.num_samples / version.sample_rate if version else 0.0
+        if task in ("generate", "extend"):
+            begun_s = duration_s if task == "extend" else 0.0
+            if begun_s + params["seconds"] > max_seconds:
+                raise InputError(
+                    f"the piece would be {begun_s + params['seconds']:g} s long: this server "
+                    f"makes at most {max_seconds:g} s"
+                )
+        if task == "generate" or version is None:
+            return
+        shape = (version.channels, version.num_samples)
+        piece = {name: torch.empty(shape, device="meta") for name in version.track_names}
+        if task == "arrange":
+            for name in requests.known_stems(self.stems, params["given"]):
+                if name not in piece:
+                    raise InputError(f"the version has no {name} that could be given")
+            added = requests.known_stems(self.stems, params["add"] or ())
+            if set(params["given"]) >= set(self.stems):
+                raise InputError("all stems are given: there is none to add")
+            if set(added) & set(params["given"]):
+                raise InputError("a stem cannot be both given and added")
+        elif task == "edit":
+            requests.ranges_in_samples(self.stems, piece, version.sample_rate, params["renew"])
+        elif task == "extend":
+            shortest_s = self.pipe.position_samples / self.pipe.sample_rate
+            requests.check_long_enough(piece, shortest_s, version.sample_rate)
+
+    def run(
+        self,
+        task: str,
+        params: Params,
+        seed: int,
+        source: Path | None,
+        out: Path,
+        progress: Progress,
+    ) -> None:
+        """Write ``out/<track>.wav`` for every stem and the mixture.
+
+        ``source`` is the folder of the version to start from. Raises ``InputError`` for what the
+        pipeline refuses and for files that cannot be written, and whatever ``progress`` raises.
+        """
+        options: dict[str, Any] = {
+            "steps": params.get("steps"),
+            "generator": torch.Generator().manual_seed(seed),
+            "progress": progress,
+        }
+        if task == "generate":
+            piece = self.pipe.generate(params["seconds"], **options)
+            write_stems(out, piece, self.pipe.sample_rate, "wav", overwrite=False)
+            return
+        assert source is not None
+        if task == "separate":
+            separate_file(
+                self.pipe,
+                source / f"{MIXTURE}.wav",
+                out,
+                stems=self.stems,
+                method=params["method"],
+                guidance=params.get("guidance"),
+                steps=params.get("steps"),
+                seed=seed,
+                progress=progress,
+            )
+            share_file(source / f"{MIXTURE}.wav", out / f"{MIXTURE}.wav")
+            return
+        if task == "arrange":
+            given = {name: source / f"{name}.wav" for name in params["given"]}
+            waveforms, sample_rate = read_given(given)
+        else:
+            waveforms, sample_rate = read_piece(source, self.stems)
+        call = self._pipeline_call(task, params)
+        write_stems(out, call(waveforms, sample_rate, **options), sample_rate, "wav", False)
+
+    def _pipeline_call(self, task: str, params: Params) -> Callable[..., dict[str, Tensor]]:
+        """``call(waveforms, sample_rate, steps=, generator=, progress=)`` for a task on a piece."""
+        pipe = self.pipe
+        if task == "arrange":
+            return lambda *args, **options: pipe.arrange(*args, add=params["add"], **options)
+        if task == "edit":
+            renew = {name: (start, end) for name, (start, end) in params["renew"].items()}
+            return lambda *args, **options: pipe.edit(*args, renew=renew, **options)
+        if task == "extend":
+            return lambda *args, **options: pipe.extend(*args, seconds=params["seconds"], **options)
+        return lambda *args, **options: pipe.vary(*args, strength=params["strength"], **options)

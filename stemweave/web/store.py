@@ -1,0 +1,243 @@
+"""The studio's rows in SQLite: one connection, one writer, transactions that are all or nothing.
+
+The database is locked for other processes, so that two servers cannot share a folder.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, func
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import StaticPool
+from sqlmodel import Session, SQLModel, col, create_engine, delete, select
+
+from stemweave.files import InputError
+from stemweave.web.tables import ENDED, Job, Project, Version, iso, now
+
+INTERRUPTED = "the server stopped while this job ran: start it again"
+
+
+class Store:
+    """Projects, versions and jobs.
+
+    Raises:
+        InputError: if another server uses the database, or it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._engine = create_engine(
+            f"sqlite:///{path}",
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False, "timeout": 1},
+        )
+        event.listen(self._engine, "connect", _configure)
+        try:
+            SQLModel.metadata.create_all(self._engine)
+        except DatabaseError as error:
+            raise InputError(
+                f"{path} cannot be opened ({error.orig}): another server may be using the folder; "
+                "give it a --data of its own"
+            ) from error
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session whose changes are kept when the block ends well; rows stay readable after."""
+        with (
+            self._lock,
+            Session(self._engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    # projects and versions
+
+    def projects(self) -> list[Project]:
+        """All of them, newest first."""
+        with self.transaction() as session:
+            newest_first = (col(Project.created_at).desc(), col(Project.id))
+            return list(session.exec(select(Project).order_by(*newest_first)))
+
+    def project(self, project_id: str) -> Project | None:
+        with self.transaction() as session:
+            return session.get(Project, project_id)
+
+    def versions(self, project_id: str | None = None) -> list[Version]:
+        """Versions of one project, or all, oldest first."""
+        with self.transaction() as session:
+            query = select(Version).order_by(col(Version.created_at), col(Version.id))
+            if project_id is not None:
+                query = query.where(Version.project_id == project_id)
+            return list(session.exec(query))
+
+    def version(self, version_id: str) -> Version | None:
+        with self.transaction() as session:
+            return session.get(Version, version_id)
+
+    def add_project(self, project: Project, version: Version | None) -> None:
+        with self.transaction() as session:
+            session.add(project)
+            if version is not None:
+                session.add(version)
+                project.head_version_id = version.id
+
+    def change_project(
+        self, project_id: str, name: str | None, head_version_id: str | None
+    ) -> Project | None:
+        """The project with what is not None changed; None if there is no such project."""
+        with self.transaction() as session:
+            project = session.get(Project, project_id)
+            if project is not None:
+                project.name = project.name if name is None else name
+                project.head_version_id = head_version_id or project.head_version_id
+                project.touched_at = now()
+            return project
+
+    def delete_project(self, project_id: str) -> list[str] | None:
+        """Ids of its versions, whose files are to be removed; None if there is no such project."""
+        with self.transaction() as session:
+            project = session.get(Project, project_id)
+            if project is None:
+                return None
+            of_project = Version.project_id == project_id
+            versions = list(session.exec(select(Version.id).where(of_project)))
+            session.exec(delete(Version).where(col(Version.project_id) == project_id))
+            session.exec(delete(Job).where(col(Job.project_id) == project_id))
+            session.delete(project)
+            return versions
+
+    def idle_projects(self, keep_days: float, at: datetime | None = None) -> list[str]:
+        """Ids of projects that nobody has used for ``keep_days`` and that no job works on."""
+        oldest = (at or datetime.now(timezone.utc)) - timedelta(days=keep_days)
+        busy = select(Job.project_id).where(col(Job.state).not_in(ENDED))
+        query = select(Project.id).where(
+            Project.touched_at < iso(oldest), col(Project.id).not_in(busy)
+        )
+        with self.transaction() as session:
+            return list(session.exec(query))
+
+    # jobs
+
+    def jobs(self, project_id: str | None = None) -> list[Job]:
+        """Jobs of one project, or all, oldest first."""
+        with self.transaction() as session:
+            query = select(Job).order_by(col(Job.number))
+            if project_id is not None:
+                query = query.where(Job.project_id == project_id)
+            return list(session.exec(query))
+
+    def job(self, job_id: str) -> Job | None:
+        with self.transaction() as session:
+            return _job(session, job_id)
+
+    def position(self, job: Job) -> int | None:
+        """1 for the job that is next; None if it does not wait."""
+        if job.state != "queued":
+            return None
+        before = (Job.state == "queued", col(Job.number) <= job.number)
+        with self.transaction() as session:
+            waiting = session.exec(select(func.count(col(Job.number))).where(*before)).one()
+        return max(waiting, 1)  # it may have begun since ``job`` was read
+
+    def add_job(self, job: Job, max_queue: int) -> bool:
+        """Put ``job`` at the end of the queue; False if the queue is full."""
+        with self.transaction() as session:
+            waiting = select(func.count(col(Job.number))).where(Job.state == "queued")
+            if session.exec(waiting).one() >= max_queue:
+                return False
+            session.add(job)
+            project = session.get(Project, job.project_id)
+            if project is not None:
+                project.touched_at = now()
+        return True
+
+    def start_next_job(self) -> Job | None:
+        """The first of the queue, now running; None if the queue is empty."""
+        with self.transaction() as session:
+            queue = select(Job).where(Job.state == "queued").order_by(col(Job.number))
+            job = session.exec(queue.limit(1)).first()
+            if job is not None:
+                job.state, job.started_at = "running", now()
+            return job
+
+    def requeue_job(self, job_id: str) -> None:
+        """A running job waits again, in its old place."""
+        with self.transaction() as session:
+            job = _job(session, job_id)
+            if job is not None:
+                job.state, job.started_at = "queued", None
+
+    def end_job(
+        self,
+        job_id: str,
+        state: str,
+        error: str | None = None,
+        steps: tuple[int, int | None] = (0, None),
+        result: Version | None = None,
+    ) -> bool:
+        """Close a job, with the version it made as its project's head.
+
+        False if it was deleted meanwhile.
+        """
+        with self.transaction() as session:
+            job = _job(session, job_id)
+            if job is None:
+                return False
+            job.state, job.error, job.finished_at = state, error, now()
+            job.step, job.steps = steps
+            project = session.get(Project, job.project_id)
+            if project is not None:
+                project.touched_at = now()
+                if result is not None:
+                    session.add(result)
+                    job.result_version_id = project.head_version_id = result.id
+            return True
+
+    def cancel_queued_job(self, job_id: str) -> bool:
+        """Whether the job waited and is now cancelled."""
+        with self.transaction() as session:
+            job = _job(session, job_id)
+            waits = job is not None and job.state == "queued"
+            if job is not None and waits:
+                job.state, job.finished_at = "cancelled", now()
+            return waits
+
+    def delete_job(self, job_id: str) -> bool:
+        """Whether the job had ended and is now forgotten."""
+        with self.transaction() as session:
+            job = _job(session, job_id)
+            ended = job is not None and job.state in ENDED
+            if ended:
+                session.delete(job)
+            return ended
+
+    def fail_interrupted_jobs(self) -> None:
+        """Jobs that ran when the last server was killed have failed."""
+        with self.transaction() as session:
+            for job in session.exec(select(Job).where(Job.state == "running")):
+                job.state, job.error, job.finished_at = "failed", INTERRUPTED, now()
+
+
+def _job(session: Session, job_id: str) -> Job | None:
+    return session.exec(select(Job).where(Job.id == job_id)).first()
+
+
+def _configure(connection: Any, _: object) -> None:
+    """Lock others out, keep temporary data in memory, survive being killed."""
+    for pragma in (
+        "locking_mode = EXCLUSIVE",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "temp_store = MEMORY",
+        "secure_delete = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,129 @@
+"""One studio: its settings, store, files, model and worker, and what they do together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+
+from anyio import CapacityLimiter
+from fastapi import Request
+
+from stemweave.web.answers import JobAnswer, ProjectAnswer, job_answer, project_answer
+from stemweave.web.errors import Refused
+from stemweave.web.feed import Feed
+from stemweave.web.library import Library
+from stemweave.web.runner import Runner
+from stemweave.web.settings import Settings
+from stemweave.web.store import Store
+from stemweave.web.tables import Job, Project, Version
+from stemweave.web.worker import Worker
+
+EXPIRY_INTERVAL_S = 600.0
+CONVERSIONS = 2
+"""Audio files that are decoded or encoded for clients at once."""
+
+log = logging.getLogger("stemweave.web")
+
+
+class Studio:
+    """Everything that handlers need. Raises ``InputError`` if the data folder is in use."""
+
+    def __init__(self, settings: Settings, runner: Runner) -> None:
+        self.settings, self.runner = settings, runner
+        self.library = Library(settings.data)
+        self.store = Store(settings.data / "studio.sqlite3")
+        self.feed = Feed()
+        self.worker = Worker(self.store, self.library, runner, self.feed)
+        self.conversions = CapacityLimiter(CONVERSIONS)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Clean up after a killed server, then work and expire while the block runs."""
+        self.store.fail_interrupted_jobs()
+        self.library.sweep({version.id for version in self.store.versions()})
+        self.worker.start()
+        expiry = asyncio.create_task(self._expire_now_and_then())
+        try:
+            yield
+        finally:
+            expiry.cancel()
+            with suppress(asyncio.CancelledError):
+                await expiry
+            await asyncio.to_thread(self.worker.stop)
+            self.store.close()
+
+    async def _expire_now_and_then(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.expire)
+            except Exception:
+                log.exception("expired projects could not be deleted")
+            await asyncio.sleep(EXPIRY_INTERVAL_S)
+
+    def expire(self, at: datetime | None = None) -> None:
+        """Delete the projects whose time is over."""
+        for project_id in self.store.idle_projects(self.settings.keep_days, at):
+            self.delete_project(project_id)
+
+    def delete_project(self, project_id: str) -> bool:
+        """Delete a project, its files and jobs; False if there is none."""
+        jobs = self.store.jobs(project_id)
+        versions = self.store.delete_project(project_id)
+        if versions is None:
+            return False
+        for job in jobs:
+            if job.state == "running":
+                self.worker.cancel(job.id)
+        self.library.remove(versions)
+        self.feed.changed()
+        return True
+
+    def cancel(self, job_id: str) -> None:
+        """Take a job out of the queue, or stop it at its next step. Raises ``Refused``."""
+        if self.store.cancel_queued_job(job_id):
+            self.feed.changed()
+            return
+        if self.job(job_id).state != "running":
+            raise Refused(409, "the job has ended")
+        self.worker.cancel(job_id)
+
+    # rows or 404
+
+    def project(self, project_id: str) -> Project:
+        project = self.store.project(project_id)
+        if project is None:
+            raise Refused(404, "there is no such project")
+        return project
+
+    def version(self, version_id: str) -> Version:
+        version = self.store.version(version_id)
+        if version is None:
+            raise Refused(404, "there is no such version")
+        return version
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.job(job_id)
+        if job is None:
+            raise Refused(404, "there is no such job")
+        return job
+
+    # rows as answers
+
+    def project_answer(self, project: Project) -> ProjectAnswer:
+        versions = self.store.versions(project.id)
+        return project_answer(project, versions, self.settings.keep_days)
+
+    def job_answer(self, job: Job) -> JobAnswer:
+        pace = self.worker.pace(job.id)
+        return job_answer(job, self.store.position(job), pace, time.monotonic())
+
+
+def studio_of(request: Request) -> Studio:
+    """The studio of the application that got ``request``."""
+    studio = request.app.state.studio
+    assert isinstance(studio, Studio)
+    return studio
