@@ -192,6 +192,11 @@ def peak_mb() -> float | None:
 
 def as_markdown(result: dict[str, Any]) -> str:
     """Both comparisons, the floor and the levers."""
+    return f"{summary(result)}\n\n{unet3d_levers.as_markdown(result['levers'])}"
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Both comparisons and the floor."""
     rows = result["formulations"]
     lines = []
     for name, words in (("one pass", "one pass, w = 1"), ("guidance 2", "guidance, w = 2")):
@@ -225,11 +230,10 @@ def as_markdown(result: dict[str, Any]) -> str:
             f"numbers to {TOLERANCE:g}.",
             table(columns, lines),
             f"A pass is {result['gflop']:.0f} GFLOP as its layers are defined. At the "
-            f"{result['gflop_per_second']:.0f} GFLOP/s that PyTorch's convolutions reach here that "
-            f"would take {result['floor_s']:.1f} s, the floor without minimal filtering. Ours takes "
-            f"{rows['one pass']['seconds']:.1f} s, and {rows['one pass']['first_s']:.1f} s the first "
-            "time, when weights are transformed.",
-            unet3d_levers.as_markdown(result["levers"]),
+            f"{result['gflop_per_second']:.0f} GFLOP/s that PyTorch's convolutions reach here "
+            f"that would take {result['floor_s']:.1f} s, the floor without minimal filtering. Ours "
+            f"takes {rows['one pass']['seconds']:.1f} s, and {rows['one pass']['first_s']:.1f} s "
+            "the first time, when weights are transformed.",
         )
     )
 

@@ -122,7 +122,7 @@ def contiguous_and_rows(shape: Shape) -> tuple[Tensor, Tensor]:
 def convolution_ways(shape: Shape) -> Ways:
     """Three-dimensional ones, in two-dimensional ones, and by minimal filtering."""
     plain, rows = contiguous_and_rows(shape)
-    conv = Convolution(shape[0], shape[1])
+    conv = Convolution(shape[0], shape[1], 3, padding=1)
     last = plain.contiguous(memory_format=torch.channels_last_3d)
     last_weight = conv.weight.contiguous(memory_format=torch.channels_last_3d)
     planes = plain[0].transpose(0, 1).contiguous(memory_format=torch.channels_last)
@@ -217,8 +217,8 @@ def skip_ways(shape: Shape) -> Ways:
     half = shape[0] // 2
     _, rows = contiguous_and_rows(shape)
     first, second = (from_rows(rows_of(part)) for part in (rows[:, :half], rows[:, half:]))
-    whole = Convolution(shape[0], shape[1])
-    parts = [Convolution(part.shape[1], shape[1]) for part in (first, second)]
+    whole = Convolution(shape[0], shape[1], 3, padding=1)
+    parts = [Convolution(part.shape[1], shape[1], 3, padding=1) for part in (first, second)]
     return {
         PLAIN: seconds(lambda: whole(joined(first, second))),
         "two convolutions, summed": seconds(lambda: parts[0](first).add_(parts[1](second))),
@@ -241,6 +241,7 @@ def compile_ways(shape: Shape) -> Ways:
     plain, rows = contiguous_and_rows(shape)
     block = ResidualBlock(shape[0], shape[1], 512).eval()
     embedding = torch.randn(1, 512)
+    torch.compiler.config.force_disable_caches = True
     compiled = torch.compile(block)
     began = time.perf_counter()
     compiled(plain, embedding)
@@ -272,8 +273,8 @@ def as_markdown(levers: dict[str, Any]) -> str:
             table(("part", "way", "seconds a pass", "times faster"), rows),
             "The last way of each part is the one taken, but for the skip connections, whose "
             "concatenation is needed for the norm and the sum with the mixture.",
-            f"bfloat16: one convolution takes {half['bfloat16'] / half['float32']:.1f} times as long "
-            "as in float32 here.",
+            f"bfloat16: one convolution takes {half['bfloat16'] / half['float32']:.1f} times as "
+            "long as in float32 here.",
             f"torch.compile: a residual block takes {1000 * compiled['torch.compile']:.0f} ms "
             f"(plain {1000 * compiled[PLAIN]:.0f}, ours {1000 * compiled['ours']:.0f}), after "
             f"{compiled['compiling']:.0f} s of compiling.",

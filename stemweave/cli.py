@@ -33,7 +33,9 @@ from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import InputError, require_absent
 from stemweave.options import (
     Bar,
+    Compile,
     Device,
+    Dtype,
     Format,
     Model,
     Out,
@@ -81,6 +83,8 @@ def separate(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
     skip_existing: Annotated[
@@ -103,7 +107,7 @@ def separate(
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
     shared = separation_workers(workers, ray, device)
-    pipe = load(model, device if ray is None else "cpu", sampler)
+    pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
     asked = Separation(
         tuple(chosen_stems(pipe, stems, "--stems")),
         fmt=fmt,
@@ -111,6 +115,8 @@ def separate(
         guidance=guidance,
         steps=steps,
         sampler=sampler,
+        dtype=dtype,
+        compile=compile,
         seed=seed,
         plot=plot,
         existing="replace" if overwrite else "skip" if skip_existing else "refuse",
@@ -188,6 +194,8 @@ def generate(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
@@ -196,7 +204,7 @@ def generate(
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
-    pipe = load(model, device, sampler)
+    pipe = load(model, device, sampler, dtype, compile)
     import torch
 
     from stemweave.batch import write_stems
@@ -226,6 +234,8 @@ def arrange(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
@@ -238,7 +248,7 @@ def arrange(
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    pipe = load(model, device, sampler)
+    pipe = load(model, device, sampler, dtype, compile)
     added = chosen_stems(pipe, add, "--add") if add else None
     import torch
 
@@ -293,6 +303,14 @@ def main() -> None:
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        from stemweave.acceleration import device_problem
+
+        problem = device_problem(error)
+        if problem is None:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stemweave.audio.waveforms import check_waveform
 from stemweave.components import LatentGrid
+from stemweave.diffusion.guidance import EVERYWHERE
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
 from stemweave.stems import MIXTURE
@@ -65,14 +66,19 @@ class StemModel(LatentGrid):
         stems: Sequence[str] | None = None,
         method: Method = "mask",
         guidance: float | None = None,
+        guidance_interval: tuple[int, int] = EVERYWHERE,
         steps: int | None = None,
+        batch_windows: int | None = None,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """Stems of ``waveform`` (channels, samples) or (samples,), each of the same shape.
 
         With ``method`` "mask" all stems add up to the waveform; with "vocoder" they are synthesised
-        (the paper's way). Raises ``InputError`` for what cannot be separated.
+        (the paper's way). A ``guidance`` other than 0 and 1 takes two network passes at timesteps
+        in ``guidance_interval`` and one at others. ``batch_windows`` windows go through the
+        networks at once, on GPUs as many as fit if None; the stems are the same. Raises
+        ``InputError`` for what cannot be separated.
         """
         if waveform.ndim not in (1, 2):
             raise InputError(
@@ -87,7 +93,9 @@ class StemModel(LatentGrid):
             stems=stems,
             method=method,
             guidance=guidance,
+            guidance_interval=guidance_interval,
             steps=steps,
+            batch_windows=batch_windows,
             generator=generator,
             progress=progress,
         )
@@ -108,7 +116,9 @@ class StemModel(LatentGrid):
         stems: Sequence[str] | None = None,
         method: Method = "mask",
         guidance: float | None = None,
+        guidance_interval: tuple[int, int] = EVERYWHERE,
         steps: int | None = None,
+        batch_windows: int | None = None,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> Iterator[dict[str, Tensor]]:
@@ -119,6 +129,8 @@ class StemModel(LatentGrid):
         chosen = requests.known_stems(self.stems, stems or self.stems)
         if method not in ("mask", "vocoder"):
             raise InputError(f"method must be mask or vocoder, not {method}")
+        if batch_windows is not None and batch_windows < 1:
+            raise InputError(f"batch_windows must be at least 1, not {batch_windows}")
         blocks = separate.separate_blocks(
             self,
             read,
@@ -127,7 +139,9 @@ class StemModel(LatentGrid):
             stems=chosen,
             method=method,
             guidance=self.config.separation_guidance if guidance is None else guidance,
+            guidance_interval=guidance_interval,
             steps=steps or self.config.separation_steps,
+            batch_windows=batch_windows,
             generator=generator,
             progress=progress,
         )

@@ -31,6 +31,12 @@ Sampler = Annotated[
     str | None, typer.Option(help="ddim, dpm++ or unipc; the model's own if absent")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
+Dtype = Annotated[
+    str, typer.Option(help="of the denoiser: float32, or bfloat16 or float16 where they are fast")
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="compile the denoiser: minutes at first, for GPUs")
+]
 Format = Annotated[str, typer.Option("--format", help="wav (float32), flac (24-bit) or mp3")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
 Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
@@ -43,8 +49,18 @@ def audio_format(name: str) -> AudioFormat:
     return cast(AudioFormat, name)
 
 
-def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> StemModel:
-    """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``."""
+def load(
+    model: str | None,
+    device: str = "cpu",
+    sampler: str | None = None,
+    dtype: str = "float32",
+    compile: bool = False,
+) -> StemModel:
+    """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``.
+
+    Its denoiser runs as ``--dtype`` and ``--compile`` say.
+    """
+    from stemweave.acceleration import accelerate
     from stemweave.loading import load_model
 
     pipe = load_model(model, device)
@@ -55,6 +71,7 @@ def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> 
             pipe.scheduler = with_sampler(pipe.scheduler, sampler)
         except ValueError as error:
             raise InputError(f"--{error}") from None
+    accelerate(pipe, dtype, compile)
     return pipe
 
 

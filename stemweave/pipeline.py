@@ -34,6 +34,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
     """
 
     _optional_components: ClassVar[list[str]] = ["refiner"]
+    model_cpu_offload_seq: ClassVar[str] = "vae->denoiser->refiner->vocoder"
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
     {"stems", "files", "model_folder", "jobs"},
-    {"audio", "models"},
+    {"acceleration", "audio", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
     {"pipeline", "model", "loaded_model", "loading"},

@@ -76,7 +76,7 @@ class LogMel(ModelMixin, ConfigMixin):
                 f"waveform has {num_samples} samples; at least {config.n_fft // 2 + 1} are needed"
             )
         spectrum = torch.stft(
-            waveform.reshape(-1, num_samples),
+            waveform.reshape(-1, num_samples).to(self.window.device),
             config.n_fft,
             config.hop_length,
             config.win_length,

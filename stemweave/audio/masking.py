@@ -107,7 +107,7 @@ def mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
 
     Bins beyond the model's highest band take the mean of its upper octave.
     """
-    basis = log_mel.mel_basis.double()
+    basis = log_mel.mel_basis.double().cpu()
     model_hz = torch.linspace(0, log_mel.config.sample_rate / 2, basis.shape[0]).double()
     weight = basis.sum(dim=0)
     centres = (basis * model_hz[:, None]).sum(dim=0) / weight.clamp(min=1e-12)

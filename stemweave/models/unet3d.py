@@ -177,10 +177,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, embedding_channels: int) -> None:
         super().__init__()
         self.norm1 = Normalisation(32, channels_in)
-        self.conv1 = Convolution(channels_in, channels_out)
+        self.conv1 = Convolution(channels_in, channels_out, 3, padding=1)
         self.embed = nn.Linear(embedding_channels, channels_out)
         self.norm2 = Normalisation(32, channels_out)
-        self.conv2 = Convolution(channels_out, channels_out)
+        self.conv2 = Convolution(channels_out, channels_out, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
         same = channels_in == channels_out
         self.skip = nn.Identity() if same else Pointwise(channels_in, channels_out, 1)
@@ -238,7 +238,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = Convolution(channels, channels)
+        self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return cast(Tensor, self.conv(as_it_lies(_doubled, hidden)))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -93,22 +93,24 @@ def _tile() -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Convolution(nn.Conv3d):
-    """A 3×3×3 convolution (stride 1, zeros around) that is fast in inference on a CPU.
+    """nn.Conv3d that is fast in inference on a CPU if it is 3×3×3, of stride 1, zeros around.
 
     It is nn.Conv3d wherever gradients, other devices, other types or other shapes are asked for.
     The transformed weights, four times as large as the weights, are kept from call to call.
     """
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__(channels_in, channels_out, 3, padding=1)
-        self.minimal = True
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # as peft calls the layers that it adapts
         self._kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None
 
     def is_fast(self, inputs: Tensor) -> bool:
         """Whether ``filtered`` may stand for this convolution of ``inputs`` (B, C_in, C, H, W)."""
         return (
-            self.minimal
-            and is_cpu_inference(inputs)
+            is_cpu_inference(inputs)
+            and (self.kernel_size, self.padding) == ((3, 3, 3), (1, 1, 1))
+            and (self.stride, self.dilation) == ((1, 1, 1), (1, 1, 1))
+            and self.groups == 1
+            and self.padding_mode == "zeros"
             and self.weight.device.type == "cpu"
             and self.weight.dtype == torch.float32
             and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
@@ -129,8 +131,10 @@ class Convolution(nn.Conv3d):
         outputs = rows.new_empty(*rows.shape[:-1], self.out_channels)
         weights = self._transformed(*rows.shape[1:3])
         for sample, out in enumerate(outputs):
-            constants = self.bias if added is None else cast(Tensor, self.bias) + added[sample]
-            _filter(rows[sample], weights, cast(Tensor, constants), out)
+            constants = self.bias
+            if added is not None:
+                constants = added[sample] if constants is None else constants + added[sample]
+            _filter(rows[sample], weights, constants, out)
         return from_rows(outputs)
 
     def _transformed(self, depth: int, width: int) -> Tensor:
@@ -179,7 +183,7 @@ def from_rows(rows: Tensor) -> Tensor:
     return rows.permute(0, 4, 1, 3, 2)
 
 
-def _filter(rows: Tensor, weights: Tensor, bias: Tensor, out: Tensor) -> None:
+def _filter(rows: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """Convolve ``rows`` (C, W, H, C_in) of one sample into ``out`` (C, W, H, C_out)."""
     depth, width, height, channels_in = rows.shape
     channels_out = out.shape[-1]

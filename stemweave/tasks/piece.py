@@ -13,6 +13,7 @@ from torch import Tensor
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import Progress, sample
+from stemweave.tasks.spectra import denoiser_of
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -62,7 +63,7 @@ def piece_latents(
                 progress(number * total + step, len(starts) * total)
 
         drawn = sample(
-            guided(pipe.denoiser, local_mixture, guidance),
+            guided(denoiser_of(pipe), local_mixture, guidance),
             pipe.scheduler,
             torch.randn(part.shape, generator=generator),
             steps,

@@ -7,7 +7,7 @@ alike, so memory stays bounded and no seam is left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soxr
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.windows import CrossFade, windows_over
+from stemweave.diffusion.guidance import Denoiser
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -83,12 +84,14 @@ def _encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None
     """Scaled latents of the autoencoder (N, C, H, W) of log-mels (N, F, M)."""
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
+        mels = mels.to(pipe.compute_device)
+        _fetch(pipe.vae)
         posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
         latents = posterior.mean
         if pipe.config.sample_posterior:
             noise = torch.randn(latents.shape, generator=generator)
             latents = latents + posterior.std * noise.to(latents)
-        return cast(Tensor, latents).transpose(2, 3)
+        return cast(Tensor, latents).transpose(2, 3).cpu()
 
     frames = log_mels.shape[1]
     chunk = pipe.log_mel.config.segment_frames
@@ -122,19 +125,36 @@ def _decode(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
-        return cast(Tensor, pipe.vae.decode(part.transpose(2, 3)).sample)[:, 0].transpose(1, 2)
+        _fetch(pipe.vae)
+        decoded = pipe.vae.decode(part.transpose(2, 3).to(pipe.compute_device)).sample
+        return cast(Tensor, decoded)[:, 0].transpose(1, 2).cpu()
 
     chunk = pipe.window_positions
     unscaled = (latents / pipe.vae.config.scaling_factor).transpose(2, 3)
     return chunked(decode_chunk, unscaled, chunk, _overlap(chunk)).transpose(1, 2)
 
 
+def denoiser_of(pipe: StemModel) -> Denoiser:
+    """The model's denoiser for inputs on the CPU, wherever it is itself."""
+
+    def predict(
+        latents: Tensor, timestep: Tensor, mixture: Tensor | None, known: Tensor | None
+    ) -> Tensor:
+        device = pipe.compute_device
+        latents, timestep = latents.to(device), timestep.to(device)
+        mixture = None if mixture is None else mixture.to(device)
+        known = None if known is None else known.to(device)
+        return cast(Tensor, pipe.denoiser(latents, timestep, mixture, known)).cpu()
+
+    return predict
+
+
 def vocode(pipe: StemModel, log_mels: Tensor) -> Tensor:
     """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
 
     def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)
-        waveform = pipe.vocoder(part.transpose(1, 2).contiguous())
-        return cast(Tensor, waveform).reshape(len(part), -1)
+        waveform = pipe.vocoder(part.transpose(1, 2).contiguous().to(pipe.compute_device))
+        return cast(Tensor, waveform).reshape(len(part), -1).cpu()
 
     transposed = log_mels.transpose(1, 2)
     chunk = pipe.log_mel.config.segment_frames
@@ -145,6 +165,13 @@ def vocode(pipe: StemModel, log_mels: Tensor) -> Tensor:
         for row in transposed
     ]
     return torch.stack([row.reshape(-1) for row in rows])
+
+
+def _fetch(part: Any) -> None:
+    """Bring a part that waits on the CPU (offload) to its device, as a call of it would."""
+    hook = getattr(part, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(part)
 
 
 def _overlap(chunk: int) -> int:
