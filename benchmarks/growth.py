@@ -21,6 +21,8 @@ FULL_SECONDS = 3 * 3600.0
 LONGEST_S = 420.0
 FILES = (1, 4, 16, 64)
 WORKERS = (1, 2)
+MOST_MB = 1.2 * 1024
+"""Resident memory that is wanted for a file of any length."""
 PICTURE = RESULTS / "growth.png"
 
 
@@ -123,10 +125,13 @@ def as_markdown(result: dict[str, Any]) -> str:
         )
         for row in result["counts"]
     ]
+    peak = max(row["peak_mb"] for row in result["lengths"])
+    verdict = "reached" if peak <= MOST_MB else "missed"
     return "\n\n".join(
         (
             "The whole command, start included. Stereo at 44.1 kHz, FLAC in and out.",
             table(("audio", "seconds", "ms per second of audio", "peak MB"), lengths),
+            f"At most {peak:.0f} MB (wanted: {MOST_MB:.0f}, {verdict}).",
             f"Files of {result['file_s']} s each; memory is that of the largest process.",
             table(("files", "processes", "seconds", "seconds per file", "peak MB"), counts),
             "![growth of time and memory](results/growth.png)",
@@ -158,7 +163,7 @@ def span(seconds: float) -> str:
 
 
 def main() -> None:
-    """Measure, print, and with ``--full`` keep the result."""
+    """Measure and print; ``python -m benchmarks growth`` also keeps the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--full", action="store_true", help="three hours of audio, too")
     result = run(full=parser.parse_args().full)

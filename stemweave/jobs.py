@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from tqdm import tqdm
-
 from stemweave.files import InputError
 
 IN_FLIGHT = 3
@@ -121,6 +119,8 @@ def outcomes(
     Raises:
         InputError: if Ray or its cluster is missing, or has no GPU for jobs that need one.
     """
+    from tqdm import tqdm
+
     failures = 0
 
     def started() -> Iterator[Job]:

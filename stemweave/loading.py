@@ -39,7 +39,10 @@ def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
         from stemweave.pipeline import load_pipeline
 
         return load_pipeline(model, device)
-    with hidden(*NOT_NEEDED):
+    try:
+        with hidden(*NOT_NEEDED):
+            from stemweave.loaded_model import LoadedModel
+    except (ImportError, RuntimeError):  # another diffusers may need what this one does not
         from stemweave.loaded_model import LoadedModel
     return LoadedModel.load(folder, device)
 
