@@ -45,8 +45,8 @@ for ids in none ids; do
     # a request that fits the schema may be refused: an empty project has nothing to vary
     $bin/schemathesis --config-file "$folder/$ids.toml" run "$url/openapi.json" \
         --max-time $((seconds / 2)) --checks all --exclude-checks positive_data_acceptance \
-        --suppress-health-check all --continue-on-failure --request-timeout 60 "${chosen[@]}" ||
-        failed=1
+        --suppress-health-check all --continue-on-failure --request-timeout 120 \
+        --max-response-time 120 "${chosen[@]}" || failed=1
 done
 if grep -q 'Traceback\|ERROR' "$log"; then
     cat "$log"
