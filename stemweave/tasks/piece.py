@@ -15,11 +15,11 @@ from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import Progress, sample
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def piece_latents(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     clean: Tensor,
     given: Tensor,
     *,
@@ -78,7 +78,7 @@ def piece_latents(
 
 
 def make_constraint(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     clean: Tensor,
     known: Tensor,
     inpainting: str | None,

@@ -16,7 +16,7 @@ from stemweave.diffusion.sampler import Progress, sample
 from stemweave.tasks.spectra import decode, encode, from_model_rate, to_model_rate, vocode
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 OVERLAP_S = 1.0
 SILENCE = 1e-7
@@ -27,7 +27,7 @@ Read = Callable[[int, int], Tensor]
 
 
 def separate_blocks(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     read: Read,
     num_samples: int,
     sample_rate: int,
@@ -59,7 +59,7 @@ def separate_blocks(
 
 
 def _separate_window(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     mixture: Tensor,
     sample_rate: int,
     masker: MaskSeparator | None,
@@ -90,7 +90,7 @@ def _separate_window(
 
 
 def separated_spectra(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     waveform: Tensor,
     guidance: float,
     steps: int,
@@ -116,7 +116,7 @@ def separated_spectra(
     return decode(pipe, latents[0]), mixture_mel
 
 
-def separation_masks(pipe: StemweavePipeline, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
+def separation_masks(pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
     """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
     if pipe.refiner is None:
         return mel_masks(log_mels)

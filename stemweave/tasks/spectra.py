@@ -19,7 +19,7 @@ from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.windows import CrossFade, windows_over
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, overlap: int) -> Tensor:
@@ -62,9 +62,7 @@ def from_model_rate(
     return functional.pad(waveform, (0, missing))[..., :num_samples]
 
 
-def encode(
-    pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
+def encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride.
 
     A stereo model's latents hold both channels, side by side along C: log-mels are (N, 2, F, M), or
@@ -81,7 +79,7 @@ def encode(
     return _encode(pipe, log_mels, generator)
 
 
-def _encode(pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
+def _encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Scaled latents of the autoencoder (N, C, H, W) of log-mels (N, F, M)."""
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
@@ -107,20 +105,20 @@ def _encode(pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generato
     return latents.transpose(2, 3) * pipe.vae.config.scaling_factor
 
 
-def decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+def decode(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents (N, C, H, W); of a stereo model, those in mono."""
     if pipe.channels > 1:
         return mono_log_mel(decode_channels(pipe, latents), dim=1)
     return _decode(pipe, latents)
 
 
-def decode_channels(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+def decode_channels(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, channels, F, M) of scaled latents (N, C, H, W)."""
     flat = latents.unflatten(1, (pipe.channels, -1)).flatten(0, 1)
     return _decode(pipe, flat).unflatten(0, (-1, pipe.channels))
 
 
-def _decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+def _decode(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
@@ -131,7 +129,7 @@ def _decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
     return chunked(decode_chunk, unscaled, chunk, _overlap(chunk)).transpose(1, 2)
 
 
-def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
+def vocode(pipe: StemModel, log_mels: Tensor) -> Tensor:
     """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
 
     def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)

@@ -1,0 +1,148 @@
+// The studio's HTTP API. Addresses are relative to the page, so that a reverse proxy may serve it
+// below any path.
+
+const root = new URL("api/", document.baseURI);
+const ENDED = new Set(["done", "failed", "cancelled"]);
+
+/** An answer that is an error; the message is one sentence for the user, status 0 is no answer. */
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const unreachable = () =>
+  new ApiError("The studio's server does not answer. Check that it is still running.", 0);
+
+let askForToken = async () => false;
+
+/** `ask` shows a prompt and resolves to whether the server accepted a token. */
+export function onTokenNeeded(ask) {
+  askForToken = ask;
+}
+
+function sentence(body, status) {
+  if (typeof body?.detail === "string") return body.detail;
+  if (Array.isArray(body?.detail) && body.detail[0]?.msg) {
+    const { loc = [], msg } = body.detail[0];
+    return `${loc.at(-1) ?? "The request"}: ${msg}.`;
+  }
+  return `The server answered with error ${status}.`;
+}
+
+async function answered(response) {
+  if (response.ok) return response.status === 204 ? null : response.json();
+  const body = await response.json().catch(() => null);
+  throw new ApiError(sentence(body, response.status), response.status);
+}
+
+async function request(path, { method = "GET", json, signal } = {}) {
+  const init = { method, signal, headers: {} };
+  if (json !== undefined) {
+    init.body = JSON.stringify(json);
+    init.headers["Content-Type"] = "application/json";
+  }
+  for (;;) {
+    const response = await fetch(new URL(path, root), init).catch((error) => {
+      throw error.name === "AbortError" ? error : unreachable();
+    });
+    if (response.status === 401 && (await askForToken())) continue;
+    return answered(response);
+  }
+}
+
+export const getModel = () => request("model");
+export const getProjects = () => request("projects");
+export const getProject = (id) => request(`projects/${id}`);
+export const deleteProject = (id) => request(`projects/${id}`, { method: "DELETE" });
+export const changeProject = (id, json) => request(`projects/${id}`, { method: "PATCH", json });
+export const startJob = (id, json) => request(`projects/${id}/jobs`, { method: "POST", json });
+export const getJobs = (id) => request(`jobs?project_id=${id}`);
+export const cancelJob = (id) => request(`jobs/${id}/cancel`, { method: "POST" });
+
+/** Give the server a token; false if it is the wrong one. */
+export async function openSession(token) {
+  const response = await fetch(new URL("session", root), {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ token }),
+  }).catch(() => {
+    throw unreachable();
+  });
+  return response.ok;
+}
+
+export function trackUrl(version, name, { format = "wav", download = false } = {}) {
+  const query = `format=${format}${download ? "&download=1" : ""}`;
+  return new URL(`versions/${version.id}/tracks/${name}?${query}`, root).href;
+}
+
+export function zipUrl(version, format) {
+  return new URL(`versions/${version.id}/download?format=${format}`, root).href;
+}
+
+/** The bytes of a track, as stored. */
+export async function getTrack(version, name, signal) {
+  const response = await fetch(trackUrl(version, name), { signal }).catch((error) => {
+    throw error.name === "AbortError" ? error : unreachable();
+  });
+  if (!response.ok) await answered(response);
+  return response.arrayBuffer();
+}
+
+/**
+ * A new project of `files`, {field: File}; none makes an empty one. `onProgress` is told the share
+ * sent. fetch cannot report that, so this is an XMLHttpRequest; `signal` aborts it.
+ */
+export async function createProject(files, name, { onProgress = () => {}, signal } = {}) {
+  const form = new FormData();
+  if (name) form.append("name", name);
+  for (const [field, file] of Object.entries(files)) form.append(field, file, file.name);
+  const { status, body } = await new Promise((resolve, reject) => {
+    const sending = new XMLHttpRequest();
+    sending.open("POST", new URL("projects", root));
+    sending.responseType = "json";
+    sending.upload.onprogress = (event) => onProgress(event.loaded / event.total);
+    sending.onload = () => resolve({ status: sending.status, body: sending.response });
+    sending.onerror = () => reject(unreachable());
+    sending.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    signal?.addEventListener("abort", () => sending.abort());
+    sending.send(form);
+  });
+  if (status === 401 && (await askForToken())) {
+    return createProject(files, name, { onProgress, signal });
+  }
+  if (status >= 400) throw new ApiError(sentence(body, status), status);
+  return body;
+}
+
+/**
+ * Follow a job to its end: `onJob` sees every change, the promise resolves to the ended job. Where
+ * the event stream breaks for good (a proxy without streaming), the job is asked for instead.
+ */
+export async function watchJob(id, onJob) {
+  let job = await new Promise((resolve) => {
+    const events = new EventSource(new URL(`jobs/${id}/events`, root));
+    const end = (result) => {
+      events.close();
+      resolve(result);
+    };
+    events.addEventListener("job", (event) => {
+      const current = JSON.parse(event.data);
+      onJob(current);
+      if (ENDED.has(current.state)) end(current);
+    });
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) end(null);
+    });
+  });
+  while (!job || !ENDED.has(job.state)) {
+    job = await request(`jobs/${id}`);
+    onJob(job);
+    if (!ENDED.has(job.state)) await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  return job;
+}
+
+export const isRunning = (job) => !ENDED.has(job.state);

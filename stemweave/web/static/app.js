@@ -1,0 +1,334 @@
+// Which project and version are open, what is being done with them, and every action of the page.
+
+import * as api from "./api.js";
+import { Deck } from "./deck.js";
+import { clearErrors, confirmed, showError } from "./dialogs.js";
+import { showDownloads } from "./downloads.js";
+import { doing, versionTitle } from "./format.js";
+import { showHome, showSent, sortFiles } from "./home.js";
+import { share } from "./jobs.js";
+import { Panel } from "./panel.js";
+import { spansOf, workingSpans } from "./spans.js";
+import { redoTarget, undoTarget } from "./versions.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class App {
+  project = null;
+  version = null;
+  job = null; // the last one of this project
+  cancelling = false;
+  sending = null; // {upload: {name, share}, abort} while a file is sent
+  #shown = false; // whether the open project has been drawn
+  #starting = false;
+  #visited = []; // ids of versions, latest last: redo goes back the way one came
+  #watched = new Set(); // ids of jobs
+
+  constructor(model) {
+    this.model = model;
+    this.deck = new Deck(model.stems, (name) => this.regenerate(name));
+    this.panel = new Panel(byId("panel"), this);
+  }
+
+  get view() {
+    return this.deck.view;
+  }
+
+  get selection() {
+    return this.deck.selection;
+  }
+
+  get player() {
+    return this.deck.player;
+  }
+
+  get mixer() {
+    return this.deck.mixer;
+  }
+
+  get lanes() {
+    return this.deck.lanes;
+  }
+
+  /** The job that runs or waits, or null. */
+  get running() {
+    return this.job && api.isRunning(this.job) ? this.job : null;
+  }
+
+  /** Whether nothing new can be begun. */
+  get busy() {
+    return this.#starting || this.running !== null;
+  }
+
+  /** Stems of the open version, in the model's order. */
+  get stems() {
+    return this.model.stems.filter((name) => this.hasTrack(name));
+  }
+
+  /** What a new selection covers. */
+  get stemsToFill() {
+    return this.stems.length ? this.stems : this.model.stems;
+  }
+
+  hasTrack(name) {
+    return Boolean(this.version?.tracks.some((track) => track.name === name));
+  }
+
+  fail(error) {
+    if (error.name !== "AbortError") showError(error);
+  }
+
+  /** Run an action; its error becomes a sentence on the page. */
+  async #attempt(action) {
+    clearErrors();
+    try {
+      return await action();
+    } catch (error) {
+      this.fail(error);
+      return undefined;
+    }
+  }
+
+  /** Open what the address names. */
+  async route() {
+    const [, id] = /^#\/p\/([\w-]+)$/.exec(location.hash) ?? [];
+    if (id && id === this.project?.id) return;
+    this.deck.clear();
+    [this.project, this.version, this.job, this.#visited] = [null, null, null, []];
+    this.#shown = false;
+    await this.#attempt(() => (id ? this.#open(id) : this.#openHome()));
+  }
+
+  async #openHome() {
+    this.#showPlace("home");
+    document.title = "Stemweave";
+    showHome(byId("home"), this, await api.getProjects());
+  }
+
+  async #open(id) {
+    try {
+      this.project = await api.getProject(id);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      history.replaceState(null, "", "#/");
+      await this.#openHome();
+      throw new Error("This project is not here any more: it was deleted or has expired.");
+    }
+    this.#showPlace("studio");
+    await this.#showHead();
+    const jobs = await api.getJobs(id);
+    const running = jobs.find(api.isRunning);
+    if (running && this.project?.id === id) this.#watch(running);
+  }
+
+  #showPlace(place) {
+    byId("home").hidden = place !== "home";
+    for (const part of ["studio", "transport", "project-bar"]) byId(part).hidden = place === "home";
+  }
+
+  /** Show the project's head: everything that depends on the version is drawn anew. */
+  async #showHead() {
+    const { project } = this;
+    const head = project.versions.find((version) => version.id === project.head_version_id) ?? null;
+    const changed = !this.#shown || head?.id !== this.version?.id;
+    this.#shown = true;
+    this.version = head;
+    if (head && this.#visited.at(-1) !== head.id) this.#visited.push(head.id);
+    document.title = `${project.name} – Stemweave`;
+    byId("project-name").value = project.name;
+    byId("undo").disabled = !undoTarget(project);
+    byId("redo").disabled = !redoTarget(project, this.#visited);
+    for (const part of ["downloads", "transport", "timeline", "lanes", "stage-hint"]) {
+      byId(part).hidden = !head;
+    }
+    this.#showNote();
+    this.panel.show(changed);
+    if (!head) return;
+    showDownloads(document.querySelector("#downloads .sheet"), head, this.model.stems);
+    if (!changed) return;
+    const { range } = this.selection;
+    if (range && range.end > head.duration_s) this.selection.clear();
+    if (await this.deck.show(head)) this.#showSpans();
+  }
+
+  #showNote() {
+    const note = byId("stage-note");
+    note.hidden = Boolean(this.version);
+    note.textContent = this.running
+      ? "The model is playing. Its stems will appear here."
+      : "An empty loom. Choose a length and let the model write.";
+  }
+
+  #showSpans() {
+    if (!this.version) return;
+    const spans = spansOf(this.project, this.version, this.lanes.names);
+    const working = this.running ? workingSpans(this.running, this.version, this.lanes.names) : {};
+    for (const name of Object.keys(working)) spans[name] = [...(spans[name] ?? []), ...working[name]];
+    this.lanes.setSpans(spans);
+  }
+
+  /** Begin a project with dropped or chosen files. */
+  upload(files) {
+    return this.#attempt(async () => {
+      const fields = sortFiles(files, this.model);
+      if (location.hash !== "#/" && location.hash !== "") location.hash = "#/";
+      const controller = new AbortController();
+      const name = files.length === 1 ? files[0].name : `${files.length} stems`;
+      this.sending = { upload: { name, share: 0 }, abort: () => controller.abort() };
+      this.#showPlace("home");
+      showHome(byId("home"), this, []);
+      try {
+        const project = await api.createProject(fields, files.length > 1 ? name : "", {
+          onProgress: (sent) => showSent(sent),
+          signal: controller.signal,
+        });
+        this.sending = null;
+        location.hash = `#/p/${project.id}`;
+      } catch (error) {
+        this.sending = null;
+        showHome(byId("home"), this, await api.getProjects());
+        throw error;
+      }
+    });
+  }
+
+  beginEmpty() {
+    return this.#attempt(async () => {
+      const project = await api.createProject({}, "New piece");
+      location.hash = `#/p/${project.id}`;
+    });
+  }
+
+  rename(name) {
+    return this.#attempt(async () => {
+      if (name.trim()) this.project = await api.changeProject(this.project.id, { name: name.trim() });
+      byId("project-name").value = this.project.name;
+      document.title = `${this.project.name} – Stemweave`;
+    });
+  }
+
+  async remove(project) {
+    if (!(await confirmed(`Delete “${project.name}” and all of its versions?`))) return;
+    await this.#attempt(async () => {
+      await api.deleteProject(project.id);
+      if (location.hash === "#/" || !location.hash) await this.#openHome();
+      else location.hash = "#/";
+    });
+  }
+
+  /** Begin a job on the open version. */
+  start(task, params) {
+    if (this.busy) return undefined;
+    return this.#attempt(async () => {
+      const { seed, steps } = this.panel.readSettings();
+      const wanted = steps === undefined ? params : { ...params, steps };
+      const body = { task, version_id: this.version?.id ?? null, params: wanted, seed };
+      this.#starting = true;
+      this.refreshBusy();
+      const job = await api.startJob(this.project.id, body).finally(() => (this.#starting = false));
+      this.#watch(job);
+    }).finally(() => this.refreshBusy());
+  }
+
+  regenerate(name) {
+    return this.start("edit", { renew: { [name]: [0, null] } });
+  }
+
+  fillSelection() {
+    const { range } = this.selection;
+    if (!range?.stems.size) return undefined;
+    const end = range.end >= this.version.duration_s - 0.001 ? null : range.end;
+    const renew = Object.fromEntries([...range.stems].map((name) => [name, [range.start, end]]));
+    return this.start("edit", { renew });
+  }
+
+  selectView() {
+    this.selection.select(this.view.start, this.view.end, this.stemsToFill, this.view.duration);
+  }
+
+  async #watch(job) {
+    const isHere = () => this.project?.id === job.project_id;
+    const show = (current) => {
+      if (!isHere()) return;
+      this.job = current;
+      this.#showJob();
+    };
+    show(job);
+    this.#showSpans();
+    if (this.#watched.has(job.id)) return; // the project was left and opened again
+    this.#watched.add(job.id);
+    await this.#attempt(async () => {
+      try {
+        const ended = await api.watchJob(job.id, show);
+        if (isHere()) await this.#finish(ended);
+      } catch (error) {
+        if (isHere()) throw error; // else the project was deleted, and its job with it
+      } finally {
+        this.#watched.delete(job.id);
+      }
+    });
+  }
+
+  /** A job of the open project has ended. */
+  async #finish(job) {
+    this.cancelling = false;
+    this.job = job;
+    const project = await api.getProject(job.project_id);
+    if (this.project?.id !== project.id) return;
+    this.project = project;
+    await this.#showHead();
+    this.#showJob();
+    this.#showSpans();
+    if (job.state === "failed") throw new Error(job.error ?? `${doing(job)} failed.`);
+    byId("said").textContent =
+      job.state === "done" ? `${versionTitle(this.version)}.` : `${doing(job)} was cancelled.`;
+  }
+
+  #showJob() {
+    const line = byId("job-line");
+    line.hidden = !this.running;
+    const done = this.running && share(this.running);
+    line.classList.toggle("unknown", done === null);
+    line.firstElementChild.style.width = `${100 * (done ?? 0)}%`;
+    this.panel.showJob();
+    this.#showNote();
+    this.refreshBusy();
+  }
+
+  refreshBusy() {
+    this.panel?.refreshBusy(this.busy);
+    this.lanes.setBusy(this.busy);
+  }
+
+  cancel() {
+    return this.#attempt(async () => {
+      this.cancelling = true;
+      this.#showJob();
+      await api.cancelJob(this.job.id);
+    });
+  }
+
+  /** Make another version the head. */
+  goTo(id) {
+    if (id === this.version?.id) return undefined;
+    return this.#attempt(async () => {
+      this.project = await api.changeProject(this.project.id, { head_version_id: id });
+      await this.#showHead();
+    });
+  }
+
+  /** -1 to the version before, 1 to the one that was made of this. */
+  undo(direction) {
+    const target =
+      direction < 0 ? undoTarget(this.project) : redoTarget(this.project, this.#visited);
+    return target && this.goTo(target.id);
+  }
+
+  useSeed(seed) {
+    this.panel.useSeed(seed);
+  }
+
+  showHelp() {
+    byId("help").showModal();
+  }
+}

@@ -1,0 +1,169 @@
+// The multitrack player: lanes, timeline and transport around one Player.
+
+import { h } from "./dom.js";
+import { clock } from "./format.js";
+import { Lanes } from "./lanes.js";
+import { Mixer } from "./mixer.js";
+import { Player } from "./player.js";
+import { Selection } from "./selection.js";
+import { Timeline } from "./timeline.js";
+import { loadTrack } from "./tracks.js";
+import { View } from "./view.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class Deck {
+  view = new View();
+  selection = new Selection();
+  mixer = new Mixer();
+  player = new Player();
+  looping = false;
+  spectral = false;
+  #inView = true; // whoever scrolls away from the playhead is left in peace
+  #loading = null;
+
+  /** `stems` of the model in their order; onRegenerate(name). */
+  constructor(stems, onRegenerate) {
+    const { view, selection, mixer, player } = this;
+    const onSeek = (seconds) => player.seek(seconds);
+    this.stems = stems;
+    this.lanes = new Lanes(byId("lanes"), view, selection, { stems, mixer, onSeek, onRegenerate });
+    const [overview, ruler] = [byId("overview"), byId("ruler")];
+    const elements = {
+      ruler,
+      rulerCanvas: ruler.querySelector("canvas"),
+      rulerHead: ruler.querySelector(".ruler-head"),
+      overview,
+      overviewCanvas: overview.querySelector("canvas"),
+      overviewWindow: overview.querySelector(".window"),
+    };
+    this.timeline = new Timeline(elements, view, { onSeek });
+    mixer.addEventListener("change", () => this.#applyMix());
+    selection.addEventListener("change", () => this.#applyLoop());
+    view.addEventListener("change", () => this.#showPosition());
+    player.addEventListener("seek", () => {
+      view.follow(player.position);
+      this.#showPosition();
+    });
+    for (const type of ["play", "pause"]) player.addEventListener(type, () => this.#showPlaying());
+    const frame = () => {
+      if (player.playing) {
+        player.tick();
+        if (this.#inView && !this.#dragging()) view.follow(player.position);
+        this.#showPosition();
+      }
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  /** Load a version's tracks and show them; resolves to false if another version overtook it. */
+  async show(version) {
+    this.#loading?.abort();
+    this.#loading = new AbortController();
+    const { signal } = this.#loading;
+    const available = version.tracks.map((track) => track.name);
+    const names = [...this.stems, "mixture"].filter((name) => available.includes(name));
+    this.lanes.show(names);
+    this.view.setDuration(version.duration_s);
+    this.lanes.measure();
+    try {
+      const tracks = await Promise.all(names.map((name) => loadTrack(version, name, signal)));
+      if (signal.aborted) return false;
+      await this.lanes.setTracks(tracks);
+      if (signal.aborted) return false;
+      this.timeline.setTracks(tracks, (name) => this.#color(name));
+      this.player.setTracks(Object.fromEntries(tracks.map((track) => [track.name, track.buffer])));
+      this.#applyMix();
+      this.#applyLoop();
+      this.#showPosition();
+      return true;
+    } catch (error) {
+      if (error.name === "AbortError") return false;
+      throw error;
+    }
+  }
+
+  /** Another project: silence, and nothing chosen. */
+  clear() {
+    this.#loading?.abort();
+    this.player.pause();
+    this.player.setTracks({});
+    this.player.seek(0);
+    this.mixer.reset();
+    this.selection.clear();
+    this.view.setZoom(0);
+    this.lanes.show([]);
+  }
+
+  togglePlay() {
+    if (this.player.playing) this.player.pause();
+    else this.player.play();
+  }
+
+  toggleLoop() {
+    this.looping = !this.looping;
+    byId("loop").setAttribute("aria-pressed", String(this.looping));
+    this.#applyLoop();
+  }
+
+  toggleSpectral() {
+    this.spectral = !this.spectral;
+    byId("spectral").setAttribute("aria-checked", String(this.spectral));
+    this.lanes.setSpectral(this.spectral);
+  }
+
+  /** Zoom 0–1 around the playhead if that is visible. */
+  zoomTo(zoom) {
+    const { position } = this.player;
+    const isVisible = position >= this.view.start && position <= this.view.end;
+    this.view.setZoom(zoom, isVisible ? position : undefined);
+  }
+
+  setVolume(volume) {
+    this.player.setVolume(volume);
+    byId("volume").style.setProperty("--filled", `${100 * volume}%`);
+  }
+
+  #applyMix() {
+    const names = this.lanes.names;
+    for (const name of names) this.player.setGain(name, this.mixer.gain(name, names));
+  }
+
+  #applyLoop() {
+    const { range } = this.selection;
+    const all = { start: 0, end: this.view.duration };
+    this.player.setLoop(this.looping ? (range ?? all) : null);
+  }
+
+  #dragging() {
+    return document.querySelector(".wave:active, .ruler:active, .overview:active") !== null;
+  }
+
+  #color(name) {
+    const lane = document.querySelector(`.lane[data-stem="${CSS.escape(name)}"]`);
+    return getComputedStyle(lane ?? document.body).getPropertyValue("--stem");
+  }
+
+  #showPlaying() {
+    const { playing } = this.player;
+    const button = byId("play");
+    button.classList.toggle("playing", playing);
+    button.setAttribute("aria-label", playing ? "Pause" : "Play");
+    this.#showPosition();
+  }
+
+  #showPosition() {
+    const { position } = this.player;
+    this.#inView = position >= this.view.start && position <= this.view.end;
+    this.lanes.setPosition(position);
+    this.timeline.setPosition(position);
+    byId("clock").replaceChildren(
+      h("b", {}, clock(position, 1)),
+      ` / ${clock(this.view.duration, 1)}`,
+    );
+    const zoom = byId("zoom");
+    zoom.value = this.view.zoom;
+    zoom.style.setProperty("--filled", `${100 * this.view.zoom}%`);
+  }
+}

@@ -1,0 +1,48 @@
+// The menu of what can be saved: the mix, each stem, everything in a zip.
+
+import { h, fill } from "./dom.js";
+import { title } from "./format.js";
+import { trackUrl, zipUrl } from "./api.js";
+
+const FORMATS = {
+  wav: "WAV, 32-bit float",
+  flac: "FLAC, lossless",
+  mp3: "MP3, small",
+};
+let format = "wav";
+
+/** Fill the sheet of the menu for a version. */
+export function showDownloads(sheet, version, stems) {
+  const select = h(
+    "select",
+    {
+      "aria-label": "Format",
+      onchange: () => {
+        format = select.value;
+        showDownloads(sheet, version, stems);
+        sheet.querySelector("select").focus();
+      },
+    },
+    Object.entries(FORMATS).map(([value, label]) =>
+      h("option", { value, selected: value === format }, label),
+    ),
+  );
+  const link = (name, label) =>
+    h(
+      "li",
+      {},
+      h("a", { href: trackUrl(version, name, { format, download: true }), download: true, data: { track: name } }, label),
+    );
+  const has = (name) => version.tracks.some((track) => track.name === name);
+  fill(
+    sheet,
+    select,
+    h(
+      "ul",
+      {},
+      has("mixture") && link("mixture", "Mix"),
+      stems.filter(has).map((name) => link(name, title(name))),
+      h("li", {}, h("a", { href: zipUrl(version, format), download: true, data: { track: "zip" } }, "All in a zip")),
+    ),
+  );
+}

@@ -1,0 +1,95 @@
+// Words and numbers as the page shows them.
+
+/** Seconds as m:ss, with as many decimals as asked for. */
+export function clock(seconds, decimals = 0) {
+  const scale = 10 ** decimals;
+  const rounded = Math.round(Math.max(0, seconds) * scale) / scale;
+  const minutes = Math.floor(rounded / 60);
+  const rest = (rounded - 60 * minutes).toFixed(decimals);
+  return `${minutes}:${rest.padStart(decimals ? decimals + 3 : 2, "0")}`;
+}
+
+/** "0:04.5" or "4.5" as seconds; NaN if it is neither. */
+export function parseClock(text) {
+  const match = /^\s*(?:(\d+):)?(\d+(?:[.,]\d*)?)\s*$/.exec(text);
+  return match ? 60 * Number(match[1] ?? 0) + Number(match[2].replace(",", ".")) : NaN;
+}
+
+/** "about 4 s left", "about 2 min left". */
+export function timeLeft(seconds) {
+  if (seconds == null) return "";
+  if (seconds < 90) return `about ${Math.max(1, Math.round(seconds))} s left`;
+  return `about ${Math.round(seconds / 60)} min left`;
+}
+
+/** "bass", "bass and drums", "bass, drums and piano". */
+export function listed(names) {
+  if (names.length < 2) return names.join("");
+  return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+/** "Drums". */
+export function title(name) {
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+const VERBS = {
+  separate: "Separating",
+  generate: "Writing a piece",
+  arrange: "Arranging",
+  edit: "Filling",
+  extend: "Extending",
+  vary: "Varying",
+};
+
+/** What a job is doing. */
+export function doing(job) {
+  if (job.task === "edit") {
+    const spans = Object.values(job.params.renew ?? {});
+    const whole = spans.every(([start, end]) => start === 0 && end == null);
+    return `${whole ? "Regenerating" : "Filling"} ${listed(Object.keys(job.params.renew ?? {}))}`;
+  }
+  if (job.task === "arrange") return `Writing ${listed(job.params.add ?? [])}`;
+  return VERBS[job.task] ?? title(job.task);
+}
+
+function editTitle(renew) {
+  const spans = Object.values(renew);
+  const names = listed(Object.keys(renew));
+  if (spans.every(([start, end]) => start === 0 && end == null)) return `Regenerated ${names}`;
+  const start = Math.min(...spans.map((span) => span[0]));
+  const ends = spans.map((span) => span[1]);
+  const end = ends.includes(null) ? "end" : clock(Math.max(...ends), 1);
+  return `Filled ${names}, ${clock(start, 1)}–${end}`;
+}
+
+/** What a version is, in a line. */
+export function versionTitle(version) {
+  const params = version.params ?? {};
+  switch (version.task) {
+    case "upload":
+      return "Uploaded";
+    case "separate":
+      return params.method === "vocoder" ? "Separated, synthesised" : "Separated";
+    case "generate":
+      return `Written, ${clock(version.duration_s)}`;
+    case "arrange":
+      return `Wrote ${listed(params.add ?? [])}`;
+    case "edit":
+      return editTitle(params.renew ?? {});
+    case "extend":
+      return `Extended by ${params.seconds} s`;
+    case "vary":
+      return `Varied, strength ${params.strength}`;
+    default:
+      return title(version.task);
+  }
+}
+
+/** Local time of day, with the date if it is not today. */
+export function when(iso) {
+  const date = new Date(iso);
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  if (date.toDateString() === new Date().toDateString()) return time;
+  return `${date.toLocaleDateString([], { day: "numeric", month: "short" })} ${time}`;
+}

@@ -1,0 +1,205 @@
+// One lane: the controls of a track, its waveform or spectrogram, and what is drawn over it.
+
+import { h, icon } from "./dom.js";
+import { title } from "./format.js";
+import { drawSpectrogram } from "./spectrogram.js";
+import WaveSurfer from "./vendor/wavesurfer.js";
+
+const SHEET = new CSSStyleSheet();
+
+/** wavesurfer's own styles, which the vendored copy keeps in a template (see vendor-web.sh). */
+function adoptStyles(wave) {
+  const root = wave.getWrapper().getRootNode();
+  SHEET.replaceSync(root.querySelector("template").content.textContent);
+  root.adoptedStyleSheets = [SHEET];
+}
+
+export class Lane {
+  /** `actions`: toggle(key), volume(value), regenerate(); the mixture has no regenerate. */
+  constructor(name, hue, actions) {
+    this.name = name;
+    this.track = null;
+    this.wave = null;
+    this.spans = [];
+    this.head = this.#makeHead(actions);
+    this.surface = h("div", { class: "wave-surface" });
+    this.canvas = h("canvas", { class: "spectrogram", "aria-hidden": "true", hidden: true });
+    this.over = h("div", { class: "wave-over" });
+    this.chosen = h(
+      "div",
+      { class: "chosen", hidden: true },
+      h("span", { class: "edge", data: { edge: "start" } }),
+      h("span", { class: "edge", data: { edge: "end" } }),
+    );
+    this.playhead = h("div", { class: "playhead" });
+    this.field = h(
+      "div",
+      { class: "wave loading", data: { stem: name } },
+      this.surface,
+      this.canvas,
+      this.over,
+      this.chosen,
+      this.playhead,
+    );
+    this.element = h(
+      "section",
+      { class: "lane", data: { stem: name, hue }, "aria-label": `${title(name)} lane` },
+      this.head,
+      this.field,
+    );
+  }
+
+  #makeHead(actions) {
+    const name = this.name;
+    const toggle = (key, letter, label, hint = `${label} ${name}`) =>
+      h(
+        "button",
+        {
+          class: `toggle ${key}`,
+          type: "button",
+          "aria-pressed": "false",
+          "aria-label": `${label} ${name}`,
+          title: hint,
+          onclick: () => actions.toggle(key),
+        },
+        letter,
+      );
+    this.mute = toggle("muted", "M", "Mute");
+    const instead = name === "mixture" ? "Hear the mixture instead of the stems" : undefined;
+    this.solo = toggle("soloed", "S", "Solo", instead);
+    this.volume = h("input", {
+      type: "range",
+      min: 0,
+      max: 1,
+      step: 0.01,
+      value: 1,
+      "aria-label": `Volume of ${name}`,
+      oninput: (event) => actions.volume(Number(event.target.value)),
+    });
+    this.again =
+      actions.regenerate &&
+      h(
+        "button",
+        {
+          class: "quiet regenerate",
+          type: "button",
+          "aria-label": `Regenerate ${name}`,
+          title: `Regenerate ${name}: write the whole stem anew`,
+          onclick: actions.regenerate,
+        },
+        icon("renew"),
+      );
+    return h(
+      "div",
+      { class: "lane-head" },
+      h("h3", {}, title(name)),
+      h("div", { class: "lane-buttons" }, this.mute, this.solo, this.again),
+      this.volume,
+    );
+  }
+
+  /** Show a decoded track; `scale` brings its peaks to the lane's height. */
+  setTrack(track, scale) {
+    this.track = track;
+    this.field.classList.remove("loading");
+    if (!this.wave) {
+      this.wave = WaveSurfer.create({
+        container: this.surface,
+        height: "auto",
+        interact: false,
+        hideScrollbar: true,
+        autoScroll: false,
+        cursorWidth: 0,
+        ...this.#paint(),
+      });
+      adoptStyles(this.wave);
+    }
+    this.wave.options.barHeight = scale;
+    return this.wave.load("", track.peaks, track.buffer.duration).catch((error) => {
+      if (error.name !== "AbortError") throw error;
+    });
+  }
+
+  #colors() {
+    const style = getComputedStyle(this.element);
+    const read = (property) => style.getPropertyValue(property).trim();
+    return { color: read("--stem"), ground: read("--lane-ground"), bright: read("--stem-bright") };
+  }
+
+  #paint() {
+    const { color } = this.#colors();
+    return { waveColor: color, progressColor: color };
+  }
+
+  /** Colours changed: light to dark or back. */
+  repaint(view) {
+    this.wave?.setOptions(this.#paint());
+    this.draw(view);
+  }
+
+  setMix({ muted, soloed, volume }, audible) {
+    this.mute.setAttribute("aria-pressed", String(muted));
+    this.solo.setAttribute("aria-pressed", String(soloed));
+    this.volume.value = volume;
+    this.volume.style.setProperty("--filled", `${100 * volume}%`);
+    this.element.classList.toggle("silent", !audible);
+  }
+
+  setBusy(busy) {
+    if (this.again) this.again.disabled = busy;
+  }
+
+  /** Spans of time to mark: [{start, end, kind: "new" | "working"}]. */
+  setSpans(spans, view) {
+    this.spans = spans.map((span) => ({ ...span, mark: h("div", { class: `span ${span.kind}` }) }));
+    this.over.replaceChildren(...this.spans.map((span) => span.mark));
+    this.#place(view);
+  }
+
+  setSelection(range, view) {
+    this.range = range?.stems.has(this.name) || (range && this.isWhole) ? range : null;
+    this.chosen.hidden = !this.range;
+    this.#place(view);
+  }
+
+  #place(view) {
+    const put = (element, { start, end }) => {
+      element.style.left = `${view.x(start)}px`;
+      element.style.width = `${Math.max(1, (end - start) * view.pxPerSecond)}px`;
+    };
+    for (const span of this.spans) put(span.mark, span);
+    if (this.range) put(this.chosen, this.range);
+  }
+
+  setPosition(x) {
+    this.playhead.style.transform = `translateX(${x}px)`;
+  }
+
+  /** Bring everything drawn to `view`. */
+  draw(view) {
+    this.#place(view);
+    if (!this.wave || !this.track) return;
+    const zoom = view.zoom === 0 ? 0 : view.pxPerSecond;
+    if (zoom !== this.zoom) {
+      this.zoom = zoom;
+      this.wave.zoom(zoom);
+    }
+    this.wave.setScroll(view.start * view.pxPerSecond);
+  }
+
+  /** Show or hide the spectrogram; drawn again whenever the view has come to rest. */
+  async drawSpectrum(view, shown) {
+    this.field.classList.toggle("spectral", shown);
+    if (!shown || !this.track) {
+      this.canvas.hidden = true;
+      return;
+    }
+    this.canvas.hidden = false;
+    await drawSpectrogram(this.canvas, this.track.buffer, view, this.#colors());
+  }
+
+  destroy() {
+    this.wave?.destroy();
+    this.element.remove();
+  }
+}

@@ -1,0 +1,190 @@
+// The lanes of a version, and pointing at them: a click seeks, a drag selects a range over one or
+// more lanes, the edges of a selection can be dragged.
+
+import { fill } from "./dom.js";
+import { hueOf } from "./hues.js";
+import { Lane } from "./lane.js";
+
+const DRAG_PX = 4;
+
+export class Lanes {
+  #host;
+  #view;
+  #selection;
+  #options;
+  #lanes = [];
+  #spectral = false;
+  #settled = 0;
+
+  /**
+   * options: stems (of the model), mixer, onSeek(seconds), onRegenerate(name).
+   */
+  constructor(host, view, selection, options) {
+    this.#host = host;
+    this.#view = view;
+    this.#selection = selection;
+    this.#options = options;
+    new ResizeObserver(() => this.measure()).observe(host);
+    view.addEventListener("change", () => this.#redraw());
+    selection.addEventListener("change", () => this.#showSelection());
+    options.mixer.addEventListener("change", () => this.#showMix());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      for (const lane of this.#lanes) lane.repaint(view);
+      this.#redraw();
+    });
+    host.addEventListener("pointerdown", (event) => this.#pointerDown(event));
+    host.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+  }
+
+  get names() {
+    return this.#lanes.map((lane) => lane.name);
+  }
+
+  get tracks() {
+    return this.#lanes.map((lane) => lane.track).filter(Boolean);
+  }
+
+  /** Empty lanes for `names`; those that are there already keep what they show until it comes. */
+  show(names) {
+    const old = new Map(this.#lanes.map((lane) => [lane.name, lane]));
+    this.#lanes = names.map((name) => old.get(name) ?? this.#make(name));
+    for (const lane of this.#lanes) {
+      old.delete(lane.name);
+      lane.isWhole = names.length === 1 && lane.name === "mixture";
+    }
+    for (const lane of old.values()) lane.destroy();
+    fill(this.#host, ...this.#lanes.map((lane) => lane.element));
+    this.#showMix();
+    this.#showSelection();
+    this.measure();
+  }
+
+  #make(name) {
+    const { mixer, stems, onRegenerate } = this.#options;
+    return new Lane(name, hueOf(name, stems), {
+      toggle: (key) => mixer.toggle(name, key),
+      volume: (volume) => mixer.set(name, { volume }),
+      regenerate: name === "mixture" ? null : () => onRegenerate(name),
+    });
+  }
+
+  /** Show decoded tracks. Quiet lanes are drawn up to four times too tall, to be seen at all. */
+  async setTracks(tracks) {
+    const loudest = Math.max(1e-4, ...tracks.map((track) => track.peak));
+    for (const track of tracks) {
+      const lane = this.#lanes.find((candidate) => candidate.name === track.name);
+      lane.zoom = undefined;
+      await lane?.setTrack(track, 0.94 / Math.max(track.peak, loudest / 4, 1e-4));
+    }
+    this.#redraw();
+  }
+
+  /** Marks by lane, {name: [{start, end, kind}]}. */
+  setSpans(spans) {
+    for (const lane of this.#lanes) lane.setSpans(spans[lane.name] ?? [], this.#view);
+  }
+
+  setBusy(busy) {
+    for (const lane of this.#lanes) lane.setBusy(busy);
+  }
+
+  setPosition(seconds) {
+    const x = this.#view.x(seconds);
+    for (const lane of this.#lanes) lane.setPosition(x);
+  }
+
+  setSpectral(spectral) {
+    this.#spectral = spectral;
+    this.#drawSpectra();
+  }
+
+  measure() {
+    const [first] = this.#lanes;
+    if (first) this.#view.resize(first.field.clientWidth);
+  }
+
+  #redraw() {
+    const { pxPerSecond, start, tick } = this.#view;
+    this.#host.style.setProperty("--tick", `${tick * pxPerSecond}px`);
+    this.#host.style.setProperty("--shift", `${-start * pxPerSecond}px`);
+    for (const lane of this.#lanes) lane.draw(this.#view);
+    clearTimeout(this.#settled);
+    if (this.#spectral) this.#settled = setTimeout(() => this.#drawSpectra(), 120);
+  }
+
+  #drawSpectra() {
+    for (const lane of this.#lanes) lane.drawSpectrum(this.#view, this.#spectral);
+  }
+
+  #showSelection() {
+    for (const lane of this.#lanes) lane.setSelection(this.#selection.range, this.#view);
+  }
+
+  #showMix() {
+    const { mixer } = this.#options;
+    for (const lane of this.#lanes) {
+      lane.setMix(mixer.get(lane.name), mixer.gain(lane.name, this.names) > 0);
+    }
+  }
+
+  #wheel(event) {
+    if (!event.target.closest(".wave")) return;
+    const { left } = this.#lanes[0].field.getBoundingClientRect();
+    if (event.ctrlKey || event.metaKey) {
+      const anchor = this.#view.seconds(event.clientX - left);
+      this.#view.setZoom(this.#view.zoom - event.deltaY / 800, anchor);
+    } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey) {
+      const pixels = event.deltaX || event.deltaY;
+      this.#view.scrollTo(this.#view.start + pixels / this.#view.pxPerSecond);
+    } else {
+      return; // the page scrolls
+    }
+    event.preventDefault();
+  }
+
+  /** Stems between two lanes; the mixture stands for all stems of the model if it is alone. */
+  #between(one, other) {
+    const names = this.names;
+    if (names.length === 1 && names[0] === "mixture") return this.#options.stems;
+    const [from, to] = [names.indexOf(one), names.indexOf(other)].sort((a, b) => a - b);
+    return names.slice(from, to + 1).filter((candidate) => candidate !== "mixture");
+  }
+
+  #laneAt(y) {
+    const above = this.#lanes.filter((lane) => lane.field.getBoundingClientRect().top <= y);
+    return (above.at(-1) ?? this.#lanes[0]).name;
+  }
+
+  #pointerDown(event) {
+    const field = event.target.closest(".wave");
+    if (!field || event.button !== 0) return;
+    const { stem } = field.dataset;
+    const { left } = field.getBoundingClientRect();
+    const at = (move) => this.#view.seconds(move.clientX - left);
+    const { range } = this.#selection;
+    const { edge } = event.target.dataset;
+    if (event.shiftKey && range && stem !== "mixture") {
+      this.#selection.toggleStem(stem);
+      return;
+    }
+    const anchor = edge ? (edge === "start" ? range.end : range.start) : at(event);
+    let dragged = Boolean(edge);
+    const move = (to) => {
+      if (Math.abs(to.clientX - event.clientX) >= DRAG_PX) dragged = true;
+      if (!dragged) return;
+      const stems = edge ? range.stems : this.#between(stem, this.#laneAt(to.clientY));
+      if (stems.length !== 0) this.#selection.select(anchor, at(to), stems, this.#view.duration);
+    };
+    const end = (to) => {
+      field.removeEventListener("pointermove", move);
+      field.removeEventListener("pointerup", end);
+      field.removeEventListener("pointercancel", end);
+      if (!dragged && to.type === "pointerup") this.#options.onSeek(at(to));
+    };
+    field.setPointerCapture(event.pointerId);
+    field.addEventListener("pointermove", move);
+    field.addEventListener("pointerup", end);
+    field.addEventListener("pointercancel", end);
+  }
+}
+

@@ -1,0 +1,86 @@
+// The studio's page: starts, knows which project is open, and hands everything to its parts.
+
+import * as api from "./api.js";
+import { App } from "./app.js";
+import { askForToken, showError } from "./dialogs.js";
+import { icon } from "./dom.js";
+import { listenForKeys, showKeys } from "./shortcuts.js";
+
+const byId = (id) => document.getElementById(id);
+
+function drawIcons() {
+  const icons = {
+    undo: "undo",
+    redo: "redo",
+    "help-open": "help",
+    "to-start": "start",
+    loop: "loop",
+    "zoom-out": "minus",
+    "zoom-in": "plus",
+  };
+  for (const [id, name] of Object.entries(icons)) byId(id).append(icon(name));
+  byId("play").append(icon("play"), icon("pause"));
+  document.querySelector("#downloads summary").prepend(icon("download"));
+}
+
+function connect(app) {
+  const onClick = (id, run) => byId(id).addEventListener("click", run);
+  onClick("undo", () => app.undo(-1));
+  onClick("redo", () => app.undo(1));
+  onClick("help-open", () => app.showHelp());
+  onClick("to-start", () => app.player.seek(0));
+  onClick("play", () => app.deck.togglePlay());
+  onClick("loop", () => app.deck.toggleLoop());
+  onClick("spectral", () => app.deck.toggleSpectral());
+  onClick("select-view", () => app.selectView());
+  onClick("zoom-in", () => app.deck.zoomTo(app.view.zoom + 0.1));
+  onClick("zoom-out", () => app.deck.zoomTo(app.view.zoom - 0.1));
+  byId("zoom").addEventListener("input", (event) => app.deck.zoomTo(Number(event.target.value)));
+  byId("volume").addEventListener("input", (event) => app.deck.setVolume(Number(event.target.value)));
+  byId("project-name").addEventListener("change", (event) => app.rename(event.target.value));
+  const menu = byId("downloads");
+  document.addEventListener("click", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+    event.stopPropagation();
+  });
+}
+
+/** Files may be dropped anywhere. */
+function acceptDrops(app) {
+  const veil = byId("drop-veil");
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0;
+  addEventListener("dragenter", (event) => {
+    if (hasFiles(event) && !app.sending) veil.hidden = ++depth === 0;
+  });
+  addEventListener("dragleave", (event) => {
+    if (hasFiles(event)) veil.hidden = (depth = Math.max(0, depth - 1)) === 0;
+  });
+  addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    veil.hidden = true;
+    if (event.dataTransfer.files.length) app.upload([...event.dataTransfer.files]);
+  });
+}
+
+async function main() {
+  drawIcons();
+  showKeys(byId("help-keys"));
+  api.onTokenNeeded(askForToken);
+  const app = new App(await api.getModel());
+  connect(app);
+  acceptDrops(app);
+  listenForKeys(app);
+  addEventListener("hashchange", () => app.route());
+  await app.route();
+}
+
+main().catch(showError);

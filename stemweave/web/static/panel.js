@@ -1,0 +1,212 @@
+// Beside the lanes: the running job, the selection, the tasks, seed and steps, the versions.
+
+import { h, icon, fill } from "./dom.js";
+import { clock, parseClock } from "./format.js";
+import { chips, fittingTasks } from "./tasks.js";
+import { jobCard } from "./jobs.js";
+import { versionList } from "./versions.js";
+
+export class Panel {
+  /** `app`: see main.js. */
+  constructor(host, app) {
+    this.app = app;
+    this.job = h("div", { class: "job-host" });
+    this.chosen = h("section", { class: "card selection", "aria-label": "Selection" });
+    this.tasks = h("section", { class: "tasks", "aria-label": "Tasks" });
+    this.versions = h("section", { class: "versions", "aria-label": "Versions" });
+    this.settings = this.#makeSettings();
+    fill(host, this.job, this.chosen, this.tasks, this.settings, this.versions);
+    app.selection.addEventListener("change", () => this.showSelection());
+  }
+
+  #makeSettings() {
+    this.seed = h("input", {
+      id: "seed",
+      inputmode: "numeric",
+      pattern: "[0-9]*",
+      placeholder: "new each time",
+      autocomplete: "off",
+    });
+    this.steps = h("input", {
+      id: "steps",
+      type: "number",
+      min: 1,
+      max: 1000,
+      placeholder: "default",
+    });
+    const clear = h(
+      "button",
+      {
+        class: "quiet",
+        type: "button",
+        "aria-label": "A new seed each time",
+        title: "A new seed each time",
+        onclick: () => (this.seed.value = ""),
+      },
+      icon("dice"),
+    );
+    return h(
+      "section",
+      { class: "settings", "aria-label": "Seed and steps" },
+      h("label", { class: "field" }, "Seed", h("span", { class: "joined" }, this.seed, clear)),
+      h("label", { class: "field" }, "Steps", this.steps),
+    );
+  }
+
+  useSeed(seed) {
+    this.seed.value = seed;
+    this.seed.focus();
+  }
+
+  /** {seed: int|null, steps: int|undefined}; throws an Error with a sentence for the user. */
+  readSettings() {
+    const seed = this.seed.value.trim();
+    const steps = this.steps.value.trim();
+    if (seed && !(/^\d+$/.test(seed) && Number.isSafeInteger(Number(seed)))) {
+      throw new Error("The seed must be a whole number of at most 15 digits, or empty.");
+    }
+    const isCount = /^\d+$/.test(steps) && steps >= 1 && steps <= 1000;
+    if (this.steps.validity.badInput || (steps && !isCount)) {
+      throw new Error("The steps must be a whole number from 1 to 1000, or empty.");
+    }
+    return { seed: seed ? Number(seed) : null, steps: steps ? Number(steps) : undefined };
+  }
+
+  /** Everything anew; the forms only if the version has changed, for what was typed into them. */
+  show(changed) {
+    if (changed) this.showTasks();
+    this.showSelection();
+    this.showVersions();
+    this.showJob();
+  }
+
+  showTasks() {
+    const { app } = this;
+    const tasks = fittingTasks(app);
+    const here = this.tasks.dataset.project === app.project.id;
+    const open = here && this.tasks.querySelector("details[open]")?.dataset.task;
+    this.tasks.dataset.project = app.project.id;
+    const isKept = open !== "separate" && tasks.some((task) => task.id === open);
+    const first = isKept ? open : tasks[0]?.id; // once separated, other things come next
+    fill(
+      this.tasks,
+      tasks.map((task) =>
+        h(
+          "details",
+          { name: "task", data: { task: task.id }, open: task.id === first },
+          h("summary", {}, task.title),
+          h(
+            "div",
+            { class: "stack" },
+            h("p", { class: "hint" }, task.hint(app)),
+            task.make(app, (name, params) => app.start(name, params)),
+          ),
+        ),
+      ),
+    );
+    app.refreshBusy();
+  }
+
+  showSelection() {
+    const { app } = this;
+    const { range } = app.selection;
+    this.chosen.hidden = !range || !app.version;
+    if (this.chosen.hidden) {
+      fill(this.chosen);
+      return;
+    }
+    const stems = app.model.stems.filter((name) => range.stems.has(name));
+    const field = (edge, label) =>
+      h(
+        "label",
+        { class: "field" },
+        label,
+        h("input", {
+          name: edge,
+          value: clock(range[edge], 2),
+          inputmode: "decimal",
+          autocomplete: "off",
+          onchange: (event) => this.#moveEdge(edge, event.target),
+        }),
+      );
+    const restore = this.chosen.contains(document.activeElement) && document.activeElement;
+    const focus = restore && (restore.name || restore.dataset.stem);
+    const fillButton = h(
+      "button",
+      {
+        class: "primary",
+        type: "button",
+        id: "fill",
+        data: { ready: stems.length ? "yes" : "no" },
+        onclick: () => app.fillSelection(),
+      },
+      stems.length ? "Fill this" : "Choose a stem to fill",
+    );
+    fill(
+      this.chosen,
+      h(
+        "div",
+        { class: "row between" },
+        h("h2", {}, `Selection, ${(range.end - range.start).toFixed(1)} s`),
+        h(
+          "button",
+          {
+            class: "quiet",
+            type: "button",
+            "aria-label": "Clear the selection",
+            title: "Clear the selection (Esc)",
+            onclick: () => app.selection.clear(),
+          },
+          icon("close"),
+        ),
+      ),
+      h("div", { class: "row halves" }, field("start", "From"), field("end", "To")),
+      chips({
+        label: "Stems to fill",
+        names: app.model.stems,
+        on: stems,
+        stems: app.model.stems,
+        onchange: (names) => {
+          app.selection.select(range.start, range.end, names, app.view.duration);
+        },
+      }),
+      fillButton,
+      h("p", { class: "hint" }, "Writes this part anew. Everything outside it stays, sample for sample."),
+    );
+    if (focus) this.chosen.querySelector(`[name="${focus}"], .chip[data-stem="${focus}"]`)?.focus();
+    app.refreshBusy();
+  }
+
+  #moveEdge(edge, input) {
+    const { app } = this;
+    const { range } = app.selection;
+    const seconds = parseClock(input.value);
+    if (!range) return;
+    if (Number.isNaN(seconds)) {
+      input.value = clock(range[edge], 2);
+      app.fail(new Error("A time is written like 12.5 or 1:02.5."));
+      return;
+    }
+    const other = edge === "start" ? range.end : range.start;
+    app.selection.select(Math.min(seconds, app.view.duration), other, range.stems, app.view.duration);
+  }
+
+  showVersions() {
+    fill(this.versions, versionList(this.app));
+  }
+
+  showJob() {
+    const card = jobCard(this.app, this.job.firstElementChild);
+    if (card !== this.job.firstElementChild) fill(this.job, card);
+  }
+
+  /** Buttons that start work are off while a job runs, or while their form is incomplete. */
+  refreshBusy(busy) {
+    for (const host of [this.chosen, this.tasks]) {
+      for (const button of host.querySelectorAll("button.primary")) {
+        button.disabled = busy || button.dataset.ready === "no";
+      }
+    }
+  }
+
+}

@@ -1,0 +1,154 @@
+// Plays the tracks of a version on one clock: every track is a buffer source, all are started for
+// the same instant of one AudioContext, so that they stay together to the sample.
+
+const LEAD_S = 0.06; // sources are started this far ahead, so that none is late
+const RAMP_S = 0.012; // time constant of gain changes, against clicks
+
+export class Player extends EventTarget {
+  #makeContext;
+  #context = null;
+  #master = null;
+  #lanes = new Map(); // name → {buffer, gain: number, node: GainNode|null, source}
+  #offset = 0; // s, where playing began or rests
+  #startedAt = null; // context time at which #offset sounds; null while resting
+  #loop = null;
+  #volume = 1;
+
+  /** `makeContext(sampleRate)` is called at the first play: browsers want a gesture for it. */
+  constructor(makeContext = (sampleRate) => new AudioContext({ sampleRate })) {
+    super();
+    this.#makeContext = makeContext;
+  }
+
+  get playing() {
+    return this.#startedAt !== null;
+  }
+
+  get duration() {
+    return Math.max(0, ...[...this.#lanes.values()].map((lane) => lane.buffer.duration));
+  }
+
+  /** Seconds into the piece that are heard now. */
+  get position() {
+    if (!this.playing) return this.#offset;
+    // what is heard lags behind the clock, by much on wireless headphones
+    const heard = this.#context.currentTime - (this.#context.outputLatency || 0);
+    const at = this.#offset + Math.max(0, heard - this.#startedAt);
+    if (!this.#loop || at < this.#loop.end) return Math.min(at, this.duration);
+    return this.#loop.start + ((at - this.#loop.start) % (this.#loop.end - this.#loop.start));
+  }
+
+  /** Replace what is played, {name: AudioBuffer}; a running player goes on at its position. */
+  setTracks(buffers) {
+    const position = this.position;
+    const wasPlaying = this.playing;
+    this.#silence();
+    for (const lane of this.#lanes.values()) lane.node?.disconnect();
+    const gains = new Map([...this.#lanes].map(([name, lane]) => [name, lane.gain]));
+    this.#lanes = new Map(
+      Object.entries(buffers).map(([name, buffer]) => [
+        name,
+        { buffer, gain: gains.get(name) ?? 1, node: null, source: null },
+      ]),
+    );
+    this.#offset = Math.min(position, this.duration);
+    if (wasPlaying && this.#lanes.size) this.play();
+  }
+
+  /** How loud a track is, linear. */
+  setGain(name, gain) {
+    const lane = this.#lanes.get(name);
+    if (!lane) return;
+    lane.gain = gain;
+    lane.node?.gain.setTargetAtTime(gain, this.#context.currentTime, RAMP_S);
+  }
+
+  setVolume(volume) {
+    this.#volume = volume;
+    this.#master?.gain.setTargetAtTime(volume, this.#context.currentTime, RAMP_S);
+  }
+
+  /** Repeat {start, end} in seconds, or null. */
+  setLoop(loop) {
+    const usable = loop && loop.end - loop.start > 0.02 ? { ...loop } : null;
+    const same = usable?.start === this.#loop?.start && usable?.end === this.#loop?.end;
+    if (same) return;
+    this.#restartAround(() => (this.#loop = usable));
+  }
+
+  seek(seconds) {
+    this.#restartAround(() => {
+      this.#offset = Math.min(Math.max(0, seconds), this.duration);
+    });
+    this.dispatchEvent(new Event("seek"));
+  }
+
+  play() {
+    if (this.playing || !this.#lanes.size) return;
+    this.#prepare();
+    if (this.#loop && (this.#offset >= this.#loop.end || this.#offset < this.#loop.start)) {
+      this.#offset = this.#loop.start;
+    } else if (this.#offset >= this.duration - 0.01) {
+      this.#offset = 0;
+    }
+    const at = this.#context.currentTime + LEAD_S;
+    for (const lane of this.#lanes.values()) {
+      lane.source = new AudioBufferSourceNode(this.#context, { buffer: lane.buffer });
+      if (this.#loop) {
+        lane.source.loop = true;
+        lane.source.loopStart = this.#loop.start;
+        lane.source.loopEnd = this.#loop.end;
+      }
+      lane.source.connect(lane.node);
+      lane.source.start(at, this.#offset);
+    }
+    this.#startedAt = at;
+    this.dispatchEvent(new Event("play"));
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.#offset = this.position;
+    this.#silence();
+    this.dispatchEvent(new Event("pause"));
+  }
+
+  /** Called once a frame by the page: rests at the end of the piece. */
+  tick() {
+    if (this.playing && !this.#loop && this.position >= this.duration) this.pause();
+  }
+
+  #prepare() {
+    const [first] = this.#lanes.values();
+    const rate = first.buffer.sampleRate;
+    if (this.#context?.sampleRate !== rate) {
+      this.#context?.close();
+      for (const lane of this.#lanes.values()) lane.node = null;
+      this.#context = this.#makeContext(rate);
+      this.#master = new GainNode(this.#context, { gain: this.#volume });
+      this.#master.connect(this.#context.destination);
+    }
+    for (const lane of this.#lanes.values()) {
+      lane.node ??= new GainNode(this.#context, { gain: lane.gain });
+      lane.node.connect(this.#master);
+    }
+    if (this.#context.state === "suspended") this.#context.resume?.().catch(() => {});
+  }
+
+  #restartAround(change) {
+    const wasPlaying = this.playing;
+    this.#offset = this.position;
+    this.#silence();
+    change();
+    if (wasPlaying) this.play();
+  }
+
+  #silence() {
+    for (const lane of this.#lanes.values()) {
+      lane.source?.stop();
+      lane.source?.disconnect();
+      lane.source = null;
+    }
+    this.#startedAt = null;
+  }
+}

@@ -1,0 +1,84 @@
+// Keys of the studio. They rest while one types, and leave every control its own keys.
+
+import { h, fill } from "./dom.js";
+
+const TYPING = "input:not([type=range]), textarea, select";
+
+/** [keys for the help, words, matches(event), run(app, event)]. */
+const KEYS = [
+  ["Space", "Play or pause", (e) => e.key === " ", (app) => app.deck.togglePlay()],
+  ["Home End", "To the beginning or the end", (e) => /^(Home|End)$/.test(e.key), toEdge],
+  ["← →", "One second back or on, with Shift five", (e) => /^Arrow(Left|Right)$/.test(e.key), seekBy],
+  ["1 … 9", "Mute a lane, with Shift solo it", (e) => /^Digit[1-9]$/.test(e.code), toggleLane],
+  ["[ ]", "Begin or end the selection at the playhead", (e) => "[]".includes(e.key), markEdge],
+  ["Esc", "Clear the selection", (e) => e.key === "Escape", (app) => app.selection.clear()],
+  ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
+  ["F", "Fill the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
+  ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.deck.toggleSpectral()],
+  ["+ −", "Zoom", (e) => "+=-−".includes(e.key), zoomBy],
+  ["0", "Show the whole piece", (e) => e.key === "0", (app) => app.view.setZoom(0)],
+  ["Ctrl Z", "Undo, with Shift redo", (e) => ctrl(e, "z"), (app, e) => app.undo(e.shiftKey ? 1 : -1)],
+  ["?", "This list", (e) => e.key === "?", (app) => app.showHelp()],
+];
+
+const key = (event, letter) => event.key.toLowerCase() === letter;
+const ctrl = (event, letter) => (event.ctrlKey || event.metaKey) && key(event, letter);
+
+function toEdge(app, event) {
+  app.player.seek(event.key === "Home" ? 0 : app.view.duration);
+}
+
+function seekBy(app, event) {
+  const step = (event.key === "ArrowLeft" ? -1 : 1) * (event.shiftKey ? 5 : 1);
+  app.player.seek(app.player.position + step);
+}
+
+function toggleLane(app, event) {
+  const name = app.lanes.names[Number(event.code.at(-1)) - 1];
+  if (name) app.mixer.toggle(name, event.shiftKey ? "soloed" : "muted");
+}
+
+function markEdge(app, event) {
+  const { range } = app.selection;
+  const { position } = app.player;
+  const { duration } = app.view;
+  const stems = range?.stems ?? app.stemsToFill;
+  const [start, end] =
+    event.key === "["
+      ? [position, range && range.end > position ? range.end : duration]
+      : [range && range.start < position ? range.start : 0, position];
+  app.selection.select(start, end, stems, duration);
+}
+
+function zoomBy(app, event) {
+  app.deck.zoomTo(app.view.zoom + ("-−".includes(event.key) ? -0.1 : 0.1));
+}
+
+/** Whether the focused control wants this key for itself. */
+function isTaken(event) {
+  const { target } = event;
+  if (target.matches(TYPING)) return true;
+  if (target.matches("[type=range]")) return /^(Arrow|Home|End|Page)/.test(event.key);
+  if (event.key === " ") return Boolean(target.closest("button, summary, a"));
+  return false;
+}
+
+/** Listen for keys while a project is open. */
+export function listenForKeys(app) {
+  document.addEventListener("keydown", (event) => {
+    if (!app.version || document.querySelector("dialog[open]") || isTaken(event)) return;
+    const withCtrl = event.ctrlKey || event.metaKey;
+    const match = KEYS.find(([, , matches]) => matches(event));
+    if (!match || event.altKey || withCtrl !== (match[0].startsWith("Ctrl"))) return;
+    event.preventDefault();
+    match[3](app, event);
+  });
+}
+
+/** Write the list of keys. */
+export function showKeys(list) {
+  fill(
+    list,
+    KEYS.flatMap(([keys, words]) => [h("dt", {}, keys.split(" ").map((name) => h("kbd", {}, name))), h("dd", {}, words)]),
+  );
+}

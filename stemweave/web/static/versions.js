@@ -1,0 +1,77 @@
+// The versions of a project: a list to go back and forth in, and what undo and redo mean in it.
+
+import { h, icon } from "./dom.js";
+import { clock, versionTitle, when } from "./format.js";
+
+const byId = (project, id) => project.versions.find((version) => version.id === id) ?? null;
+
+/** The version before the head, or null. */
+export function undoTarget(project) {
+  const head = byId(project, project.head_version_id);
+  return head && byId(project, head.parent_id);
+}
+
+/** The version that was made of the head last, or null; `visited` holds ids, latest last. */
+export function redoTarget(project, visited) {
+  const next = project.versions.filter(
+    (version) => version.parent_id && version.parent_id === project.head_version_id,
+  );
+  const recency = (version) => visited.lastIndexOf(version.id);
+  return next.toSorted((a, b) => recency(a) - recency(b)).at(-1) ?? null;
+}
+
+function entry(app, version, number) {
+  const { project } = app;
+  const isHead = version.id === project.head_version_id;
+  const parent = byId(project, version.parent_id);
+  const previous = project.versions[number - 2];
+  const branch = parent && parent !== previous;
+  const facts = [when(version.created_at), clock(version.duration_s)];
+  if (branch) facts.push(`from version ${project.versions.indexOf(parent) + 1}`);
+  return h(
+    "li",
+    { class: isHead ? "version current" : "version" },
+    h(
+      "button",
+      {
+        type: "button",
+        class: "version-open",
+        "aria-current": isHead ? "true" : null,
+        onclick: () => app.goTo(version.id),
+      },
+      h("span", { class: "number" }, String(number)),
+      h("span", { class: "version-title" }, versionTitle(version)),
+      h("span", { class: "facts" }, facts.join(" · ")),
+    ),
+    version.seed != null &&
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet seed",
+          title: `Use seed ${version.seed} again`,
+          "aria-label": `Use seed ${version.seed} again`,
+          onclick: () => app.useSeed(version.seed),
+        },
+        icon("dice"),
+        h("span", {}, String(version.seed)),
+      ),
+  );
+}
+
+/** Newest first. */
+export function versionList(app) {
+  const { project } = app;
+  if (!project?.versions.length) return [];
+  const entries = project.versions.map((version, index) => entry(app, version, index + 1));
+  return [
+    h("h2", {}, "Versions"),
+    h("ol", { reversed: true, class: "version-list" }, entries.reverse()),
+    h(
+      "div",
+      { class: "row between foot" },
+      h("span", { class: "hint" }, `Kept until ${when(project.expires_at)}`),
+      h("button", { class: "text danger", type: "button", onclick: () => app.remove(project) }, "Delete project"),
+    ),
+  ];
+}

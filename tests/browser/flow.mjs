@@ -1,0 +1,104 @@
+// node flow.mjs BASE AUDIO OUT: upload → separate → play, solo → fill a region → download, undo.
+// Saves what was downloaded in OUT and prints, as JSON, what was seen.
+
+import { join } from "node:path";
+import * as studio from "./studio.mjs";
+import { checkUnits } from "./units.mjs";
+
+const [base, audio, out] = process.argv.slice(2);
+const STEMS = ["bass", "drums", "guitar", "piano"];
+
+async function playAndSolo(page) {
+  await page.keyboard.press("Space");
+  await page.locator("#play.playing").waitFor();
+  await page.waitForFunction(() => document.querySelector("#clock b").textContent > "0:00.4");
+  await page.getByRole("button", { name: "Solo drums" }).click();
+  const silent = await page.locator(".lane.silent").evaluateAll((all) => all.map((l) => l.dataset.stem));
+  await page.getByRole("button", { name: "Solo drums" }).click();
+  await page.locator("#play").click();
+  await page.locator("#play:not(.playing)").waitFor();
+  return { silent, position: await studio.position(page) };
+}
+
+async function fillRegion(page) {
+  await studio.drag(page, "drums", 0.3, "drums", 0.55);
+  const range = {};
+  for (const edge of ["start", "end"]) {
+    const text = await page.locator(`.selection input[name="${edge}"]`).inputValue();
+    range[edge] = Number(text.split(":")[1]);
+  }
+  await page.locator("#seed").fill("7");
+  await page.locator("#steps").fill("2");
+  await page.locator("#fill").click();
+  await studio.waitForVersion(page, 3);
+  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  return range;
+}
+
+/** The player's own clock, rendered: two opposite tracks must cancel, loops must repeat. */
+function renderPlayer() {
+  return import(new URL("player.js", document.baseURI)).then(async ({ Player }) => {
+    const rate = 8000;
+    const context = new OfflineAudioContext(1, rate, rate);
+    const player = new Player(() => context);
+    const track = (sign) => {
+      const buffer = new AudioBuffer({ length: rate, sampleRate: rate });
+      const samples = buffer.getChannelData(0);
+      for (let at = 0; at < rate; at++) samples[at] = (sign * ((at * 7919) % 1000)) / 1000;
+      return buffer;
+    };
+    const silence = new AudioBuffer({ length: rate, sampleRate: rate });
+    player.setTracks({ one: track(1), other: track(-1), third: track(1), none: silence });
+    player.setGain("third", 0);
+    player.setLoop({ start: 0.25, end: 0.5 });
+    player.seek(0.25);
+    player.play();
+    const sum = (await context.startRendering()).getChannelData(0);
+
+    const alone = new OfflineAudioContext(1, rate, rate);
+    const soloist = new Player(() => alone);
+    soloist.setTracks({ one: track(1), other: track(-1) });
+    soloist.setGain("other", 0);
+    soloist.setLoop({ start: 0.25, end: 0.5 });
+    soloist.play();
+    const heard = (await alone.startRendering()).getChannelData(0);
+    const first = heard.findIndex((sample) => sample !== 0);
+    let unlike = 0;
+    for (let at = 0; at < 2000; at++) {
+      unlike = Math.max(unlike, Math.abs(heard[first + at] - heard[first + 2000 + at]));
+    }
+    return {
+      opposites: Math.max(...sum.map(Math.abs)),
+      loopDifference: unlike,
+      loudest: Math.max(...heard),
+    };
+  });
+}
+
+const browser = await studio.launch();
+try {
+  const { page, faults } = await studio.open(browser, base);
+  await checkUnits(page);
+  const player = await page.evaluate(renderPlayer);
+  await page.locator("#file").setInputFiles(audio);
+  await studio.waitForLanes(page, ["mixture"]);
+  await studio.begin(await studio.task(page, "separate"));
+  await studio.waitForVersion(page, 2);
+  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  const played = await playAndSolo(page);
+  await studio.download(page, "drums", join(out, "before.wav"));
+  await studio.download(page, "bass", join(out, "bass_before.wav"));
+  const range = await fillRegion(page);
+  const filename = await studio.download(page, "drums", join(out, "after.wav"));
+  await studio.download(page, "bass", join(out, "bass_after.wav"));
+  await studio.download(page, "mixture", join(out, "mix.wav"));
+  await studio.download(page, "zip", join(out, "all.zip"));
+  const seed = await page.locator(".version.current .seed span").textContent();
+  await page.keyboard.press("Control+z");
+  await studio.waitForVersion(page, 2);
+  await page.keyboard.press("Control+Shift+z");
+  await studio.waitForVersion(page, 3);
+  console.log(JSON.stringify({ player, played, range, filename, seed, faults }));
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,94 @@
+// The page's small parts, called in the browser and compared here.
+
+import assert from "node:assert/strict";
+
+async function inPage() {
+  const load = (name) => import(new URL(name, document.baseURI));
+  const [format, { View }, { Selection }, { Mixer }, spans, versions, { sortFiles }] =
+    await Promise.all(
+      ["format.js", "view.js", "selection.js", "mixer.js", "spans.js", "versions.js", "home.js"].map(load),
+    );
+
+  const view = new View();
+  view.resize(1000);
+  view.setDuration(100);
+  view.setZoom(0.5, 50);
+  const anchored = view.x(50);
+  view.scrollTo(1000);
+  const last = [Math.round(view.end), Math.round(view.x(view.end))];
+
+  const selection = new Selection();
+  selection.select(9, 3, ["drums"], 8);
+  const backwards = selection.range;
+  selection.select(8, 8, ["drums"], 8);
+  const tiny = selection.range;
+
+  const mixer = new Mixer();
+  const names = ["bass", "drums", "mixture"];
+  const gains = () => names.map((name) => mixer.gain(name, names));
+  const mixes = { all: gains(), alone: mixer.gain("mixture", ["mixture"]) };
+  mixer.set("drums", { soloed: true, volume: 0.5 });
+  mixes.solo = gains();
+  mixer.set("drums", { muted: true });
+  mixes.mutedSolo = gains();
+
+  const project = {
+    head_version_id: "b",
+    versions: [
+      { id: "a", parent_id: null, duration_s: 10 },
+      { id: "b", parent_id: "a", duration_s: 10 },
+      { id: "c", parent_id: "b", duration_s: 15, task: "extend", params: { seconds: 5 } },
+      { id: "d", parent_id: "b", task: "edit", params: { renew: { bass: [8, null] } }, duration_s: 10 },
+    ],
+  };
+  const [, , c, d] = project.versions;
+
+  const model = { stems: ["bass", "drums"], limits: { max_mb: 1 } };
+  const sorted = (...files) => {
+    try {
+      return Object.keys(sortFiles(files.map(([name, size]) => ({ name, size })), model));
+    } catch (error) {
+      return error.message;
+    }
+  };
+  return {
+    clocks: [format.clock(59.96, 1), format.clock(61.5), format.clock(3661, 2)],
+    times: ["1:02.5", "12,5", " 7 ", "1:2:3", "soon"].map(format.parseClock),
+    titles: [format.versionTitle(c), format.versionTitle(d)],
+    anchored,
+    last,
+    ranges: [backwards, tiny].map((range) => [range.start, range.end]),
+    mixes,
+    undo: versions.undoTarget(project).id,
+    redo: [["a", "b"], ["a", "b", "c", "b"]].map((way) => versions.redoTarget(project, way).id),
+    spans: [spans.spansOf(project, c, ["bass"]), spans.spansOf(project, d, ["bass"])],
+    files: [
+      sorted(["song.mp3", 1]),
+      sorted(["Bass.wav", 1]),
+      sorted(["x - bass.wav", 1], ["drums.flac", 1]),
+      sorted(["bass.wav", 1], ["song.wav", 1]),
+      sorted(["song.wav", 2e6]),
+    ],
+  };
+}
+
+/** Throws if a part of the page does not do what it should. */
+export async function checkUnits(page) {
+  const got = await page.evaluate(inPage);
+  assert.deepEqual(got.clocks, ["1:00.0", "1:02", "61:01.00"]);
+  assert.deepEqual(got.times, [62.5, 12.5, 7, NaN, NaN]);
+  assert.deepEqual(got.titles, ["Extended by 5 s", "Filled bass, 0:08.0–end"]);
+  assert.ok(Math.abs(got.anchored - 500) < 1e-6);
+  assert.deepEqual(got.last, [100, 1000]);
+  assert.deepEqual(got.ranges, [[3, 8], [7.9, 8]]);
+  assert.deepEqual(got.mixes, { all: [1, 1, 0], alone: 1, solo: [0, 0.5, 0], mutedSolo: [0, 0, 0] });
+  assert.equal(got.undo, "a");
+  assert.deepEqual(got.redo, ["d", "c"]);
+  assert.deepEqual(got.spans, [
+    { bass: [{ start: 10, end: 15, kind: "new" }] },
+    { bass: [{ start: 8, end: 10, kind: "new" }] },
+  ]);
+  assert.deepEqual(got.files.slice(0, 3), [["mixture"], ["bass"], ["bass", "drums"]]);
+  assert.match(got.files[3], /song\.wav is neither/);
+  assert.match(got.files[4], /at most 1 MB/);
+}

@@ -1,0 +1,92 @@
+"""The page in a real browser, on a real server with the bundled model."""
+
+import json
+import shutil
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+BROWSER = Path(__file__).parent.parent / "browser"
+SONG = Path(__file__).parent.parent.parent / "examples/freedoom_excerpt/mixture.flac"
+STEMS = ["bass", "drums", "guitar", "piano"]
+NUM_SAMPLES = 3 * 44_100 + 57
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a running ``stemweave serve``."""
+    data = tmp_path_factory.mktemp("studio")
+    command = [sys.executable, "-m", "stemweave", "serve", "--port", "0", "--data", str(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert "http://" in line, "the server did not start"
+        yield line.split()[-1]
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def visit(base: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What tests/browser/flow.mjs saw, and the folder of what it downloaded."""
+    out = tmp_path_factory.mktemp("downloads")
+    samples, sample_rate = soundfile.read(SONG, frames=NUM_SAMPLES, dtype="float32")
+    soundfile.write(out / "short song.wav", samples, sample_rate, subtype="FLOAT")
+    if not (shutil.which("node") and (BROWSER / "node_modules/playwright-core").exists()):
+        pytest.fail("the browser test needs more: run scripts/install-system-packages.sh test")
+    command = ["node", str(BROWSER / "flow.mjs"), base, str(out / "short song.wav"), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), out
+
+
+def test_page_asks_nobody_else_and_logs_no_error(visit: tuple[dict[str, Any], Path]) -> None:
+    seen, _ = visit
+    assert seen["faults"] == {"foreign": [], "console": []}
+
+
+def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path]) -> None:
+    seen, _ = visit
+    assert seen["player"]["opposites"] == 0, "opposite tracks cancel only if sample-synchronous"
+    assert seen["player"]["loopDifference"] == 0
+    assert seen["player"]["loudest"] > 0.9
+    assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
+    assert 0.4 <= seen["played"]["position"] <= 3.1
+
+
+def test_filled_region_is_new_and_all_else_is_kept(
+    visit: tuple[dict[str, Any], Path], base: str
+) -> None:
+    seen, out = visit
+    with urllib.request.urlopen(f"{base}/api/projects") as answer:
+        (project,) = json.load(answer)
+    version = project["versions"][-1]
+    ((stem, (start_s, end_s)),) = version["params"]["renew"].items()
+    assert (stem, version["seed"], version["params"]["steps"]) == ("drums", 7, 2)
+    assert seen["seed"] == "7" and seen["filename"] == "short song - drums.wav"
+    assert seen["range"]["start"] == pytest.approx(start_s, abs=0.006)
+
+    def read(name: str) -> np.ndarray:
+        samples, sample_rate = soundfile.read(out / name, dtype="float32")
+        assert sample_rate == 44_100 and samples.shape == (NUM_SAMPLES, 2)
+        return samples
+
+    song, mix = read("short song.wav"), read("mix.wav")
+    before, after = read("before.wav"), read("after.wav")
+    first, last = round(start_s * 44_100), round(end_s * 44_100)
+    inside = slice(first, last)
+    outside = np.r_[:first, last:NUM_SAMPLES]
+    assert np.array_equal(before[outside], after[outside])
+    assert np.array_equal(song[outside], mix[outside])
+    assert np.abs(before[inside] - after[inside]).max() > 1e-3
+    assert mix[inside] - song[inside] == pytest.approx(after[inside] - before[inside], abs=1e-5)
+    assert np.array_equal(read("bass_before.wav"), read("bass_after.wav"))
+    with zipfile.ZipFile(out / "all.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(f"{name}.wav" for name in [*STEMS, "mixture"])
