@@ -11,7 +11,7 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
 
-from stemweave.evaluation.signal_measures import is_silent, si_sdr_db
+from stemweave.evaluation.signal_measures import is_mixed, si_sdr_db
 
 
 class Baseline(ModelMixin, ConfigMixin):
@@ -46,14 +46,14 @@ class Baseline(ModelMixin, ConfigMixin):
         raise NotImplementedError
 
     def validation_figures(self, stems: Tensor, generator: torch.Generator) -> dict[str, float]:
-        """Figures on held-out stems (B, S, T): SI-SDR improvement where stems are heard."""
+        """Figures on held-out stems (B, S, T): SI-SDR improvement where they are mixed."""
         improvements = []
         for song in stems:
             mixture = song.sum(0)
-            heard = ~is_silent(song)
+            mixed = is_mixed(song, mixture)
             separated = self.separate(mixture, generator)
-            before = si_sdr_db(mixture.expand_as(song)[heard], song[heard])
-            improvements.append(si_sdr_db(separated[heard], song[heard]) - before)
+            before = si_sdr_db(mixture.expand_as(song)[mixed], song[mixed])
+            improvements.append(si_sdr_db(separated[mixed], song[mixed]) - before)
         return {"val_si_sdri_db": torch.cat(improvements).mean().item()}
 
     @property

@@ -15,17 +15,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pretty_midi
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from stemweave import jobs
 from stemweave.audio.log_mel import LogMel
+from stemweave.batch import separate_file
 from stemweave.data.latents import LatentShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
@@ -34,11 +37,14 @@ from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE
+from stemweave.pipeline import StemweavePipeline, load_pipeline
 from stemweave.render.collection import CompositionJob, make_song, soundfonts_by_stem
 from stemweave.render.compose import compose_song, read_groove_families
+from stemweave.render.freedoom import render_freedoom
 from stemweave.render.midi_folder import MidiJob, render_file
 from stemweave.render.score import Part
 from stemweave.stems import STEMS
+from stemweave.tasks.separate import separated_spectra, separation_masks
 
 ROOT = Path(__file__).parent.parent
 NUM_SONGS = 4
@@ -148,7 +154,7 @@ def latent_rates(folder: Path, songs: list[Song]) -> dict[str, float]:
     return rates
 
 
-def flops(network: nn.Module, *inputs: Tensor, backward: bool = False) -> int:
+def flops(network: Callable[..., Any], *inputs: Tensor, backward: bool = False) -> int:
     """Floating-point operations of one pass, counted on the meta device."""
     counter = FlopCounterMode(display=False)
     with counter:
@@ -170,7 +176,59 @@ def network_rates() -> dict[str, float]:
             "unet_forward_flops": flops(unet, *inputs),
             "unet_step_flops": flops(unet, *inputs, backward=True),
             "encode_paper_flops": flops(vae.encoder, log_mels) * 3600 / CROP_S,
+            "decode_paper_flops": flops(vae.decoder, latents[0]),
         }
+
+
+def separation_rates() -> dict[str, float]:
+    """Separating a human-written stereo song at 44.1 kHz, as ``stemweave separate`` does."""
+    pipe = load_pipeline()
+    rates: dict[str, float] = {"separate_bundled_flops": separation_flops(pipe)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        songs = render_freedoom(
+            folder / "music",
+            sample_rate=44100,
+            only="D_E1M1",
+            stereo=True,
+            length_s=60.0,
+            with_mixture=True,
+        )
+        mixture = songs[0].folder / "mixture.flac"
+        separate_file(pipe, mixture, folder / "warm", stems=pipe.stems)
+        for fmt in ("wav", "flac"):
+            before = cpu_s()
+            written = separate_file(pipe, mixture, folder / fmt, stems=pipe.stems, fmt=fmt)
+            rates[f"separate_{fmt}_cpu_s"] = per_hour(cpu_s() - before, songs)
+            size = sum(path.stat().st_size for path in written.values())
+            rates[f"separate_{fmt}_bytes"] = per_hour(size, songs)
+        rates["mixture_flac_bytes"] = per_hour(mixture.stat().st_size, songs)
+    window = 0.1 * torch.randn(pipe.log_mel.segment_samples)
+    windows = 10
+    before = cpu_s()
+    with torch.inference_mode():
+        for _ in range(windows):
+            separation_masks(pipe, *separated_spectra(pipe, window, 1.0, 1, None))
+    rates["separate_networks_cpu_s"] = (cpu_s() - before) / windows
+    return rates
+
+
+def separation_flops(pipe: StemweavePipeline) -> int:
+    """FLOPs of the bundled networks for one window, counted on the meta device."""
+    parts = (pipe.vae, pipe.denoiser, pipe.refiner)
+    vae, denoiser, refiner = (deepcopy(part).to("meta") for part in parts)
+    mel, stems = pipe.log_mel.config, len(pipe.stems)
+    latent = (vae.config.latent_channels, pipe.window_positions, pipe.latent_bands)
+    with torch.device("meta"), torch.no_grad():
+        mixture = torch.zeros(1, mel.segment_frames, mel.num_mels)
+        estimates = torch.zeros(1, stems, mel.segment_frames, mel.num_mels)
+        latents, timestep = torch.zeros(1, stems, *latent), torch.zeros(1, dtype=torch.long)
+        return (
+            flops(vae.encode, mixture[None])
+            + flops(denoiser, latents, timestep, latents[:, 0])
+            + flops(vae.decode, latents[0])
+            + flops(refiner, mixture, estimates)
+        )
 
 
 def nothing(number: int) -> int:
@@ -178,7 +236,7 @@ def nothing(number: int) -> int:
     return number
 
 
-def ray_rates(num_jobs: int = 4000, cores: int = 256) -> dict[str, float]:
+def ray_rates(num_jobs: int = 2000, cores: int = 256) -> dict[str, float]:
     """CPU time of the driver for a job, with as many in flight as ``cores`` workers would have."""
     in_flight, jobs.IN_FLIGHT = jobs.IN_FLIGHT, jobs.IN_FLIGHT * cores // 2
 
@@ -195,30 +253,49 @@ def ray_rates(num_jobs: int = 4000, cores: int = 256) -> dict[str, float]:
     return {"ray_driver_cpu_s": (many - few) / num_jobs}
 
 
-def main() -> None:
-    """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "scale_rates.json")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    os.chdir(ROOT)
+def song_rates() -> dict[str, float]:
+    """Rates of making songs and of encoding them."""
     if shutil.which("mma") is None:
         raise InputError("mma is missing: run scripts/install-system-packages.sh render")
-    began = time.perf_counter()
-    rates = network_rates()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for rate in ("16000", "44100", "midi"):
             (folder / rate).mkdir()
         music, songs = music_rates(folder)
-        rates |= music | latent_rates(folder, songs) | ray_rates()
-    load = os.getloadavg()[0]
+        return music | latent_rates(folder, songs)
+
+
+GROUPS: dict[str, Callable[[], dict[str, float]]] = {
+    "networks": network_rates,
+    "songs": song_rates,
+    "separation": separation_rates,
+    "ray": ray_rates,
+}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "scale_rates.json")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, help="keep the file's other rates")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    os.chdir(ROOT)
     result = {
         "about": "for an hour of music with four stems, by scripts/scale_rates.py",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, load at the end {load:.1f}",
-        "seconds_to_measure": round(time.perf_counter() - began),
-        "rates": {key: float(f"{value:.4g}") for key, value in rates.items()},
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "measured": {},
+        "rates": {},
     }
+    if options.only:
+        earlier = json.loads(options.out.read_text())
+        result |= {key: earlier[key] for key in ("measured", "rates")}
+    for group in options.only or GROUPS:
+        began = time.perf_counter()
+        rates = GROUPS[group]()
+        result["rates"] |= {key: float(f"{value:.4g}") for key, value in rates.items()}
+        seconds = time.perf_counter() - began
+        result["measured"][group] = f"in {seconds:.0f} s, load at the end {os.getloadavg()[0]:.1f}"
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(options.out.read_text())
 

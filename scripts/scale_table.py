@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 DOCS = Path(__file__).parent.parent / "docs"
-BEGIN, END = "<!-- scale_table begin -->", "<!-- scale_table end -->"
 CROP_S = 10.24
+HOP_S = CROP_S - 1.0
+"""Windows of separation overlap by a second."""
 SIZES = {"Slakh2100": (145, 100), "10 k h": (10_000, 10), "1 M h": (1_000_000, 1)}
 """Hours of music, and training passes over it: the paper's 100 for its data, fewer for more."""
 
@@ -30,6 +31,9 @@ class Assumptions:
         utilisation: share of the peak that training reaches.
         cores: at work at a time, for the durations.
         gpus: likewise.
+        songs: of a catalogue that is separated.
+        song_minutes: length of each.
+        steps: DDIM's in the paper's separation, each with and without the mixture.
     """
 
     cpu_price: float = 0.04
@@ -39,6 +43,9 @@ class Assumptions:
     utilisation: float = 0.35
     cores: int = 256
     gpus: int = 64
+    songs: int = 1_000_000
+    song_minutes: float = 4.0
+    steps: int = 200
 
 
 def number(value: float) -> str:
@@ -147,6 +154,91 @@ def sizes_table(rates: dict[str, float], assumed: Assumptions) -> str:
     return table(["", *SIZES], rows)
 
 
+def separation_flops(rates: dict[str, float], assumed: Assumptions) -> dict[str, float]:
+    """FLOPs of the networks for one window of separation."""
+    encode = rates["encode_paper_flops"] * CROP_S / 3600 / 5  # of four stems and the mixture
+    passes = 2 * assumed.steps * rates["unet_forward_flops"]
+    return {
+        "bundled": rates["separate_bundled_flops"],
+        "paper": encode + passes + rates["decode_paper_flops"],
+    }
+
+
+def separation_rates_table(rates: dict[str, float], assumed: Assumptions) -> str:
+    """What was measured of separation."""
+    flops = separation_flops(rates, assumed)
+    rows = [
+        ["separate into WAV", "CPU s", rates["separate_wav_cpu_s"] / 3600],
+        ["separate into FLAC", "CPU s", rates["separate_flac_cpu_s"] / 3600],
+        ["of these in the networks", "CPU s", networks_cpu_s(rates)],
+        ["the networks", "GFLOP", flops["bundled"] / 1e9 / HOP_S],
+        [
+            f"the paper's, {assumed.steps} steps with guidance",
+            "GFLOP",
+            flops["paper"] / 1e9 / HOP_S,
+        ],
+        ["the mixture, FLAC, 16 bit", "kB", rates["mixture_flac_bytes"] / 3600 / 1e3],
+        ["four stems, FLAC, 24 bit", "kB", rates["separate_flac_bytes"] / 3600 / 1e3],
+        ["four stems, WAV, 32 bit", "kB", rates["separate_wav_bytes"] / 3600 / 1e3],
+    ]
+    cells = [[str(what), str(unit), number(float(value))] for what, unit, value in rows]
+    return table(["for a second of stereo at 44.1 kHz", "unit", "measured"], cells)
+
+
+def networks_cpu_s(rates: dict[str, float]) -> float:
+    """CPU seconds of the networks for a second of audio."""
+    return rates["separate_networks_cpu_s"] / HOP_S
+
+
+def catalogue_table(rates: dict[str, float], assumed: Assumptions) -> str:
+    """Separation of a catalogue by the bundled model and by one of the paper's size."""
+    seconds = assumed.songs * assumed.song_minutes * 60
+    hours = seconds / 3600
+    flops = {k: v * seconds / HOP_S for k, v in separation_flops(rates, assumed).items()}
+    paper_flops_per_s = rates["encode_paper_flops"] / rates["encode_paper_cpu_s"]
+    beside_h = hours * rates["separate_flac_cpu_s"] / 3600 - seconds * networks_cpu_s(rates) / 3600
+    cpu_h = {
+        "bundled": hours * rates["separate_flac_cpu_s"] / 3600,
+        "paper": beside_h + flops["paper"] / paper_flops_per_s / 3600,
+    }
+    columns = []
+    for model in ("bundled", "paper"):
+        gpu_h = gpu_hours(flops[model], assumed)
+        columns.append(
+            (
+                cpu_h[model],
+                cpu_h[model] / assumed.cores / 24,
+                cpu_h[model] * assumed.cpu_price,
+                gpu_h,
+                beside_h,
+                max(gpu_h / assumed.gpus, beside_h / assumed.cores) / 24,
+                gpu_h * assumed.gpu_price + beside_h * assumed.cpu_price,
+            )
+        )
+    names = (
+        "**CPUs alone**: CPU-hours",
+        f"days on {assumed.cores} cores",
+        "dollars",
+        "**GPUs**: GPU-hours of the networks",
+        "CPU-hours beside them: files, resampling, spectra, masks",
+        f"days on {assumed.gpus} GPUs and {assumed.cores} cores",
+        "dollars",
+    )
+    rows = [[name, *map(number, values)] for name, *values in zip(names, *columns, strict=True)]
+    songs = f"{number(assumed.songs)} songs of {assumed.song_minutes:.0f} minutes"
+    models = table([songs, "bundled model", "the paper's"], rows)
+    stored = {
+        "the mixtures, FLAC": hours * rates["mixture_flac_bytes"] / 1e12,
+        "four stems, FLAC": hours * rates["separate_flac_bytes"] / 1e12,
+        "four stems, WAV": hours * rates["separate_wav_bytes"] / 1e12,
+    }
+    storage = table(
+        [f"{songs}: {number(hours)} h", "TB", "$ a month"],
+        [[k, number(v), number(v * 1000 * assumed.storage_price)] for k, v in stored.items()],
+    )
+    return f"{models}\n\n{storage}"
+
+
 def assumptions_table(assumed: Assumptions) -> str:
     """What was assumed."""
     rows = [
@@ -159,18 +251,25 @@ def assumptions_table(assumed: Assumptions) -> str:
     return table(["assumed", ""], rows)
 
 
-def as_markdown(rates: dict[str, float], assumed: Assumptions) -> str:
-    """All three tables."""
-    return "\n\n".join(
-        (rates_table(rates), assumptions_table(assumed), sizes_table(rates, assumed))
+def as_markdown(rates: dict[str, float], assumed: Assumptions) -> dict[str, str]:
+    """All tables, by the name in the document's markers."""
+    training = (
+        rates_table(rates),
+        assumptions_table(assumed),
+        sizes_table(rates, assumed),
     )
+    separation = (separation_rates_table(rates, assumed), catalogue_table(rates, assumed))
+    return {"scale": "\n\n".join(training), "separation": "\n\n".join(separation)}
 
 
-def with_tables(document: str, tables: str) -> str:
-    """``document`` with ``tables`` between its markers."""
-    before, rest = document.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+def with_tables(document: str, tables: dict[str, str]) -> str:
+    """``document`` with ``tables`` between their markers."""
+    for name, own in tables.items():
+        begin, end = f"<!-- {name}_table begin -->", f"<!-- {name}_table end -->"
+        before, rest = document.split(begin)
+        _, after = rest.split(end)
+        document = f"{before}{begin}\n\n{own}\n\n{end}{after}"
+    return document
 
 
 def main() -> None:
@@ -188,7 +287,7 @@ def main() -> None:
         path = DOCS / "scale.md"
         path.write_text(with_tables(path.read_text(), tables))
     else:
-        print(tables)
+        print("\n\n".join(tables.values()))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ evaluate() { # NAME, then the command's arguments
 }
 evaluate speed speed
 evaluate separation separation data/validation -n 48
-evaluate separation_freedoom separation data/freedoom4 -n 48
+# piano sounds in an eighth of the segments
+evaluate separation_freedoom separation data/freedoom4 -n 192
 evaluate vocoder vocoder data/validation -n 48
 evaluate generation generation data/validation -n 64
 evaluate arrangement arrangement data/validation -n 6 --steps 10

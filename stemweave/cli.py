@@ -7,16 +7,29 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from stemweave import piece_commands
+from stemweave.catalogue import (
+    Failure,
+    Mixture,
+    Separation,
+    find_mixtures,
+    separate_into,
+    separate_on_workers,
+    separation_workers,
+    unfinished,
+    write_failures,
+)
 from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
+from stemweave.data.commands import RayOption
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError, find_audio_files, output_names
+from stemweave.files import InputError
 from stemweave.options import (
     Bar,
     Device,
@@ -25,6 +38,7 @@ from stemweave.options import (
     Out,
     Overwrite,
     Plot,
+    Sampler,
     Seed,
     Steps,
     audio_format,
@@ -35,6 +49,12 @@ from stemweave.options import (
 from stemweave.render import commands as render_commands
 from stemweave.training import commands as training_commands
 from stemweave.web import commands as web_commands
+
+if TYPE_CHECKING:
+    from stemweave.pipeline import StemweavePipeline
+
+MAX_SHOWN = 20
+"""Failures of a run over workers that are printed."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,48 +77,101 @@ def separate(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="go on: leave out files whose stems are there")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="processes that share the cores; with --ray local one a core"),
+    ] = None,
+    ray: RayOption = None,
+    failures: Annotated[
+        Path | None, typer.Option(help="list the files that failed here, a line of JSON each")
+    ] = None,
 ) -> None:
-    """Write the stems of each FILE to OUT/<name>/<stem>.wav."""
+    """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths."""
     fmt = audio_format(format)
     if method not in ("mask", "vocoder"):
         raise InputError(f"--method must be mask or vocoder, not {method}")
-    inputs = find_audio_files(files)
-    pipe = load(model, device)
-    chosen = chosen_stems(pipe, stems, "--stems")
-    from stemweave.batch import separate_file
+    if overwrite and skip_existing:
+        raise InputError("--overwrite and --skip-existing contradict each other: give one")
+    found = find_mixtures(files, out)
+    shared = separation_workers(workers, ray, device)
+    pipe = load(model, device if ray is None else "cpu", sampler)
+    asked = Separation(
+        tuple(chosen_stems(pipe, stems, "--stems")),
+        fmt=fmt,
+        method=cast(Any, method),
+        guidance=guidance,
+        steps=steps,
+        sampler=sampler,
+        seed=seed,
+        plot=plot,
+        existing="replace" if overwrite else "skip" if skip_existing else "refuse",
+    )
+    todo = unfinished(found, out, asked)
+    if len(todo) < len(found):
+        typer.echo(f"{len(found) - len(todo)} of {len(found)} files have their stems already")
+    if shared is None:
+        results = _separate_here(pipe, todo, out, asked)
+    else:
+        del pipe  # every worker has its own
+        results = separate_on_workers(todo, out, asked, model, device, shared)
+    _report(results, len(todo), failures, at_the_end=shared is not None)
 
-    failures = []
-    for path, name in zip(inputs, output_names(inputs), strict=True):
+
+def _separate_here(
+    pipe: StemweavePipeline, mixtures: Sequence[Mixture], out: Path, asked: Separation
+) -> Iterator[Failure | None]:
+    for file, name in mixtures:
         try:
-            with Bar(path.name) as progress:
-                written = separate_file(
-                    pipe,
-                    path,
-                    out / name,
-                    stems=chosen,
-                    fmt=fmt,
-                    method=cast(Any, method),
-                    guidance=guidance,
-                    steps=steps,
-                    seed=seed,
-                    overwrite=overwrite,
-                    progress=progress,
-                )
-            if plot:
-                from stemweave.plots import plot_files
-
-                plot_files({"mixture": path, **written}, out / name / "spectrograms.png")
-            typer.echo(f"{path} → {out / name}")
+            with Bar(Path(file).name) as progress:
+                separate_into(pipe, Path(file), out / name, asked, progress)
+            typer.echo(f"{file} → {out / name}")
+            yield None
         except InputError as error:
-            if len(inputs) == 1:
-                raise
-            failures.append(str(error))
-            typer.echo(f"error: {error}", err=True)
-    if failures:
-        typer.echo(f"{len(failures)} of {len(inputs)} files failed", err=True)
+            yield Failure(file, str(error))
+
+
+def _report(
+    results: Iterator[Failure | None], total: int, path: Path | None, at_the_end: bool
+) -> None:
+    """Tell what failed, also in the file ``path``; exit with 1 if anything did.
+
+    Raises:
+        InputError: instead, if there was one file and the errors need not wait for others.
+    """
+    done, failed = 0, []
+    try:
+        for result in results:
+            done += 1
+            if result is not None:
+                failed.append(result)
+                if total > 1 and not at_the_end:
+                    typer.echo(f"error: {result.reason}", err=True)
+    finally:
+        if path is not None:
+            write_failures(path, failed)
+    if failed and total == 1 and not at_the_end:
+        raise InputError(failed[0].reason)
+    if at_the_end:
+        typer.echo(f"{done - len(failed)} of {total} files separated")
+        for failure in failed[:MAX_SHOWN]:
+            typer.echo(f"error: {failure.reason}", err=True)
+        if len(failed) > MAX_SHOWN:
+            typer.echo(f"and {len(failed) - MAX_SHOWN} more: --failures FILE lists all", err=True)
+    if done < total:
+        typer.echo(
+            f"stopped after failures that are not the files' own: {total - done} files are left, "
+            "mend the cause and go on with --skip-existing",
+            err=True,
+        )
+    if failed:
+        typer.echo(f"{len(failed)} of {total} files failed", err=True)
         raise typer.Exit(1)
 
 
@@ -111,6 +184,7 @@ def generate(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -122,7 +196,7 @@ def generate(
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     import torch
 
     from stemweave.batch import write_stems
@@ -150,6 +224,7 @@ def arrange(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
@@ -162,7 +237,7 @@ def arrange(
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     added = chosen_stems(pipe, add, "--add") if add else None
     import torch
 

@@ -36,6 +36,10 @@ class InputError(Exception):
     """Something the user gave is wrong; the message is one sentence that says what to do."""
 
 
+class OutputError(InputError):
+    """A result could not be written, whatever the input: other inputs would fare no better."""
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     """Sample rate in Hz, number of channels, and samples per channel of an audio file."""
@@ -283,45 +287,10 @@ def check_format(fmt: str, sample_rate: int, channels: int) -> None:
         raise InputError(f"FLAC cannot hold {channels} channels: use --format wav")
 
 
-def writing_failed(path: Path, error: BaseException) -> InputError:
+def writing_failed(path: Path, error: BaseException) -> OutputError:
     """The sentence for a file that could not be written."""
     reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
-    return InputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
-
-
-def find_audio_files(paths: Sequence[Path]) -> list[Path]:
-    """Files as given; folders become the audio files below them, sorted.
-
-    Raises:
-        InputError: if a folder holds no audio file.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in AUDIO_SUFFIXES
-            and file.is_file()
-            and not file.name.startswith(".")
-        )
-        if not found:
-            raise InputError(f"{path} holds no audio files ({', '.join(AUDIO_SUFFIXES)})")
-        files.extend(found)
-    return list(dict.fromkeys(files))
-
-
-def output_names(files: Sequence[Path]) -> list[str]:
-    """A distinct folder name for the results of each file: its stem, numbered where equal."""
-    names: list[str] = []
-    for file in files:
-        name, number = file.stem, 2
-        while name in names:
-            name, number = f"{file.stem}-{number}", number + 1
-        names.append(name)
-    return names
+    return OutputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
 
 
 def require_absent(paths: Sequence[Path], overwrite: bool) -> None:

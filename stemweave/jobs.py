@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -39,24 +40,43 @@ class Workers:
     """Where jobs run.
 
     Attributes:
-        processes: on this machine, each on one core.
+        processes: on this machine, each on one core unless the job uses its ``threads``.
         ray: None for plain processes; "local" for a Ray of ``processes`` on this machine; "auto"
             for the running cluster that Ray finds; or a cluster's address.
+        gpus: that Ray keeps for every job; 0 for jobs on CPUs.
     """
 
     processes: int = 2
     ray: str | None = None
+    gpus: int = 0
+
+    @property
+    def threads(self) -> int:
+        """Cores for one job: a worker's share of this machine's, one on a cluster."""
+        if self.ray not in (None, "local"):
+            return 1
+        return max(1, usable_cores() // self.processes)
 
 
 TWO_PROCESSES = Workers()
+
+
+def usable_cores() -> int:
+    """Cores of this machine that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class WorkerDied(Exception):
     """Every worker that was given a job died."""
 
 
-@dataclass
-class _Failed:
+@dataclass(frozen=True)
+class Failed(Generic[Job]):
+    """A job that gave no result, and why."""
+
+    job: Job
     error: Exception
 
 
@@ -74,20 +94,8 @@ def map_jobs(
         RuntimeError: likewise, for any other reason, which is its cause.
     """
     failures: list[Exception] = []
-
-    def started() -> Iterator[Job]:
-        for job in jobs:
-            if len(failures) >= MAX_FAILURES:
-                return
-            yield job
-
-    outcomes = (
-        _over_processes(make, started(), workers.processes)
-        if workers.ray is None
-        else _over_ray(make, started(), workers)
-    )
-    for outcome in tqdm(outcomes, total=total):
-        if isinstance(outcome, _Failed):
+    for outcome in outcomes(make, jobs, workers, total):
+        if isinstance(outcome, Failed):
             failures.append(outcome.error)
         else:
             yield outcome
@@ -100,68 +108,110 @@ def map_jobs(
         ) from first
 
 
+def outcomes(
+    make: Callable[[Job], Made],
+    jobs: Iterable[Job],
+    workers: Workers,
+    total: int | None = None,
+) -> Iterator[Made | Failed[Job]]:
+    """As ``map_jobs`` for callers who report each failed job themselves: these are ``Failed``.
+
+    After ``MAX_FAILURES`` of them no further jobs are drawn.
+
+    Raises:
+        InputError: if Ray or its cluster is missing, or has no GPU for jobs that need one.
+    """
+    failures = 0
+
+    def started() -> Iterator[Job]:
+        for job in jobs:
+            if failures >= MAX_FAILURES:
+                return
+            yield job
+
+    results = (
+        _over_processes(make, started(), workers.processes)
+        if workers.ray is None
+        else _over_ray(make, started(), workers)
+    )
+    for outcome in tqdm(results, total=total):
+        failures += isinstance(outcome, Failed)
+        yield outcome
+
+
 def _over_processes(
     make: Callable[[Job], Made], jobs: Iterator[Job], processes: int
-) -> Iterator[Made | _Failed]:
+) -> Iterator[Made | Failed[Job]]:
     # a fork would copy a synthesiser whose threads stay behind
     context = multiprocessing.get_context("spawn")
-    todo = ((job, 0) for job in jobs)
+    suspects: deque[tuple[Job, int]] = deque()  # their pool died, so often
     running: dict[Future[Made], tuple[Job, int]] = {}
     pool = ProcessPoolExecutor(processes, context)
     try:
         while True:
-            given = islice(todo, IN_FLIGHT * processes - len(running))
-            broken: list[tuple[Job, int]] = []
-            for job, deaths in given:
+            broken = False
+            for job, deaths in _next(jobs, suspects, running, IN_FLIGHT * processes):
                 try:
                     running[pool.submit(make, job)] = job, deaths
-                except BrokenProcessPool:
-                    broken.append((job, deaths - 1))  # it never began
+                except BrokenProcessPool:  # it never began
+                    suspects.appendleft((job, deaths))
+                    broken = True
                     break
             if not running and not broken:
                 return
             # the death of one worker ends the pool and every job in it
-            done = wait(running, return_when=FIRST_COMPLETED).done if not broken else set(running)
+            done = set(running) if broken else wait(running, return_when=FIRST_COMPLETED).done
             while done:
                 future = done.pop()
                 job, deaths = running.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
-                    broken.append((job, deaths))
-                    done = set(running)
+                    broken, done = True, set(running)
+                    if deaths < MAX_RETRIES:
+                        suspects.append((job, deaths + 1))
+                    else:
+                        yield Failed(job, _death(job))
                 except Exception as error:
-                    yield _Failed(error)
+                    yield Failed(job, error)
             if broken:
                 pool.shutdown()
                 pool = ProcessPoolExecutor(processes, context)
-                retried = []
-                for job, deaths in broken:
-                    if deaths < MAX_RETRIES:
-                        retried.append((job, deaths + 1))
-                    else:
-                        yield _Failed(_death(job))
-                todo = chain(retried, todo)  # type: ignore[assignment]
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+def _next(
+    jobs: Iterator[Job],
+    suspects: deque[tuple[Job, int]],
+    running: Mapping[Any, tuple[Job, int]],
+    most: int,
+) -> Iterable[tuple[Job, int]]:
+    """Jobs to start. Suspects go alone: the one that kills takes no other with it again."""
+    if any(deaths for _, deaths in running.values()):
+        return []
+    if suspects:
+        return [] if running else [suspects.popleft()]
+    return ((job, 0) for job in islice(jobs, most - len(running)))
+
+
 def _over_ray(
     make: Callable[[Job], Made], jobs: Iterator[Job], workers: Workers
-) -> Iterator[Made | _Failed]:
+) -> Iterator[Made | Failed[Job]]:
     ray = _imported_ray()
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, workers)
-    remote = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(make)
+    remote = ray.remote(num_cpus=1, num_gpus=workers.gpus, max_retries=MAX_RETRIES)(make)
     running: dict[Any, Job] = {}
     counted_s = -float("inf")
     try:
+        _check_gpus(ray.cluster_resources(), workers)
         while True:
             if time.monotonic() - counted_s > 5:  # clusters grow and shrink
-                cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+                slots = _slots(ray.cluster_resources(), workers)
                 counted_s = time.monotonic()
-            for job in islice(jobs, max(0, IN_FLIGHT * cores - len(running))):
+            for job in islice(jobs, max(0, IN_FLIGHT * slots - len(running))):
                 running[remote.remote(job)] = job
             if not running:
                 return
@@ -172,12 +222,29 @@ def _over_ray(
                 try:
                     yield ray.get(reference)
                 except ray.exceptions.RayTaskError as error:
-                    yield _Failed(error.cause if isinstance(error.cause, Exception) else error)
+                    cause = error.cause
+                    yield Failed(job, cause if isinstance(cause, Exception) else error)
                 except ray.exceptions.RayError:
-                    yield _Failed(_death(job))
+                    yield Failed(job, _death(job))
     finally:
         if ours:
             ray.shutdown()
+
+
+def _check_gpus(resources: dict[str, float], workers: Workers) -> None:
+    if resources.get("GPU", 0) < workers.gpus:  # Ray itself would wait for one for ever
+        raise InputError(
+            f"--ray {workers.ray}: this Ray has no GPU: add machines that have one, or use "
+            "--device cpu"
+        )
+
+
+def _slots(resources: dict[str, float], workers: Workers) -> int:
+    """Jobs that a cluster can do at a time."""
+    slots = resources.get("CPU", 1)
+    if workers.gpus:
+        slots = min(slots, resources.get("GPU", 0) // workers.gpus)
+    return max(1, int(slots))
 
 
 def _death(job: object) -> WorkerDied:

@@ -27,6 +27,9 @@ Seed = Annotated[int, typer.Option(min=0, help="equal seeds give equal results")
 Steps = Annotated[
     int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
 ]
+Sampler = Annotated[
+    str | None, typer.Option(help="ddim, dpm++ or unipc; the model's own if absent")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
 Format = Annotated[str, typer.Option("--format", help="wav (float32), flac (24-bit) or mp3")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
@@ -40,11 +43,18 @@ def audio_format(name: str) -> AudioFormat:
     return cast(AudioFormat, name)
 
 
-def load(model: str | None, device: str) -> StemweavePipeline:
-    """The pipeline that ``--model`` and ``--device`` name."""
+def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> StemweavePipeline:
+    """The pipeline that ``--model`` and ``--device`` name, with the sampler of ``--sampler``."""
+    from stemweave.diffusion.schedulers import with_sampler
     from stemweave.pipeline import load_pipeline
 
-    return load_pipeline(model, device)
+    pipe = load_pipeline(model, device)
+    if sampler is not None:
+        try:
+            pipe.scheduler = with_sampler(pipe.scheduler, sampler)
+        except ValueError as error:
+            raise InputError(f"--{error}") from None
+    return pipe
 
 
 def chosen_stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:

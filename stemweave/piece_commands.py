@@ -16,6 +16,7 @@ from stemweave.options import (
     Out,
     Overwrite,
     Plot,
+    Sampler,
     Seed,
     Steps,
     audio_format,
@@ -59,13 +60,14 @@ def edit(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
     renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
@@ -84,13 +86,14 @@ def extend(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
         return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **options)
@@ -106,13 +109,14 @@ def vary(
     model: Model = None,
     seed: Seed = 0,
     steps: Steps = None,
+    sampler: Sampler = None,
     device: Device = "cpu",
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    pipe = load(model, device)
+    pipe = load(model, device, sampler)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
         return pipe.vary(piece, sample_rate, strength=strength, steps=steps, **options)

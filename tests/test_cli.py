@@ -121,7 +121,11 @@ def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
     result = run("separate", music, "-o", tmp_path / "out", "--model", tiny_model)
     assert result.code == 1
     assert "text.wav" in result.err and "1 of 3 files failed" in result.err
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one", "one-2"}
+    stems = sorted(f"{stem}.wav" for stem in STEMS)
+    assert left_behind(tmp_path / "out") == [
+        *(f"deep/one/{name}" for name in stems),
+        *(f"one/{name}" for name in stems),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from stemweave.files import InputError, appearing
-from stemweave.jobs import IN_FLIGHT, MAX_FAILURES, Workers, map_jobs
+from stemweave.jobs import (
+    IN_FLIGHT,
+    MAX_FAILURES,
+    Failed,
+    WorkerDied,
+    Workers,
+    map_jobs,
+    outcomes,
+)
 
 
 @pytest.fixture(scope="module", params=["processes", "ray"])
@@ -88,6 +96,21 @@ def die(_: int) -> None:
 def test_a_job_that_kills_every_worker_is_given_up(workers):
     with pytest.raises(InputError, match="worker died 4 times"):
         list(map_jobs(die, [0], workers))
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        die(number)
+    return number
+
+
+def test_a_job_that_kills_takes_no_other_with_it(workers):
+    results, failed = [], []
+    for outcome in outcomes(die_at_three, range(8), workers):
+        (failed if isinstance(outcome, Failed) else results).append(outcome)
+    assert sorted(results) == [0, 1, 2, 4, 5, 6, 7]
+    assert [failure.job for failure in failed] == [3]
+    assert isinstance(failed[0].error, WorkerDied)
 
 
 def test_jobs_are_drawn_as_they_are_needed(workers):

@@ -12,7 +12,7 @@ LAYERS = [
     {"pipeline"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
-    {"piece_commands", "web"},
+    {"piece_commands", "catalogue", "web"},
     {"cli", "demo"},
     {"__main__"},
 ]

@@ -36,12 +36,14 @@ class LatentBatch:
         return LatentBatch(self.stems[samples], self.mixture[samples], self.coherent[samples])
 
 
-def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = True) -> Tensor:
+def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = False) -> Tensor:
     """Posterior means times the scaling factor (..., C, H, W) of log-mels (..., F, M)."""
     return encode_posterior(vae, log_mels, bfloat16)[0]
 
 
-def encode_posterior(vae: Any, log_mels: Tensor, bfloat16: bool = True) -> tuple[Tensor, Tensor]:
+def encode_posterior(
+    vae: Any, log_mels: Tensor, bfloat16: bool = False
+) -> tuple[Tensor, Tensor]:
     """The posterior's mean and standard deviation, each times the scaling factor, on the CPU."""
     device = next(vae.parameters()).device
     flat = log_mels.reshape(-1, 1, *log_mels.shape[-2:]).to(device)
@@ -70,6 +72,7 @@ class LatentShards(Shards):
         *,
         seed: int = 0,
         channels: int = 1,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__(
             folder,
@@ -81,12 +84,13 @@ class LatentShards(Shards):
             seed=seed,
             networks=[vae],
             channels=channels,
+            bfloat16=bfloat16,
         )
         self.vae = vae
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, coherent = self._log_mels(count, rng)
-        latents = self._side_by_side(encode_mels(self.vae, log_mels))
+        latents = self._side_by_side(encode_mels(self.vae, log_mels, self.bfloat16))
         return {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": coherent}
 
     def _log_mels(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -111,7 +115,7 @@ class PosteriorShards(LatentShards):
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, coherent = self._log_mels(count, rng)
-        mean, std = map(self._side_by_side, encode_posterior(self.vae, log_mels))
+        mean, std = map(self._side_by_side, encode_posterior(self.vae, log_mels, self.bfloat16))
         return {"mean": mean, "std": std, "coherent": coherent}
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:

@@ -106,6 +106,7 @@ class MaskTargetShards(Shards):
         *,
         seed: int = 0,
         channels: int = 1,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__(
             folder,
@@ -117,6 +118,7 @@ class MaskTargetShards(Shards):
             seed=seed,
             networks=[vae, denoiser],
             channels=channels,
+            bfloat16=bfloat16,
         )
         self.vae, self.denoiser, self.scheduler = vae, denoiser, scheduler
         sample_rate = log_mel.config.sample_rate
@@ -146,12 +148,12 @@ class MaskTargetShards(Shards):
         ``mixture`` is (N, F, M), or (N, 2, F, M) in stereo.
         """
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        condition = encode_mels(self.vae, mixture)
+        condition = encode_mels(self.vae, mixture, self.bfloat16)
         if self.channels > 1:
             condition = condition.flatten(1, 2)
         shape = (len(condition), len(self.stems), *condition.shape[1:])
         noise = torch.randn(shape, generator=generator)
-        with torch.autocast(mixture.device.type, torch.bfloat16):
+        with torch.autocast(mixture.device.type, torch.bfloat16, self.bfloat16):
             network = guided(self.denoiser, condition, 1.0)
             latents = sample(network, self.scheduler, noise, 1)
             latents = latents.unflatten(2, (self.channels, -1)).flatten(0, 2)

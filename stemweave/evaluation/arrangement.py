@@ -7,22 +7,21 @@ coherence between the given and the generated part. Segments are stems (S, T).
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from stemweave.data.songs import Song
+from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import Table
 from stemweave.files import InputError
 
 REAL_ROW = "real stems"
@@ -149,7 +148,7 @@ def evaluate_arrangement(
         embedding: network of the sub-FAD.
         modes: keys of ``MODE_ROWS``; "known" needs a denoiser trained for it.
         subsets: stems to generate; all proper subsets if None.
-        num_reference: real mixtures the sub-FAD is taken against.
+        num_reference: real mixtures, all stems sounding, that the sub-FAD is taken against.
         seed: segment i draws its noise from ``seed + i``.
 
     Raises ``InputError`` for a data set without two songs that have every stem.
@@ -162,10 +161,18 @@ def evaluate_arrangement(
     segments, stems = [segment for segment, _ in found], torch.stack([s for _, s in found])
     if not getattr(pipe.denoiser.config, "known_stems", False):
         modes = [mode for mode in modes if mode != "known"]
-    settings = {} if steps is None else {"steps": steps}
+    settings = {"steps": steps or pipe.config.generation_steps}
     rows = arrangers(pipe, names, segments, stems, modes, settings, seed)
-    real = audible_segments(songs, names, config.sample_rate, duration_s, num_reference)
-    reference = embed_clips(embedding, torch.stack([s.sum(0) for _, s in real]), config.sample_rate)
+    real = list(
+        audible_segments(
+            songs, names, config.sample_rate, duration_s, num_reference, all_stems=True
+        )
+    )
+    reference = frechet.ClipSet.of(
+        embed_clips(embedding, torch.stack([s.sum(0) for _, s in real]), config.sample_rate),
+        [str(segment.folder) for segment, _ in real],
+    )
+    folders = [str(segment.folder) for segment in segments]
     table, examples = Table("Arrangement"), []
     chosen = [tuple(s) for s in subsets] if subsets is not None else proper_subsets(names)
     bar = tqdm(total=len(chosen) * len(segments), desc="arrangement", disable=not progress)
@@ -177,39 +184,41 @@ def evaluate_arrangement(
             if index < num_examples and subset in ((names[0], names[1]), (names[-1],)):
                 examples.append(_example(f"{code} for {segments[index].name}", scores, made, true))
             bar.update()
-        scores.fill(table, code, [str(segment.folder) for segment in segments])
-        _put_distances(table, embedding, reference, scores, code)
+        scores.fill(table, code, folders)
+        _put_distances(table, embedding, reference, scores, code, folders)
     bar.close()
     for measure in table.measures:
-        _put_defined_mean(table, measure)
+        table.put_mean_column(measure, partial=True)  # drums alone have no harmony
     table.measures = dict(sorted(table.measures.items(), key=lambda item: item[0] in MEASURES))
-    table.notes = _notes(duration_s, len(segments), len(reference))
+    table.notes = _notes(duration_s, len(segments), len(real))
     table.metadata.update(
-        segments=len(segments), songs=len({s.folder for s in segments}), seed=seed, **settings
+        segments=len(segments),
+        songs=len(set(folders)),
+        seed=seed,
+        sampler=sampler_name(pipe.scheduler),
+        **settings,
     )
     return Evaluation(table, examples, config.sample_rate)
 
 
 def _put_distances(
-    table: Table, embedding: Embedding, reference: np.ndarray, scores: SubsetScores, code: str
+    table: Table,
+    embedding: Embedding,
+    reference: frechet.ClipSet,
+    scores: SubsetScores,
+    code: str,
+    songs: Sequence[str],
 ) -> None:
-    vectors = frechet.as_vectors(reference)
-    bandwidth = frechet.median_bandwidth(vectors)
+    distances = {
+        "sub-FAD": frechet.fad,
+        "sub-KAD": frechet.kad_within(frechet.median_bandwidth(reference.vectors)),
+    }
     for row, mixtures in scores.mixtures.items():
         clips = embed_clips(embedding, torch.stack(mixtures), scores.sample_rate)
-        made = frechet.as_vectors(clips)
-        fad = frechet.frechet_distance(vectors, made)
-        kad = frechet.kernel_audio_distance(vectors, made, bandwidth)
-        table.put(f"sub-FAD, {embedding.name}", row, code, Cell(fad, count=len(clips)))
-        table.put(f"sub-KAD, {embedding.name}", row, code, Cell(kad, count=len(clips)))
-
-
-def _put_defined_mean(table: Table, measure: str) -> None:
-    """Mean over the subsets where the measure is defined (drums alone have no harmony)."""
-    for row, cells in table.measures[measure].items():
-        values = [cell.value for cell in cells.values() if np.isfinite(cell.value)]
-        if values:
-            table.put(measure, row, "mean", Cell(statistics.fmean(values)))
+        made = frechet.ClipSet.of(clips, songs)
+        for name, distance in distances.items():
+            cell = frechet.with_interval(distance, reference, made, resamples=50)
+            table.put(f"{name}, {embedding.name}", row, code, cell)
 
 
 def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Tensor) -> Example:
@@ -226,8 +235,9 @@ def _notes(duration_s: float, segments: int, reference: int) -> list[str]:
         f"{segments} segments of {duration_s:.2f} s in which every stem sounds (RMS ≥ -60 dBFS). "
         "Columns name the generated stems; the others are given.",
         f"Sub-FAD: given and generated stems mixed, against {reference} real mixtures of the same "
-        "songs, so the real stems' row is not a floor for unseen songs but the lowest value this "
-        "sample size allows. FAD of so few clips is biased upwards; sub-KAD is not.",
+        "songs in which every stem sounds, so the real stems' row is not a floor for unseen songs "
+        "but the lowest value this sample size allows. FAD of so few clips is biased upwards; "
+        "sub-KAD is not. Intervals: value ± 1.96 bootstrap standard errors, songs resampled.",
         "Coherence is measured between the sum of the given and the sum of the generated stems; "
         "harmony leaves drums out. Read each value between another song's stems (no agreement) "
         "and the real stems. Tempo stability is the generated part's own.",

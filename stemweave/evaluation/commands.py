@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemweave.files import InputError
+from stemweave.options import load
+
 if TYPE_CHECKING:
     from stemweave.data.songs import Song
     from stemweave.evaluation.embeddings import Embedding
@@ -17,6 +20,7 @@ Model = Annotated[str | None, typer.Option(help="Model folder or hub name (bundl
 Split = Annotated[str, typer.Option(help="Split of the data set, or 'all'.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Network passes (model's default).")]
+Sampler = Annotated[str | None, typer.Option(help="ddim, dpm++ or unipc (model's default).")]
 Seed = Annotated[int, typer.Option(help="Piece i uses seed + i.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")]
 Vggish = Annotated[
@@ -30,12 +34,6 @@ evaluate = typer.Typer(help="Measure a model on a data set.", no_args_is_help=Tr
 def register(app: typer.Typer) -> None:
     """Add the ``evaluate`` commands to ``app``."""
     app.add_typer(evaluate, name="evaluate")
-
-
-def _load(model: str | None) -> Any:
-    from stemweave.pipeline import load_pipeline
-
-    return load_pipeline(model)
 
 
 def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
@@ -79,6 +77,7 @@ def separation_command(
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
     steps: Steps = None,
+    sampler: Sampler = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight w.")] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -86,7 +85,7 @@ def separation_command(
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
     from stemweave.evaluation import separation
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = separation.evaluate_separation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -109,6 +108,7 @@ def generation_command(
     split: Split = "all",
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
     steps: Steps = None,
+    sampler: Sampler = None,
     vggish: Vggish = None,
     clap: Clap = None,
     seed: Seed = 0,
@@ -117,7 +117,7 @@ def generation_command(
     """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside."""
     from stemweave.evaluation.generation import evaluate_generation
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = evaluate_generation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -138,6 +138,7 @@ def arrangement_command(
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 32,
     steps: Steps = None,
+    sampler: Sampler = None,
     vggish: Vggish = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -145,7 +146,7 @@ def arrangement_command(
     """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
     from stemweave.evaluation.arrangement import evaluate_arrangement
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = evaluate_arrangement(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -156,6 +157,54 @@ def arrangement_command(
         progress=True,
     )
     _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("steps")
+def steps_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[
+        int, typer.Option("--segments", "-n", min=0, help="Separated ones; 0: no separation.")
+    ] = 48,
+    clips: Annotated[int, typer.Option(min=0, help="Generated ones; 0: no generation.")] = 64,
+    samplers: Annotated[str, typer.Option(help="Of ddim, dpm++, unipc.")] = "ddim,dpm++,unipc",
+    separation: Annotated[str, typer.Option(help="Numbers of passes.")] = "1,2,4,8",
+    generation: Annotated[str, typer.Option(help="Numbers of passes.")] = "8,16,25,50",
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Quality by number of network passes, for each sampler: what fewer passes cost."""
+    from stemweave.evaluation.steps import evaluate_steps
+
+    passes = _passes("--separation", separation), _passes("--generation", generation)
+    pipe = load(model)
+    evaluation = evaluate_steps(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        embedding=_embeddings(vggish, None)[-1],
+        samplers=[name.strip() for name in samplers.split(",")],
+        separation_steps=passes[0],
+        generation_steps=passes[1],
+        num_segments=segments,
+        num_clips=clips,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+def _passes(option: str, text: str) -> list[int]:
+    """Whole numbers from 1 to 1000, separated by commas."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if not all(1 <= number <= 1000 for number in numbers):
+        raise InputError(f"{option} takes numbers from 1 to 1000 like 1,2,4, not {text!r}")
+    return numbers
 
 
 @evaluate.command("editing")
@@ -169,13 +218,14 @@ def editing_command(
         int | None, typer.Option("--varied", min=1, help="How many of them to vary (all).")
     ] = None,
     steps: Steps = None,
+    sampler: Sampler = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Joints of edited and extended songs beside real ones; distance by strength of variation."""
     from stemweave.evaluation.editing import evaluate_editing
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     evaluation = evaluate_editing(
         pipe,
         _songs(data, pipe, split, out, overwrite),
@@ -200,7 +250,7 @@ def vocoder_command(
     """Copy synthesis: true log-mel in, waveform out, beside Griffin-Lim."""
     from stemweave.evaluation.copy_synthesis import evaluate_copy_synthesis
 
-    pipe = _load(model)
+    pipe = load(model)
     songs = _songs(data, pipe, split, out, overwrite)
     _finish(evaluate_copy_synthesis(pipe, songs, segments, progress=True), model, data, split, out)
 
@@ -218,7 +268,7 @@ def speed_command(
 
     if out is not None:
         require_new_folder(out, overwrite)
-    _finish(evaluate_speed(_load(model), repeats), model, Path("noise"), "none", out)
+    _finish(evaluate_speed(load(model), repeats), model, Path("noise"), "none", out)
 
 
 @evaluate.command("paper")
@@ -231,6 +281,7 @@ def paper_command(
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="Generation.")] = 300,
     arranged: Annotated[int, typer.Option("--arranged", min=2, help="Arrangement.")] = 32,
     steps: Steps = None,
+    sampler: Sampler = None,
     vggish: Vggish = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -241,7 +292,7 @@ def paper_command(
     from stemweave.evaluation.paper import paper_tables
     from stemweave.evaluation.separation import evaluate_separation
 
-    pipe = _load(model)
+    pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
     separated = evaluate_separation(pipe, songs, segments, seed=seed, progress=True)

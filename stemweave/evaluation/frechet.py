@@ -1,7 +1,8 @@
 """Distances between two sets of embeddings: Fréchet (FAD), FAD-inf and the unbiased KAD.
 
-Sets are (N, P, D): N clips, P vectors a clip, D dimensions. FAD: Kilgour et al. 2019; FAD-inf:
-Chong and Forsyth 2020, Gui et al. 2024; KAD: Chung et al. 2025 (arXiv 2502.15602).
+Sets are (N, P, D): N clips, P vectors a clip, D dimensions; all N · P vectors count. FAD: Kilgour
+et al. 2019; FAD-inf: Chong and Forsyth 2020, Gui et al. 2024; KAD: Chung et al. 2025 (arXiv
+2502.15602).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from scipy.spatial.distance import cdist, pdist
 from stemweave.evaluation.table import Cell
 
 Array = NDArray[np.float64]
-Distance = Callable[[Array, Array], float]
 
 KAD_SCALE = 100.0
 """KAD is 100 · MMD², as in its paper."""
@@ -25,6 +25,44 @@ KAD_SCALE = 100.0
 def as_vectors(clips: NDArray) -> Array:
     """(N, P, D) or (N, D) → all vectors (N · P, D) in float64."""
     return np.asarray(clips, dtype=np.float64).reshape(-1, clips.shape[-1])
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Embedded ``clips`` (N, P, D) and a number (N,) for what each one depends on: its song.
+
+    Build it with ``ClipSet.of``.
+    """
+
+    clips: NDArray
+    groups: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, clips: NDArray, songs: Sequence[str] | None = None) -> ClipSet:
+        """``songs`` names each clip's song; without, or with a single one, clips stand alone."""
+        if songs is None or len(set(songs)) < 2:
+            return cls(clips, np.arange(len(clips)))
+        return cls(clips, np.unique(songs, return_inverse=True)[1].astype(np.int64))
+
+    @property
+    def vectors(self) -> Array:
+        """(N · P, D) in float64."""
+        return as_vectors(self.clips)
+
+    @property
+    def vector_groups(self) -> NDArray[np.int64]:
+        """(N · P,): the group of each vector."""
+        return np.repeat(self.groups, self.clips.shape[1] if self.clips.ndim == 3 else 1)
+
+    def resampled(self, drawn: np.random.Generator) -> ClipSet:
+        """As many whole groups, drawn with replacement."""
+        names = np.unique(self.groups)
+        chosen = drawn.choice(names, len(names))
+        members = np.concatenate([np.flatnonzero(self.groups == name) for name in chosen])
+        return ClipSet(self.clips[members], self.groups[members])
+
+
+Distance = Callable[[ClipSet, ClipSet], float]
 
 
 def gaussian_frechet(mean_a: Array, cov_a: Array, mean_b: Array, cov_b: Array) -> float:
@@ -101,32 +139,66 @@ def median_bandwidth(reference: Array, limit: int = 2000) -> float:
 
 
 def squared_mmd(
-    reference: Array, generated: Array, kernel: Callable[[Array, Array], Array]
+    reference: Array,
+    generated: Array,
+    kernel: Callable[[Array, Array], Array],
+    groups: tuple[NDArray | None, NDArray | None] = (None, None),
 ) -> float:
-    """Unbiased estimate of MMD² (may be below 0): no vector is compared with itself."""
-    n, k = len(reference), len(generated)
-    if min(n, k) < 2:
+    """Unbiased estimate of MMD² (may be below 0): no vector is compared with itself.
+
+    ``groups`` number the vectors of either set: those of one group depend on each other and are
+    not compared either, or the estimate would be too high.
+    """
+    if min(len(reference), len(generated)) < 2:
         raise ValueError("the unbiased MMD needs at least two vectors in each set")
-    within_reference = kernel(reference, reference)
-    within_generated = kernel(generated, generated)
-    own = (within_reference.sum() - np.trace(within_reference)) / (n * (n - 1))
-    other = (within_generated.sum() - np.trace(within_generated)) / (k * (k - 1))
-    return float(own + other - 2 * kernel(reference, generated).mean())
+    own = sum(
+        _mean_over_pairs(kernel(vectors, vectors), numbers)
+        for vectors, numbers in zip((reference, generated), groups, strict=True)
+    )
+    return float(own - 2 * kernel(reference, generated).mean())
+
+
+def _mean_over_pairs(similarity: Array, groups: NDArray | None) -> float:
+    """Mean of (N, N) over pairs of different groups (N,); of different vectors without groups."""
+    numbers = np.arange(len(similarity)) if groups is None else groups
+    apart = numbers[:, None] != numbers[None]
+    if not apart.any():
+        raise ValueError("the unbiased MMD needs at least two groups in each set")
+    return float(similarity[apart].mean())
 
 
 def kernel_audio_distance(
-    reference: Array, generated: Array, bandwidth: float | None = None
+    reference: Array,
+    generated: Array,
+    bandwidth: float | None = None,
+    groups: tuple[NDArray | None, NDArray | None] = (None, None),
 ) -> float:
     """KAD of (N, D) and (K, D): unbiased MMD² with a Gaussian kernel, times ``KAD_SCALE``.
 
-    The bandwidth is the median distance within the reference unless given.
+    The bandwidth is the median distance within the reference unless given; ``groups`` as for
+    ``squared_mmd``.
     """
     sigma = bandwidth or median_bandwidth(reference)
 
     def gaussian(a: Array, b: Array) -> Array:
         return np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2))
 
-    return KAD_SCALE * squared_mmd(reference, generated, gaussian)
+    return KAD_SCALE * squared_mmd(reference, generated, gaussian, groups)
+
+
+def fad(reference: ClipSet, generated: ClipSet) -> float:
+    """``frechet_distance`` of two sets."""
+    return frechet_distance(reference.vectors, generated.vectors)
+
+
+def kad_within(bandwidth: float) -> Distance:
+    """``kernel_audio_distance`` of two sets; vectors of one song are not compared."""
+
+    def kad(reference: ClipSet, generated: ClipSet) -> float:
+        groups = (reference.vector_groups, generated.vector_groups)
+        return kernel_audio_distance(reference.vectors, generated.vectors, bandwidth, groups)
+
+    return kad
 
 
 def polynomial_mmd(reference: Array, generated: Array) -> float:
@@ -137,30 +209,62 @@ def polynomial_mmd(reference: Array, generated: Array) -> float:
 
 def with_interval(
     distance: Distance,
-    reference: NDArray,
-    generated: NDArray,
+    reference: ClipSet,
+    generated: ClipSet,
     resamples: int = 100,
     seed: int = 0,
-    groups: Sequence[str] | None = None,
 ) -> Cell:
-    """``distance`` of two clip sets (N, P, D) with a 95 % interval, value ± 1.96 standard errors.
+    """``distance`` with a 95 % interval, value ± 1.96 bootstrap standard errors.
 
-    Both sets' clips are resampled with replacement (the clips' vectors stay together; reference
-    clips of the same of ``groups``, their song, too). Only the bootstrap's spread is used: its
+    Groups of both sets are resampled with replacement. Only the bootstrap's spread is used: its
     mean lies too high, since repeated clips look like a smaller set.
     """
-    value = distance(as_vectors(reference), as_vectors(generated))
-    if min(len(reference), len(generated)) < 2 or resamples < 2:
-        return Cell(value, count=len(generated))
+    value = distance(reference, generated)
     drawn = np.random.default_rng(seed)
-    names = np.asarray(groups) if groups is not None else np.arange(len(reference))
-    members = [np.flatnonzero(names == name) for name in np.unique(names)]
     values = []
     for _ in range(resamples):
-        units = drawn.integers(0, len(members), len(members))
-        first = reference[np.concatenate([members[unit] for unit in units])]
-        second = generated[drawn.integers(0, len(generated), len(generated))]
-        if min(first.shape[0], second.shape[0]) > 1:
-            values.append(distance(as_vectors(first), as_vectors(second)))
+        pair = reference.resampled(drawn), generated.resampled(drawn)
+        if all(len(np.unique(clips.groups)) > 1 for clips in pair):
+            values.append(distance(*pair))
     error = 1.96 * float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return Cell(value, value - error, value + error, len(generated))
+    return Cell(value, value - error, value + error, len(generated.clips))
+
+
+def infinity_with_interval(
+    reference: ClipSet, generated: ClipSet, resamples: int = 20, seed: int = 0
+) -> tuple[Cell, float]:
+    """FAD-inf with an interval as in ``with_interval``, and the line's R².
+
+    Each resample's line has five points of one draw: its spread is slightly too large.
+    """
+    infinite = frechet_infinity(reference.clips, generated.clips)
+
+    def quick(first: ClipSet, second: ClipSet) -> float:
+        return frechet_infinity(first.clips, second.clips, points=5, repeats=1).intercept
+
+    cell = with_interval(quick, reference, generated, resamples, seed)
+    assert cell.high is not None
+    error = cell.high - cell.value
+    value = infinite.intercept
+    return Cell(value, value - error, value + error, cell.count), infinite.fit
+
+
+def ratio_with_interval(
+    reference: ClipSet, first: ClipSet, second: ClipSet, resamples: int = 100, seed: int = 0
+) -> Cell:
+    """FAD of ``first`` over FAD of ``second``, sets of the same seeds, with a 95 % interval.
+
+    Every resample draws the same clips of both sets and one reference for both: what the two
+    have in common does not count as noise. Raises ``ValueError`` for sets of unequal size.
+    """
+    if len(first.clips) != len(second.clips):
+        raise ValueError("a ratio needs as many clips in both sets")
+
+    def ratio(real: ClipSet, pair: ClipSet) -> float:
+        width = first.clips.shape[-1]
+        clips = pair.clips[..., :width], pair.clips[..., width:]
+        above, below = (fad(real, ClipSet(half, pair.groups)) for half in clips)
+        return above / below if below > 0 else float("nan")
+
+    both = ClipSet(np.concatenate([first.clips, second.clips], axis=-1), first.groups)
+    return with_interval(ratio, reference, both, resamples, seed)

@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from stemweave.data.songs import Song
+from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
@@ -62,9 +62,12 @@ class StemSet:
             for measure, value in pairwise_coherence(named, self.sample_rate).items():
                 self.coherence[measure].append(value)
 
-    def fill(self, table: Table, row: str) -> None:
+    def fill_levels(self, table: Table, row: str) -> None:
         for stem, values in self.levels.items():
             table.put_samples(LEVEL, row, stem, values)
+
+    def fill(self, table: Table, row: str) -> None:
+        self.fill_levels(table, row)
         for measure, values in self.coherence.items():
             table.put_samples(COHERENCE, row, measure, values)
 
@@ -98,33 +101,38 @@ def shuffled_pieces(real: Iterable[tuple[Segment, Tensor]]) -> Iterator[Tensor]:
 def distances(
     table: Table,
     embedding: Embedding,
-    reference: Tensor,
-    rows: dict[str, Tensor],
+    reference: tuple[Tensor, Sequence[str]],
+    rows: Mapping[str, Tensor],
     sample_rate: int,
-    groups: Sequence[str],
+    songs: Mapping[str, Sequence[str]],
     resamples: int,
-) -> None:
-    """Put FAD, FAD-inf and KAD of every row's clips (N, T) against ``reference`` into ``table``."""
-    measure = f"distance from real mixtures, {embedding.name}"
-    base = embed_clips(embedding, reference, sample_rate)
-    bandwidth = frechet.median_bandwidth(frechet.as_vectors(base))
+) -> tuple[frechet.ClipSet, dict[str, frechet.ClipSet]]:
+    """Put FAD, FAD-inf and KAD of every row's clips (N, T) against ``reference`` into ``table``.
 
-    def kad(first: np.ndarray, second: np.ndarray) -> float:
-        return frechet.kernel_audio_distance(first, second, bandwidth)
-
-    columns: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "FAD": frechet.frechet_distance,
-        "KAD": kad,
+    ``reference`` comes with the song of each clip, and ``songs`` has them for rows of real clips.
+    Returns the embedded reference and rows.
+    """
+    measure = distance_measure(embedding.name)
+    clips, groups = reference
+    base = frechet.ClipSet.of(embed_clips(embedding, clips, sample_rate), groups)
+    kad = frechet.kad_within(frechet.median_bandwidth(base.vectors))
+    sets = {
+        row: frechet.ClipSet.of(embed_clips(embedding, made, sample_rate), songs.get(row))
+        for row, made in rows.items()
     }
-    for row, clips in rows.items():
-        vectors = embed_clips(embedding, clips, sample_rate)
-        for column, distance in columns.items():
-            cell = frechet.with_interval(distance, base, vectors, resamples, groups=groups)
-            table.put(measure, row, column, cell)
-        if len(vectors) >= 12:
-            infinite = frechet.frechet_infinity(base, vectors)
-            table.put(measure, row, "FAD-inf", Cell(infinite.intercept, count=len(vectors)))
-            table.put(measure, row, "R² of FAD-inf", Cell(infinite.fit))
+    for row, found in sets.items():
+        for column, distance in {"FAD": frechet.fad, "KAD": kad}.items():
+            table.put(measure, row, column, frechet.with_interval(distance, base, found, resamples))
+        if len(found.clips) >= 12:
+            infinite, fit = frechet.infinity_with_interval(base, found)
+            table.put(measure, row, "FAD-inf", infinite)
+            table.put(measure, row, "R² of FAD-inf", Cell(fit))
+    return base, sets
+
+
+def distance_measure(embedding: str) -> str:
+    """Name of the table of distances in the embedding of this name."""
+    return f"distance from real mixtures, {embedding}"
 
 
 def ceilings(solo: Sequence[Tensor], reference: Tensor, seed: int) -> dict[str, Tensor]:
@@ -174,7 +182,7 @@ def evaluate_generation(
         raise InputError("give at least 2 clips (-n)")
     config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    settings = {} if steps is None else {"steps": steps}
+    settings = {"steps": steps or pipe.config.generation_steps}
     generators = {GENERATED_ROW: pipeline_generator(pipe, duration_s, settings), **(others or {})}
 
     def real(half: Sequence[Song]) -> Iterator[tuple[Segment, Tensor]]:
@@ -186,13 +194,17 @@ def evaluate_generation(
         for row in (FLOOR_ROW, *generators, SHUFFLED_ROW)
     }
     vocoded, solo, examples = [], [], []
+    floor_songs, solo_songs = [], []
     for index, (segment, stems) in enumerate(real(songs[1::2])):
         sets[FLOOR_ROW].add(stems)
         gain = level_gain(pipe, stems.sum(0))
         decoded = pipe.vocoder(vae_round_trip(pipe.vae, pipe.log_mel(gain * stems)))
         vocoded.append(decoded.sum(0)[: stems.shape[-1]] / gain)
         chosen = stems[index % len(names)]
-        solo += [] if is_silent(chosen) else [chosen]
+        floor_songs.append(str(segment.folder))
+        if not is_silent(chosen):
+            solo.append(chosen)
+            solo_songs.append(str(segment.folder))
         if index < min(2, num_examples):
             examples.append(_example(f"real: {segment.name}", names, stems))
     for stems in shuffled_pieces(real(songs[1::2])):
@@ -209,14 +221,20 @@ def evaluate_generation(
     rows |= {VOCODED_ROW: torch.stack(vocoded), **ceilings(solo, mixtures, seed)}
     rows |= {row + AT_LEVEL: at_level_of(rows[row], mixtures) for row in generators}
     ordered = {row: rows[row] for row in row_order(generators) if len(rows.get(row, ())) > 1}
+    real_songs = {row: floor_songs for row in (FLOOR_ROW, VOCODED_ROW)} | {SOLO_ROW: solo_songs}
+    base = (mixtures, [song for song, _ in reference])
     for embedding in embeddings:
-        groups = [song for song, _ in reference]
-        distances(table, embedding, mixtures, ordered, config.sample_rate, groups, resamples)
+        distances(table, embedding, base, ordered, config.sample_rate, real_songs, resamples)
     for row, stem_set in sets.items():
         if stem_set.mixtures:
             stem_set.fill(table, row)
     table.metadata.update(
-        clips=num_clips, reference_clips=len(reference), songs=len(songs), seed=seed, **settings
+        clips=num_clips,
+        reference_clips=len(reference),
+        songs=len(songs),
+        seed=seed,
+        sampler=sampler_name(pipe.scheduler),
+        **settings,
     )
     return Evaluation(table, examples, config.sample_rate)
 
@@ -238,10 +256,11 @@ def _notes(duration_s: float, reference: int, num_coherent: int) -> list[str]:
         "the floor and all rows with real stems come from the remaining songs.",
         "FAD grows as a set gets smaller: compare rows of one table only, of equal counts. "
         "FAD-inf follows FAD to an unlimited number of generated clips (R² says whether the line "
-        "fits); KAD is unbiased at any size and may fall below 0.",
+        "fits); KAD is unbiased at any size (clips of one song are not compared with each other) "
+        "and may fall below 0.",
         "Levels are as they come; one row shows the generated clips with one gain for all that "
         "brings their mean level to the reference's.",
-        "Intervals: value ± 1.96 bootstrap standard errors, clips (reference: songs) resampled.",
+        "Intervals: value ± 1.96 bootstrap standard errors, songs (generated: clips) resampled.",
         f"Coherence: mean over pairs of stems, first {num_coherent} pieces of each row; stems of "
         "different songs show what no coherence scores.",
     ]

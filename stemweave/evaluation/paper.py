@@ -31,7 +31,12 @@ def paper_table(title: str, rows: Mapping[str, Mapping[str, Cell]]) -> str:
 
 
 def paper_tables(separated: Table, generated: Table, arranged: Table, embedding: str) -> str:
-    """The three tables from finished evaluations; ``embedding`` names the FAD's network."""
+    """The three tables from finished evaluations; ``embedding`` names the FAD's network.
+
+    Errors are in the paper's front end, or in the model's own if its rate is not the paper's.
+    """
+    paper_rate = separation.PAPER_MSE in separated.measures
+    measure = separation.PAPER_MSE if paper_rate else separation.MSE
     shown = (
         separation.MIXTURE_ROW,
         separation.ORACLE_ROW,
@@ -40,12 +45,12 @@ def paper_tables(separated: Table, generated: Table, arranged: Table, embedding:
     )
     errors = {
         row: {initials(cells)[column]: cell for column, cell in cells.items()}
-        for row, cells in separated.measures[separation.PAPER_MSE].items()
+        for row, cells in separated.measures[measure].items()
         if row in shown
     }
     distances = {
         row: {"FAD": cells["FAD"]}
-        for row, cells in generated.measures[f"distance from real mixtures, {embedding}"].items()
+        for row, cells in generated.measures[generation.distance_measure(embedding)].items()
         if row in (generation.FLOOR_ROW, generation.GENERATED_ROW)
     }
     subsets = {
@@ -55,7 +60,7 @@ def paper_tables(separated: Table, generated: Table, arranged: Table, embedding:
     }
     return "\n\n".join(
         [
-            paper_table("Table I. Source separation: MSE on log-mel spectrograms", errors),
+            paper_table(f"Table I. Source separation: {measure}", errors),
             paper_table(f"Table II. Total generation: FAD ({embedding})", distances),
             paper_table(f"Table III. Arrangement generation: FAD ({embedding})", subsets),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from stemweave.evaluation.results import Example
-from stemweave.evaluation.table import Table
+from stemweave.evaluation.table import Cell, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,22 +39,70 @@ def box_plot(table: Table, measure: str, path: Path) -> bool:
     columns = [c for c in columns if any(cells.get(c) for cells in rows.values())]
     if not columns:
         return False
-    names = list(rows)
-    figure, axes = plt.subplots(
-        1, len(columns), figsize=(3 * len(columns), 1 + 0.35 * len(names)), sharey=True
-    )
-    for axis, column in zip(np.atleast_1d(axes), columns, strict=True):
-        values = [rows[row].get(column, []) for row in names]
+    figure, panels = row_panels(measure, columns, list(rows))
+    for axis, column in zip(panels, columns, strict=True):
         axis.boxplot(
-            values, orientation="horizontal", whis=(5, 95), showfliers=False, showmeans=True
+            [rows[row].get(column, []) for row in rows],
+            positions=range(len(rows)),
+            manage_ticks=False,
+            orientation="horizontal",
+            whis=(5, 95),
+            showfliers=False,
+            showmeans=True,
         )
-        axis.set_title(column)
-        axis.set_yticks(range(1, len(names) + 1), names)
-        axis.grid(axis="x", alpha=0.3)
-    np.atleast_1d(axes)[0].invert_yaxis()
-    figure.suptitle(measure, y=1.02)
+    note = "box: quartiles and median; whiskers: 5th and 95th percentile; triangle: mean"
+    figure.supxlabel(note, fontsize=8)
     save(figure, path)
     return True
+
+
+def row_panels(measure: str, columns: Sequence[str], rows: Sequence[str]) -> tuple[Figure, Any]:
+    """A figure and its axes: a panel for each column, with a line for each row at 0, 1, …"""
+    figure, axes = plt.subplots(
+        1,
+        len(columns),
+        figsize=(3 * len(columns), 1 + 0.35 * len(rows)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, column in zip(axes[0], columns, strict=True):
+        axis.set_title(column)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.grid(axis="x", alpha=0.3)
+    figure.suptitle(measure)
+    return figure, axes[0]
+
+
+def bar_panels(table: Table, measure: str, path: Path) -> bool:
+    """``measure`` with a panel per column, a bar and its interval per row; False if empty.
+
+    For columns of different units, e.g. distances.
+    """
+    rows = table.measures.get(measure, {})
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    if not columns:
+        return False
+    figure, panels = row_panels(measure, columns, list(rows))
+    for axis, column in zip(panels, columns, strict=True):
+        found = [(i, cells[column]) for i, cells in enumerate(rows.values()) if column in cells]
+        axis.barh(
+            [i for i, _ in found],
+            [cell.value for _, cell in found],
+            xerr=np.array([interval_lengths(cell) for _, cell in found]).T,
+            error_kw={"elinewidth": 0.7},
+            color="tab:blue",
+        )
+    save(figure, path)
+    return True
+
+
+def interval_lengths(cell: Cell) -> tuple[float, float]:
+    """How far the interval of ``cell`` reaches below and above its value; 0 without one."""
+    if cell.low is None or cell.high is None:
+        return 0.0, 0.0
+    return max(0.0, cell.value - cell.low), max(0.0, cell.high - cell.value)
 
 
 def bar_chart(table: Table, measure: str, path: Path) -> bool:
@@ -68,12 +116,7 @@ def bar_chart(table: Table, measure: str, path: Path) -> bool:
     for index, (row, cells) in enumerate(rows.items()):
         found = [(i, cells[c]) for i, c in enumerate(columns) if c in cells]
         heights = [cell.value for _, cell in found]
-        spans = [
-            (max(0.0, cell.value - cell.low), max(0.0, cell.high - cell.value))
-            if cell.low is not None and cell.high is not None
-            else (0.0, 0.0)
-            for _, cell in found
-        ]
+        spans = [interval_lengths(cell) for _, cell in found]
         places = [i + (index - (len(rows) - 1) / 2) * width for i, _ in found]
         axis.bar(
             places, heights, width, label=row, yerr=np.array(spans).T, error_kw={"elinewidth": 0.7}
@@ -81,7 +124,7 @@ def bar_chart(table: Table, measure: str, path: Path) -> bool:
     axis.set_xticks(range(len(columns)), columns, rotation=45 if len(columns) > 8 else 0)
     axis.set_ylabel(measure)
     axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     save(figure, path)
     return True
 
@@ -112,6 +155,7 @@ def spectrogram_grid(example: Example, rows: Sequence[str], sample_rate: int, pa
         squeeze=False,
         sharex=True,
         sharey=True,
+        layout="constrained",
     )
     for line, row in zip(axes, shown, strict=True):
         line[0].set_ylabel(f"{row}\nkHz")
@@ -120,7 +164,7 @@ def spectrogram_grid(example: Example, rows: Sequence[str], sample_rate: int, pa
                 axis.set_axis_off()
                 continue
             waveform = example.tracks[row][track]
-            axis.imshow(
+            image = axis.imshow(
                 spectrogram_db(waveform),
                 origin="lower",
                 aspect="auto",
@@ -132,5 +176,6 @@ def spectrogram_grid(example: Example, rows: Sequence[str], sample_rate: int, pa
             axis.set_title(track, fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("s")
+    figure.colorbar(image, ax=axes, label="dBFS", pad=0.01)
     save(figure, path)
     return True

@@ -77,8 +77,8 @@ def _write_plots(table: Table, folder: Path) -> list[Path]:
     for measure, rows in table.measures.items():
         wide = max((len(cells) for cells in rows.values()), default=0) > 6
         path = folder / f"{file_name(measure)}.png"
-        drawn = False if wide else plots.box_plot(table, measure, path)
-        if drawn or plots.bar_chart(table, measure, path):
+        drawings = [plots.bar_chart] if wide else [plots.box_plot, plots.bar_panels]
+        if any(draw(table, measure, path) for draw in drawings):
             written.append(path)
     return written
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import separate_with_masks
 from stemweave.data.songs import Song
+from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
@@ -42,6 +43,8 @@ PAPER_L1 = "log-mel L1, paper's front end"
 SI_SDRI = "SI-SDR improvement (dB)"
 SI_SDR = "SI-SDR (dB)"
 SDR = "SDR (dB)"
+SI_SDRI_SOUNDING = "SI-SDR improvement, every stem that sounds (dB)"
+LONE = "SI-SDR of stems that are alone (dB)"
 BLEED = "level in silent stems (dB relative to the mixture)"
 
 Audio = tuple[Tensor | None, Tensor]
@@ -80,8 +83,9 @@ class SegmentScores:
     def add_estimate(self, row: str, estimate: Audio, truth: Truth) -> None:
         """Score one segment.
 
-        Silent stems (``signal_measures.SILENCE_DBFS``) have no SI-SDR and no SDR; there the level
-        of the estimate relative to the mixture is collected instead.
+        SI-SDR and SDR are of stems that are mixed with others (``signal_measures.is_mixed``).
+        Beside them: the improvement of all stems that sound, the SI-SDR of those that are alone,
+        and the estimate's level relative to the mixture where the stem is silent.
         """
         waveforms, estimated_mel = estimate
         stems, mixture = truth.stems, truth.mixture
@@ -93,21 +97,29 @@ class SegmentScores:
             paper_truth, paper_estimate = self.paper_mel(stems), self.paper_mel(waveforms)
             self.add(PAPER_MSE, row, measures.log_mel_mse(paper_estimate, paper_truth))
             self.add(PAPER_L1, row, measures.log_mel_l1(paper_estimate, paper_truth))
-        silent = measures.is_silent(stems)
+        silent, mixed = measures.is_silent(stems), measures.is_mixed(stems, mixture)
+        alone = measures.is_alone(stems, mixture)
         none = torch.full((len(stems),), math.nan, dtype=torch.float64)
-        heard = ~silent
-        before = measures.si_sdr_db(mixture.expand_as(stems)[heard], stems[heard])
-        after = measures.si_sdr_db(waveforms[heard], stems[heard])
-        self.add(SI_SDRI, row, none.masked_scatter(heard, after - before))
-        self.add(SI_SDR, row, none.masked_scatter(heard, after))
-        sdr = measures.sdr_db(waveforms[heard], stems[heard]) if heard.any() else after
-        self.add(SDR, row, none.masked_scatter(heard, sdr))
+        after = measures.si_sdr_db(waveforms, stems).where(~silent, none)
+        before = measures.si_sdr_db(mixture.expand_as(stems), stems)
+        self.add(SI_SDRI, row, (after - before).where(mixed, none))
+        self.add(SI_SDR, row, after.where(mixed, none))
+        sdr = measures.sdr_db(waveforms[mixed], stems[mixed]) if mixed.any() else after[mixed]
+        self.add(SDR, row, none.masked_scatter(mixed, sdr))
+        self.add(SI_SDRI_SOUNDING, row, after - before)
+        self.add(LONE, row, after.where(alone, none))
         level = measures.rms_dbfs(waveforms[silent]) - measures.rms_dbfs(mixture)
         self.add(BLEED, row, none.masked_scatter(silent, level.clamp(min=-100)))
 
     def fill(self, table: Table, songs: Sequence[str]) -> None:
-        """Means over segments, intervals over songs, then the mean of the stems' means."""
+        """Means over segments, intervals over songs, then the mean of the stems' means.
+
+        A measure without any value, e.g. of lone stems where there are none, is left out.
+        """
         for measure, rows in self.values.items():
+            numbers = (v for per_stem in rows.values() for vs in per_stem.values() for v in vs)
+            if not any(math.isfinite(number) for number in numbers):
+                continue
             for row, per_stem in rows.items():
                 for stem, values in per_stem.items():
                     table.put_samples(measure, row, stem, values, songs)
@@ -239,28 +251,32 @@ def evaluate_separation(
             }
             examples.append(Example(segment.name, {"mixture": {"mixture": mixture}, **tracks}))
         segments.append(segment)
-    table = Table("Separation", notes=_notes(duration_s, scores))
-    scores.fill(table, [str(segment.folder) for segment in segments])
-    table.metadata.update(
-        segments=len(segments), songs=len({s.folder for s in segments}), seed=seed
-    )
+    folders = [str(segment.folder) for segment in segments]
+    table = Table("Separation", notes=_notes(duration_s, scores, folders))
+    scores.fill(table, folders)
+    table.metadata.update(segments=len(segments), songs=len(set(folders)), seed=seed)
+    table.metadata["sampler"] = sampler_name(pipe.scheduler)
     table.metadata["steps"] = steps or pipe.config.separation_steps
     table.metadata["guidance"] = pipe.config.separation_guidance if guidance is None else guidance
     return Evaluation(table, examples, config.sample_rate)
 
 
-def _notes(duration_s: float, scores: SegmentScores) -> list[str]:
+def _notes(duration_s: float, scores: SegmentScores, songs: Sequence[str]) -> list[str]:
     any_row = next(iter(scores.values.get(SI_SDRI, {}).values()), {})
-    heard = {s: sum(math.isfinite(v) for v in values) for s, values in any_row.items()}
+    counted = []
+    for stem, values in any_row.items():
+        mixed = [song for song, value in zip(songs, values, strict=True) if math.isfinite(value)]
+        counted.append(f"{stem}: {len(mixed)} of {len(set(mixed))} songs")
     return [
         f"Segments of {duration_s:.2f} s from the songs' grid; mono, at the model's rate; the "
         "mixture is the plain sum of the stems.",
-        "Log-mel errors are in the model's own bands, at the level it hears; the paper's front end "
-        "(64 bands, hop 160, floor 1e-5) is the same for every model, but needs a waveform.",
-        "SI-SDR and SDR only over stems with an RMS of at least "
-        f"{measures.SILENCE_DBFS:.0f} dBFS in the segment ("
-        + ", ".join(f"{stem}: {count}" for stem, count in heard.items())
-        + "); log-mel errors over all stems.",
+        "Log-mel errors are in the model's own bands, at the level it hears, over all stems, "
+        "silent ones included; the paper's front end (64 bands, hop 160, floor 1e-5) is the same "
+        "for every model, but needs a waveform.",
+        "SI-SDR and SDR over stems that are mixed with others: RMS of at least "
+        f"{measures.SILENCE_DBFS:.0f} dBFS, stem and rest no more than {-measures.MIXED_DB:.0f} dB "
+        f"below the mixture (segments: {', '.join(counted)}). Buried and lone stems count only in "
+        f"'{SI_SDRI_SOUNDING}'.",
         "Improvement = SI-SDR of the estimate minus SI-SDR of the mixture. Brackets: 95 % "
         "bootstrap interval of the mean, whole songs resampled. The last column is the mean of "
         "the stems' means.",

@@ -13,6 +13,11 @@ from torch import Tensor
 SILENCE_DBFS = -60.0
 """A stem whose RMS is below this counts as silent: it has no SI-SDR and no SDR."""
 
+MIXED_DB = -35.0
+"""A stem is mixed with others where neither it nor their sum is so far below the mixture.
+
+Validation in training uses the same limit (``training.stage_refiner``)."""
+
 SI_SDR_RANGE_DB = (-50.0, 100.0)
 """SI-SDR is clamped to this, so that one silent estimate cannot take a whole mean to -inf."""
 
@@ -26,6 +31,23 @@ def rms_dbfs(waveform: Tensor) -> Tensor:
 def is_silent(waveform: Tensor) -> Tensor:
     """Whether each waveform (…, T) is below ``SILENCE_DBFS``."""
     return rms_dbfs(waveform) < SILENCE_DBFS
+
+
+def is_mixed(stems: Tensor, mixture: Tensor) -> Tensor:
+    """Whether there is something to separate: (S,) for stems (S, T) of ``mixture`` (T,).
+
+    False for stems that are silent, buried under the others or alone (``MIXED_DB``). The mixture
+    of a lone stem has an unlimited SI-SDR, so that an "improvement" over it says nothing.
+    """
+    limit = rms_dbfs(mixture) + MIXED_DB
+    buried = rms_dbfs(stems) < limit
+    return ~(is_silent(stems) | buried | is_alone(stems, mixture))
+
+
+def is_alone(stems: Tensor, mixture: Tensor) -> Tensor:
+    """Whether the sum of all others is inaudible beside each of ``stems`` (S, T): (S,)."""
+    others = mixture - stems
+    return ~is_silent(stems) & (rms_dbfs(others) < rms_dbfs(mixture) + MIXED_DB)
 
 
 def si_sdr_db(estimate: Tensor, reference: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Table:
     """Measures (one printed block each) × rows (methods) × columns (stems, subsets, sets).
 
     ``metadata`` records what makes a run repeatable (commit, seed, data, settings); ``samples``
-    keeps the single values behind a cell for the plots.
+    keeps the single values behind a cell for the plots, ``clusters`` the song of each of them.
     """
 
     title: str
@@ -46,6 +46,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     measures: dict[str, dict[str, dict[str, Cell]]] = field(default_factory=dict)
     samples: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
+    clusters: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
     digits: int = 2
 
     def put(self, measure: str, row: str, column: str, cell: Cell) -> None:
@@ -62,17 +63,33 @@ class Table:
         """Mean of the finite ``values`` with its bootstrap interval; resamples ``clusters``."""
         kept = [i for i, value in enumerate(values) if math.isfinite(value)]
         finite = [values[i] for i in kept]
+        names = [clusters[i] if clusters else str(i) for i in kept]
         self.samples.setdefault(measure, {}).setdefault(row, {})[column] = finite
-        low, high = mean_interval(finite, [clusters[i] for i in kept] if clusters else None)
+        self.clusters[measure, row, column] = names
+        low, high = mean_interval([(finite, names)])
         mean = statistics.fmean(finite) if finite else math.nan
         self.put(measure, row, column, Cell(mean, low, high, len(finite)))
 
-    def put_mean_column(self, measure: str, column: str = "mean") -> None:
-        """Add the plain mean over each row's columns, where every column has a number."""
+    def put_mean_column(self, measure: str, column: str = "mean", partial: bool = False) -> None:
+        """Add the plain mean over each row's columns, where every column has a number.
+
+        ``partial``: over those columns that have one. The interval comes from the samples, if there
+        are any: songs are drawn for all columns together.
+        """
         for row, cells in self.measures.get(measure, {}).items():
-            values = [cell.value for name, cell in cells.items() if name != column]
-            if values and all(math.isfinite(value) for value in values):
-                self.put(measure, row, column, Cell(statistics.fmean(values)))
+            others = {name: cell.value for name, cell in cells.items() if name != column}
+            defined = [name for name, value in others.items() if math.isfinite(value)]
+            if not defined or (len(defined) < len(others) and not partial):
+                continue
+            samples = self.samples.get(measure, {}).get(row, {})
+            low, high = mean_interval(
+                [
+                    (samples.get(name, []), self.clusters.get((measure, row, name), []))
+                    for name in defined
+                ]
+            )
+            mean = statistics.fmean(others[name] for name in defined)
+            self.put(measure, row, column, Cell(mean, low, high))
 
     def value(self, measure: str, row: str, column: str) -> float:
         return self.measures[measure][row][column].value
@@ -131,25 +148,25 @@ def _cell_dict(cell: Cell) -> dict[str, float | int | None]:
 
 
 def mean_interval(
-    values: Sequence[float],
-    clusters: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    columns: Sequence[tuple[Sequence[float], Sequence[str]]], resamples: int = 1000, seed: int = 0
 ) -> tuple[float | None, float | None]:
-    """95 % percentile-bootstrap interval of the mean; None where fewer than two units exist.
+    """95 % percentile-bootstrap interval of the mean over columns of each column's mean.
 
-    ``clusters`` names the song of each value: whole songs are drawn, since segments of one song
-    are not independent.
+    A column is its values and the song of each value: whole songs are drawn, since segments of one
+    song are not independent, and the same ones for all columns. (None, None) where a column has
+    values of fewer than two songs.
     """
-    names = list(clusters) if clusters is not None else [str(i) for i in range(len(values))]
-    units = sorted(set(names))
-    if len(units) < 2:
+    if min(len(set(songs)) for _, songs in columns) < 2:
         return None, None
-    index = {name: i for i, name in enumerate(units)}
-    members = np.array([index[name] for name in names])
-    sums = np.bincount(members, weights=np.asarray(values, dtype=np.float64))
-    counts = np.bincount(members)
+    units = sorted({song for _, songs in columns for song in songs})
+    index = {song: i for i, song in enumerate(units)}
     drawn = np.random.default_rng(seed).integers(0, len(units), (resamples, len(units)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    total = np.zeros(resamples)
+    for values, songs in columns:
+        members = np.array([index[song] for song in songs])
+        sums = np.bincount(members, np.asarray(values, dtype=np.float64), len(units))
+        counts = np.bincount(members, minlength=len(units))
+        with np.errstate(invalid="ignore"):  # a draw without any song of this column: no value
+            total += sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.nanpercentile(total / len(columns), [2.5, 97.5])
     return float(low), float(high)

@@ -11,6 +11,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from stemweave.audio.log_mel import LogMel
+from stemweave.diffusion.schedulers import with_sampler
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.finetune import take_over
 from stemweave.training.networks import make_denoiser, make_refiner
@@ -40,15 +41,17 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     Raises:
         InputError: if the parts do not fit together.
     """
+    sampling = settings.sampling.model_dump()
+    schedule = DDIMScheduler(**settings.denoiser.scheduler)
     pipe = StemweavePipeline(
         LogMel(**settings.log_mel.model_dump()),
         parts["vae"],
         parts["denoiser"],
-        DDIMScheduler(**settings.denoiser.scheduler),
+        with_sampler(schedule, sampling.pop("sampler")),
         parts["vocoder"],
         parts.get("refiner"),
         reference_rms=settings.mixing.reference_rms,
-        **settings.sampling.model_dump(),
+        **sampling,
     )
     for part in filter(None, (pipe.vae, pipe.denoiser, pipe.vocoder, pipe.refiner)):
         torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns of nothing

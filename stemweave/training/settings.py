@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -183,6 +184,7 @@ class SamplingSettings(Strict):
     separation_steps: int = Field(1, ge=1)
     separation_guidance: float = 1.0
     generation_steps: int = Field(50, ge=1)
+    sampler: Literal["ddim", "dpm++", "unipc"] = "ddim"
     eta: float = Field(0.0, ge=0, le=1)
     sample_posterior: bool = False
 
@@ -218,7 +220,9 @@ class RunSettings(Strict):
     cache: Path = Path("data/cache")
     stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
     seed: int = 0
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
+        "no", description="auto: bf16 on a machine that computes in it, else no"
+    )
     log: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
     finetune: FinetuneSettings = FinetuneSettings()
     log_mel: LogMelSettings = LogMelSettings()
@@ -251,13 +255,27 @@ def load_settings(path: Path, kind: type[RunSettings] = RunSettings) -> RunSetti
     except OSError as error:
         raise InputError(f"cannot read settings {path}: {error.strerror}") from error
     try:
-        return kind.model_validate(yaml.safe_load(text) or {})
+        settings = kind.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {key}: {first['msg']}") from error
+    if settings.mixed_precision == "auto":
+        return changed(settings, mixed_precision="bf16" if computes_in_bfloat16() else "no")
+    return settings
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 here: on GPUs, and CPUs with instructions for it.
+
+    Others emulate it, which takes several times as long.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(value for name, value in capabilities.items() if name.endswith("bf16"))
 
 
 def save_settings(settings: RunSettings, path: Path) -> None:

@@ -19,6 +19,7 @@ from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
+from stemweave.diffusion.schedulers import with_sampler
 from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.lora import save_network
@@ -126,7 +127,16 @@ class DenoiserStage:
             channels = settings.channels
             kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
             return kind(
-                cache, songs, log_mel, vae, stems, mixing, plan, seed=seed, channels=channels
+                cache,
+                songs,
+                log_mel,
+                vae,
+                stems,
+                mixing,
+                plan,
+                seed=seed,
+                channels=channels,
+                bfloat16=self._bfloat16,
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -270,7 +280,7 @@ class DenoiserStage:
             """Log-mels (N, S, F, M)."""
             latents = sampler.sample(
                 guided(network, condition, guidance),
-                self.scheduler,
+                with_sampler(self.scheduler, sampling.sampler),
                 torch.randn(shape, generator=generator).to(device),
                 steps,
                 generator=generator,

@@ -64,6 +64,7 @@ class RefinerStage:
                 plan,
                 seed=seed,
                 channels=settings.channels,
+                bfloat16=self.bfloat16,
             )
 
         self.shards, self.validation_shards = train_and_validation(

@@ -56,6 +56,8 @@ def test_real_stems_agree_better_than_another_songs(pipe: ToyPipeline, data: Pat
         arrangement.REAL_ROW, arrangement.OTHER_ROW, *arrangement.MODE_ROWS.values()
     }  # fmt: skip
     assert distances["ours, known stems"]["B"].value > distances[arrangement.REAL_ROW]["B"].value
+    assert distances[arrangement.REAL_ROW]["B"].high > distances[arrangement.REAL_ROW]["B"].value
+    assert real["mean"].low < real["mean"].value < real["mean"].high
     given = {(tuple(call["given"]), call["inpainting"]) for call in pipe.calls}
     assert (("drums", "guitar", "piano"), "known") in given
     assert (("bass", "guitar"), "replace") in given

@@ -5,10 +5,14 @@ import pytest
 
 from stemweave.evaluation.frechet import (
     KAD_SCALE,
+    ClipSet,
     as_vectors,
+    fad,
     frechet_distance,
     frechet_infinity,
     gaussian_frechet,
+    infinity_with_interval,
+    kad_within,
     kernel_audio_distance,
     median_bandwidth,
     polynomial_mmd,
@@ -68,6 +72,23 @@ def test_kad_is_unbiased_where_the_plain_estimate_is_not() -> None:
     assert abs(values.mean()) < 0.1 * biased_by_itself
 
 
+def test_kad_is_unbiased_where_vectors_of_a_clip_and_clips_of_a_song_are_alike() -> None:
+    drawn = np.random.default_rng(7)
+
+    def clips() -> np.ndarray:  # 8 songs of 2 clips of 3 vectors
+        songs, parts = drawn.normal(size=(8, 1, 1, 4)), drawn.normal(size=(8, 2, 3, 4))
+        return (songs + 0.3 * parts).reshape(16, 3, 4)
+
+    songs = [str(i // 2) for i in range(16)]
+    pairs = [(clips(), clips()) for _ in range(300)]
+    kad = kad_within(3.0)
+    grouped = np.array([kad(ClipSet.of(a, songs), ClipSet.of(b, songs)) for a, b in pairs])
+    plain = np.array([kernel_audio_distance(as_vectors(a), as_vectors(b), 3.0) for a, b in pairs])
+    error = grouped.std(ddof=1) / np.sqrt(len(grouped))
+    assert abs(grouped.mean()) < 3 * error
+    assert plain.mean() > 20 * error
+
+
 def test_kad_equals_the_closed_form_for_gaussians() -> None:
     drawn = np.random.default_rng(4)
     a, b = drawn.normal(0, 1, (3000, 1)), drawn.normal(2, 1, (3000, 1))
@@ -98,16 +119,38 @@ def test_interval_covers_and_shrinks_with_more_clips() -> None:
     reference = drawn.normal(0, 1, (400, 2, 3))
     small = drawn.normal(1, 1, (40, 2, 3))
     large = drawn.normal(1, 1, (400, 2, 3))
-    few = with_interval(frechet_distance, reference, small)
-    many = with_interval(frechet_distance, reference, large)
+    few = with_interval(fad, ClipSet.of(reference), ClipSet.of(small))
+    many = with_interval(fad, ClipSet.of(reference), ClipSet.of(large))
     assert few.low is not None and few.high is not None
     assert many.low is not None and many.high is not None
     assert few.low < few.value < few.high
     assert many.low < 3.0 < many.high
     assert many.high - many.low < few.high - few.low
     songs = [str(i // 40) for i in range(400)]
-    grouped = with_interval(frechet_distance, reference, large, groups=songs)
+    grouped = with_interval(fad, ClipSet.of(reference, songs), ClipSet.of(large))
     assert grouped.value == many.value
+
+
+def test_interval_is_wider_where_the_clips_are_of_few_songs() -> None:
+    drawn = np.random.default_rng(8)
+    reference = drawn.normal(0, 1, (200, 1, 3))
+    generated = np.repeat(drawn.normal(1, 1, (20, 1, 3)), 10, axis=0)
+    songs = [str(i // 10) for i in range(200)]
+    apart = with_interval(fad, ClipSet.of(reference), ClipSet.of(generated))
+    together = with_interval(fad, ClipSet.of(reference), ClipSet.of(generated, songs))
+    assert apart.high is not None and together.high is not None
+    assert together.high - together.value > 1.5 * (apart.high - apart.value)
+    assert ClipSet.of(generated, ["one"] * 200).groups.tolist() == list(range(200))
+
+
+def test_interval_of_infinity_covers_the_true_distance() -> None:
+    drawn = np.random.default_rng(9)
+    reference, generated = drawn.normal(0, 1, (2000, 1, 6)), drawn.normal(1, 1, (60, 1, 6))
+    cell, fit = infinity_with_interval(ClipSet.of(reference), ClipSet.of(generated))
+    assert cell.low is not None and cell.high is not None
+    assert cell.low < 6.0 < cell.high and cell.count == 60
+    assert cell.value == frechet_infinity(reference, generated).intercept
+    assert 0 <= fit <= 1
 
 
 def test_too_small_sets_are_refused() -> None:

@@ -48,11 +48,36 @@ def test_silent_stem_has_a_level_and_no_si_sdr(pipe: ToyPipeline, tmp_path: Path
     row = table.measures[separation.SI_SDR][separation.MASK_ROW]
     assert row["piano"].count == 0 and row["bass"].count == 3
     assert "mean" not in row
+    assert separation.LONE not in table.measures
     level = table.value(separation.BLEED, separation.MASK_ROW, "piano")
     assert level == pytest.approx(20 * math.log10(1 / len(STEMS)), abs=1e-3)
     assert table.measures[separation.BLEED][separation.MASK_ROW]["bass"].count == 0
     assert table.measures[separation.MSE][separation.MASK_ROW]["piano"].count == 3
     assert any("piano: 0" in note for note in table.notes)
+
+
+def test_lone_stem_has_no_improvement_but_a_figure_of_its_own(
+    pipe: ToyPipeline, tmp_path: Path
+) -> None:
+    write_song(tmp_path / "duo", 0, silent=("piano", "guitar"))
+    write_song(tmp_path / "solo", 1, silent=("piano", "guitar", "drums"))
+    table = evaluate_separation(pipe, find_songs(tmp_path, STEMS), None).table
+    mixed = table.measures[separation.SI_SDRI][separation.MASK_ROW]
+    sounding = table.measures[separation.SI_SDRI_SOUNDING][separation.MASK_ROW]
+    lone = table.measures[separation.LONE][separation.MASK_ROW]
+    assert (mixed["bass"].count, mixed["drums"].count, mixed["guitar"].count) == (3, 3, 0)
+    assert (sounding["bass"].count, lone["bass"].count, lone["drums"].count) == (6, 3, 0)
+    assert mixed["bass"].value == pytest.approx(0, abs=1e-3)
+    assert lone["bass"].value > 90  # a quarter of the only stem is that stem
+    assert any("bass: 3 of 1 songs" in note for note in table.notes)
+
+
+def test_scores_do_not_depend_on_the_other_segments(pipe: ToyPipeline, data: Path) -> None:
+    songs = find_songs(data, STEMS)
+    few, many = (evaluate_separation(pipe, songs, count).table.samples for count in (3, 7))
+    for row, stems in few[separation.SI_SDR].items():
+        for stem, values in stems.items():
+            assert values == many[separation.SI_SDR][row][stem][:3]
 
 
 def test_rows_can_be_left_out(pipe: ToyPipeline, data: Path) -> None:

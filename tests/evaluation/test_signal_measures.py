@@ -2,11 +2,15 @@
 
 import math
 
+import fast_bss_eval
 import pytest
 import torch
 
 from stemweave.evaluation.signal_measures import (
+    MIXED_DB,
     SI_SDR_RANGE_DB,
+    is_alone,
+    is_mixed,
     is_silent,
     log_mel_l1,
     log_mel_mse,
@@ -31,6 +35,39 @@ def test_si_sdr_equals_known_noise_level_at_any_scale(level_db: float) -> None:
     for scale in (1.0, 0.01, 30.0):
         measured = si_sdr_db(scale * (reference + noise), reference).item()
         assert measured == pytest.approx(level_db, abs=1e-6)
+
+
+def test_si_sdr_equals_fast_bss_eval_and_keeps_the_mean() -> None:
+    generator = torch.Generator().manual_seed(5)
+    reference = 0.1 * torch.randn(3, 4000, generator=generator) + 0.02
+    estimate = reference.flip(0) + 0.3 * reference + 0.01
+    theirs = -fast_bss_eval.si_sdr_loss(estimate.double(), reference.double(), zero_mean=False)
+    assert torch.allclose(si_sdr_db(estimate, reference), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("levels_db", "mixed", "alone"),
+    [
+        ((-20, -25, -70), [True, True, False], [False, False, False]),
+        ((-20, -54, -70), [True, True, False], [False, False, False]),
+        ((-20, -56, -70), [False, False, False], [True, False, False]),  # the second is buried
+        ((-20, -70, -70), [False, False, False], [True, False, False]),
+        ((-70, -70, -70), [False, False, False], [False, False, False]),
+    ],
+)
+def test_mixed_stems_are_neither_silent_nor_buried_nor_alone(levels_db, mixed, alone) -> None:
+    generator = torch.Generator().manual_seed(6)
+    stems = torch.stack(
+        [
+            noise / noise.square().mean().sqrt() * 10 ** (level_db / 20)
+            for noise, level_db in zip(
+                torch.randn(3, 8000, generator=generator), levels_db, strict=True
+            )
+        ]
+    )
+    assert MIXED_DB == -35
+    assert is_mixed(stems, stems.sum(0)).tolist() == mixed
+    assert is_alone(stems, stems.sum(0)).tolist() == alone
 
 
 def test_silent_estimate_gets_the_floor_and_perfect_one_the_ceiling() -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 import torch
+from diffusers import DDIMScheduler
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.stems import STEMS
@@ -33,6 +34,7 @@ class ToyPipeline:
             n_fft=512, win_length=512, hop_length=256, num_mels=16, segment_frames=128
         )
         self.vae = IdentityVAE()
+        self.scheduler = DDIMScheduler()
         config = SimpleNamespace(stems=list(STEMS), known_stems=True)
         self.denoiser = SimpleNamespace(config=config)
         self.config = SimpleNamespace(

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.training.describe import BYTES_PER_WEIGHT, describe
-from stemweave.training.settings import load_settings
+from stemweave.training.settings import computes_in_bfloat16, load_settings
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
@@ -114,3 +115,13 @@ def test_memory_of_a_tiny_denoiser(run, config: Path):
     assert 0 < rows[True, True]["activations"] < rows[True, False]["activations"]
     text = run("train", "describe", config)
     assert f"{weights / 1e6:.2f}" in text.out and "1 GPU, whole" in text.out
+
+
+def test_automatic_precision_is_what_the_machine_computes_in(tmp_path: Path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("data: [songs]\nmixed_precision: auto\n")
+    expected = "bf16" if computes_in_bfloat16() else "no"
+    assert load_settings(path).mixed_precision == expected
+    if not torch.cuda.is_available():
+        flags = Path("/proc/cpuinfo").read_text().split()
+        assert computes_in_bfloat16() == bool({"avx512_bf16", "amx_bf16"} & set(flags))

@@ -1,0 +1,261 @@
+"""Many files over workers: named by where they lie, each done once though a worker is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from stemweave import jobs
+from stemweave.catalogue import (
+    Mixture,
+    Separation,
+    SeparationJob,
+    find_mixtures,
+    is_complete,
+    separate_song,
+    separation_workers,
+    worker_pipeline,
+)
+from stemweave.files import InputError
+from stemweave.jobs import Workers, map_jobs
+from tests.test_cli import STEMS, left_behind, write_noise
+
+
+def write_music(folder: Path, names: list[str], num_samples: int = 20_000) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_noise(folder / name, num_samples)
+
+
+def expected(*names: str) -> list[str]:
+    return sorted(f"{name}/{stem}.wav" for name in names for stem in STEMS)
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_results_lie_as_the_files_do_and_never_share_a_name(tmp_path: Path):
+    music, out = tmp_path / "music", tmp_path / "music" / "out"
+    touch(music, "a.wav", "x/a.mp3", "x/b.c.wav", "same.wav", "same.FLAC", "notes.txt")
+    touch(music, ".hidden.wav", ".partial/a.wav", "out/a/bass.wav")
+    found = find_mixtures([music], out)
+    assert [mixture.name for mixture in found] == ["a", "same.FLAC", "same.wav", "x/a", "x/b.c"]
+    assert found[0] == Mixture(str(music / "a.wav"), "a")
+    # whatever else is added, a name belongs to one file
+    touch(music, "a.flac")
+    assert "a" not in [mixture.name for mixture in find_mixtures([music], out)]
+    # several folders keep their names; files are numbered, as their folders are not kept
+    touch(tmp_path / "more", "a.wav")
+    several = [music / "x", tmp_path / "more"]
+    assert {m.name for m in find_mixtures(several, out)} == {"x/a", "x/b.c", "more/a"}
+    single = [music / "a.wav", tmp_path / "more" / "a.wav", music / "a.wav"]
+    assert [m.name for m in find_mixtures(single, out)] == ["a.wav", "a.wav-2"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no audio files"):
+        find_mixtures([tmp_path / "empty"], out)
+
+
+def test_who_works(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stemweave.jobs.usable_cores", lambda: 8)
+    monkeypatch.setattr("stemweave.catalogue.usable_cores", lambda: 8)
+    assert separation_workers(None, None, "cuda:1") is None
+    assert separation_workers(1, None, "cpu") is None
+    for number, ray, processes, threads in (
+        (3, None, 3, 2),
+        (2, "local", 2, 4),
+        (None, "local", 8, 1),
+        (16, "local", 16, 1),
+    ):
+        workers = separation_workers(number, ray, "cpu")
+        assert workers == Workers(processes, ray) and workers.threads == threads
+    cluster = separation_workers(None, "auto", "cuda")
+    assert cluster is not None and (cluster.gpus, cluster.threads) == (1, 1)
+    with pytest.raises(InputError, match="--workers is for one machine"):
+        separation_workers(2, "auto", "cpu")
+    with pytest.raises(InputError, match="give --device cuda"):
+        separation_workers(None, "local", "cuda:1")
+
+
+def times(out: Path) -> dict[str, int]:
+    return {name: (out / name).stat().st_mtime_ns for name in left_behind(out)}
+
+
+def test_going_on_makes_what_is_missing_and_nothing_else(run, tiny_model, tmp_path: Path):
+    music, out = tmp_path / "music", tmp_path / "out"
+    write_music(music, ["a.wav", "b.wav", "deep/c.wav"])
+    command = ["separate", music, "-o", out, "--model", tiny_model]
+    assert run(*command).code == 0
+    (out / "b" / "piano.wav").unlink()  # as after a kill of this process
+    (out / "b" / "notes.txt").write_text("mine")
+    (out / "deep" / "c" / "bass.wav").write_bytes(b"")  # as after a loss of power
+    before = times(out)
+    for arguments in (["--workers", 2], []):
+        result = run(*command, *arguments)
+        assert result.code == 1 and "3 of 3 files failed" in result.err
+    assert times(out) == before
+    result = run(*command, "--skip-existing")
+    assert result.code == 0 and "1 of 3 files have their stems already" in result.out
+    assert left_behind(out) == sorted([*expected("a", "b", "deep/c"), "b/notes.txt"])
+    after = times(out)
+    kept = [name for name in before if before[name] == after[name]]
+    assert kept == sorted([*expected("a"), "b/notes.txt"])
+    for arguments in (["--workers", 2], []):
+        result = run(*command, "--skip-existing", *arguments)
+        assert result.code == 0 and "3 of 3 files have their stems already" in result.out
+    assert times(out) == after
+    assert run(*command, "--skip-existing", "--overwrite").code == 2
+
+
+def test_one_model_for_a_worker_and_no_second_result(tiny_model, tmp_path: Path):
+    write_music(tmp_path, ["a.wav", "b.wav"])
+    worker_pipeline.cache_clear()
+    asked = Separation(STEMS)
+
+    def job(name: str) -> SeparationJob:
+        folder = tmp_path / "o" / name
+        return SeparationJob(tmp_path / f"{name}.wav", folder, asked, str(tiny_model), "cpu", 1)
+
+    touch(tmp_path / "o" / "b", "bass.wav", "notes.txt")  # not complete, and somebody's file
+    assert [separate_song(job("a")), separate_song(job("b"))] == [None, None]
+    assert worker_pipeline.cache_info().misses == 1
+    assert left_behind(tmp_path / "o") == sorted([*expected("a", "b"), "b/notes.txt"])
+    before = times(tmp_path / "o")
+    assert separate_song(job("a")) is None  # its worker had died before it could tell
+    assert times(tmp_path / "o") == before
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """What ``condition`` returns as soon as it is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{condition.__name__}: not within {seconds} s")
+
+
+def test_a_catalogue_on_ray_with_a_worker_killed_midway(
+    run, cluster: str, tiny_model: Path, tmp_path: Path
+):
+    music, out, listed = tmp_path / "music", tmp_path / "out", tmp_path / "failed.jsonl"
+    names = [f"album {number}/song" for number in range(8)]
+    write_music(music, [f"{name}.wav" for name in names], 16_000 * 40)
+    command = ["separate", music, "-o", out, "--model", tiny_model, "--ray", cluster]
+    command += ["--skip-existing", "--failures", listed]
+    driver = subprocess.Popen([sys.executable, "-m", "stemweave", *map(str, command)])
+    asked = Separation(STEMS)
+
+    def finished() -> list[str]:
+        return [name for name in names if is_complete(out / name, asked)]
+
+    def separating() -> psutil.Process | None:
+        """A worker in the middle of a file, when at least one file is finished."""
+        if not finished():
+            return None
+        for partial in out.glob("*/.partial/song@*"):
+            pid = int(partial.name.split("@")[2])
+            if partial.is_dir() and psutil.pid_exists(pid):
+                return psutil.Process(pid)
+        return None
+
+    victim = wait_for(separating)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait(10)
+    first = {name: (out / name / "bass.wav").stat().st_mtime_ns for name in finished()}
+    assert 0 < len(first) < 8
+    # nothing is half-written: what is there under its name is whole
+    assert all(is_complete(folder, asked) for folder in out.glob("*/song"))
+    assert driver.wait(120) == 0
+    assert listed.read_text() == ""
+    assert left_behind(out) == expected(*names)
+    assert all((out / name / "bass.wav").stat().st_mtime_ns == t for name, t in first.items())
+    for name in names:
+        total = sum(soundfile.read(out / name / f"{stem}.wav")[0] for stem in STEMS)
+        assert np.abs(total - soundfile.read(music / f"{name}.wav")[0]).max() < 1e-5
+
+
+def test_a_run_that_was_killed_goes_on_and_lists_what_failed(run, tiny_model: Path, tmp_path: Path):
+    music, out, listed = tmp_path / "music", tmp_path / "out", tmp_path / "lists" / "failed.jsonl"
+    names = ["song", "a/song", "a/b/song", "b/one", "b/two", "b/z"]
+    write_music(music, [f"{name}.wav" for name in names], 16_000 * 40)
+    (music / "b" / "zz.wav").write_text("this is not audio")
+    command = ["separate", music, "-o", out, "--model", tiny_model, "--workers", 2]
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "stemweave", *map(str, command)], start_new_session=True
+    )
+    # not by a glob, whose folders are renamed while it looks at them
+    wait_for(lambda: any((out / name / "bass.wav").exists() for name in names))
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait(10)
+    asked = Separation(STEMS)
+    done = [name for name in names if (out / name / "bass.wav").exists()]
+    assert 0 < len(done) < 6 and all(is_complete(out / name, asked) for name in done)
+    before = {name: (out / name / "bass.wav").stat().st_mtime_ns for name in done}
+    result = run(*command, "--skip-existing", "--failures", listed)
+    assert result.code == 1, result.err
+    missing = 7 - len(done)
+    assert f"{len(done)} of 7 files have their stems already" in result.out
+    assert f"{missing - 1} of {missing} files separated" in result.out
+    assert "zz.wav" in result.err and f"1 of {missing} files failed" in result.err
+    (failure,) = map(json.loads, listed.read_text().splitlines())
+    assert failure["file"] == str(music / "b" / "zz.wav") and "not audio" in failure["reason"]
+    assert left_behind(out) == expected(*names)
+    assert before == {name: (out / name / "bass.wav").stat().st_mtime_ns for name in done}
+    # and they are what one process makes
+    run("separate", music / "b" / "z.wav", "-o", tmp_path / "alone", "--model", tiny_model)
+    for stem in STEMS:
+        alone, _ = soundfile.read(tmp_path / "alone" / "z" / f"{stem}.wav")
+        assert np.abs(soundfile.read(out / "b" / "z" / f"{stem}.wav")[0] - alone).max() < 1e-5
+
+
+def test_results_that_cannot_be_written_stop_the_run(
+    run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_music(tmp_path / "music", [f"{number:02}.wav" for number in range(40)], 1000)
+    (tmp_path / "taken").write_text("mine")
+    command = ["separate", tmp_path / "music", "-o", tmp_path / "taken", "--model", tiny_model]
+    result = run(*command, "--workers", 2)
+    assert result.code == 1
+    assert "cannot write" in result.err and "files are left" in result.err
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def visible_gpu(_: int) -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.fixture
+def ray_of_two_gpus() -> Iterator[None]:
+    """A Ray that believes to have two GPUs."""
+    import ray
+
+    ray.init(num_cpus=3, num_gpus=2, object_store_memory=80 * 2**20, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def test_each_job_on_gpus_gets_its_own(ray_of_two_gpus: None):
+    workers = Workers(3, "local", gpus=1)
+    assert set(map_jobs(visible_gpu, range(12), workers)) <= {"0", "1"}
+    assert jobs._slots({"CPU": 3, "GPU": 2}, workers) == 2
+
+
+def test_a_cluster_without_gpus_is_not_waited_for(run, cluster, tiny_model, tmp_path: Path):
+    write_noise(tmp_path / "a.wav")
+    command = ["separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model]
+    result = run(*command, "--ray", cluster, "--device", "cuda")
+    assert result.code == 2 and "no GPU" in result.err
+    assert not (tmp_path / "o").exists()
