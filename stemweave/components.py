@@ -29,7 +29,10 @@ class LatentGrid:
     def compute_device(self) -> torch.device:
         """Where the networks run, also if they wait on the CPU until they are needed (offload)."""
         hooked = getattr(self, "_execution_device", None)
-        return torch.device(self.denoiser.device if hooked is None else hooked)
+        if hooked is not None:
+            return torch.device(hooked)
+        # with its own ``device`` diffusers imports a compiler
+        return next(self.denoiser.parameters()).device
 
     @property
     def stems(self) -> tuple[str, ...]:
