@@ -249,7 +249,7 @@ def arrange(
 
     waveforms, sample_rate = read_given(files)
     pipe = load(model, device, sampler, dtype, compile)
-    added = chosen_stems(pipe, add, "--add") if add else None
+    added = chosen_stems(pipe, add, "--add") if add is not None else None
     import torch
 
     with Bar("arranging") as progress:
@@ -292,7 +292,8 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
 
 
 def _end(number: int, _: object) -> None:
-    """End as an exception does: nothing half-written stays."""
+    """End as an exception does: nothing half-written stays. A second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)
 
 

@@ -267,6 +267,8 @@ def _connect(ray: Any, workers: Workers) -> None:
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if workers.ray == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # as plain processes, not at Ray's 15, which other programs on this machine starve
+        os.environ.setdefault("RAY_worker_niceness", "0")
         store_bytes = 100 * 2**20  # results are small: the least that Ray allows is 75 MB
         ray.init(
             num_cpus=workers.processes,

@@ -56,6 +56,8 @@ def has_own_parts_only(folder: Path) -> bool:
         index = json.loads((folder / "model_index.json").read_text())
     except (OSError, ValueError):
         return False
+    if not isinstance(index, dict):
+        return False
     for name, entry in index.items():
         if not isinstance(entry, list) or entry[0] is None:
             continue
