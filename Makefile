@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint scores baselines baseline-scores clean
+.PHONY: demo test lint scores baselines baseline-scores bench clean
 
 demo: $(VENV)/.inference  ## separate a real song, generate a piece, arrange missing stems
 	$(BIN)/python -m stemweave.demo --out out/demo
@@ -23,6 +23,9 @@ scores: $(VENV)/.development  ## docs/scores and the README's table, from compos
 
 baselines: $(VENV)/.baselines  ## what baselines/ needs: the demucs and a-unet packages, without torchaudio
 
+bench: $(VENV)/.baselines  ## time and memory of everything: benchmarks/results.md, in under 20 minutes
+	$(BIN)/python -m benchmarks
+
 baseline-scores: $(VENV)/.baselines  ## train every baseline and write its scores to docs/scores
 	scripts/baselines.sh
 
@@ -35,7 +38,7 @@ $(VENV)/.inference: pyproject.toml constraints.txt
 $(VENV)/.development: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e '.[render,train,eval,scale,web,dev]'
+	$(PIP_INSTALL) -e '.[render,train,eval,scale,web,bench,dev]'
 	touch $@ $(VENV)/.inference
 
 $(VENV)/.baselines: baselines/requirements.txt $(VENV)/.development

@@ -191,7 +191,7 @@ def separation_rates() -> dict[str, float]:
             sample_rate=44100,
             only="D_E1M1",
             stereo=True,
-            length_s=60.0,
+            length_s=30.0,
             with_mixture=True,
         )
         mixture = songs[0].folder / "mixture.flac"
@@ -204,7 +204,7 @@ def separation_rates() -> dict[str, float]:
             rates[f"separate_{fmt}_bytes"] = per_hour(size, songs)
         rates["mixture_flac_bytes"] = per_hour(mixture.stat().st_size, songs)
     window = 0.1 * torch.randn(pipe.log_mel.segment_samples)
-    windows = 10
+    windows = 5
     before = cpu_s()
     with torch.inference_mode():
         for _ in range(windows):

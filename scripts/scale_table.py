@@ -213,6 +213,7 @@ def catalogue_table(rates: dict[str, float], assumed: Assumptions) -> str:
                 beside_h,
                 max(gpu_h / assumed.gpus, beside_h / assumed.cores) / 24,
                 gpu_h * assumed.gpu_price + beside_h * assumed.cpu_price,
+                assumed.songs * rates["ray_driver_cpu_s"] / 3600,
             )
         )
     names = (
@@ -223,6 +224,7 @@ def catalogue_table(rates: dict[str, float], assumed: Assumptions) -> str:
         "CPU-hours beside them: files, resampling, spectra, masks",
         f"days on {assumed.gpus} GPUs and {assumed.cores} cores",
         "dollars",
+        "hours that one driver is busy, a song a job",
     )
     rows = [[name, *map(number, values)] for name, *values in zip(names, *columns, strict=True)]
     songs = f"{number(assumed.songs)} songs of {assumed.song_minutes:.0f} minutes"

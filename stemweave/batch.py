@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,12 +22,14 @@ from stemweave.files import (
     read_audio,
     require_absent,
 )
-from stemweave.pipeline import Method, StemweavePipeline
 from stemweave.stems import MIXTURE
+
+if TYPE_CHECKING:
+    from stemweave.model import Method, StemModel
 
 
 def separate_file(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     path: Path,
     out: Path,
     *,
@@ -74,7 +77,7 @@ def open_writers(
         for name, path in files.items():
             writers[name] = AudioWriter(path, sample_rate, channels, fmt, num_samples)
     except InputError:
-        for writer in writers.values():
+        for writer in reversed(writers.values()):
             writer.discard()
         raise
     return writers

@@ -27,7 +27,7 @@ from stemweave.jobs import Failed, WorkerDied, Workers, outcomes, usable_cores
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import Method, StemweavePipeline
+    from stemweave.model import Method, StemModel
 
 
 class Mixture(NamedTuple):
@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class Separation:
-    """What is asked of every file; see ``StemweavePipeline.separate`` and ``options.load``."""
+    """What is asked of every file; see ``StemModel.separate`` and ``options.load``."""
 
     stems: tuple[str, ...]
     fmt: AudioFormat = "wav"
@@ -47,6 +47,8 @@ class Separation:
     guidance: float | None = None
     steps: int | None = None
     sampler: str | None = None
+    dtype: str = "float32"
+    compile: bool = False
     seed: int = 0
     plot: bool = False
     existing: Literal["refuse", "skip", "replace"] = "refuse"
@@ -155,15 +157,20 @@ def unfinished(mixtures: Sequence[Mixture], out: Path, asked: Separation) -> Seq
 
 @lru_cache(maxsize=1)
 def worker_pipeline(
-    model: str | None, device: str, sampler: str | None, threads: int
-) -> StemweavePipeline:
+    model: str | None,
+    device: str,
+    sampler: str | None,
+    threads: int,
+    dtype: str = "float32",
+    compile: bool = False,
+) -> StemModel:
     """The model, once in a worker's life."""
     import torch
 
     from stemweave.options import load
 
     torch.set_num_threads(threads)
-    return load(model, device, sampler)
+    return load(model, device, sampler, dtype, compile)
 
 
 def separate_song(job: SeparationJob) -> Failure | None:
@@ -177,7 +184,10 @@ def separate_song(job: SeparationJob) -> Failure | None:
     try:
         probe_audio(job.source)
         with appearing(job.folder) as partial:
-            pipe = worker_pipeline(job.model, job.device, job.asked.sampler, job.threads)
+            asked = job.asked
+            pipe = worker_pipeline(
+                job.model, job.device, asked.sampler, job.threads, asked.dtype, asked.compile
+            )
             separate_into(pipe, job.source, partial, job.asked)
             if job.folder.is_dir():  # it holds other files: these join them
                 for path in partial.iterdir():
@@ -192,7 +202,7 @@ def separate_song(job: SeparationJob) -> Failure | None:
 
 
 def separate_into(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     source: Path,
     folder: Path,
     asked: Separation,

@@ -6,6 +6,7 @@ Commands hold no machine learning; heavy imports wait until a command runs.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,10 +30,12 @@ from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.data.commands import RayOption
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError
+from stemweave.files import InputError, require_absent
 from stemweave.options import (
     Bar,
+    Compile,
     Device,
+    Dtype,
     Format,
     Model,
     Out,
@@ -47,11 +50,12 @@ from stemweave.options import (
     plot_if,
 )
 from stemweave.render import commands as render_commands
+from stemweave.stems import MIXTURE
 from stemweave.training import commands as training_commands
 from stemweave.web import commands as web_commands
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 MAX_SHOWN = 20
 """Failures of a run over workers that are printed."""
@@ -79,6 +83,8 @@ def separate(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
     skip_existing: Annotated[
@@ -101,7 +107,7 @@ def separate(
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
     shared = separation_workers(workers, ray, device)
-    pipe = load(model, device if ray is None else "cpu", sampler)
+    pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
     asked = Separation(
         tuple(chosen_stems(pipe, stems, "--stems")),
         fmt=fmt,
@@ -109,6 +115,8 @@ def separate(
         guidance=guidance,
         steps=steps,
         sampler=sampler,
+        dtype=dtype,
+        compile=compile,
         seed=seed,
         plot=plot,
         existing="replace" if overwrite else "skip" if skip_existing else "refuse",
@@ -125,7 +133,7 @@ def separate(
 
 
 def _separate_here(
-    pipe: StemweavePipeline, mixtures: Sequence[Mixture], out: Path, asked: Separation
+    pipe: StemModel, mixtures: Sequence[Mixture], out: Path, asked: Separation
 ) -> Iterator[Failure | None]:
     for file, name in mixtures:
         try:
@@ -186,17 +194,17 @@ def generate(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    from stemweave.files import require_absent
-
     folders = [out / str(index) for index in range(number)]
     if not overwrite:
         require_absent(folders, overwrite)
-    pipe = load(model, device, sampler)
+    pipe = load(model, device, sampler, dtype, compile)
     import torch
 
     from stemweave.batch import write_stems
@@ -226,6 +234,8 @@ def arrange(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
@@ -234,11 +244,12 @@ def arrange(
     if inpainting not in (None, "known", "replace"):
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
+    require_absent([out / f"{name}.{fmt}" for name in (*files, MIXTURE)], overwrite)
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    pipe = load(model, device, sampler)
-    added = chosen_stems(pipe, add, "--add") if add else None
+    pipe = load(model, device, sampler, dtype, compile)
+    added = chosen_stems(pipe, add, "--add") if add is not None else None
     import torch
 
     with Bar("arranging") as progress:
@@ -280,12 +291,27 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
     return files
 
 
+def _end(number: int, _: object) -> None:
+    """End as an exception does: nothing half-written stays. A second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        from stemweave.acceleration import device_problem
+
+        problem = device_problem(error)
+        if problem is None:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from stemweave.audio.vocoder import hop_length_of
 from stemweave.files import InputError
 from stemweave.models.vae import strides_of
@@ -22,6 +24,12 @@ class LatentGrid:
     def sample_rate(self) -> int:
         """Hz of generated audio."""
         return int(self.log_mel.config.sample_rate)
+
+    @property
+    def compute_device(self) -> torch.device:
+        """Where the networks run, also if they wait on the CPU until they are needed (offload)."""
+        hooked = getattr(self, "_execution_device", None)
+        return torch.device(self.denoiser.device if hooked is None else hooked)
 
     @property
     def stems(self) -> tuple[str, ...]:

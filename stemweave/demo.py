@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,13 +16,16 @@ from torch import Tensor
 from stemweave.batch import separate_file, write_stems
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.files import read_audio
-from stemweave.pipeline import StemweavePipeline, load_pipeline
+from stemweave.loading import load_model
 from stemweave.plots import plot_files
+
+if TYPE_CHECKING:
+    from stemweave.model import StemModel
 
 EXCERPT = Path(__file__).parent.parent / "examples" / "freedoom_excerpt"
 
 
-def separate_excerpt(pipe: StemweavePipeline, out: Path) -> None:
+def separate_excerpt(pipe: StemModel, out: Path) -> None:
     """Separate the bundled song and print each stem's SI-SDR improvement over the mixture."""
     mixture_file = EXCERPT / "mixture.flac"
     began = time.perf_counter()
@@ -47,7 +51,7 @@ def _mono_si_sdr(estimate: Tensor, true: Tensor) -> float:
     return float(si_sdr_db(estimate.mean(dim=0)[None], true.mean(dim=0)[None]))
 
 
-def generate_piece(pipe: StemweavePipeline, out: Path, seed: int) -> None:
+def generate_piece(pipe: StemModel, out: Path, seed: int) -> None:
     """Generate one piece of 10.24 s."""
     began = time.perf_counter()
     piece = pipe.generate(10.24, generator=torch.Generator().manual_seed(seed))
@@ -56,7 +60,7 @@ def generate_piece(pipe: StemweavePipeline, out: Path, seed: int) -> None:
     plot_files(files, out / "spectrograms.png")
 
 
-def arrange_excerpt(pipe: StemweavePipeline, out: Path, seed: int) -> None:
+def arrange_excerpt(pipe: StemModel, out: Path, seed: int) -> None:
     """Write drums and bass to the bundled song's guitar and piano."""
     given = {stem: read_audio(EXCERPT / f"{stem}.flac") for stem in ("guitar", "piano")}
     sample_rate = next(iter(given.values()))[1]
@@ -80,7 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    pipe = load_pipeline()
+    pipe = load_model()
     separate_excerpt(pipe, options.out / "separate")
     generate_piece(pipe, options.out / "generate", options.seed)
     arrange_excerpt(pipe, options.out / "arrange", options.seed)

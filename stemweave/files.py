@@ -1,12 +1,14 @@
 """Audio files in and out, and the one error that users see.
 
 Waveforms are float32 tensors (channels, samples). Files appear under their names only when they are
-complete.
+complete. numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -17,9 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import soundfile
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -28,6 +27,12 @@ FORMATS = ("wav", "flac", "mp3")
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
 MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 LARGEST_WAV_BYTES = 2**32 - 2**20
+STREAMED_BYTES = 2**31 - 2**16
+"""Sizes from here on stand in headers that were written before the length was known."""
+SF_ERR_NO_FILE = 7
+"""libsndfile's code for what no decoder knows, though the file is there."""
+
+logger = logging.getLogger(__name__)
 
 AudioFormat = Literal["wav", "flac", "mp3"]
 
@@ -58,8 +63,11 @@ def probe_audio(path: Path) -> AudioInfo:
     """What an audio file holds, from its header.
 
     Raises:
-        InputError: if it is missing, a folder, empty, no audio, or its rate is out of range.
+        InputError: if it is missing, a folder, empty, no audio, cut off, or its rate is out of
+            range.
     """
+    import soundfile
+
     if path.is_dir():
         raise InputError(f"{path} is a folder where an audio file is expected")
     if not path.exists():
@@ -67,13 +75,19 @@ def probe_audio(path: Path) -> AudioInfo:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes)")
-        info = soundfile.info(str(path))
+        info = soundfile.info(str(path), verbose=True)
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{os.fsencode(path)!r} is not a name in Unicode: rename it") from error
     except soundfile.LibsndfileError as error:
+        reason = "damaged" if error.code == SF_ERR_NO_FILE else error.error_string
         raise InputError(
-            f"{path} is not audio that can be read (WAV, FLAC, OGG or MP3): {error.error_string}"
+            f"{path} is not audio that can be read (WAV, FLAC, OGG or MP3): {reason}"
         ) from error
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)$", info.extra_info, re.MULTILINE)
+    if cut and int(cut[2]) < int(cut[1]) < STREAMED_BYTES:
+        raise InputError(f"{path} is damaged or cut off: {cut[2]} of {cut[1]} bytes are there")
     if info.frames <= 0:
         raise InputError(f"{path} holds no samples")
     if not MIN_SAMPLE_RATE <= info.samplerate <= MAX_SAMPLE_RATE:
@@ -88,11 +102,15 @@ class AudioReader:
     """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
 
     def __init__(self, path: Path) -> None:
+        import soundfile
+
         self.info = probe_audio(path)
         self._sound = soundfile.SoundFile(str(path))
 
     def __call__(self, start: int, length: int) -> Tensor:
         """Samples [start, start + length); raises ``InputError`` if they are not there."""
+        import numpy as np
+        import soundfile
         import torch
 
         path = self.info.path
@@ -146,7 +164,9 @@ class AudioWriter:
         fmt: AudioFormat = "wav",
         num_samples: int | None = None,
     ) -> None:
-        self.path, self.fmt = path, fmt
+        import soundfile
+
+        self.path, self.fmt, self._clipped = path, fmt, False
         check_format(fmt, sample_rate, channels)
         large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
         container, subtype = {
@@ -154,37 +174,52 @@ class AudioWriter:
             "flac": ("FLAC", "PCM_24"),
             "mp3": ("MP3", "MPEG_LAYER_III"),
         }[fmt]
+        self._made = [f for f in (path.parent, *path.parent.parents) if not f.exists()]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_left(path.parent, f".{path.name}.partial")
             handle, name = tempfile.mkstemp(
-                prefix=f".{path.name}.", suffix=".partial", dir=path.parent
+                prefix=f".{path.name}.partial@{_maker()}@", dir=path.parent
             )
         except OSError as error:
             raise writing_failed(path, error) from error
         os.close(handle)
         self._partial = Path(name)
-        self._sound = soundfile.SoundFile(
-            name, "w", sample_rate, channels, format=container, subtype=subtype
-        )
+        try:
+            self._sound = soundfile.SoundFile(
+                name, "w", sample_rate, channels, format=container, subtype=subtype
+            )
+        except soundfile.LibsndfileError as error:
+            self._remove()
+            raise _not_written(path, error) from error
 
     def write(self, waveform: Tensor) -> None:
         """Append samples (channels, n)."""
+        import soundfile
+
         samples = waveform.detach().cpu().numpy().T
         if self.fmt != "wav":
-            samples = np.clip(samples, -1.0, 1.0)
+            if not self._clipped and abs(samples).max(initial=0.0) > 1.0:
+                self._clipped = True
+                logger.warning(
+                    "%s: samples beyond full scale are clipped, --format wav keeps them", self.path
+                )
+            samples = samples.clip(-1.0, 1.0)
         try:
             self._sound.write(samples)
         except (OSError, soundfile.LibsndfileError, AssertionError) as error:
-            raise writing_failed(self.path, error) from error
+            raise _not_written(self.path, error) from error
 
     def close(self) -> None:
         """Bring everything to the disk under a temporary name."""
+        import soundfile
+
         try:
             self._sound.flush()
             self._sound.close()
             self._partial.chmod(0o666 & ~_umask())
         except (OSError, soundfile.LibsndfileError) as error:
-            raise writing_failed(self.path, error) from error
+            raise _not_written(self.path, error) from error
 
     def publish(self) -> None:
         """Give the closed file its name."""
@@ -194,9 +229,15 @@ class AudioWriter:
             raise writing_failed(self.path, error) from error
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, nor empty folders made for this file."""
         self._sound.close()
+        self._remove()
+
+    def _remove(self) -> None:
         self._partial.unlink(missing_ok=True)
+        with suppress(OSError):  # others have put something there
+            for folder in self._made:
+                folder.rmdir()
 
 
 class WriterGroup:
@@ -226,7 +267,7 @@ class WriterGroup:
                 for writer in self.writers.values():
                     writer.publish()
         finally:
-            for writer in self.writers.values():
+            for writer in reversed(self.writers.values()):  # the first one made the folders
                 writer.discard()
 
 
@@ -245,13 +286,10 @@ def appearing(path: Path) -> Iterator[Path]:
     of one name make the same. What killed processes left behind goes when its name is made again.
     """
     folder = path.parent / ".partial"
-    host = socket.gethostname()
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            private = Path(
-                tempfile.mkdtemp(prefix=f"{path.name}@{host}@{os.getpid()}@", dir=folder)
-            )
+            private = Path(tempfile.mkdtemp(prefix=f"{path.name}@{_maker()}@", dir=folder))
             break
         except FileNotFoundError:  # another process has just removed the empty folder
             continue
@@ -267,12 +305,25 @@ def appearing(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(private, ignore_errors=True)
-        for left in folder.glob("*@*@*@*") if Path("/proc/self").exists() else ():
-            name, its_host, pid, _ = left.name.rsplit("@", 3)
-            if (name, its_host) == (path.name, host) and not Path(f"/proc/{pid}").exists():
-                shutil.rmtree(left, ignore_errors=True)
+        remove_left(folder, path.name)
         with suppress(OSError):
             folder.rmdir()
+
+
+def _maker() -> str:
+    return f"{socket.gethostname()}@{os.getpid()}"
+
+
+def remove_left(folder: Path, name: str) -> None:
+    """Remove what killed processes of this machine began in ``folder`` for ``name``."""
+    for left in folder.glob("*@*@*@*") if Path("/proc/self").exists() else ():
+        its_name, host, pid, _ = left.name.rsplit("@", 3)
+        if (its_name, host) != (name, socket.gethostname()) or Path(f"/proc/{pid}").exists():
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def check_format(fmt: str, sample_rate: int, channels: int) -> None:
@@ -298,6 +349,15 @@ def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists: choose another --out or pass --overwrite")
+
+
+def _not_written(path: Path, error: BaseException) -> InputError:
+    """``writing_failed``; what libsndfile calls a system error gets a likely cause."""
+    import soundfile
+
+    if isinstance(error, soundfile.LibsndfileError):
+        error = OSError(f"the disk may be full ({error.error_string.rstrip('.')})")
+    return writing_failed(path, error)
 
 
 def _umask() -> int:

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from tqdm import tqdm
-
 from stemweave.files import InputError
 
 IN_FLIGHT = 3
@@ -121,6 +119,8 @@ def outcomes(
     Raises:
         InputError: if Ray or its cluster is missing, or has no GPU for jobs that need one.
     """
+    from tqdm import tqdm
+
     failures = 0
 
     def started() -> Iterator[Job]:
@@ -234,8 +234,8 @@ def _over_ray(
 def _check_gpus(resources: dict[str, float], workers: Workers) -> None:
     if resources.get("GPU", 0) < workers.gpus:  # Ray itself would wait for one for ever
         raise InputError(
-            f"--ray {workers.ray}: this Ray has no GPU: add machines that have one, or use "
-            "--device cpu"
+            f"--ray {workers.ray}: this Ray has too few GPUs: add machines that have them, or "
+            "use --device cpu"
         )
 
 
@@ -267,6 +267,8 @@ def _connect(ray: Any, workers: Workers) -> None:
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if workers.ray == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # as plain processes, not at Ray's 15, which other programs on this machine starve
+        os.environ.setdefault("RAY_worker_niceness", "0")
         store_bytes = 100 * 2**20  # results are small: the least that Ray allows is 75 MB
         ray.init(
             num_cpus=workers.processes,

@@ -6,11 +6,15 @@ import json
 from collections.abc import Collection
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from stemweave.files import InputError
 
 BUNDLED_MODEL = Path(__file__).parent / "bundled"
 """The model that ships with the package."""
+INDEX = "model_index.json"
+PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
+"""What every model has."""
 
 
 def check_model(source: str | Path, settings: Collection[str]) -> None:
@@ -21,6 +25,8 @@ def check_model(source: str | Path, settings: Collection[str]) -> None:
     if Path(source).is_dir():
         check_model_folder(Path(source), settings)
         return
+    if Path(source).exists():
+        raise InputError(f"{source} is a file, not a model folder")
     name = str(source)
     is_hub_id = name.count("/") == 1 and all(name.split("/")) and not name.startswith(".")
     if not is_hub_id:
@@ -32,10 +38,15 @@ def check_model_folder(folder: Path, settings: Collection[str]) -> None:
 
     diffusers only warns of unknown keys, which lets a misspelt setting pass unnoticed.
     """
-    index_path = folder / "model_index.json"
+    index_path = folder / INDEX
     if not index_path.exists():
-        raise InputError(f"{folder} is not a model folder: it has no model_index.json")
-    index = json.loads(index_path.read_text())
+        raise InputError(f"{folder} is not a model folder: it has no {INDEX}")
+    index = _read_object(index_path)
+    for part in PARTS:
+        if not isinstance(index.get(part), list):
+            raise InputError(f"{folder} is no Stemweave model: its {INDEX} names no {part}")
+        if not (folder / part).is_dir():
+            raise InputError(f"the model {folder} is incomplete: it has no folder {part}")
     unknown = {key for key in index if not key.startswith("_")} - set(settings)
     for name, entry in index.items():
         path = folder / name / "config.json"
@@ -45,7 +56,26 @@ def check_model_folder(folder: Path, settings: Collection[str]) -> None:
             continue
         module = __import__(entry[0], fromlist=[entry[1]])
         accepted = set(signature(getattr(module, entry[1]).__init__).parameters)
-        keys = {key for key in json.loads(path.read_text()) if not key.startswith("_")}
+        keys = {key for key in _read_object(path) if not key.startswith("_")}
         unknown |= {f"{name}.{key}" for key in keys - accepted}
     if unknown:
         raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
+
+
+def loading_failed(source: str | Path, error: Exception) -> InputError:
+    """The sentence for a model that passed the checks and yet cannot be loaded."""
+    if not Path(source).is_dir():
+        return InputError(f"there is no folder {source}, nor could such a model be had of the hub")
+    reason = str(error).split(". ")[0].rstrip(". ")
+    return InputError(f"cannot load the model {source}: {reason}")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; ``InputError`` if there is none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not JSON that can be read: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} must hold an object of JSON, not a {type(value).__name__}")
+    return value

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from stemweave.diffusion.sampler import Progress
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Model = Annotated[
     str | None, typer.Option(help="model folder or hub id; the bundled model by default")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="equal seeds give equal results")]
+Seed = Annotated[int, typer.Option(min=0, max=2**62, help="equal seeds give equal results")]
 Steps = Annotated[
     int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
 ]
@@ -31,6 +31,12 @@ Sampler = Annotated[
     str | None, typer.Option(help="ddim, dpm++ or unipc; the model's own if absent")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
+Dtype = Annotated[
+    str, typer.Option(help="of the denoiser: float32, or bfloat16 or float16 where they are fast")
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="compile the denoiser: minutes at first, for GPUs")
+]
 Format = Annotated[str, typer.Option("--format", help="wav (float32), flac (24-bit) or mp3")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
 Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
@@ -43,21 +49,33 @@ def audio_format(name: str) -> AudioFormat:
     return cast(AudioFormat, name)
 
 
-def load(model: str | None, device: str = "cpu", sampler: str | None = None) -> StemweavePipeline:
-    """The pipeline that ``--model`` and ``--device`` name, with the sampler of ``--sampler``."""
-    from stemweave.diffusion.schedulers import with_sampler
-    from stemweave.pipeline import load_pipeline
+def load(
+    model: str | None,
+    device: str = "cpu",
+    sampler: str | None = None,
+    dtype: str = "float32",
+    compile: bool = False,
+) -> StemModel:
+    """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``.
 
-    pipe = load_pipeline(model, device)
+    Its denoiser runs as ``--dtype`` and ``--compile`` say.
+    """
+    from stemweave.acceleration import accelerate
+    from stemweave.loading import load_model
+
+    pipe = load_model(model, device)
     if sampler is not None:
+        from stemweave.diffusion.schedulers import with_sampler
+
         try:
             pipe.scheduler = with_sampler(pipe.scheduler, sampler)
         except ValueError as error:
             raise InputError(f"--{error}") from None
+    accelerate(pipe, dtype, compile)
     return pipe
 
 
-def chosen_stems(pipe: StemweavePipeline, names: str | None, option: str) -> list[str]:
+def chosen_stems(pipe: StemModel, names: str | None, option: str) -> list[str]:
     """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
     if names is None:
         return list(pipe.stems)

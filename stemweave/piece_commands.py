@@ -10,7 +10,9 @@ import typer
 
 from stemweave.options import (
     Bar,
+    Compile,
     Device,
+    Dtype,
     Format,
     Model,
     Out,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stemweave.files import AudioFormat
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 Source = Annotated[
     Path,
@@ -62,12 +64,14 @@ def edit(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    pipe = load(model, device, sampler)
+    pipe = load(model, device, sampler, dtype, compile)
     renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
@@ -88,12 +92,14 @@ def extend(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    pipe = load(model, device, sampler)
+    pipe = load(model, device, sampler, dtype, compile)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
         return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **options)
@@ -111,12 +117,14 @@ def vary(
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    dtype: Dtype = "float32",
+    compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
-    pipe = load(model, device, sampler)
+    pipe = load(model, device, sampler, dtype, compile)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
         return pipe.vary(piece, sample_rate, strength=strength, steps=steps, **options)
@@ -125,7 +133,7 @@ def vary(
 
 
 def _run(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     source: Path,
     out: Path,
     task: Callable[..., dict[str, Tensor]],

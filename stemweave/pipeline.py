@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import logging
-from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.audio.waveforms import check_waveform
-from stemweave.components import LatentGrid
-from stemweave.diffusion.sampler import Progress
-from stemweave.files import InputError
-from stemweave.model_folder import BUNDLED_MODEL, check_model
-from stemweave.stems import MIXTURE
-from stemweave.tasks import arrange, edit, extend, generate, requests, separate, vary
-
-Method = Literal["mask", "vocoder"]
-Inpainting = Literal["known", "replace"]
+from stemweave.loading import checked_device
+from stemweave.model import StemModel, TaskSettings
+from stemweave.model_folder import BUNDLED_MODEL, check_model, loading_failed
 
 
-class StemweavePipeline(LatentGrid, DiffusionPipeline):
+class StemweavePipeline(StemModel, DiffusionPipeline):
     """Separates, generates, arranges, edits, extends and varies with one model.
 
     Args:
@@ -36,19 +27,14 @@ class StemweavePipeline(LatentGrid, DiffusionPipeline):
         vocoder: log-mel → waveform (``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``).
         refiner: ``MaskRefiner`` that improves the masks of ``separate``; None (the paper) takes the
             masks of the estimated spectra as they are.
-        reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
-            None leaves levels as they are (the paper).
-        separation_steps, separation_guidance: defaults of ``separate``.
-        generation_steps: default of all other tasks.
-        eta: DDIM's share of fresh noise.
-        sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
-            paper draws, also for the mixture).
+        reference_rms and all after it: see ``TaskSettings``.
 
     Raises:
         InputError: if the components do not fit together.
     """
 
     _optional_components: ClassVar[list[str]] = ["refiner"]
+    model_cpu_offload_seq: ClassVar[str] = "vae->denoiser->refiner->vocoder"
 
     def __init__(
         self,
@@ -58,12 +44,12 @@ class StemweavePipeline(LatentGrid, DiffusionPipeline):
         scheduler: SchedulerMixin,
         vocoder: torch.nn.Module,
         refiner: ModelMixin | None = None,
-        reference_rms: float | None = None,
-        separation_steps: int = 1,
-        separation_guidance: float = 1.0,
-        generation_steps: int = 50,
-        eta: float = 0.0,
-        sample_posterior: bool = False,
+        reference_rms: float | None = TaskSettings.reference_rms,
+        separation_steps: int = TaskSettings.separation_steps,
+        separation_guidance: float = TaskSettings.separation_guidance,
+        generation_steps: int = TaskSettings.generation_steps,
+        eta: float = TaskSettings.eta,
+        sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -97,243 +83,11 @@ class StemweavePipeline(LatentGrid, DiffusionPipeline):
         check_model(source, set(inspect.signature(cls.__init__).parameters) - {"self"})
         try:
             pipe = cast(StemweavePipeline, super().from_pretrained(str(source), **options))
-        except OSError as error:
-            raise InputError(f"cannot load the model {source}: {error}") from error
+        except (OSError, ValueError) as error:
+            raise loading_failed(source, error) from error
         if not {"dtype", "torch_dtype"} & options.keys():
             pipe.vocoder.float()  # transformers' would keep the precision of its file
         return pipe
-
-    @torch.inference_mode()
-    def separate(
-        self,
-        waveform: Tensor,
-        sample_rate: int,
-        *,
-        stems: Sequence[str] | None = None,
-        method: Method = "mask",
-        guidance: float | None = None,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """Stems of ``waveform`` (channels, samples) or (samples,), each of the same shape.
-
-        With ``method`` "mask" all stems add up to the waveform; with "vocoder" they are synthesised
-        (the paper's way). Raises ``InputError`` for what cannot be separated.
-        """
-        if waveform.ndim not in (1, 2):
-            raise InputError(
-                f"the waveform must be (channels, samples), not {tuple(waveform.shape)}"
-            )
-        check_waveform(waveform, "the waveform")
-        stack = waveform.float().reshape(-1, waveform.shape[-1])
-        blocks = self.separate_blocks(
-            lambda start, length: stack[:, start : start + length],
-            stack.shape[-1],
-            sample_rate,
-            stems=stems,
-            method=method,
-            guidance=guidance,
-            steps=steps,
-            generator=generator,
-            progress=progress,
-        )
-        parts: dict[str, list[Tensor]] = {}
-        for block in blocks:
-            for stem, part in block.items():
-                parts.setdefault(stem, []).append(part)
-        return {
-            stem: torch.cat(list_, dim=-1).reshape(waveform.shape) for stem, list_ in parts.items()
-        }
-
-    def separate_blocks(
-        self,
-        read: Callable[[int, int], Tensor],
-        num_samples: int,
-        sample_rate: int,
-        *,
-        stems: Sequence[str] | None = None,
-        method: Method = "mask",
-        guidance: float | None = None,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> Iterator[dict[str, Tensor]]:
-        """As ``separate`` for audio of any length: consecutive blocks of every stem.
-
-        ``read(start, length)`` returns (channels, length) float32 samples of the mixture.
-        """
-        chosen = requests.known_stems(self.stems, stems or self.stems)
-        if method not in ("mask", "vocoder"):
-            raise InputError(f"method must be mask or vocoder, not {method}")
-        blocks = separate.separate_blocks(
-            self,
-            read,
-            num_samples,
-            sample_rate,
-            stems=chosen,
-            method=method,
-            guidance=self.config.separation_guidance if guidance is None else guidance,
-            steps=steps or self.config.separation_steps,
-            generator=generator,
-            progress=progress,
-        )
-        while True:  # inference mode must not leak to the caller between two blocks
-            with torch.inference_mode():
-                block = next(blocks, None)
-            if block is None:
-                return
-            yield block
-
-    @torch.inference_mode()
-    def generate(
-        self,
-        seconds: float = 10.24,
-        *,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``."""
-        requests.check_seconds(seconds)
-        return generate.generate(self, seconds, steps=steps, generator=generator, progress=progress)
-
-    @torch.inference_mode()
-    def arrange(
-        self,
-        given: Mapping[str, Tensor],
-        sample_rate: int,
-        *,
-        add: Sequence[str] | None = None,
-        steps: int | None = None,
-        inpainting: Inpainting | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """The missing stems to the ``given`` ones, (channels, samples) each at ``sample_rate``.
-
-        Returns the given stems unchanged, the added ones (all missing ones by default) and their
-        sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one.
-        """
-        added = requests.check_arrangement(self.stems, given, add)
-        return arrange.arrange(
-            self,
-            given,
-            sample_rate,
-            add=added,
-            steps=steps,
-            inpainting=inpainting,
-            generator=generator,
-            progress=progress,
-        )
-
-    @torch.inference_mode()
-    def edit(
-        self,
-        piece: Mapping[str, Tensor] | Tensor,
-        sample_rate: int,
-        *,
-        renew: Mapping[str, tuple[float, float | None]],
-        steps: int | None = None,
-        inpainting: Inpainting | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """``piece`` with some stems new in time ranges: ``renew={"drums": (start_s, end_s)}``.
-
-        ``piece`` holds stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
-        mixture alone, which may be a tensor, is separated first. An end of None is the piece's end.
-        Returns all stems and the mixture; every sample outside the ranges is as before. Raises
-        ``InputError`` for ranges that are not in the piece or leave nothing of it.
-        """
-        given = requests.as_piece(self.stems, piece)
-        ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
-        return edit.edit(
-            self,
-            self._with_stems(given, sample_rate, generator, progress),
-            sample_rate,
-            renew=ranges,
-            steps=steps,
-            inpainting=inpainting,
-            generator=generator,
-            progress=progress,
-        )
-
-    @torch.inference_mode()
-    def extend(
-        self,
-        piece: Mapping[str, Tensor] | Tensor,
-        sample_rate: int,
-        *,
-        seconds: float,
-        steps: int | None = None,
-        inpainting: Inpainting | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """``piece`` (as for ``edit``), unchanged, and ``seconds`` more of it after its end.
-
-        Returns its stems and the mixture. Raises ``InputError`` if there is too little to continue.
-        """
-        requests.check_seconds(seconds)
-        given = requests.as_piece(self.stems, piece)
-        requests.check_long_enough(given, self.position_samples / self.sample_rate, sample_rate)
-        return extend.extend(
-            self,
-            self._with_stems(given, sample_rate, generator, progress),
-            sample_rate,
-            added_samples=max(1, round(seconds * sample_rate)),
-            steps=steps,
-            inpainting=inpainting,
-            generator=generator,
-            progress=progress,
-        )
-
-    @torch.inference_mode()
-    def vary(
-        self,
-        piece: Mapping[str, Tensor] | Tensor,
-        sample_rate: int,
-        *,
-        strength: float = 0.5,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """A piece that is similar to ``piece`` (as for ``edit``), equally long.
-
-        ``strength`` 0 returns the piece itself, 1 a new one of the same stems. Raises
-        ``InputError`` for a strength outside [0, 1].
-        """
-        requests.check_strength(strength)
-        given = requests.as_piece(self.stems, piece)
-        return vary.vary(
-            self,
-            self._with_stems(given, sample_rate, generator, progress),
-            sample_rate,
-            strength=strength,
-            steps=steps,
-            generator=generator,
-            progress=progress,
-        )
-
-    def _with_stems(
-        self,
-        given: Mapping[str, Tensor],
-        sample_rate: int,
-        generator: torch.Generator | None,
-        progress: Progress | None,
-    ) -> dict[str, Tensor]:
-        """``given`` stems in the model's order, separated if need be, and the mixture."""
-        stems = {name: given[name] for name in self.stems if name in given}
-        if not stems:
-            stems = self.separate(
-                given[MIXTURE], sample_rate, generator=generator, progress=progress
-            )
-        mixture = given.get(MIXTURE)
-        if mixture is None:
-            mixture = torch.stack(list(stems.values())).sum(dim=0)
-        return {**stems, MIXTURE: mixture}
 
 
 def load_pipeline(model: str | None = None, device: str = "cpu") -> StemweavePipeline:
@@ -343,10 +97,5 @@ def load_pipeline(model: str | None = None, device: str = "cpu") -> StemweavePip
         InputError: if there is no such model or the device cannot be used here.
     """
     logging.disable_progress_bar()
-    try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {device} cannot be used here: {reason}") from error
+    chosen = checked_device(device)
     return cast(StemweavePipeline, StemweavePipeline.from_pretrained(model).to(chosen))

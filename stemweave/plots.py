@@ -7,15 +7,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stemweave.audio.log_mel import LogMel
-from stemweave.files import AudioReader
-from stemweave.tasks.spectra import to_model_rate
+from stemweave.files import AudioReader, appearing, writing_failed
 
 MAX_DURATION_S = 30.0
 
 
 def plot_files(files: Mapping[str, Path], picture: Path) -> None:
     """Write a PNG with the log-mel spectrogram of each file (its first 30 s), in order."""
+    from stemweave.audio.log_mel import LogMel  # after the model: see ``loading``
+    from stemweave.tasks.spectra import to_model_rate
+
     log_mel = LogMel(n_fft=2048, win_length=2048, hop_length=160, num_mels=128)
     figure = Figure(figsize=(10, 1.7 * len(files)), layout="constrained")
     axes = figure.subplots(len(files), 1, sharex=True, squeeze=False)[:, 0]
@@ -35,4 +36,8 @@ def plot_files(files: Mapping[str, Path], picture: Path) -> None:
         axis.set_ylabel(name)
         axis.set_yticks([])
     axes[-1].set_xlabel("seconds")
-    figure.savefig(picture, dpi=80)
+    try:
+        with appearing(picture) as partial:
+            figure.savefig(partial, dpi=80)
+    except OSError as error:
+        raise writing_failed(picture, error) from error

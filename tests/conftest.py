@@ -63,12 +63,13 @@ def tiny_model(tiny_pipe: StemweavePipeline, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """Address of a Ray cluster of two workers."""
+    """Address of a Ray cluster of two workers, which believes to have two GPUs."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (its 15 starves them where others run)
     store_bytes = 80 * 2**20
-    node = dict(num_cpus=2, object_store_memory=store_bytes, include_dashboard=False)
+    node = dict(num_cpus=2, num_gpus=2, object_store_memory=store_bytes, include_dashboard=False)
     cluster = Cluster(initialize_head=True, head_node_args=node)
     yield cluster.address
     cluster.shutdown()

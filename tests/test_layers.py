@@ -6,10 +6,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
     {"stems", "files", "model_folder", "jobs"},
-    {"audio", "models"},
+    {"acceleration", "audio", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
-    {"pipeline"},
+    {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
     {"piece_commands", "catalogue", "web"},

@@ -11,7 +11,6 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
-from transformers.audio_utils import mel_filter_bank
 
 
 class LogMel(ModelMixin, ConfigMixin):
@@ -47,17 +46,14 @@ class LogMel(ModelMixin, ConfigMixin):
         log_floor: float = 1e-5,
     ) -> None:
         super().__init__()
-        basis = mel_filter_bank(
-            num_frequency_bins=n_fft // 2 + 1,
-            num_mel_filters=num_mels,
-            min_frequency=f_min,
-            max_frequency=f_max,
-            sampling_rate=sample_rate,
-            norm="slaney",
-            mel_scale="slaney",
-        )
-        self.register_buffer("mel_basis", torch.from_numpy(basis).float())  # (n_fft // 2 + 1, M)
-        self.register_buffer("window", torch.hann_window(win_length, periodic=True))
+        window = torch.empty(win_length)
+        # on the CPU even if the weights are about to be loaded: "meta" would import a compiler
+        window = torch.hann_window(win_length, periodic=True, device="cpu")
+        basis = torch.empty(n_fft // 2 + 1, num_mels)
+        if not basis.is_meta:  # else the saved one is about to be loaded
+            basis = slaney_basis(n_fft, num_mels, f_min, f_max, sample_rate)
+        self.register_buffer("mel_basis", basis)  # (n_fft // 2 + 1, M)
+        self.register_buffer("window", window)
 
     @property
     def segment_samples(self) -> int:
@@ -80,7 +76,7 @@ class LogMel(ModelMixin, ConfigMixin):
                 f"waveform has {num_samples} samples; at least {config.n_fft // 2 + 1} are needed"
             )
         spectrum = torch.stft(
-            waveform.reshape(-1, num_samples),
+            waveform.reshape(-1, num_samples).to(self.window.device),
             config.n_fft,
             config.hop_length,
             config.win_length,
@@ -111,6 +107,22 @@ class LogMel(ModelMixin, ConfigMixin):
         if all_frames:
             return self.mel_of_magnitude(self.stft(waveform).abs())
         return self.mel_of_magnitude(self.magnitude(waveform))
+
+
+def slaney_basis(n_fft: int, num_mels: int, f_min: float, f_max: float, sample_rate: int) -> Tensor:
+    """Slaney's mel filter bank (n_fft // 2 + 1, M), bands between ``f_min`` and ``f_max`` Hz."""
+    from transformers.audio_utils import mel_filter_bank  # slow to import; saved models need it not
+
+    basis = mel_filter_bank(
+        num_frequency_bins=n_fft // 2 + 1,
+        num_mel_filters=num_mels,
+        min_frequency=f_min,
+        max_frequency=f_max,
+        sampling_rate=sample_rate,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(basis).float()
 
 
 def mono_log_mel(log_mels: Tensor, dim: int) -> Tensor:

@@ -35,7 +35,7 @@ class MaskSeparator:
     def __init__(self, log_mel: LogMel, sample_rate: int) -> None:
         config = log_mel.config
         scale = sample_rate / config.sample_rate
-        self.n_fft = 4 * round(config.n_fft * scale / 4)
+        self.n_fft = fast_fft_size(config.n_fft * scale)
         self.hop_length = self.n_fft // 4
         self.window = torch.hann_window(self.n_fft, periodic=True).sqrt()
         self.sample_rate = sample_rate
@@ -84,12 +84,30 @@ class MaskSeparator:
         return masks[:, left] * (1 - share) + masks[:, right] * share
 
 
+def fast_fft_size(wanted: float) -> int:
+    """The multiple of 4 nearest to ``wanted`` (≥ 4) samples without prime factors above 11.
+
+    Fourier transforms of other sizes take up to four times as long: 2048 samples at 16 kHz are 5645
+    at 44.1 kHz, and 5644 = 4 · 17 · 83 is slow where 5632 = 2⁹ · 11 is not.
+    """
+    step = 0
+    while True:
+        for size in (4 * (round(wanted / 4) - step), 4 * (round(wanted / 4) + step)):
+            rest = size
+            for prime in (2, 3, 5, 7, 11):
+                while rest > 1 and rest % prime == 0:
+                    rest //= prime
+            if rest == 1:
+                return size
+        step += 1
+
+
 def mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
     """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
 
     Bins beyond the model's highest band take the mean of its upper octave.
     """
-    basis = log_mel.mel_basis.double()
+    basis = log_mel.mel_basis.double().cpu()
     model_hz = torch.linspace(0, log_mel.config.sample_rate / 2, basis.shape[0]).double()
     weight = basis.sum(dim=0)
     centres = (basis * model_hz[:, None]).sum(dim=0) / weight.clamp(min=1e-12)

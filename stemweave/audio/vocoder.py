@@ -79,17 +79,13 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
             nn.SiLU(),
         )
         self.head = nn.Conv1d(fine_channels, 2 * (n_fft // 2 + 1), 3, padding=1)
-        self.register_buffer("window", torch.hann_window(n_fft, periodic=True))
+        window = torch.hann_window(n_fft, periodic=True, device="cpu")  # see ``LogMel``
+        self.register_buffer("window", window)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Waveform (N, F · hop_length) of ``log_mel`` (N, F, M)."""
         config = self.config
-        hidden = self.conv_in(((log_mel - config.mel_mean) / config.mel_std).transpose(1, 2))
-        hidden = self.upsample(self.coarse(hidden))  # (N, fine_channels · upsampling, F)
-        batch, _, frames = hidden.shape
-        hidden = hidden.reshape(batch, -1, config.upsampling, frames).transpose(2, 3)
-        hidden = hidden.reshape(batch, -1, frames * config.upsampling)
-        log_magnitude, phase = self.head(self.fine(hidden)).float().chunk(2, dim=1)
+        log_magnitude, phase = self.predict(log_mel)
         spectrum = torch.polar(log_magnitude.clamp(max=8.0).exp(), phase)
         # one more frame, a copy of the last, so that the centred inverse covers every sample
         spectrum = torch.cat([spectrum, spectrum[..., -1:]], dim=-1)
@@ -99,8 +95,19 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
             config.hop_length // config.upsampling,
             window=self.window,
             center=True,
-            length=frames * config.hop_length,
+            length=log_mel.shape[1] * config.hop_length,
         )
+
+    def predict(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-magnitude and phase (N, n_fft // 2 + 1, F · upsampling) of the spectrum."""
+        config = self.config
+        hidden = self.conv_in(((log_mel - config.mel_mean) / config.mel_std).transpose(1, 2))
+        hidden = self.upsample(self.coarse(hidden))  # (N, fine_channels · upsampling, F)
+        batch, _, frames = hidden.shape
+        hidden = hidden.reshape(batch, -1, config.upsampling, frames).transpose(2, 3)
+        hidden = hidden.reshape(batch, -1, frames * config.upsampling)
+        log_magnitude, phase = self.head(self.fine(hidden)).float().chunk(2, dim=1)
+        return log_magnitude, phase
 
 
 def hop_length_of(vocoder: Any) -> int:

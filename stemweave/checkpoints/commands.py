@@ -21,21 +21,32 @@ def import_model(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
 ) -> None:
     """Turn published weights into a model folder for --model."""
-    from stemweave.files import require_absent
+    from stemweave.files import InputError, require_absent, writing_failed
 
     require_absent([out], overwrite)
+    if out.is_file():
+        raise InputError(f"{out} is a file: name a folder for the model")
+    from safetensors import SafetensorError
+
     from stemweave.checkpoints.importer import LICENCE_NOTE, import_checkpoint
 
     names = tuple(name.strip() for name in stems.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"--stems {stems!r}: give every stem a name of its own")
     pipe = import_checkpoint(
         str(checkpoint), vae=vae, vocoder=vocoder, musicldm=musicldm, stems=names
     )
     partial = out.with_name(out.name + ".partial")
-    pipe.save_pretrained(partial)
-    (partial / "LICENCE.txt").write_text(LICENCE_NOTE + "\n")
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
+    try:
+        pipe.save_pretrained(partial)
+        (partial / "LICENCE.txt").write_text(LICENCE_NOTE + "\n")
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise writing_failed(out, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     typer.echo(f"{out}\n{LICENCE_NOTE}")
 
 

@@ -154,7 +154,7 @@ def slakh_files(folder: Path, stems: Sequence[str]) -> Files:
             if path is not None:
                 files.setdefault(stem, []).append(path)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise Unusable(f"metadata.yaml cannot be read ({error})") from error
+        raise Unusable(f"metadata.yaml cannot be read ({_one_line(error)})") from error
     return files
 
 
@@ -175,7 +175,7 @@ def moisesdb_files(folder: Path, stems: Sequence[str]) -> Files:
                     name = f"{track['id']}.{track.get('extension', 'wav').lstrip('.')}"
                     files.setdefault(stem, []).append(folder / stem / name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(f"data.json cannot be read ({error})") from error
+        raise Unusable(f"data.json cannot be read ({_one_line(error)})") from error
     return files
 
 
@@ -277,3 +277,7 @@ def _is_heard(paths: Sequence[Path]) -> bool:
         except soundfile.LibsndfileError as error:
             raise InputError(f"{path} cannot be read: {error.error_string}") from error
     return False
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -151,7 +151,7 @@ def listed_names(data: Path) -> set[str]:
 def _listed(data: Path) -> Iterator[Song]:
     path = data if data.is_file() else data / MANIFEST
     try:
-        file = path.open()
+        file = path.open(encoding="utf-8", errors="replace")  # audio is not a song list, either
     except OSError as error:
         raise InputError(
             f"no song list at {path}: make one with 'stemweave compose' or 'stemweave data check'"

@@ -26,7 +26,7 @@ def sample(
     num_steps: int,
     *,
     constraint: Constraint | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     eta: float = 0.0,
     initial: Tensor | None = None,
     strength: float = 1.0,
@@ -39,6 +39,7 @@ def sample(
             ``guidance.guided``.
         scheduler: DDIM, DPM-Solver++ or another diffusers scheduler; it is copied, not changed.
         noise: standard normal of the latents' shape (B, S, C, H, W).
+        generator: for the scheduler's own noise; a list has one for every sample.
         eta: DDIM's share of fresh noise (1 in the published runs of the paper).
         initial: clean latents to start from, noised to ``strength`` of the schedule.
         strength: 1 starts from pure noise; 0 returns ``initial``.

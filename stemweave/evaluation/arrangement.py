@@ -21,6 +21,7 @@ from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
+from stemweave.evaluation.signal_measures import is_silent
 from stemweave.evaluation.table import Table
 from stemweave.files import InputError
 
@@ -109,14 +110,22 @@ class SubsetScores:
         self.values: dict[str, dict[str, list[float]]] = {m: {} for m in MEASURES}
 
     def add(self, stems: Tensor, index: int, rows: dict[str, Arranger]) -> dict[str, Tensor]:
-        """Score segment ``index`` with true ``stems`` (S, T); returns each row's made stems."""
+        """Score segment ``index`` with true ``stems`` (S, T); returns each row's made stems.
+
+        A part that was left silent agrees with nothing: 0 wherever the real part, which comes
+        first in ``rows``, has a value.
+        """
         given = stems[self.given_indices]
         part = describe_part(dict(zip(self.given, given.numpy(), strict=True)), self.sample_rate)
         made = {row: arrange(index, self.subset) for row, arrange in rows.items()}
+        real = {measure: values.setdefault(REAL_ROW, []) for measure, values in self.values.items()}
         for row, generated in made.items():
             named = dict(zip(self.subset, generated.numpy(), strict=True))
             other = describe_part(named, self.sample_rate)
-            for measure, value in agreement(part, other, self.sample_rate).items():
+            found = agreement(part, other, self.sample_rate)
+            if bool(is_silent(generated.sum(0))):  # undefined, but what sounds in truth is missing
+                found = {measure: value[-1] * 0 for measure, value in real.items()}
+            for measure, value in found.items():
                 self.values[measure].setdefault(row, []).append(value)
             self.mixtures.setdefault(row, []).append(given.sum(0) + generated.sum(0))
         return made
@@ -239,6 +248,7 @@ def _notes(duration_s: float, segments: int, reference: int) -> list[str]:
         "but the lowest value this sample size allows. FAD of so few clips is biased upwards; "
         "sub-KAD is not. Intervals: value ± 1.96 bootstrap standard errors, songs resampled.",
         "Coherence is measured between the sum of the given and the sum of the generated stems; "
-        "harmony leaves drums out. Read each value between another song's stems (no agreement) "
-        "and the real stems. Tempo stability is the generated part's own.",
+        "harmony leaves drums out. A part left silent (below -60 dBFS) scores 0. Read each value "
+        "between another song's stems (no agreement) and the real stems. Tempo stability is the "
+        "generated part's own.",
     ]

@@ -2,12 +2,15 @@
 
 The latent channel axis C is a third spatial axis: convolutions run over (C, H, W), resampling over
 (H, W) only. The mixture's latents are added to the activations before every block.
+
+For inference on a CPU the activations lie in memory as ``models.winograd`` wants them; every module
+takes and returns (B, channels, C, H, W) all the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -16,6 +19,8 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from stemweave.models.winograd import Convolution, from_rows, is_cpu_inference, rows_of
 
 
 class UNet3D(ModelMixin, ConfigMixin):
@@ -124,7 +129,7 @@ class UNet3D(ModelMixin, ConfigMixin):
             sinusoidal_embedding(timestep, self.config.model_channels).to(latents.dtype)
         )
         conditions = None if mixture is None else _Conditions(mixture)
-        hidden, skips = latents, []
+        hidden, skips = laid_out(latents), []
         for layers in self.input_blocks:
             if conditions is not None:
                 hidden = hidden + conditions.like(hidden)
@@ -132,7 +137,7 @@ class UNet3D(ModelMixin, ConfigMixin):
             skips.append(hidden)
         hidden = self._run(self.middle_block, hidden, embedding)
         for layers in self.output_blocks:
-            hidden = torch.cat([hidden, skips.pop()], dim=1)
+            hidden = joined(hidden, skips.pop())
             if conditions is not None:
                 # the concatenation is new memory: nothing else sees the sum
                 condition = conditions.like(hidden)
@@ -171,20 +176,20 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, embedding_channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(32, channels_in)
-        self.conv1 = nn.Conv3d(channels_in, channels_out, 3, padding=1)
+        self.norm1 = Normalisation(32, channels_in)
+        self.conv1 = Convolution(channels_in, channels_out, 3, padding=1)
         self.embed = nn.Linear(embedding_channels, channels_out)
-        self.norm2 = nn.GroupNorm(32, channels_out)
-        self.conv2 = nn.Conv3d(channels_out, channels_out, 3, padding=1)
+        self.norm2 = Normalisation(32, channels_out)
+        self.conv2 = Convolution(channels_out, channels_out, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
         same = channels_in == channels_out
-        self.skip = nn.Identity() if same else nn.Conv3d(channels_in, channels_out, 1)
+        self.skip = nn.Identity() if same else Pointwise(channels_in, channels_out, 1)
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        update = self.conv1(functional.silu(self.norm1(hidden)))
-        update = update + self.embed(functional.silu(embedding))[:, :, None, None, None]
-        update = self.conv2(functional.silu(self.norm2(update)))
-        return cast(Tensor, self.skip(hidden) + update)
+        update = _silu(self.norm1(hidden))
+        update = self.conv1(update, self.embed(functional.silu(embedding)))
+        update = self.conv2(_silu(self.norm2(update)))
+        return _sum(update, self.skip(hidden))
 
 
 class AttentionBlock(nn.Module):
@@ -196,12 +201,15 @@ class AttentionBlock(nn.Module):
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
         self.num_heads = channels // head_channels
-        self.norm = nn.GroupNorm(32, channels)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.project = nn.Conv1d(channels, channels, 1)
+        self.norm = Normalisation(32, channels)
+        self.qkv = PointwiseSequence(channels, 3 * channels, 1)
+        self.project = PointwiseSequence(channels, channels, 1)
         nn.init.zeros_(self.project.weight)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        return _sum(as_it_lies(self._update, hidden), hidden)
+
+    def _update(self, hidden: Tensor) -> Tensor:
         batch, channels = hidden.shape[:2]
         qkv = self.qkv(self.norm(hidden).flatten(2))  # (B, 3 · channels, positions)
         qkv = qkv.reshape(batch, self.num_heads, 3, channels // self.num_heads, -1)
@@ -211,7 +219,7 @@ class AttentionBlock(nn.Module):
         query, key, value = qkv.unbind(dim=2)  # (B, heads, positions, channels)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         mixed = mixed.transpose(-1, -2).reshape(batch, channels, -1)
-        return hidden + self.project(mixed).reshape(hidden.shape)
+        return cast(Tensor, self.project(mixed)).reshape(hidden.shape)
 
 
 class Downsample(nn.Module):
@@ -222,7 +230,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv3d(channels, channels, 3, stride=(1, 2, 2), padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return cast(Tensor, self.conv(hidden))
+        return laid_out(self.conv(hidden))
 
 
 class Upsample(nn.Module):
@@ -230,11 +238,75 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels, channels, 3, padding=1)
+        self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        doubled = functional.interpolate(hidden, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
-        return cast(Tensor, self.conv(doubled))
+        return cast(Tensor, self.conv(as_it_lies(_doubled, hidden)))
+
+
+class Normalisation(nn.GroupNorm):
+    """Group norm that leaves activations as they lie."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return as_it_lies(super().forward, hidden)
+
+
+class Pointwise(nn.Conv3d):
+    """A 1×1×1 convolution; on a CPU in inference a product of matrices, wherever channels lie."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        if not is_cpu_inference(hidden):
+            return super().forward(hidden)
+        weight = self.weight[:, :, 0, 0, 0]
+        return from_rows(functional.linear(rows_of(hidden), weight, self.bias))
+
+
+class PointwiseSequence(nn.Conv1d):
+    """A convolution of width 1 over (B, channels, positions), likewise."""
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        if not is_cpu_inference(sequence):
+            return super().forward(sequence)
+        last = functional.linear(sequence.transpose(1, 2), self.weight[:, :, 0], self.bias)
+        return last.transpose(1, 2)
+
+
+def laid_out(activations: Tensor) -> Tensor:
+    """``activations`` (B, channels, C, H, W) as they should lie in memory."""
+    return from_rows(rows_of(activations)) if is_cpu_inference(activations) else activations
+
+
+def as_it_lies(function: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
+    """``function`` (the same for H and W) of ``hidden``, with the axes in the order in memory.
+
+    PyTorch's own layers know "channels last" for that order alone, and copy anything else.
+    """
+    if hidden.stride(-2) >= hidden.stride(-1):
+        return function(hidden)
+    return function(hidden.transpose(-1, -2)).transpose(-1, -2)
+
+
+def joined(hidden: Tensor, skip: Tensor) -> Tensor:
+    """Both along the channels; new memory."""
+    if is_cpu_inference(hidden):
+        return from_rows(torch.cat([rows_of(hidden), rows_of(skip)], dim=-1))
+    return torch.cat([hidden, skip], dim=1)
+
+
+def _doubled(hidden: Tensor) -> Tensor:
+    return functional.interpolate(hidden, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
+
+
+def _silu(fresh: Tensor) -> Tensor:
+    """SiLU, in the memory of ``fresh`` if no gradient will ask for it."""
+    return functional.silu(fresh, inplace=not torch.is_grad_enabled())
+
+
+def _sum(fresh: Tensor, other: Tensor) -> Tensor:
+    """Their sum, in the memory of ``fresh`` if no gradient will ask for it."""
+    if torch.is_grad_enabled() or fresh.dtype != other.dtype:
+        return fresh + other
+    return fresh.add_(other)
 
 
 def sinusoidal_embedding(timestep: Tensor, channels: int) -> Tensor:

@@ -7,15 +7,16 @@ at full resolution (diffusers' ``AutoencoderKL``, the paper's, which shares this
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
+from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
-from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 from torch.nn import functional
+
+from stemweave.models.convolution import Convolution3x3
 
 
 class ResidualBlock(nn.Module):
@@ -24,9 +25,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, num_groups: int = 8) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(num_groups, channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1 = Convolution3x3(channels, channels)
         self.norm2 = nn.GroupNorm(num_groups, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = Convolution3x3(channels, channels)
 
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.conv1(functional.silu(self.norm1(hidden)))
@@ -35,10 +36,64 @@ class ResidualBlock(nn.Module):
 
 def strides_of(vae: Any) -> tuple[int, int]:
     """Mel frames and mel bands per latent position of ``PatchVAE`` or ``AutoencoderKL``."""
-    if isinstance(vae, AutoencoderKL):
-        stride = 2 ** (len(vae.config.block_out_channels) - 1)
-        return stride, stride
-    return vae.config.time_stride, vae.config.mel_stride
+    if isinstance(vae, PatchVAE):
+        return vae.config.time_stride, vae.config.mel_stride
+    stride = 2 ** (len(vae.config.block_out_channels) - 1)
+    return stride, stride
+
+
+def channels_last(hidden: Tensor) -> Tensor:
+    """``hidden`` (N, C, H, W) in the order of memory in which a CPU's convolutions are faster."""
+    return hidden.contiguous(memory_format=torch.channels_last)
+
+
+class Posterior:
+    """Independent normal distributions of latents (N, C, H, W), from their moments (N, 2 C, H, W).
+
+    The interface is that of diffusers' ``DiagonalGaussianDistribution``, whose module takes longer
+    to import than a song to separate.
+    """
+
+    def __init__(self, moments: Tensor) -> None:
+        self.mean, log_variance = moments.chunk(2, dim=1)
+        self.log_variance = log_variance.clamp(-30.0, 20.0)
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviations."""
+        return (0.5 * self.log_variance).exp()
+
+    def mode(self) -> Tensor:
+        """The most probable latents."""
+        return self.mean
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Latents drawn from the posterior; the noise comes from the generator's device."""
+        device = self.mean.device if generator is None else generator.device
+        noise = torch.randn(
+            self.mean.shape, generator=generator, device=device, dtype=self.mean.dtype
+        )
+        return self.mean + self.std * noise.to(self.mean.device)
+
+    def kl(self) -> Tensor:
+        """Divergence (N,) from the standard normal distribution, in nats, summed over latents."""
+        variance = self.log_variance.exp()
+        terms = self.mean.square() + variance - 1.0 - self.log_variance
+        return 0.5 * terms.flatten(1).sum(1)
+
+
+@dataclass
+class Encoded:
+    """What ``encode`` returns, named as in diffusers."""
+
+    latent_dist: Posterior
+
+
+@dataclass
+class Decoded:
+    """What ``decode`` returns, named as in diffusers."""
+
+    sample: Tensor
 
 
 class PatchVAE(ModelMixin, ConfigMixin):
@@ -91,7 +146,7 @@ class PatchVAE(ModelMixin, ConfigMixin):
             "padding": (time_stride // 2, mel_stride // 2),
         }
 
-    def encode(self, log_mel: Tensor) -> AutoencoderKLOutput:
+    def encode(self, log_mel: Tensor) -> Encoded:
         """Posterior of the latents (N, C, F / time_stride, M / mel_stride).
 
         ``log_mel`` is (N, 1, F, M); F and M must be multiples of the strides (``ValueError``).
@@ -105,22 +160,23 @@ class PatchVAE(ModelMixin, ConfigMixin):
             )
         patches = functional.unfold((log_mel - config.mel_mean) / config.mel_std, **self._patches)
         grid = (frames // config.time_stride, bands // config.mel_stride)
-        moments = self.encoder(patches.unflatten(-1, grid))
-        posterior = DiagonalGaussianDistribution(moments.float())
-        return AutoencoderKLOutput(latent_dist=posterior)
+        moments = self.encoder(channels_last(patches.unflatten(-1, grid)))
+        return Encoded(Posterior(moments.float()))
 
-    def decode(self, latents: Tensor) -> DecoderOutput:
+    def decode(self, latents: Tensor) -> Decoded:
         """Log-mel (N, 1, F, M) of unscaled ``latents`` (N, C, H, W)."""
         config = self.config
-        patches = self.decoder(latents).float()  # (N, 4 · time_stride · mel_stride, H, W)
+        patches = self.decoder(
+            channels_last(latents)
+        ).float()  # (N, 4 · time_stride · mel_stride, H, W)
         size = (latents.shape[-2] * config.time_stride, latents.shape[-1] * config.mel_stride)
+        # patches are (N, 4 · time_stride · mel_stride, H, W)
         image = functional.fold(patches.flatten(-2), size, **self._patches)
-        log_mel = image * config.mel_std + config.mel_mean
-        return DecoderOutput(sample=cast(torch.FloatTensor, log_mel))
+        return Decoded(image * config.mel_std + config.mel_mean)
 
     def forward(
         self, log_mel: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, DiagonalGaussianDistribution]:
+    ) -> tuple[Tensor, Posterior]:
         """Reconstruction of ``log_mel`` (N, 1, F, M) from a sampled latent, and its posterior."""
         posterior = self.encode(log_mel).latent_dist
         return self.decode(posterior.sample(generator)).sample, posterior

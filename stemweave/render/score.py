@@ -44,7 +44,8 @@ def read_midi(path: Path) -> list[Part]:
     try:
         midi = pretty_midi.PrettyMIDI(str(path))
     except Exception as error:  # the parser raises whatever a broken byte leads to
-        raise UnreadableMidi(f"not a MIDI file that can be parsed ({error})") from error
+        reason = str(error) or type(error).__name__
+        raise UnreadableMidi(f"not a MIDI file that can be parsed ({reason})") from error
     parts = []
     for instrument in midi.instruments:
         notes = [Note(note.start, note.end, note.pitch, note.velocity) for note in instrument.notes]

@@ -14,11 +14,11 @@ from stemweave.tasks.context import hear, play
 from stemweave.tasks.piece import piece_latents
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def arrange(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     given: Mapping[str, Tensor],
     sample_rate: int,
     *,

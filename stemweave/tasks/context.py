@@ -18,7 +18,7 @@ from torch.nn import functional
 from stemweave.tasks.spectra import decode, encode, from_model_rate, to_model_rate, vocode
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 FADE_S = 0.02
 """Seconds over which old and new material are cross-faded."""
@@ -54,7 +54,7 @@ class Heard:
 
 
 def hear(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     stems: Mapping[str, Tensor],
     sample_rate: int,
     *,
@@ -85,7 +85,7 @@ def hear(
 
 
 def play(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     heard: Heard,
     latents: Tensor,
     names: Sequence[str],

@@ -16,11 +16,11 @@ from stemweave.tasks.context import FADE_S, hear, play
 from stemweave.tasks.piece import piece_latents
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def edit(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     piece: Mapping[str, Tensor],
     sample_rate: int,
     *,
@@ -71,7 +71,7 @@ def edit(
 
 
 def excerpt_around(
-    pipe: StemweavePipeline, ranges: list[tuple[int, int]], num_samples: int, sample_rate: int
+    pipe: StemModel, ranges: list[tuple[int, int]], num_samples: int, sample_rate: int
 ) -> slice:
     """Samples that the model needs to hear: all ``ranges``, in the middle of at least a window.
 

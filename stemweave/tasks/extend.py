@@ -17,14 +17,14 @@ from stemweave.tasks.context import FADE_S, hear, play
 from stemweave.tasks.piece import piece_latents
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 MIRRORED_POSITIONS = 16
 """The encoder hears this much of the end played backwards after it, instead of a sudden silence."""
 
 
 def extend(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     piece: Mapping[str, Tensor],
     sample_rate: int,
     *,

@@ -13,11 +13,11 @@ from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.spectra import decode_channels, vocode
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def generate(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     seconds: float,
     *,
     steps: int | None,

@@ -13,13 +13,14 @@ from torch import Tensor
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import Progress, sample
+from stemweave.tasks.spectra import denoiser_of
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def piece_latents(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     clean: Tensor,
     given: Tensor,
     *,
@@ -62,7 +63,7 @@ def piece_latents(
                 progress(number * total + step, len(starts) * total)
 
         drawn = sample(
-            guided(pipe.denoiser, local_mixture, guidance),
+            guided(denoiser_of(pipe), local_mixture, guidance),
             pipe.scheduler,
             torch.randn(part.shape, generator=generator),
             steps,
@@ -78,7 +79,7 @@ def piece_latents(
 
 
 def make_constraint(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     clean: Tensor,
     known: Tensor,
     inpainting: str | None,

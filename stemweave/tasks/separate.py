@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stemweave.acceleration import WindowBatch
 from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.audio.windows import cross_faded, windows_over
-from stemweave.diffusion.guidance import guided
+from stemweave.diffusion.guidance import EVERYWHERE, guided
 from stemweave.diffusion.sampler import Progress, sample
-from stemweave.tasks.spectra import decode, encode, from_model_rate, to_model_rate, vocode
+from stemweave.tasks.spectra import (
+    decode,
+    denoiser_of,
+    encode,
+    from_model_rate,
+    to_model_rate,
+    vocode,
+)
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 OVERLAP_S = 1.0
 SILENCE = 1e-7
@@ -26,8 +35,26 @@ Read = Callable[[int, int], Tensor]
 """(start, number of samples) → waveform (channels, samples)."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """How windows are separated; see ``StemModel.separate``."""
+
+    sample_rate: int
+    guidance: float
+    interval: tuple[int, int]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A window (T,) or (2, T) as the model hears it; ``gain`` brings it to the model's level."""
+
+    waveform: Tensor
+    gain: float
+
+
 def separate_blocks(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     read: Read,
     num_samples: int,
     sample_rate: int,
@@ -36,6 +63,8 @@ def separate_blocks(
     method: str,
     guidance: float,
     steps: int,
+    guidance_interval: tuple[int, int] = EVERYWHERE,
+    batch_windows: int | None = None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> Iterator[dict[str, Tensor]]:
@@ -45,30 +74,60 @@ def separate_blocks(
     overlap = round(min(OVERLAP_S, pipe.segment_s / 4) * sample_rate)
     masker = MaskSeparator(pipe.log_mel, sample_rate) if method == "mask" else None
     windows = windows_over(num_samples, window, overlap)
+    request = Request(sample_rate, guidance, guidance_interval, steps)
 
     def results() -> Iterator[Tensor]:
-        for index, place in enumerate(windows):
-            mixture = read(place.start - place.context, place.context + place.length)
-            stack = _separate_window(pipe, mixture, sample_rate, masker, guidance, steps, generator)
-            yield stack[..., place.context :]
-            if progress is not None:
-                progress(index + 1, len(windows))
+        batch = WindowBatch(batch_windows, pipe.compute_device)
+        done = 0
+        while done < len(windows):
+            places = windows[done : done + batch.size()]
+            mixtures = [
+                read(place.start - place.context, place.context + place.length) for place in places
+            ]
+            stacks = _separate_windows(pipe, mixtures, request, masker, generator)
+            batch.learn()
+            for place, stack in zip(places, stacks, strict=True):
+                done += 1
+                yield stack[..., place.context :]
+                if progress is not None:
+                    progress(done, len(windows))
 
     for block in cross_faded(results(), overlap):
         yield {stem: block[names.index(stem)] for stem in stems}
 
 
-def _separate_window(
-    pipe: StemweavePipeline,
-    mixture: Tensor,
-    sample_rate: int,
+def _separate_windows(
+    pipe: StemModel,
+    mixtures: Sequence[Tensor],
+    request: Request,
     masker: MaskSeparator | None,
-    guidance: float,
-    steps: int,
     generator: torch.Generator | None,
-) -> Tensor:
-    """Stems (S, channels, T) of one window of the mixture (channels, T)."""
+) -> list[Tensor]:
+    """Stems (S, channels, T) of each window of the mixture (channels, T)."""
     num_stems = len(pipe.denoiser.config.stems)
+    heard = [_heard(pipe, mixture, request.sample_rate) for mixture in mixtures]
+    sounding = [index for index, window in enumerate(heard) if window is not None]
+    stacks = [mixture.expand(num_stems, *mixture.shape) / num_stems for mixture in mixtures]
+    scaled = [window.waveform * window.gain for window in heard if window is not None]
+    generators = [_of_window(pipe, generator) for _ in scaled]
+    spectra = windows_spectra(
+        pipe, scaled, request.guidance, request.steps, generators, request.interval
+    )
+    for index, (log_mels, mixture_mel) in zip(sounding, spectra, strict=True):
+        mixture, window = mixtures[index], heard[index]
+        if masker is not None:
+            masks = separation_masks(pipe, log_mels, mixture_mel)
+            stacks[index] = masker.separate(mixture, masks)
+        elif window is not None:
+            model_rate = pipe.log_mel.config.sample_rate
+            vocoded = vocode(pipe, log_mels) / window.gain
+            stems = from_model_rate(vocoded, model_rate, request.sample_rate, mixture.shape[-1])
+            stacks[index] = stems[:, None].expand(-1, len(mixture), -1)
+    return stacks
+
+
+def _heard(pipe: StemModel, mixture: Tensor, sample_rate: int) -> Heard | None:
+    """What the model hears of a window (channels, T) of the mixture; None if it is silent."""
     model_rate = pipe.log_mel.config.sample_rate
     if pipe.channels > 1 and len(mixture) == pipe.channels:
         rows = [to_model_rate(channel[None], sample_rate, model_rate) for channel in mixture]
@@ -78,19 +137,24 @@ def _separate_window(
     mono = heard.mean(dim=0) if heard.ndim == 2 else heard
     rms = mono.square().mean().sqrt().item()
     if rms < SILENCE:
-        return mixture.expand(num_stems, *mixture.shape) / num_stems
+        return None
     reference = pipe.config.reference_rms
-    gain = reference / rms if reference is not None else 1.0
-    log_mels, mixture_mel = separated_spectra(pipe, heard * gain, guidance, steps, generator)
-    if masker is not None:
-        return masker.separate(mixture, separation_masks(pipe, log_mels, mixture_mel))
-    vocoded = vocode(pipe, log_mels) / gain
-    stems = from_model_rate(vocoded, model_rate, sample_rate, mixture.shape[-1])
-    return stems[:, None].expand(-1, len(mixture), -1)
+    return Heard(heard, reference / rms if reference is not None else 1.0)
+
+
+def _of_window(pipe: StemModel, generator: torch.Generator | None) -> torch.Generator | None:
+    """The generator of one window, such that no batch size changes what a window draws.
+
+    A model that draws only the noise to start from draws window after window from the one there is.
+    """
+    if generator is None or not (pipe.config.eta or pipe.config.sample_posterior):
+        return generator
+    seed = torch.randint(2**63 - 1, (), generator=generator)
+    return torch.Generator().manual_seed(int(seed))
 
 
 def separated_spectra(
-    pipe: StemweavePipeline,
+    pipe: StemModel,
     waveform: Tensor,
     guidance: float,
     steps: int,
@@ -101,23 +165,43 @@ def separated_spectra(
     T is one window or less, at the model's rate. A stereo model hears (2, T), too; its estimates
     come in mono.
     """
-    padded = functional.pad(waveform, (0, pipe.log_mel.segment_samples - waveform.shape[-1]))
-    mixture = encode(pipe, pipe.log_mel(padded)[None], generator)
-    mixture_mel = pipe.log_mel(padded if padded.ndim == 1 else padded.mean(dim=0))
-    shape = (1, len(pipe.denoiser.config.stems), *mixture.shape[1:])
+    return windows_spectra(pipe, [waveform], guidance, steps, [generator])[0]
+
+
+def windows_spectra(
+    pipe: StemModel,
+    waveforms: Sequence[Tensor],
+    guidance: float,
+    steps: int,
+    generators: Sequence[torch.Generator | None],
+    interval: tuple[int, int] = EVERYWHERE,
+) -> list[tuple[Tensor, Tensor]]:
+    """``separated_spectra`` of several windows at once, each with its generator."""
+    if not waveforms:
+        return []
+    num_samples = pipe.log_mel.segment_samples
+    padded = [functional.pad(row, (0, num_samples - row.shape[-1])) for row in waveforms]
+    mels = [pipe.log_mel(row).cpu() for row in padded]
+    mono_mels = [pipe.log_mel(row if row.ndim == 1 else row.mean(dim=0)).cpu() for row in padded]
+    rows = zip(mels, generators, strict=True)
+    mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
+    shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
     latents = sample(
-        guided(pipe.denoiser, mixture, guidance),
+        guided(denoiser_of(pipe), mixtures, guidance, interval),
         pipe.scheduler,
-        torch.randn(shape, generator=generator),
+        torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
         steps,
-        generator=generator,
+        generator=None if None in generators else list(generators),  # type: ignore[arg-type]
         eta=pipe.config.eta,
     )
-    return decode(pipe, latents[0]), mixture_mel
+    log_mels = decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+    return list(zip(log_mels, mono_mels, strict=True))
 
 
-def separation_masks(pipe: StemweavePipeline, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
+def separation_masks(pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
     """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
     if pipe.refiner is None:
         return mel_masks(log_mels)
-    return pipe.refiner(mixture_mel[None], log_mels[None])[0]
+    device = pipe.compute_device
+    masks = pipe.refiner(mixture_mel[None].to(device), log_mels[None].to(device))[0]
+    return cast(Tensor, masks).cpu()

@@ -7,7 +7,7 @@ alike, so memory stays bounded and no seam is left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soxr
@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.windows import CrossFade, windows_over
+from stemweave.diffusion.guidance import Denoiser
 
 if TYPE_CHECKING:
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
 
 
 def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, overlap: int) -> Tensor:
@@ -62,9 +63,7 @@ def from_model_rate(
     return functional.pad(waveform, (0, missing))[..., :num_samples]
 
 
-def encode(
-    pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
+def encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride.
 
     A stereo model's latents hold both channels, side by side along C: log-mels are (N, 2, F, M), or
@@ -81,16 +80,18 @@ def encode(
     return _encode(pipe, log_mels, generator)
 
 
-def _encode(pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
+def _encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Scaled latents of the autoencoder (N, C, H, W) of log-mels (N, F, M)."""
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
+        mels = mels.to(pipe.compute_device)
+        _fetch(pipe.vae)
         posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
         latents = posterior.mean
         if pipe.config.sample_posterior:
             noise = torch.randn(latents.shape, generator=generator)
             latents = latents + posterior.std * noise.to(latents)
-        return cast(Tensor, latents).transpose(2, 3)
+        return cast(Tensor, latents).transpose(2, 3).cpu()
 
     frames = log_mels.shape[1]
     chunk = pipe.log_mel.config.segment_frames
@@ -107,36 +108,53 @@ def _encode(pipe: StemweavePipeline, log_mels: Tensor, generator: torch.Generato
     return latents.transpose(2, 3) * pipe.vae.config.scaling_factor
 
 
-def decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+def decode(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents (N, C, H, W); of a stereo model, those in mono."""
     if pipe.channels > 1:
         return mono_log_mel(decode_channels(pipe, latents), dim=1)
     return _decode(pipe, latents)
 
 
-def decode_channels(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+def decode_channels(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, channels, F, M) of scaled latents (N, C, H, W)."""
     flat = latents.unflatten(1, (pipe.channels, -1)).flatten(0, 1)
     return _decode(pipe, flat).unflatten(0, (-1, pipe.channels))
 
 
-def _decode(pipe: StemweavePipeline, latents: Tensor) -> Tensor:
+def _decode(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
-        return cast(Tensor, pipe.vae.decode(part.transpose(2, 3)).sample)[:, 0].transpose(1, 2)
+        _fetch(pipe.vae)
+        decoded = pipe.vae.decode(part.transpose(2, 3).to(pipe.compute_device)).sample
+        return cast(Tensor, decoded)[:, 0].transpose(1, 2).cpu()
 
     chunk = pipe.window_positions
     unscaled = (latents / pipe.vae.config.scaling_factor).transpose(2, 3)
     return chunked(decode_chunk, unscaled, chunk, _overlap(chunk)).transpose(1, 2)
 
 
-def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
+def denoiser_of(pipe: StemModel) -> Denoiser:
+    """The model's denoiser for inputs on the CPU, wherever it is itself."""
+
+    def predict(
+        latents: Tensor, timestep: Tensor, mixture: Tensor | None, known: Tensor | None
+    ) -> Tensor:
+        device = pipe.compute_device
+        latents, timestep = latents.to(device), timestep.to(device)
+        mixture = None if mixture is None else mixture.to(device)
+        known = None if known is None else known.to(device)
+        return cast(Tensor, pipe.denoiser(latents, timestep, mixture, known)).cpu()
+
+    return predict
+
+
+def vocode(pipe: StemModel, log_mels: Tensor) -> Tensor:
     """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
 
     def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)
-        waveform = pipe.vocoder(part.transpose(1, 2).contiguous())
-        return cast(Tensor, waveform).reshape(len(part), -1)
+        waveform = pipe.vocoder(part.transpose(1, 2).contiguous().to(pipe.compute_device))
+        return cast(Tensor, waveform).reshape(len(part), -1).cpu()
 
     transposed = log_mels.transpose(1, 2)
     chunk = pipe.log_mel.config.segment_frames
@@ -147,6 +165,13 @@ def vocode(pipe: StemweavePipeline, log_mels: Tensor) -> Tensor:
         for row in transposed
     ]
     return torch.stack([row.reshape(-1) for row in rows])
+
+
+def _fetch(part: Any) -> None:
+    """Bring a part that waits on the CPU (offload) to its device, as a call of it would."""
+    hook = getattr(part, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(part)
 
 
 def _overlap(chunk: int) -> int:

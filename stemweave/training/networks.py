@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
@@ -19,7 +18,7 @@ from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.unet3d import UNet3D
-from stemweave.models.vae import PatchVAE
+from stemweave.models.vae import PatchVAE, Posterior
 from stemweave.training.settings import LogMelSettings, RunSettings
 
 COMPONENTS: dict[str, tuple[Any, ...]] = {
@@ -42,10 +41,10 @@ class AutoencoderPass(nn.Module):
 
     def forward(
         self, log_mel: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, DiagonalGaussianDistribution]:
+    ) -> tuple[Tensor, Posterior]:
         """Reconstruction of ``log_mel`` (N, 1, F, M) from a sampled latent, and its posterior."""
         moments = self.vae.encode(log_mel).latent_dist.parameters
-        posterior = DiagonalGaussianDistribution(moments.float())
+        posterior = Posterior(moments.float())
         return self.vae.decode(posterior.sample(generator)).sample, posterior
 
 

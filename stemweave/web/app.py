@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from stemweave.web import job_routes, project_routes, version_routes
 from stemweave.web.answers import Health, ModelAnswer
-from stemweave.web.errors import PROBLEMS, Refused, answer_errors
+from stemweave.web.errors import PROBLEMS, Refused, answer_errors, name_methods
 from stemweave.web.guards import (
     COOKIE,
     HEADERS,
@@ -76,8 +76,11 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
         tags=["projects"],
         openapi_extra=project_routes.upload_body(runner.stems),
     )
-    for routes in (project_routes, job_routes, version_routes):
-        app.include_router(routes.router)
+    routes = list(app.routes)
+    for module in (project_routes, job_routes, version_routes):
+        app.include_router(module.router)
+        routes += module.router.routes
+    name_methods(app, routes)
     if page.is_dir():  # not in an installation without the page
         app.mount("/", StaticFiles(directory=page, html=True))
     return app

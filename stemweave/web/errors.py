@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 DISK_FULL = "the server's disk is full: delete projects, or ask whoever runs it"
@@ -78,3 +81,22 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
     app.add_exception_handler(OSError, disk)
     app.add_exception_handler(OperationalError, database)
     app.add_exception_handler(Exception, unexpected)
+
+
+def name_methods(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answers to wrong methods say which are possible on the path.
+
+    The framework names the methods of one route only, and each of ours has one.
+    """
+
+    async def wrong_method(request: Request, error: Exception) -> JSONResponse:
+        allowed = [
+            method
+            for route in routes
+            if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
+            for method in route.methods or ()
+        ]
+        headers = {"allow": ", ".join(sorted(allowed) or ("GET", "HEAD"))}
+        return JSONResponse({"detail": f"not possible with {request.method}"}, 405, headers)
+
+    app.add_exception_handler(405, wrong_method)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 LARGEST_SEED = 2**53 - 1
 """What every client's numbers can hold (JavaScript's are the smallest)."""
 
-Steps = Annotated[int | None, Field(ge=1, le=1000, description="network passes")]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Moment = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Steps = Annotated[int | None, Field(strict=True, ge=1, le=1000, description="network passes")]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False)]
+Moment = Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)]
 StemName = Annotated[str, Field(min_length=1, max_length=100)]
 StemNames = Annotated[list[StemName], Field(min_length=1, max_length=100)]
 
@@ -25,7 +25,7 @@ class _Closed(BaseModel):
 class SeparateParams(_Closed):
     method: Literal["mask", "vocoder"] = "mask"
     steps: Steps = None
-    guidance: Annotated[float | None, Field(ge=0, le=20, allow_inf_nan=False)] = None
+    guidance: Annotated[float | None, Field(strict=True, ge=0, le=20, allow_inf_nan=False)] = None
 
 
 class GenerateParams(_Closed):
@@ -52,13 +52,15 @@ class ExtendParams(_Closed):
 
 
 class VaryParams(_Closed):
-    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    strength: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 0.5
     steps: Steps = None
 
 
 class _Request(_Closed):
     version_id: Annotated[str | None, Field(max_length=100, description="null: the head")] = None
-    seed: Annotated[int | None, Field(ge=0, le=LARGEST_SEED, description="null: random")] = None
+    seed: Annotated[
+        int | None, Field(strict=True, ge=0, le=LARGEST_SEED, description="null: random")
+    ] = None
 
 
 class Separate(_Request):

@@ -30,7 +30,9 @@ InStudio = Annotated[Studio, Depends(studio_of)]
 def create_job(project_id: str, wanted: JobRequest, studio: InStudio) -> JobAnswer:
     """Put a task into the queue; its result becomes the project's head."""
     project = studio.project(project_id)
-    version_id = wanted.version_id or project.head_version_id
+    version_id = wanted.version_id
+    if version_id is None:
+        version_id = project.head_version_id
     version = studio.version(version_id) if version_id is not None else None
     if version is not None and version.project_id != project_id:
         raise Refused(404, "the project has no such version")

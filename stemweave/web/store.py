@@ -98,7 +98,8 @@ class Store:
             project = session.get(Project, project_id)
             if project is not None:
                 project.name = project.name if name is None else name
-                project.head_version_id = head_version_id or project.head_version_id
+                if head_version_id is not None:
+                    project.head_version_id = head_version_id
                 project.touched_at = now()
             return project
 

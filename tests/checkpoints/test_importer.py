@@ -125,3 +125,17 @@ def test_bad_checkpoints(run, tmp_path: Path):
     torch.save(checkpoint, tmp_path / "good.ckpt")
     stems = run("import", tmp_path / "good.ckpt", tmp_path / "model", "--stems", "a,b")
     assert stems.code == 2 and "--stems" in stems.err
+
+
+def test_wrong_places_and_names_for_the_model(run, tmp_path: Path):
+    torch.save(msgld_checkpoint(), tmp_path / "good.ckpt")
+    (tmp_path / "file").write_text("mine")
+    command = ["import", tmp_path / "good.ckpt"]
+    twice = run(*command, tmp_path / "model", "--stems", "a,a,b,c")
+    assert twice.code == 2 and "--stems" in twice.err
+    taken = run(*command, tmp_path / "file", "--overwrite")
+    assert taken.code == 2 and "is a file" in taken.err
+    below = run(*command, tmp_path / "file" / "model")
+    assert below.code == 2 and "cannot write" in below.err
+    assert {path.name for path in tmp_path.iterdir()} == {"good.ckpt", "file"}
+    assert (tmp_path / "file").read_text() == "mine"

@@ -165,3 +165,13 @@ def test_no_songs(run, tmp_path: Path, name: str):
     assert result.code == 2 and str(tmp_path) in result.err
     with pytest.raises(InputError):
         read_data(tmp_path / name, STEMS)
+
+
+def test_what_is_no_list_and_no_metadata_is_one_line(run, slakh: Path, tmp_path: Path):
+    tone(tmp_path / "bass.wav")
+    result = run("data", "check", tmp_path / "bass.wav")
+    assert result.code == 2 and "bass.wav is not a song" in result.err
+    (slakh / "train" / "Track00001" / "metadata.yaml").write_text(": [")
+    skipped = {song.folder.name: song.reason for song in read_data(slakh, STEMS).skipped}
+    assert "metadata.yaml cannot be read" in skipped["Track00001"]
+    assert "\n" not in skipped["Track00001"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stemweave.data.songs import Song
 from stemweave.evaluation import arrangement
@@ -13,7 +14,7 @@ from stemweave.evaluation.arrangement import (
     proper_subsets,
     subset_code,
 )
-from stemweave.evaluation.coherence import CHROMA, ONSET
+from stemweave.evaluation.coherence import BEAT, CHROMA, ONSET
 from stemweave.evaluation.segments import Segment, find_songs
 from stemweave.files import InputError
 from stemweave.stems import STEMS
@@ -62,6 +63,21 @@ def test_real_stems_agree_better_than_another_songs(pipe: ToyPipeline, data: Pat
     assert (("drums", "guitar", "piano"), "known") in given
     assert (("bass", "guitar"), "replace") in given
     assert len(pipe.calls) == 3 * 4 * 2
+
+
+def test_a_part_left_silent_agrees_with_nothing() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    stems = torch.randn(2, 32_768, generator=drawn) * (torch.arange(32_768) % 4000 < 400)
+    rows = {
+        arrangement.REAL_ROW: lambda index, subset: stems[1:],
+        "mute": lambda index, subset: torch.zeros(1, 32_768),
+    }
+    for names, chroma in ((["bass", "drums"], np.nan), (["bass", "piano"], 0.0)):
+        scores = arrangement.SubsetScores(names, names[1:], 16_000)
+        scores.add(stems, 0, rows)
+        assert scores.values[ONSET][arrangement.REAL_ROW][0] > 0.9
+        assert scores.values[ONSET]["mute"] == [0.0] and scores.values[BEAT]["mute"] == [0.0]
+        np.testing.assert_equal(scores.values[CHROMA]["mute"], [chroma])
 
 
 def test_a_denoiser_without_known_stems_is_only_replaced(pipe: ToyPipeline, data: Path) -> None:

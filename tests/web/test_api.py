@@ -228,6 +228,8 @@ IMPOSSIBLE = [
     (422, "steps", {"task": "separate", "params": {"steps": 0}}),
     (422, "seed", {"task": "separate", "seed": -1}),
     (422, "seed", {"task": "separate", "seed": 2**60}),
+    (422, "seed", {"task": "separate", "seed": True}),
+    (422, "params.seconds", {"task": "generate", "params": {"seconds": "1"}}),
     (422, "at most 600 s", {"task": "generate", "params": {"seconds": 601}}),
     (422, "at most 600 s", {"task": "extend", "params": {"seconds": 599.5}}),
     (422, "no stem named flute", {"task": "edit", "params": {"renew": {"flute": [0, 1]}}}),
@@ -236,6 +238,7 @@ IMPOSSIBLE = [
     (422, "no bass", {"task": "arrange", "params": {"given": ["bass"]}}),
     (422, "no stem named oboe", {"task": "arrange", "params": {"given": ["oboe"]}}),
     (404, "no such version", {"task": "vary", "version_id": "nothing"}),
+    (404, "no such version", {"task": "vary", "version_id": ""}),
 ]
 
 
@@ -259,6 +262,9 @@ def test_wrong_places(client):
     foreign = {"task": "vary", "version_id": other["head_version_id"]}
     assert client.post(path, json=foreign).status_code == 404
     assert client.post(path, content=b"{").status_code == 422
+    wrong = client.put(path.removesuffix("/jobs"))
+    assert wrong.status_code == 405 and wrong.headers["allow"] == "DELETE, GET, PATCH"
+    assert client.post("/app.js").headers["allow"] == "GET, HEAD"
     lone = client.post(path, content=b'{"task":"edit","params":{"renew":{"\\ud800":[0,"a"]}}}')
     assert lone.status_code == 422
     huge = client.post(path, content=b'{"task":"vary","seed":' + b"9" * 5000 + b"}")

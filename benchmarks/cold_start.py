@@ -1,0 +1,65 @@
+"""One command from the start of its process, lap by lap: what ``stages`` runs as a child.
+
+python -m benchmarks.cold_start TASK LOADER STARTED FILE OUT, where TASK is separate or generate,
+LOADER is command (as ``stemweave`` loads models) or pipeline (as ``StemweavePipeline`` does), and
+STARTED the time.time() at which the parent began. Prints JSON: laps in seconds and memory in MB.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Run the task and print the laps."""
+    task, loader, started, source, out = sys.argv[1:]
+    laps: dict[str, float] = {}
+    last = float(started)
+
+    def lap(name: str) -> None:
+        nonlocal last
+        laps[name] = time.time() - last
+        last = time.time()
+
+    lap("start of Python")
+    import stemweave.cli
+
+    assert stemweave.cli.app
+    lap("import the command line")
+    import torch
+
+    lap("import torch")
+    pipe: Any
+    if loader == "pipeline":
+        from stemweave.pipeline import load_pipeline
+
+        lap("import the model's classes")
+        pipe = load_pipeline()
+    else:
+        from stemweave.loading import NOT_NEEDED, hidden, load_model
+
+        with hidden(*NOT_NEEDED):
+            import stemweave.loaded_model
+
+            assert stemweave.loaded_model.PARTS
+        lap("import the model's classes")
+        pipe = load_model()
+    lap("read the model")
+    from stemweave.batch import separate_file, write_stems
+
+    generator = torch.Generator().manual_seed(0)
+    if task == "separate":
+        separate_file(pipe, Path(source), Path(out), stems=pipe.stems)
+    else:
+        piece = pipe.generate(10.24, generator=generator)
+        write_stems(Path(out), piece, pipe.sample_rate, "wav", overwrite=False)
+    lap(f"{task} 10.24 s, the first time")
+    print(json.dumps(laps))
+
+
+if __name__ == "__main__":
+    main()

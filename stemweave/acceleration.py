@@ -1,0 +1,124 @@
+"""How a loaded model's networks run: number type, memory format, compiler; what devices say.
+
+Waveforms, spectra and latents stay on the CPU and in float32, so that seeds give the same noise
+everywhere; only what a network is asked for goes to its device.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stemweave.files import InputError
+
+DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Names of ``--dtype``; None leaves the networks as they are."""
+FREE_SHARE = 0.8
+"""Of a device's free memory that batches of windows may fill."""
+MAX_WINDOWS = 64
+
+
+def accelerate(pipe: Any, dtype: str = "float32", compile: bool = False) -> None:
+    """Let ``pipe``'s denoiser compute in ``dtype`` (autocast: weights stay as they are), compiled.
+
+    On other devices than the CPU its weights are put channels last, which their half-precision
+    convolutions want. All else of a model takes little time and stays in float32.
+
+    Raises:
+        InputError: if there is no such type, or no compiler.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"--dtype must be one of {', '.join(DTYPES)}, not {dtype}")
+    network: nn.Module = pipe.denoiser
+    if pipe.compute_device.type != "cpu":
+        channels_last(network)
+    chosen = DTYPES[dtype]
+    if chosen is not None:
+        network.forward = in_type(network.forward, pipe.compute_device.type, chosen)  # type: ignore[method-assign]
+    if compile:
+        check_compiler(pipe.compute_device.type)
+        network.compile()
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Put the weights of convolutions, of either two or three dimensions, channels last."""
+    is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
+    chosen = torch.channels_last_3d if is_3d else torch.channels_last
+    convert: Any = nn.Module.to  # with the network's own ``to`` diffusers imports a compiler
+    converted: nn.Module = convert(network, memory_format=chosen)
+    return converted
+
+
+def in_type(
+    forward: Callable[..., Tensor], device_type: str, dtype: torch.dtype
+) -> Callable[..., Tensor]:
+    """``forward`` under autocast to ``dtype``; its result in float32, as samplers want it."""
+
+    def predict(*arguments: Any, **options: Any) -> Tensor:
+        with torch.autocast(device_type, dtype):
+            return forward(*arguments, **options).float()
+
+    return predict
+
+
+def check_compiler(device_type: str) -> None:
+    """Raise ``InputError`` if torch.compile has nothing to compile with."""
+    if device_type == "cpu":
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise InputError(f"--compile needs a C++ compiler, and {compiler} is not installed")
+    elif device_type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise InputError("--compile needs Triton: pip install triton, or leave the option out")
+
+
+def windows_that_fit(free_bytes: int, bytes_per_window: int) -> int:
+    """How many windows may go through the networks at once, at least one."""
+    return max(1, min(MAX_WINDOWS, int(FREE_SHARE * free_bytes / max(1, bytes_per_window))))
+
+
+class WindowBatch:
+    """How many windows the next batch should have: as ``wanted``, or as the device's memory allows.
+
+    On CUDA the first batch is one window and shows what a window needs. Elsewhere it is always
+    one: on a CPU, two at once take twice as long.
+    """
+
+    def __init__(self, wanted: int | None, device: torch.device) -> None:
+        self.wanted = wanted
+        self.device = device
+        self._size = 1
+        if device.type == "cuda":
+            self._before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def size(self) -> int:
+        """Of the next batch."""
+        return self.wanted or self._size
+
+    def learn(self) -> None:
+        """Take note of what the batch before needed."""
+        if self.wanted is None and self.device.type == "cuda" and self._size == 1:
+            needed = torch.cuda.max_memory_allocated(self.device) - self._before
+            free, _ = torch.cuda.mem_get_info(self.device)
+            self._size = windows_that_fit(free, needed)
+
+
+def device_problem(error: BaseException) -> str | None:
+    """One sentence for users if a device, not the program, is why ``error`` was raised."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first:
+        return (
+            "the device's memory is full: try --dtype bfloat16, end other programs that use it, or "
+            "take --device cpu"
+        )
+    if isinstance(error, RuntimeError) and any(
+        word in first for word in ("CUDA error", "CUDA driver", "cuDNN", "HIP error", "MPS backend")
+    ):
+        return f"the device failed: {first}"
+    return None

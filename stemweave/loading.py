@@ -1,0 +1,99 @@
+"""A model folder in memory, fast: without what diffusers imports for its other pipelines.
+
+``StemweavePipeline.from_pretrained`` does the same for every model, and takes seconds longer to
+import than the bundled model takes to separate a song.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stemweave.files import InputError
+from stemweave.model_folder import BUNDLED_MODEL
+
+if TYPE_CHECKING:
+    from stemweave.model import StemModel
+
+NOT_NEEDED = ("accelerate", "peft", "scipy", "torch._dynamo", "transformers")
+"""Optional packages that diffusers imports with its base classes, whose parts we do not use."""
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
+    """The model in a folder or on the hub (None: the bundled one), on ``device``.
+
+    For commands, which load one model in the life of their process: afterwards diffusers takes
+    the packages of ``NOT_NEEDED`` for absent. A folder with parts of other packages, e.g. the
+    paper's vocoder, and a hub id are loaded as a ``StemweavePipeline``.
+
+    Raises:
+        InputError: if there is no such model or the device cannot be used here.
+    """
+    folder = BUNDLED_MODEL if model is None else Path(model)
+    if not has_own_parts_only(folder):
+        from stemweave.pipeline import load_pipeline
+
+        return load_pipeline(model, device)
+    try:
+        with hidden(*NOT_NEEDED):
+            from stemweave.loaded_model import LoadedModel
+    except (ImportError, RuntimeError):  # another diffusers may need what this one does not
+        from stemweave.loaded_model import LoadedModel
+    return LoadedModel.load(folder, device)
+
+
+def has_own_parts_only(folder: Path) -> bool:
+    """Whether all parts in a model folder are ours, diffusers' schedulers apart, in one file each.
+
+    False, too, for what is no model folder.
+    """
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+    except (OSError, ValueError):
+        return False
+    if not isinstance(index, dict):
+        return False
+    for name, entry in index.items():
+        if not isinstance(entry, list) or entry[0] is None:
+            continue
+        library, kind = entry
+        if library == "diffusers" and kind.endswith("Scheduler"):
+            continue
+        if not library.startswith("stemweave.") or not (folder / name / WEIGHTS).exists():
+            return False
+    return True
+
+
+@contextmanager
+def hidden(*packages: str) -> Iterator[None]:
+    """In the block, importing ``packages`` fails as if they were not installed.
+
+    None in ``sys.modules`` is Python's way to say so. Those that are imported already stay.
+    """
+    absent = [name for name in packages if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in absent:
+            if sys.modules.get(name, name) is None:
+                del sys.modules[name]
+
+
+def checked_device(name: str) -> Any:
+    """The ``torch.device`` of this name; raises ``InputError`` if it cannot be used here."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here: {reason}") from error
+    return device

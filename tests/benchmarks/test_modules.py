@@ -1,0 +1,62 @@
+"""Every benchmark runs at a tiny size, says what it found, and is put on the page."""
+
+import pytest
+
+from benchmarks import growth, onnx_backend, results
+from benchmarks.machine import as_sentence, describe
+
+
+def test_growth(tmp_path):
+    result = growth.run(
+        seconds=(0.5,), files=(1,), workers=(1,), picture=tmp_path / "results" / "growth.png"
+    )
+    one, *kept = result["lengths"]
+    assert one["seconds"] > 0.2 and 100 < one["peak_mb"] < 2000
+    assert all(row["kept"] for row in kept)
+    assert (tmp_path / "results" / "growth.png").stat().st_size > 5000
+    assert "| 0.5 s |" in growth.as_markdown(result)
+
+
+def test_onnx_gives_the_same_stems(tiny_model):
+    result = onnx_backend.run(repeats=1, steps=1, model=str(tiny_model))
+    assert set(result["networks"]) == {
+        *("denoiser", "autoencoder: encode", "autoencoder: decode"),
+        "vocoder, without its inverse transform",
+    }
+    assert max(entry["relative_error"] for entry in result["networks"].values()) < 1e-3
+    assert set(result["tasks"]["generate"]) == {"torch_s", "onnx_s"}
+    assert "times faster" in onnx_backend.as_markdown(result)
+
+
+def test_peers(tiny_model):
+    pytest.importorskip("demucs")
+    from benchmarks import peers
+
+    small = {"channels": 8, "depth": 4, "t_layers": 1, "t_heads": 2, "nfft": 1024, "segment": 2}
+    result = peers.run(repeats=1, model=str(tiny_model), htdemucs=small)
+    assert peers.ratios(result)["Stemweave"] == 1.0
+    assert all(entry["seconds"] > 0 for entry in result["rows"])
+    step = {"guidance 2": {"seconds": 2.0}, "guidance 2, plain": {"seconds": 8.0}}
+    plain, ours = peers.paper_rows({"formulations": step})
+    assert (plain["seconds"], ours["seconds"]) == (1600.0, 400.0)
+    assert "times faster than htdemucs" in peers.as_markdown(result)
+
+
+def test_page_is_written_from_what_was_saved(tmp_path):
+    result = {"lengths": [{"audio_s": 10.0, "seconds": 1.23456, "peak_mb": 700.0}], "counts": []}
+    machine = describe()
+    results.save("growth", {**result, "file_s": 10.24}, machine, tmp_path)
+    assert results.load("growth", tmp_path)["lengths"][0]["seconds"] == 1.235
+    text = results.write_page(tmp_path, tmp_path / "results.md")
+    assert text == (tmp_path / "results.md").read_text()
+    assert "## Growth" in text and as_sentence(machine) in text
+    assert "## Peers" not in text
+
+
+def test_the_committed_documents_are_those_of_the_committed_results(tmp_path):
+    assert results.write_page(page=tmp_path / "results.md") == results.PAGE.read_text()
+    copy = tmp_path / "speed.md"
+    copy.write_text(results.DOCUMENT.read_text())
+    assert results.update_document(document=copy) == results.DOCUMENT.read_text()
+    for name in ("stages", "growth", "onnx_backend", "peers"):
+        assert f"<!-- {name} -->" in copy.read_text()

@@ -1,0 +1,78 @@
+"""Several windows at once give what one after another gives."""
+
+import pytest
+import torch
+
+from stemweave.files import InputError
+from stemweave.pipeline import StemweavePipeline
+from tests.conftest import make_tiny_pipeline
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def pipe() -> StemweavePipeline:
+    """A tiny model, none of whose layers is silent."""
+    pipe = make_tiny_pipeline()
+    for parameter in pipe.denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return pipe
+
+
+def separated(pipe: StemweavePipeline, batch: int | None, **options) -> torch.Tensor:
+    mixture = 0.1 * torch.randn(1, 6 * RATE, generator=torch.Generator().manual_seed(0))
+    mixture[:, RATE : 4 * RATE] = 0  # silent windows in between
+    generator = torch.Generator().manual_seed(1)
+    stems = pipe.separate(
+        mixture, RATE, steps=2, generator=generator, batch_windows=batch, **options
+    )
+    return torch.stack(list(stems.values()))
+
+
+@pytest.mark.parametrize("batch", [2, 3, 50])
+@pytest.mark.parametrize("is_stochastic", [False, True])
+@pytest.mark.parametrize("method", ["mask", "vocoder"])
+def test_batches_change_nothing(pipe, batch: int, is_stochastic: bool, method: str):
+    pipe.register_to_config(eta=float(is_stochastic), sample_posterior=is_stochastic)
+    one_by_one = separated(pipe, 1, method=method, guidance=2.0)
+    together = separated(pipe, batch, method=method, guidance=2.0)
+    assert one_by_one.abs().max() > 0
+    assert (together - one_by_one).abs().max() <= 1e-4 * one_by_one.abs().max()
+
+
+def test_windows_draw_different_noise(pipe):
+    pipe.register_to_config(eta=1.0, sample_posterior=True)
+    draws = []
+    real = torch.randn
+
+    def noted(*shape, **options):
+        draws.append(real(*shape, **options))
+        return draws[-1]
+
+    torch.randn = noted
+    try:
+        separated(pipe, 3)
+    finally:
+        torch.randn = real
+    first = [draw.flatten()[0].item() for draw in draws]
+    assert len(set(first)) == len(first) > 3
+
+
+def test_no_windows_at_once_is_refused(pipe):
+    with pytest.raises(InputError, match="at least 1"):
+        separated(pipe, 0)
+
+
+def test_guidance_in_an_interval_saves_passes(pipe):
+    pipe.register_to_config(eta=0.0, sample_posterior=False)
+    calls = []
+    handle = pipe.denoiser.register_forward_hook(lambda *_: calls.append(1))
+    counts, results = [], []
+    for interval in ((0, 1000), (0, 600), (-1, -1)):
+        calls.clear()
+        results.append(separated(pipe, 50, guidance=2.0, guidance_interval=interval))
+        counts.append(len(calls))
+    handle.remove()
+    assert counts == [4, 3, 2]
+    assert torch.equal(results[2], separated(pipe, 50, guidance=1.0))
+    assert not torch.equal(results[0], results[1])
