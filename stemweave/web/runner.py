@@ -12,7 +12,7 @@ from torch import Tensor
 from stemweave.batch import read_given, read_piece, separate_file, write_stems
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.web.answers import Limits, ModelAnswer
@@ -30,7 +30,7 @@ class Runner:
         name: what the model is called in ``GET /api/model``.
     """
 
-    def __init__(self, pipe: StemweavePipeline, name: str) -> None:
+    def __init__(self, pipe: StemModel, name: str) -> None:
         self.pipe, self.name = pipe, name
         self.stems = tuple(pipe.stems)
 

@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stemweave.files import InputError
-from stemweave.pipeline import load_pipeline
+from stemweave.loading import load_model
 from stemweave.web.app import create_app
 from stemweave.web.runner import Runner
 from stemweave.web.settings import Settings
@@ -29,7 +29,7 @@ def serve(settings: Settings, model: str | None, device: str) -> None:
     listener = listen(settings.host, settings.port)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
-        runner = Runner(load_pipeline(model, device), Path(model).name if model else "bundled")
+        runner = Runner(load_model(model, device), Path(model).name if model else "bundled")
         app = create_app(settings, runner)
     except OSError as error:
         raise InputError(f"--data {settings.data} cannot be used: {error.strerror}") from error
