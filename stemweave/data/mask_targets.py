@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,8 @@ class MaskTargetShards(Shards):
     """Crops with the model's one-pass estimates.
 
     ``mixture`` (N, F, M) and ``estimates`` (N, S, F, M) are log-mels; the others are those of
-    ``MaskTargets``.
+    ``MaskTargets``. In ``hidden_share`` of the crops the estimates are the mixture for every stem,
+    which is quickly made.
     """
 
     def __init__(
@@ -107,7 +109,9 @@ class MaskTargetShards(Shards):
         seed: int = 0,
         channels: int = 1,
         bfloat16: bool = False,
+        hidden_share: float = 0.0,
     ) -> None:
+        self.hidden_share = hidden_share
         super().__init__(
             folder,
             songs,
@@ -124,18 +128,27 @@ class MaskTargetShards(Shards):
         sample_rate = log_mel.config.sample_rate
         self.to_bands = mel_to_bins(log_mel, log_mel.config.n_fft, sample_rate).T.contiguous()
 
+    def _own_description(self) -> dict[str, Any]:
+        return {"hidden_share": self.hidden_share} if self.hidden_share > 0 else {}
+
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         crops = self.draw(count, rng)
         spectra = mix_spectra(self.log_mel, crops.waveforms, self.settings, rng)
         heard = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
-        estimates = self._estimates(heard, rng)
+        shown = torch.ones(count, dtype=torch.bool)
+        if self.hidden_share > 0:
+            shown = torch.from_numpy(rng.random(count) >= self.hidden_share)
+        estimates = self._estimates(heard[shown], rng) if shown.any() else None
         if self.channels > 1:  # masks are those of the mono sum
             spectra = spectra.mean(dim=2)
         mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+        told = mixture[:, None].repeat(1, len(self.stems), 1, 1)
+        if estimates is not None:
+            told[shown] = estimates
         targets = mask_targets(spectra, self.to_bands)
         return {
             "mixture": mixture.half(),
-            "estimates": estimates.half(),
+            "estimates": told.half(),
             "log_power": targets.log_power.half(),
             "best_mask": targets.best_mask.half(),
             "rest": targets.rest,

@@ -111,6 +111,10 @@ class Shards(ABC):
             self.channels,
         )
 
+    def _own_description(self) -> dict[str, Any]:
+        """What else a subclass's content depends on."""
+        return {}
+
     def _fingerprint(self, networks: Sequence[nn.Module]) -> str:
         description: dict[str, Any] = {
             "content": type(self).__name__,
@@ -126,6 +130,7 @@ class Shards(ABC):
             description["channels"] = self.channels
         if self.bfloat16:
             description["bfloat16"] = True
+        description |= self._own_description()
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for network in networks:
             if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights

@@ -174,7 +174,7 @@ class RefinerSettings(ShardedSettings):
         0.25, ge=0, description="of the energy in dB that masks leave of silent stems"
     )
     estimate_drop_probability: float = Field(
-        0.0, ge=0, le=1, description="of samples whose estimates are replaced by equal shares"
+        0.0, ge=0, le=1, description="of crops whose estimates are hidden: equal shares"
     )
 
 

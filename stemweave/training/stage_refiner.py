@@ -52,6 +52,7 @@ class RefinerStage:
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> MaskTargetShards:
             cache, stems = settings.cache, settings.stems
+            hidden = settings.refiner.estimate_drop_probability if songs is train else 0.0
             return MaskTargetShards(
                 cache,
                 songs,
@@ -65,6 +66,7 @@ class RefinerStage:
                 seed=seed,
                 channels=settings.channels,
                 bfloat16=self.bfloat16,
+                hidden_share=hidden,
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -77,10 +79,7 @@ class RefinerStage:
         device = next(network.parameters()).device
         batch = self.shards.batch(step, self.settings.batch_size, rng)
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        draws = torch.from_numpy(rng.random(self.settings.batch_size)).to(device)
-        hidden = (draws < self.settings.estimate_drop_probability)[:, None, None, None]
-        estimates = torch.where(hidden, batch["mixture"][:, None], batch["estimates"])
-        masks = network(batch["mixture"], estimates)
+        masks = network(batch["mixture"], batch["estimates"])
         targets = _targets(batch)
         heard = targets.stem_energy() > self.settings.silence_energy
         left_db = 10 * torch.log10(targets.estimate_energy(masks) + self.settings.silence_energy)
