@@ -77,6 +77,7 @@ def load_part(folder: Path, library: str, kind: str, device: torch.device) -> An
             part: nn.Module = module.from_config(json.loads((folder / "config.json").read_text()))
         part.load_state_dict(load_file(folder / WEIGHTS), assign=True)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot load the model part {folder}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot load the model part {folder}: {reason}") from error
     convert: Any = nn.Module.to  # with the part's own ``to`` diffusers imports a compiler
     return convert(part.eval(), device, torch.float32)

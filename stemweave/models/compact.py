@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from stemweave.models.convolution import Convolution3x3
+from stemweave.models.convolution import Convolution
 
 
 class CompactUNet(ModelMixin, ConfigMixin):
@@ -180,11 +180,11 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(16, channels)
-        self.conv1 = Convolution3x3(channels, channels)
+        self.conv1 = Convolution(channels, channels, 3, padding=1)
         self.modulation = nn.Linear(embedding_channels, 2 * channels)
         self.norm2 = nn.GroupNorm(16, channels)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = Convolution3x3(channels, channels)
+        self.conv2 = Convolution(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
         self.attention = SelfAttention(channels, head_channels) if head_channels else None
 

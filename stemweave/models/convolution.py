@@ -28,16 +28,18 @@ def has_minimal_filtering() -> bool:
     )
 
 
-class Convolution3x3(nn.Conv2d):
-    """``nn.Conv2d`` with a 3×3 kernel, stride 1 and zeros around: (N, C_in, H, W) keeps H × W."""
+class Convolution(nn.Conv2d):
+    """``nn.Conv2d`` that is fast in inference on a CPU if it is 3×3, of stride 1, zeros around.
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__(channels_in, channels_out, 3, padding=1)
+    Other shapes are made by peft, of the layers that it adapts.
+    """
 
     def is_filtered(self, inputs: Tensor) -> bool:
         """Whether NNPACK convolves ``inputs``: in inference, in float32, on the CPU, if large."""
         return (
             inputs.device.type == "cpu"
+            and self.bias is not None
+            and (self.kernel_size, self.stride, self.padding) == ((3, 3), (1, 1), (1, 1))
             and inputs.dtype == self.weight.dtype == torch.float32
             and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
             and inputs.shape[-2] * inputs.shape[-1] >= MIN_POSITIONS

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.models.compact import SelfAttention
-from stemweave.models.convolution import Convolution3x3
+from stemweave.models.convolution import Convolution
 
 ESTIMATE_RANGE = (-6.0, 2.0)
 """Natural logarithm of estimate over mixture is clamped to this: beyond it nothing is heard."""
@@ -119,9 +119,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(16, channels)
-        self.conv1 = Convolution3x3(channels, channels)
+        self.conv1 = Convolution(channels, channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(16, channels)
-        self.conv2 = Convolution3x3(channels, channels)
+        self.conv2 = Convolution(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.models.convolution import Convolution3x3
+from stemweave.models.convolution import Convolution
 
 
 class ResidualBlock(nn.Module):
@@ -25,9 +25,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, num_groups: int = 8) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(num_groups, channels)
-        self.conv1 = Convolution3x3(channels, channels)
+        self.conv1 = Convolution(channels, channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(num_groups, channels)
-        self.conv2 = Convolution3x3(channels, channels)
+        self.conv2 = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.conv1(functional.silu(self.norm1(hidden)))

@@ -6,12 +6,15 @@ long to train. ``finetune.model`` is the model's folder, a hub id, or "bundled".
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from diffusers import DDIMScheduler
 from torch import nn
 
+from stemweave.diffusion.schedulers import sampler_name, with_sampler
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.compact import CompactUNet
@@ -86,12 +89,14 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         stems = tuple(settings.finetune.map) or base.stems
     sources(base.stems, stems, settings.finetune.map)
     denoiser = _arguments(base.denoiser, {"stems", "known_stems"})
+    tasks = SamplingSettings.model_fields.keys() - {"sampler"}
     update: dict[str, Any] = {
         "stems": stems,
         "channels": base.channels,
         "log_mel": LogMelSettings(**_arguments(base.log_mel)),
         "sampling": SamplingSettings(
-            **{name: base.config[name] for name in SamplingSettings.model_fields}
+            sampler=cast(Any, sampler_name(base.scheduler)),
+            **{name: base.config[name] for name in tasks},
         ),
         "mixing": settings.mixing.model_copy(update={"reference_rms": base.config.reference_rms}),
     }
@@ -104,12 +109,19 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         settings.denoiser,
         kind="compact" if isinstance(base.denoiser, CompactUNet) else "unet3d",
         model=denoiser,
-        scheduler=_arguments(base.scheduler),
+        scheduler=_schedule(base.scheduler),
     )
     if base.refiner is not None:
         model = _arguments(base.refiner, {"num_stems", "num_mels"})
         update["refiner"] = changed(settings.refiner, model=model)
     return settings.model_copy(update=update)
+
+
+def _schedule(scheduler: Any) -> dict[str, Any]:
+    """The noise levels of ``scheduler`` as arguments of the one that trains."""
+    accepted = inspect.signature(DDIMScheduler.__init__).parameters
+    arguments = _arguments(with_sampler(scheduler, "ddim"))
+    return {name: value for name, value in arguments.items() if name in accepted}
 
 
 def _arguments(component: Any, leave_out: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]

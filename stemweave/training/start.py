@@ -77,8 +77,8 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
     def stop(*_: object) -> None:
         run.stop_requested = True
 
-    signal.signal(signal.SIGTERM, stop)  # save, export, then end
-    signal.signal(signal.SIGINT, stop)
+    # save, export, then end
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     is_main = run.accelerator.is_main_process
     try:
         if run.resume() and is_main:
@@ -94,6 +94,8 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
         raise InputError(str(error)) from error
     finally:
         run.accelerator.end_training()
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if lock is not None:
             lock.close()
 

@@ -61,7 +61,8 @@ def test_the_papers_constants():
     assert 1 - settings.denoiser.separation_share == pytest.approx(0.1)  # condition dropped
     assert settings.denoiser.scheduler == PAPER_SCHEDULE
     assert settings.sampling.model_dump() == {
-        name: value for name, value in PAPER_SAMPLING.items() if name != "reference_rms"
+        "sampler": "ddim",
+        **{name: value for name, value in PAPER_SAMPLING.items() if name != "reference_rms"},
     }
 
 
