@@ -41,9 +41,7 @@ def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = False) -> Tensor:
     return encode_posterior(vae, log_mels, bfloat16)[0]
 
 
-def encode_posterior(
-    vae: Any, log_mels: Tensor, bfloat16: bool = False
-) -> tuple[Tensor, Tensor]:
+def encode_posterior(vae: Any, log_mels: Tensor, bfloat16: bool = False) -> tuple[Tensor, Tensor]:
     """The posterior's mean and standard deviation, each times the scaling factor, on the CPU."""
     device = next(vae.parameters()).device
     flat = log_mels.reshape(-1, 1, *log_mels.shape[-2:]).to(device)
