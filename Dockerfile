@@ -1,5 +1,6 @@
 # The studio on a CPU:
-#   docker build -t stemweave .
+#   docker build -t stemweave --build-arg TORCH_INDEX=... .
+#   (TORCH_INDEX: address of PyTorch's index of CPU builds, for an image without CUDA)
 #   docker run -p 127.0.0.1:8000:8000 -v stemweave:/data -e STEMWEAVE_TOKEN=... stemweave
 FROM python:3.11-slim
 
@@ -9,7 +10,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 # libraries first: they change less often than the package
 COPY constraints.txt ./
-RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+ARG TORCH_INDEX=
+RUN pip install ${TORCH_INDEX:+--index-url $TORCH_INDEX} torch==2.13.0
 COPY pyproject.toml README.md LICENSE ./
 COPY stemweave ./stemweave
 RUN pip install -c constraints.txt '.[web]'
