@@ -6,21 +6,13 @@ Each runs in a process of its own, so that none finds another's memory or import
 from __future__ import annotations
 
 import argparse
-import importlib
 import multiprocessing
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 from benchmarks.machine import describe
-from benchmarks.results import NAMES, save, update_document, write_page
-
-
-def run_one(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """``run`` of one benchmark."""
-    result: dict[str, Any] = importlib.import_module(f"benchmarks.{name}").run(**options)
-    return result
+from benchmarks.results import NAMES, run_one, save, update_document, write_page
 
 
 def main() -> None:

@@ -25,6 +25,12 @@ TITLES = {
 }
 
 
+def run_one(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """``run`` of one benchmark. Not in ``__main__``, which spawned processes cannot import."""
+    result: dict[str, Any] = importlib.import_module(f"benchmarks.{name}").run(**options)
+    return result
+
+
 def load(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
     """What ``run()`` of benchmark ``name`` returned when it was last saved; None if never."""
     path = folder / f"{name}.json"
