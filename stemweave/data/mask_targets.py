@@ -139,9 +139,10 @@ class MaskTargetShards(Shards):
         if self.hidden_share > 0:
             shown = torch.from_numpy(rng.random(count) >= self.hidden_share)
         estimates = self._estimates(heard[shown], rng) if shown.any() else None
+        mixture = heard
         if self.channels > 1:  # masks are those of the mono sum
             spectra = spectra.mean(dim=2)
-        mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+            mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
         told = mixture[:, None].repeat(1, len(self.stems), 1, 1)
         if estimates is not None:
             told[shown] = estimates
