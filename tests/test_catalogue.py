@@ -5,10 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -29,6 +26,7 @@ from stemweave.catalogue import (
 from stemweave.files import InputError
 from stemweave.jobs import Workers, map_jobs
 from tests.test_cli import STEMS, left_behind, write_noise
+from tests.waiting import wait_for
 
 
 def write_music(folder: Path, names: list[str], num_samples: int = 20_000) -> None:
@@ -137,16 +135,6 @@ def test_one_model_for_a_worker_and_no_second_result(tiny_model, tmp_path: Path)
     assert times(tmp_path / "o") == before
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 240) -> Any:
-    """What ``condition`` returns as soon as it is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"{condition.__name__}: not within {seconds} s")
-
-
 def test_a_catalogue_on_ray_with_a_worker_killed_midway(
     run, cluster: str, tiny_model: Path, tmp_path: Path
 ):
@@ -171,7 +159,7 @@ def test_a_catalogue_on_ray_with_a_worker_killed_midway(
                 return psutil.Process(pid)
         return None
 
-    victim = wait_for(separating)
+    victim = wait_for(separating, 240)
     victim.send_signal(signal.SIGKILL)
     victim.wait(10)
     first = {name: (out / name / "bass.wav").stat().st_mtime_ns for name in finished()}
@@ -197,7 +185,7 @@ def test_a_run_that_was_killed_goes_on_and_lists_what_failed(run, tiny_model: Pa
         [sys.executable, "-m", "stemweave", *map(str, command)], start_new_session=True
     )
     # not by a glob, whose folders are renamed while it looks at them
-    wait_for(lambda: any((out / name / "bass.wav").exists() for name in names))
+    wait_for(lambda: any((out / name / "bass.wav").exists() for name in names), 240)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait(10)
     asked = Separation(STEMS)

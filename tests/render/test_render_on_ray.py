@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -13,20 +12,11 @@ import pytest
 from stemweave.data.songs import MANIFEST, read_manifest
 from stemweave.render.collection import VALIDATION_SOUNDFONT
 from tests.render.test_render import write_band
+from tests.waiting import wait_for
 
 
 def listed(data: Path) -> list[str]:
     return re.findall(r'"path": "([^"]+)"', (data / MANIFEST).read_text())
-
-
-def wait_for(condition, seconds: float = 60):
-    """What ``condition`` returns as soon as it is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"{condition.__name__}: not within {seconds} s")
 
 
 def test_render_on_ray_with_a_worker_killed_midway(run, cluster: str, tmp_path: Path):
@@ -46,7 +36,7 @@ def test_render_on_ray_with_a_worker_killed_midway(run, cluster: str, tmp_path: 
                 return process
         return None
 
-    victim = wait_for(rendering)
+    victim = wait_for(rendering, 60)
     victim.send_signal(signal.SIGKILL)
     victim.wait(10)
     assert len(listed(data)) < 5
