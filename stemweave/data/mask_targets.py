@@ -75,11 +75,12 @@ def mask_targets(stems: Tensor, to_bands: Tensor) -> MaskTargets:
 
     Every bin's weights add up to one.
     """
-    mixture = stems.sum(dim=1)
-    power = mixture.abs().square() @ to_bands
-    shared = (mixture.conj()[:, None] * stems).real @ to_bands
+    parts = torch.view_as_real(stems)  # complex products and roots would take twice the time
+    mixture = parts.sum(dim=1)
+    power = mixture.square().sum(dim=-1) @ to_bands
+    shared = (mixture[:, None] * parts).sum(dim=-1) @ to_bands
     best = (shared / power.clamp(min=1e-12)[:, None]).clamp(-RATIO_LIMIT, RATIO_LIMIT)
-    energy = stems.abs().square().sum(dim=(-2, -1))
+    energy = parts.square().sum(dim=(-3, -2, -1))
     explained = (best * (2 * shared - best * power[:, None])).sum(dim=(-2, -1))
     whole = power.sum(dim=(-2, -1)).clamp(min=1e-12)[:, None]
     rest = ((energy - explained) / whole).clamp(min=0)
@@ -133,27 +134,30 @@ class MaskTargetShards(Shards):
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         crops = self.draw(count, rng)
-        spectra = mix_spectra(self.log_mel, crops.waveforms, self.settings, rng)
-        heard = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+        # one by one: the memory of larger spectra would be mapped and unmapped each time
+        parts = [self._measure(stems, rng) for stems in crops.waveforms.split(1)]
+        arrays = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        heard, mixture = arrays.pop("heard"), arrays["mixture"]
+        told = mixture[:, None].repeat(1, len(self.stems), 1, 1)
         shown = torch.ones(count, dtype=torch.bool)
         if self.hidden_share > 0:
             shown = torch.from_numpy(rng.random(count) >= self.hidden_share)
-        estimates = self._estimates(heard[shown], rng) if shown.any() else None
-        mixture = heard
+        if shown.any():
+            told[shown] = self._estimates(heard[shown], rng)
+        arrays["estimates"] = told
+        return {
+            name: tensor if name == "rest" else tensor.half() for name, tensor in arrays.items()
+        }
+
+    def _measure(self, stems: Tensor, rng: np.random.Generator) -> Arrays:
+        """What ``make`` returns but the estimates, and ``heard``, the mixture's channels."""
+        spectra = mix_spectra(self.log_mel, stems, self.settings, rng)
+        heard = mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
         if self.channels > 1:  # masks are those of the mono sum
             spectra = spectra.mean(dim=2)
             mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
-        told = mixture[:, None].repeat(1, len(self.stems), 1, 1)
-        if estimates is not None:
-            told[shown] = estimates
         targets = mask_targets(spectra, self.to_bands)
-        return {
-            "mixture": mixture.half(),
-            "estimates": told.half(),
-            "log_power": targets.log_power.half(),
-            "best_mask": targets.best_mask.half(),
-            "rest": targets.rest,
-        }
+        return {"heard": heard, "mixture": mixture, **vars(targets)}
 
     @torch.inference_mode()
     def _estimates(self, mixture: Tensor, rng: np.random.Generator) -> Tensor:

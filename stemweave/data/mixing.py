@@ -166,7 +166,7 @@ def mix_spectra(
         response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
         for _ in range(spectra.ndim - response.ndim):
             response = response.unsqueeze(2)
-        spectra = spectra * response
+        torch.view_as_real(spectra).mul_(response[..., None])
     return spectra
 
 

@@ -238,9 +238,13 @@ AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
 
 def changed(settings: AnySettings, /, **update: Any) -> AnySettings:
-    """``settings`` with other values, checked again; raises ``InputError``."""
+    """``settings`` with other values, checked again; raises ``InputError``.
+
+    What nobody has set stays unset (``model_fields_set``): a model trained further decides it.
+    """
+    given = settings.model_dump(exclude_unset=True)
     try:
-        return type(settings).model_validate({**settings.model_dump(), **update})
+        return type(settings).model_validate({**given, **update})
     except ValidationError as error:
         raise InputError(f"{type(settings).__name__}: {error.errors()[0]['msg']}") from error
 

@@ -56,6 +56,7 @@ def finetune(config: Path) -> Path:
     for name in ("log_mel", "vae", "vocoder"):
         del content[name]
     content["data"] = ["nowhere"]
+    content["mixed_precision"] = "auto"  # decided when loaded, which must not settle the rest
     del content["denoiser"]["model"], content["denoiser"]["scheduler"]
     del content["refiner"]["model"]
     config.write_text(yaml.safe_dump(content))
