@@ -36,6 +36,9 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         attention_levels: levels whose last block is followed by self-attention.
         head_channels: channels of one attention head.
         mel_mean, mel_std: of log-mels, to normalise the mixture.
+        blind_share: how much masks made without the estimates count in ``separate``. The two err
+            differently, so their mean is better than either; it takes training in which estimates
+            are hidden at times.
     """
 
     @register_to_config
@@ -49,6 +52,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         head_channels: int = 32,
         mel_mean: float = -4.7,
         mel_std: float = 2.1,
+        blind_share: float = 0.0,
     ) -> None:
         super().__init__()
         levels = range(len(block_channels))
@@ -95,6 +99,14 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         hidden = self._network(hidden.contiguous(memory_format=torch.channels_last))
         change = functional.pixel_shuffle(hidden, 2).float()
         return torch.softmax(share.float() + change, dim=1)[..., :frames, :]
+
+    def separate(self, mixture: Tensor, estimates: Tensor) -> Tensor:
+        """``forward``, averaged with the masks without estimates by ``blind_share``."""
+        masks: Tensor = self(mixture, estimates)
+        if not self.config.blind_share:
+            return masks
+        blind: Tensor = self(mixture, mixture[:, None].expand_as(estimates))
+        return torch.lerp(masks, blind, self.config.blind_share)
 
     def _network(self, hidden: Tensor) -> Tensor:
         hidden = self.conv_in(hidden)

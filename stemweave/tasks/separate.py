@@ -203,5 +203,5 @@ def separation_masks(pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor) -> 
     if pipe.refiner is None:
         return mel_masks(log_mels)
     device = pipe.compute_device
-    masks = pipe.refiner(mixture_mel[None].to(device), log_mels[None].to(device))[0]
+    masks = pipe.refiner.separate(mixture_mel[None].to(device), log_mels[None].to(device))[0]
     return cast(Tensor, masks).cpu()

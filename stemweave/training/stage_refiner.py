@@ -47,6 +47,7 @@ class RefinerStage:
         for part in (vae, denoiser):
             to_channels_last(part.eval().requires_grad_(False))
         self.network = make_refiner(settings)
+        self.blind_share: float = self.network.config.blind_share
 
         def shards(
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
@@ -104,7 +105,8 @@ class RefinerStage:
             return (targets.si_sdr_db(some_masks) - of_mixture)[heard].mean().item()
 
         return {
-            "val_si_sdri_db": improvement_db(masks),
+            "val_si_sdri_db": improvement_db(torch.lerp(masks, blind_masks, self.blind_share)),
+            "val_with_estimates_db": improvement_db(masks),
             "val_without_estimates_db": improvement_db(blind_masks),
             "val_unrefined_db": improvement_db(mel_masks(batch["estimates"])),
             "val_best_db": improvement_db(batch["best_mask"].clamp(0, 1)),

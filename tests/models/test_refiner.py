@@ -38,6 +38,16 @@ def test_masks_add_up_whatever_the_weights():
     assert (masks >= 0).all() and masks.std() > 0.1
 
 
+def test_masks_without_estimates_count_by_their_share():
+    refiner = tiny_refiner()
+    torch.nn.init.normal_(refiner.conv_out.weight)
+    mixture, stems = spectra(20)
+    seen, blind = refiner(mixture, stems), refiner(mixture, mixture[:, None].expand_as(stems))
+    assert torch.equal(refiner.separate(mixture, stems), seen)
+    refiner.register_to_config(blind_share=0.25)
+    assert torch.allclose(refiner.separate(mixture, stems), 0.75 * seen + 0.25 * blind, atol=1e-6)
+
+
 def test_si_sdr_is_that_of_masked_spectra():
     generator = torch.Generator().manual_seed(2)
     stems = 2 + torch.randn(2, 3, 5, 8, dtype=torch.complex64, generator=generator)
