@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains the baselines for the CPU time of their settings (resumable: start it again) and scores them
-# beside our model: docs/scores/baselines_*. Let nothing else run while it scores: times count.
-#   scripts/baselines.sh [CPU-HOURS OF OUR MODEL'S TRAINING]
+# Trains each baseline for so many CPU-hours (resumable: started again with more, it goes on) and scores
+# them beside our model: docs/scores/baselines_*. Let nothing else run while it scores: times count.
+#   scripts/baselines.sh [CPU-HOURS OF EACH BASELINE [CPU-HOURS OF OUR MODEL]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,11 +9,12 @@ python=.venv/bin/python
 reports=out/reports
 runs=()
 for name in open_unmix htdemucs msdm; do
-  "$python" -m baselines train "$name" "baselines/configs/$name.yaml" --run "runs/$name"
+  "$python" -m baselines train "$name" "baselines/configs/$name.yaml" --run "runs/$name" \
+    --cpu-hours "${1:-5}"
   runs+=(--run "runs/$name")
 done
 ours=()
-[ $# -eq 0 ] || ours=(--our-cpu-hours "$1")
+[ $# -lt 2 ] || ours=(--our-cpu-hours "$2")
 
 compare() { # NAME, then the command's arguments
   local name=$1
@@ -22,6 +23,8 @@ compare() { # NAME, then the command's arguments
   mkdir -p "docs/scores/$name"
   cp "$reports/$name"/table.{json,md} "docs/scores/$name/"
 }
-compare baselines_separation evaluate data/validation "${runs[@]}" "${ours[@]}"
-compare baselines_separation_freedoom evaluate data/freedoom4 "${runs[@]}" "${ours[@]}"
-compare baselines_generation generation data/validation --run runs/msdm
+# most of the time is MSDM's: a minute a segment at its own 50 steps
+compare baselines_separation evaluate data/validation "${runs[@]}" "${ours[@]}" -n 24 --msdm-steps 20
+compare baselines_separation_freedoom evaluate data/freedoom4 "${runs[@]}" "${ours[@]}" \
+  -n 48 --msdm-steps 20
+compare baselines_generation generation data/validation --run runs/msdm -n 64
