@@ -30,7 +30,7 @@ from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.data.commands import RayOption
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError, require_absent
+from stemweave.files import InputError, check_format, require_absent
 from stemweave.options import (
     Bar,
     Compile,
@@ -248,8 +248,10 @@ def arrange(
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
+    check_format(fmt, sample_rate, max(len(waveform) for waveform in waveforms.values()))
     pipe = load(model, device, sampler, dtype, compile)
     added = chosen_stems(pipe, add, "--add") if add is not None else None
+    require_absent([out / f"{name}.{fmt}" for name in added or pipe.stems], overwrite)
     import torch
 
     with Bar("arranging") as progress:

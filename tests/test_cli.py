@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from stemweave.model import StemModel
+
 STEMS = ("bass", "drums", "guitar", "piano")
 
 
@@ -226,3 +228,15 @@ def test_arrange(run, tiny_model, tmp_path):
         result = run(*command, "-o", tmp_path / "p", *extra)
         assert result.code == 2 and message in result.err, (extra, result)
         assert not (tmp_path / "p").exists()
+
+
+def test_arrange_does_not_begin_what_it_could_not_write(run, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(StemModel, "arrange", lambda *_, **__: pytest.fail("sampled in vain"))
+    write_noise(tmp_path / "b.wav", sample_rate=37800)
+    command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
+    result = run(*command, "-o", tmp_path / "p", "--format", "mp3")
+    assert result.code == 2 and "MP3 cannot hold" in result.err
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "drums.wav").touch()
+    result = run(*command, "-o", tmp_path / "o")
+    assert result.code == 2 and "drums.wav" in result.err
