@@ -26,5 +26,5 @@ compare() { # NAME, then the command's arguments
 # most of the time is MSDM's: a minute a segment at its own 50 steps
 compare baselines_separation evaluate data/validation "${runs[@]}" "${ours[@]}" -n 24 --msdm-steps 20
 compare baselines_separation_freedoom evaluate data/freedoom4 "${runs[@]}" "${ours[@]}" \
-  -n 48 --msdm-steps 20
-compare baselines_generation generation data/validation --run runs/msdm -n 64
+  -n 24 --msdm-steps 20
+compare baselines_generation generation data/validation --run runs/msdm -n 48 --msdm-steps 20

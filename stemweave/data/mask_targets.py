@@ -61,13 +61,13 @@ class MaskTargets:
     def si_sdr_db(self, masks: Tensor) -> Tensor:
         """Scale-invariant signal-to-distortion ratio (arXiv 1811.02508) of the estimates (N, S).
 
-        Without the window's overlap-add, which changes little. Energies below 1e-9 of the mixture's
-        do not count.
+        Without the window's overlap-add, which changes little. A mask of next to nothing is worth
+        what its shape is worth: were it worth 0 dB, training would hush every doubtful stem.
         """
         shared = (self._weights() * masks * self.best_mask).sum(dim=(-2, -1)).clamp(min=0)
         both = self.estimate_energy(masks) * self.stem_energy()
-        distortion = (both - shared.square()).clamp(min=0)
-        return 10 * torch.log10((shared.square() + 1e-9) / (distortion + 1e-9))
+        explained = (shared.square() / both.clamp(min=1e-24)).clamp(max=1)
+        return 10 * torch.log10((explained + 1e-9) / (1 - explained + 1e-9))
 
 
 def mask_targets(stems: Tensor, to_bands: Tensor) -> MaskTargets:

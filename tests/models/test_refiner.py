@@ -64,6 +64,16 @@ def test_si_sdr_is_that_of_masked_spectra():
     assert (targets.si_sdr_db(targets.best_mask) > targets.si_sdr_db(masks)).all()
 
 
+def test_a_hushed_stem_is_worth_what_its_shape_is_worth():
+    generator = torch.Generator().manual_seed(3)
+    stems = torch.randn(1, 2, 5, 8, dtype=torch.complex64, generator=generator)
+    stems[:, 1] *= 0.05  # a faint stem, which nobody can find
+    targets = mask_targets(stems, torch.eye(8))
+    masks = torch.rand(1, 2, 5, 8, generator=generator)
+    assert targets.si_sdr_db(masks)[0, 1] < -10
+    assert torch.allclose(targets.si_sdr_db(1e-5 * masks), targets.si_sdr_db(masks), atol=1e-2)
+
+
 def test_a_few_steps_learn_what_the_estimates_do_not_say():
     """Stem 0 has the low bands, stem 1 the high ones; the estimates say nothing."""
     refiner = tiny_refiner(2)
