@@ -25,6 +25,7 @@ from stemweave.data.shards import Arrays, ShardPlan, Shards
 from stemweave.data.tar_songs import Songs
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import sample
+from stemweave.models.refiner import hidden_estimates
 from stemweave.models.vae import PatchVAE
 
 RATIO_LIMIT = 4.0
@@ -138,7 +139,7 @@ class MaskTargetShards(Shards):
         parts = [self._measure(stems, rng) for stems in crops.waveforms.split(1)]
         arrays = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         heard, mixture = arrays.pop("heard"), arrays["mixture"]
-        told = mixture[:, None].repeat(1, len(self.stems), 1, 1)
+        told = hidden_estimates(mixture, len(self.stems)).clone()
         shown = torch.ones(count, dtype=torch.bool)
         if self.hidden_share > 0:
             shown = torch.from_numpy(rng.random(count) >= self.hidden_share)

@@ -24,6 +24,11 @@ ESTIMATE_RANGE = (-6.0, 2.0)
 """Natural logarithm of estimate over mixture is clamped to this: beyond it nothing is heard."""
 
 
+def hidden_estimates(mixture: Tensor, num_stems: int) -> Tensor:
+    """What stands for estimates (B, S, F, M) that are not shown: the mixture (B, F, M), S times."""
+    return mixture[:, None].expand(-1, num_stems, -1, -1)
+
+
 class MaskRefiner(ModelMixin, ConfigMixin):
     """U-Net over time × mel bands → soft masks of S stems that add up to one.
 
@@ -105,7 +110,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         masks: Tensor = self(mixture, estimates)
         if not self.config.blind_share:
             return masks
-        blind: Tensor = self(mixture, mixture[:, None].expand_as(estimates))
+        blind: Tensor = self(mixture, hidden_estimates(mixture, estimates.shape[1]))
         return torch.lerp(masks, blind, self.config.blind_share)
 
     def _network(self, hidden: Tensor) -> Tensor:

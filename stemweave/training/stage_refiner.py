@@ -16,6 +16,7 @@ from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
+from stemweave.models.refiner import hidden_estimates
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
@@ -47,7 +48,6 @@ class RefinerStage:
         for part in (vae, denoiser):
             to_channels_last(part.eval().requires_grad_(False))
         self.network = make_refiner(settings)
-        self.blind_share: float = self.network.config.blind_share
 
         def shards(
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
@@ -93,7 +93,7 @@ class RefinerStage:
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
         device = next(network.parameters()).device
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        blind = batch["mixture"][:, None].expand_as(batch["estimates"])
+        blind = hidden_estimates(batch["mixture"], batch["estimates"].shape[1])
         with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
             masks = network(batch["mixture"], batch["estimates"])
             blind_masks = network(batch["mixture"], blind)
@@ -104,8 +104,9 @@ class RefinerStage:
         def improvement_db(some_masks: Tensor) -> float:
             return (targets.si_sdr_db(some_masks) - of_mixture)[heard].mean().item()
 
+        blended = torch.lerp(masks, blind_masks, self.network.config.blind_share)
         return {
-            "val_si_sdri_db": improvement_db(torch.lerp(masks, blind_masks, self.blind_share)),
+            "val_si_sdri_db": improvement_db(blended),
             "val_with_estimates_db": improvement_db(masks),
             "val_without_estimates_db": improvement_db(blind_masks),
             "val_unrefined_db": improvement_db(mel_masks(batch["estimates"])),
