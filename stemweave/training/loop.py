@@ -27,6 +27,7 @@ from stemweave.files import InputError
 from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
+from stemweave.training.muon import make_optimiser
 from stemweave.training.placement import (
     free_gathered,
     load_whole,
@@ -85,6 +86,9 @@ class TrainingRun:
     """One stage's training in ``folder``: ``checkpoint.pt`` to resume, ``export/`` to use.
 
     In every process of a distributed run; the main one writes files and validates.
+
+    Raises:
+        InputError: if the optimiser does not work with FSDP and that is asked for.
     """
 
     def __init__(
@@ -100,12 +104,15 @@ class TrainingRun:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
         )
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        if sharded and settings.optimiser.kind == "muon":
+            raise InputError("optimiser.kind muon does not work with FSDP: use adamw")
         # the network without its weights: what is exported when they are in shards
         self.skeleton = copy.deepcopy(stage.network).to("meta") if sharded else None
         if not sharded:  # FSDP wants contiguous weights
             to_channels_last(stage.network)
-        optimiser = torch.optim.AdamW(
-            [parameter for parameter in stage.network.parameters() if parameter.requires_grad],
+        optimiser = make_optimiser(
+            stage.network,
+            settings.optimiser.kind,
             lr=settings.optimiser.learning_rate,
             betas=settings.optimiser.betas,
             weight_decay=settings.optimiser.weight_decay,

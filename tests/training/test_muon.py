@@ -1,0 +1,79 @@
+"""Muon: what it does to a matrix, which weights it turns, and that it learns."""
+
+import copy
+
+import torch
+from torch import nn
+
+from stemweave.models.refiner import MaskRefiner
+from stemweave.training.muon import STEP_RMS, Muon, is_inner, make_optimiser, orthogonalised
+
+
+def test_singular_values_end_near_one():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((16, 40), (40, 16)):
+        matrix = torch.randn(shape, generator=generator) * torch.logspace(0, -2, shape[1])
+        values = torch.linalg.svdvals(orthogonalised(matrix))
+        assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_a_step_has_the_size_of_adams_and_the_direction_of_the_gradient():
+    layer = nn.Linear(64, 32)
+    optimiser = Muon([("layer.weight", layer.weight)], lr=0.1, weight_decay=0.0)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.randn(32, 64, generator=torch.Generator().manual_seed(1))
+    optimiser.step()
+    change = layer.weight.detach() - before
+    assert 0.7 < change.square().mean().sqrt() / (0.1 * STEP_RMS * 0.9) < 1.3
+    assert (change * layer.weight.grad).sum() < 0
+
+
+def test_outer_layers_and_vectors_stay_with_adamw():
+    refiner = MaskRefiner(4, 32, block_channels=(16, 32), attention_levels=(1,))
+    inner = {name for name, one in refiner.named_parameters() if is_inner(name, one)}
+    assert "down_blocks.0.0.conv1.weight" in inner and "downsamplers.0.weight" in inner
+    assert not inner & {"conv_in.weight", "conv_out.weight", "norm_out.weight", "conv_out.bias"}
+    optimiser = make_optimiser(refiner, "muon", lr=1e-3)
+    assert len(optimiser.param_groups) == 1
+    for parameter in refiner.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    state = {name: optimiser.state[one].keys() for name, one in refiner.named_parameters()}
+    assert all(("momentum" in keys) == (name in inner) for name, keys in state.items())
+    assert all(parameter.grad is not None for parameter in refiner.parameters())
+
+
+def test_it_learns_a_linear_map():
+    torch.manual_seed(2)
+    network, inputs = nn.Sequential(nn.Linear(8, 8)), torch.randn(64, 8)
+    targets = inputs @ torch.randn(8, 8)
+    optimiser = make_optimiser(network, "muon", lr=0.1, weight_decay=0.0)
+    losses = []
+    for _ in range(200):
+        loss = (network(inputs) - targets).square().mean()
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_a_loaded_state_goes_on_as_if_never_saved():
+    def steps(optimiser: torch.optim.Optimizer, network: nn.Module, seeds: range) -> None:
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            for parameter in network.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            optimiser.step()
+
+    network = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
+    resumed = copy.deepcopy(network)
+    optimiser = make_optimiser(network, "muon", lr=0.1)
+    steps(optimiser, network, range(3))
+    state = copy.deepcopy(optimiser.state_dict())
+    resumed.load_state_dict(network.state_dict())
+    steps(optimiser, network, range(3, 5))
+    other = make_optimiser(resumed, "muon", lr=0.1)
+    other.load_state_dict(state)
+    steps(other, resumed, range(3, 5))
+    assert torch.equal(network[0].weight, resumed[0].weight)
