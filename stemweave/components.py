@@ -106,10 +106,8 @@ class LatentGrid:
             problems.append(f"the vocoder makes {hop_length} samples a frame, not {mel.hop_length}")
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
-        if self.refiner is not None and self.refiner.config.num_mels != mel.num_mels:
-            problems.append(
-                f"the refiner takes {self.refiner.config.num_mels} mel bands, not {mel.num_mels}"
-            )
+        if self.refiner is not None:
+            problems += self.refiner.misfits(mel)
         bands = getattr(self.denoiser.config, "latent_bands", None)
         if bands is not None and bands != self.latent_bands:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")

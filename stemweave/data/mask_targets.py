@@ -17,10 +17,11 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
+from stemweave.audio.fine_spectra import FineSpectra
 from stemweave.audio.log_mel import LogMel, mono_log_mel
 from stemweave.audio.masking import mel_to_bins
 from stemweave.data.latents import encode_mels
-from stemweave.data.mixing import MixSettings, mix_spectra
+from stemweave.data.mixing import MixSettings, equalise
 from stemweave.data.shards import Arrays, ShardPlan, Shards
 from stemweave.data.tar_songs import Songs
 from stemweave.diffusion.guidance import guided
@@ -91,9 +92,10 @@ def mask_targets(stems: Tensor, to_bands: Tensor) -> MaskTargets:
 class MaskTargetShards(Shards):
     """Crops with the model's one-pass estimates.
 
-    ``mixture`` (N, F, M) and ``estimates`` (N, S, F, M) are log-mels; the others are those of
-    ``MaskTargets``. In ``hidden_share`` of the crops the estimates are the mixture for every stem,
-    which is quickly made.
+    ``mixture`` (N, F, M), ``stem_mels`` and ``estimates`` (N, S, F, M) are log-mels, ``fine`` the
+    mixture's ``FineSpectra`` if wanted; the others are those of ``MaskTargets``. In
+    ``hidden_share`` of the crops the estimates are the mixture for every stem, which is quickly
+    made.
     """
 
     def __init__(
@@ -112,8 +114,9 @@ class MaskTargetShards(Shards):
         channels: int = 1,
         bfloat16: bool = False,
         hidden_share: float = 0.0,
+        fine_spectra: FineSpectra | None = None,
     ) -> None:
-        self.hidden_share = hidden_share
+        self.hidden_share, self.fine_spectra = hidden_share, fine_spectra
         super().__init__(
             folder,
             songs,
@@ -131,7 +134,9 @@ class MaskTargetShards(Shards):
         self.to_bands = mel_to_bins(log_mel, log_mel.config.n_fft, sample_rate).T.contiguous()
 
     def _own_description(self) -> dict[str, Any]:
-        return {"hidden_share": self.hidden_share} if self.hidden_share > 0 else {}
+        hidden = {"hidden_share": self.hidden_share} if self.hidden_share > 0 else {}
+        fine = {"fine": True} if self.fine_spectra is not None else {}  # of the log-mel
+        return {"stem_mels": True, **hidden, **fine}
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         crops = self.draw(count, rng)
@@ -152,13 +157,19 @@ class MaskTargetShards(Shards):
 
     def _measure(self, stems: Tensor, rng: np.random.Generator) -> Arrays:
         """What ``make`` returns but the estimates, and ``heard``, the mixture's channels."""
-        spectra = mix_spectra(self.log_mel, stems, self.settings, rng)
+        stems = equalise(stems, self.settings, rng)
+        spectra = self.log_mel.stft(stems)[..., :-1, :]
         heard = mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
         if self.channels > 1:  # masks are those of the mono sum
             spectra = spectra.mean(dim=2)
             mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+        stem_mels = self.log_mel.mel_of_magnitude(spectra.abs())
         targets = mask_targets(spectra, self.to_bands)
-        return {"heard": heard, "mixture": mixture, **vars(targets)}
+        arrays = {"heard": heard, "mixture": mixture, "stem_mels": stem_mels, **vars(targets)}
+        if self.fine_spectra is not None:
+            waveform = stems.sum(dim=1)
+            arrays["fine"] = self.fine_spectra(waveform if waveform.ndim == 2 else waveform.mean(1))
+        return arrays
 
     @torch.inference_mode()
     def _estimates(self, mixture: Tensor, rng: np.random.Generator) -> Tensor:

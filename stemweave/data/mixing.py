@@ -171,13 +171,15 @@ def mix_spectra(
 
 
 def equalise(waveforms: Tensor, settings: MixSettings, rng: np.random.Generator) -> Tensor:
-    """Waveforms (N, S, T), each through a random equaliser: ``mix_spectra`` for networks that hear
-    samples. The filters have no delay; crops are taken as periodic.
+    """Waveforms (N, S, T) or (N, S, 2, T), each stem through a random equaliser: ``mix_spectra``
+    for networks that hear samples. The filters have no delay; crops are taken as periodic.
     """
     if settings.equaliser_std_db <= 0:
         return waveforms
     spectra = torch.fft.rfft(waveforms)
     response = _draw_equalisers(waveforms.shape[:2], spectra.shape[-1], settings, rng)
+    if waveforms.ndim > response.ndim:
+        response = response[:, :, None]
     return torch.fft.irfft(spectra * response, n=waveforms.shape[-1])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -17,11 +17,15 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
 
 ESTIMATE_RANGE = (-6.0, 2.0)
 """Natural logarithm of estimate over mixture is clamped to this: beyond it nothing is heard."""
+
+FRONT_END = ("num_mels", "sample_rate", "hop_length", "win_length", "log_floor")
+"""What it must have in common with the log-mel."""
 
 
 def hidden_estimates(mixture: Tensor, num_stems: int) -> Tensor:
@@ -41,6 +45,10 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         attention_levels: levels whose last block is followed by self-attention.
         head_channels: channels of one attention head.
         mel_mean, mel_std: of log-mels, to normalise the mixture.
+        fine: hear the mixture's ``FineSpectra`` beside its log-mel.
+        sample_rate, hop_length, win_length, log_floor: of the log-mel, for ``FineSpectra``.
+        band_mixers: add to every block a layer that is dense over its bands, for what harmonics
+            far apart have in common.
         blind_share: how much masks made without the estimates count in ``separate``. The two err
             differently, so their mean is better than either; it takes training in which estimates
             are hidden at times.
@@ -58,8 +66,17 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         mel_mean: float = -4.7,
         mel_std: float = 2.1,
         blind_share: float = 0.0,
+        fine: bool = False,
+        band_mixers: bool = False,
+        sample_rate: int = 16000,
+        hop_length: int = 320,
+        win_length: int = 2048,
+        log_floor: float = 1e-3,
     ) -> None:
         super().__init__()
+        front_end = (sample_rate, hop_length, num_mels, win_length, log_floor)
+        self.fine_spectra = FineSpectra(*front_end) if fine else None
+        self.fine_in = nn.Conv2d(FINE_CHANNELS, block_channels[0], 3, padding=1) if fine else None
         levels = range(len(block_channels))
         self.conv_in = nn.Conv2d(4 * (num_stems + 1), block_channels[0], 3, padding=1)
         self.band_embedding = nn.Parameter(torch.zeros(block_channels[0], 1, num_mels // 2))
@@ -68,6 +85,8 @@ class MaskRefiner(ModelMixin, ConfigMixin):
             blocks: list[nn.Module] = [
                 ResidualBlock(block_channels[level]) for _ in range(blocks_per_level)
             ]
+            if band_mixers:
+                blocks.append(BandMixer(block_channels[level], num_mels // 2 ** (level + 1)))
             if level in attention_levels:
                 blocks.append(SelfAttention(block_channels[level], head_channels))
             return nn.Sequential(*blocks)
@@ -85,13 +104,25 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(cast(Tensor, self.conv_out.bias))
 
+    def misfits(self, mel: Any) -> list[str]:
+        """What keeps it from hearing log-mels of the configuration ``mel``; empty if nothing."""
+        names = FRONT_END if self.config.fine else FRONT_END[:1]
+        return [
+            f"the refiner was made for {name} {self.config[name]}, not {mel[name]}"
+            for name in names
+            if self.config[name] != mel[name]
+        ]
+
     @property
     def frame_multiple(self) -> int:
         """F must be a multiple of this."""
         return 2 ** len(self.down_blocks)
 
-    def forward(self, mixture: Tensor, estimates: Tensor) -> Tensor:
-        """Masks (B, S, F, M) from log-mels of the mixture (B, F, M) and the stems (B, S, F, M)."""
+    def forward(self, mixture: Tensor, estimates: Tensor, fine: Tensor | None = None) -> Tensor:
+        """Masks (B, S, F, M) from log-mels of the mixture (B, F, M) and the stems (B, S, F, M).
+
+        ``fine`` are ``fine_spectra`` of the mixture, for a network that takes them.
+        """
         frames = mixture.shape[-2]
         padding = -frames % self.frame_multiple
         if padding:
@@ -101,20 +132,33 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         share = (estimates - mixture[:, None]).clamp(*ESTIMATE_RANGE)
         hidden = torch.cat([level[:, None], share], dim=1)
         hidden = functional.pixel_unshuffle(hidden.to(self.dtype), 2)
-        hidden = self._network(hidden.contiguous(memory_format=torch.channels_last))
+        hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
+        if self.fine_in is not None:
+            hidden = hidden + self.fine_in(self._normalised(fine, hidden))
+        hidden = self._network(hidden)
         change = functional.pixel_shuffle(hidden, 2).float()
         return torch.softmax(share.float() + change, dim=1)[..., :frames, :]
 
-    def separate(self, mixture: Tensor, estimates: Tensor) -> Tensor:
-        """``forward``, averaged with the masks without estimates by ``blind_share``."""
-        masks: Tensor = self(mixture, estimates)
+    def separate(self, mixture: Tensor, estimates: Tensor, waveform: Tensor) -> Tensor:
+        """``forward``, averaged with the masks without estimates by ``blind_share``.
+
+        ``waveform`` (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
+        """
+        fine = self.fine_spectra(waveform) if self.fine_spectra is not None else None
+        masks: Tensor = self(mixture, estimates, fine)
         if not self.config.blind_share:
             return masks
-        blind: Tensor = self(mixture, hidden_estimates(mixture, estimates.shape[1]))
+        blind: Tensor = self(mixture, hidden_estimates(mixture, estimates.shape[1]), fine)
         return torch.lerp(masks, blind, self.config.blind_share)
 
+    def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
+        """``fine`` spectra as the network takes them, padded to as many frames as ``like`` has."""
+        assert fine is not None, "this refiner hears fine spectra"
+        fine = functional.pad(fine, (0, 0, 0, like.shape[2] - fine.shape[2]), mode="replicate")
+        fine = (fine - self.config.mel_mean) / self.config.mel_std
+        return fine.to(like.dtype).contiguous(memory_format=torch.channels_last)
+
     def _network(self, hidden: Tensor) -> Tensor:
-        hidden = self.conv_in(hidden)
         hidden = hidden + self.band_embedding.to(hidden.dtype)
         skips = []
         for level, blocks in enumerate(self.down_blocks):
@@ -144,3 +188,23 @@ class ResidualBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.conv1(functional.silu(self.norm1(hidden)))
         return hidden + self.conv2(functional.silu(self.norm2(update)))
+
+
+class BandMixer(nn.Module):
+    """What every band adds to every other, the same in all channels, beside a skip connection."""
+
+    def __init__(self, channels: int, num_bands: int) -> None:
+        super().__init__()
+        inner = max(16, num_bands // 2)
+        self.norm = nn.GroupNorm(16, channels)
+        self.gather = nn.Linear(num_bands, inner)
+        self.spread = nn.Linear(inner, num_bands)
+        nn.init.zeros_(self.spread.weight)
+        nn.init.zeros_(self.spread.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        update = functional.silu(self.norm(hidden)).permute(0, 2, 3, 1)  # bands × channels
+        update = torch.matmul(self.gather.weight, update) + self.gather.bias[:, None]
+        update = torch.matmul(self.spread.weight, functional.silu(update))
+        update = update + self.spread.bias[:, None]
+        return hidden + update.permute(0, 3, 1, 2)

@@ -113,10 +113,10 @@ def _separate_windows(
     spectra = windows_spectra(
         pipe, scaled, request.guidance, request.steps, generators, request.interval
     )
-    for index, (log_mels, mixture_mel) in zip(sounding, spectra, strict=True):
+    for index, waveform, (log_mels, mixture_mel) in zip(sounding, scaled, spectra, strict=True):
         mixture, window = mixtures[index], heard[index]
         if masker is not None:
-            masks = separation_masks(pipe, log_mels, mixture_mel)
+            masks = separation_masks(pipe, log_mels, mixture_mel, waveform)
             stacks[index] = masker.separate(mixture, masks)
         elif window is not None:
             model_rate = pipe.log_mel.config.sample_rate
@@ -182,7 +182,7 @@ def windows_spectra(
     num_samples = pipe.log_mel.segment_samples
     padded = [functional.pad(row, (0, num_samples - row.shape[-1])) for row in waveforms]
     mels = [pipe.log_mel(row).cpu() for row in padded]
-    mono_mels = [pipe.log_mel(row if row.ndim == 1 else row.mean(dim=0)).cpu() for row in padded]
+    mono_mels = [pipe.log_mel(_mono(row)).cpu() for row in padded]
     rows = zip(mels, generators, strict=True)
     mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
     shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
@@ -198,10 +198,21 @@ def windows_spectra(
     return list(zip(log_mels, mono_mels, strict=True))
 
 
-def separation_masks(pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor) -> Tensor:
-    """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
+def separation_masks(
+    pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor, waveform: Tensor
+) -> Tensor:
+    """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one.
+
+    ``waveform`` (T,) or (2, T) is the mixture of one window or less, as the model hears it.
+    """
     if pipe.refiner is None:
         return mel_masks(log_mels)
-    device = pipe.compute_device
-    masks = pipe.refiner.separate(mixture_mel[None].to(device), log_mels[None].to(device))[0]
-    return cast(Tensor, masks).cpu()
+    num_samples = pipe.log_mel.segment_samples
+    mono = functional.pad(_mono(waveform), (0, num_samples - waveform.shape[-1]))
+    heard = [part[None].to(pipe.compute_device) for part in (mixture_mel, log_mels, mono)]
+    return cast(Tensor, pipe.refiner.separate(*heard)[0]).cpu()
+
+
+def _mono(waveform: Tensor) -> Tensor:
+    """(T,) of (T,) or (channels, T)."""
+    return waveform if waveform.ndim == 1 else waveform.mean(dim=0)

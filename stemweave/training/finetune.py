@@ -18,6 +18,7 @@ from stemweave.diffusion.schedulers import sampler_name, with_sampler
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import FRONT_END
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.lora import add_lora
 from stemweave.training.settings import (
@@ -112,7 +113,7 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         scheduler=_schedule(base.scheduler),
     )
     if base.refiner is not None:
-        model = _arguments(base.refiner, {"num_stems", "num_mels"})
+        model = _arguments(base.refiner, {"num_stems", *FRONT_END})
         update["refiner"] = changed(settings.refiner, model=model)
     return settings.model_copy(update=update)
 

@@ -16,7 +16,7 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
-from stemweave.models.refiner import MaskRefiner
+from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
 from stemweave.training.settings import LogMelSettings, RunSettings
@@ -90,7 +90,8 @@ def make_denoiser(settings: RunSettings, vae: Any) -> Any:
 
 def make_refiner(settings: RunSettings) -> MaskRefiner:
     """``MaskRefiner`` for the settings' stems and bands, untrained; raises ``InputError``."""
-    own = {"num_stems": len(settings.stems), "num_mels": settings.log_mel.num_mels}
+    front_end = settings.log_mel.model_dump(include=set(FRONT_END))
+    own = {"num_stems": len(settings.stems), **front_end}
     refiner: MaskRefiner = _make(MaskRefiner, {**own, **settings.refiner.model}, "refiner.model")
     return refiner
 

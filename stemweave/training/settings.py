@@ -42,8 +42,9 @@ class MixingSettings(Strict):
 
 
 class OptimiserSettings(Strict):
-    """AdamW with linear warm-up, then constant or cosine to zero at ``steps``."""
+    """AdamW or Muon with linear warm-up, then constant or cosine to zero at ``steps``."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 3e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
@@ -172,6 +173,9 @@ class RefinerSettings(ShardedSettings):
     )
     silence_weight: float = Field(
         0.25, ge=0, description="of the energy in dB that masks leave of silent stems"
+    )
+    mel_weight: float = Field(
+        0.0, ge=0, description="of the squared error of the masked mixture's log-mels"
     )
     estimate_drop_probability: float = Field(
         0.0, ge=0, le=1, description="of crops whose estimates are hidden: equal shares"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,11 @@ EVALUATED_DB = -35.0
 
 
 class RefinerStage:
-    """Negative SI-SDR of the stems that are heard; what is left of those that are silent."""
+    """Negative SI-SDR of the stems that are heard; what is left of those that are silent.
+
+    To either the squared error of the masked log-mels (the paper's measure) may be added: it counts
+    what is quiet, too, which SI-SDR does not.
+    """
 
     def __init__(
         self,
@@ -44,10 +50,12 @@ class RefinerStage:
         self.settings = settings.refiner
         self.bfloat16 = settings.mixed_precision == "bf16"
         log_mel = LogMel(**settings.log_mel.model_dump())
+        self.log_floor = math.log(settings.log_mel.log_floor)
         scheduler = DDIMScheduler(**settings.denoiser.scheduler)
         for part in (vae, denoiser):
             to_channels_last(part.eval().requires_grad_(False))
         self.network = make_refiner(settings)
+        fine_spectra = copy.deepcopy(self.network.fine_spectra)  # stays where crops are made
 
         def shards(
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
@@ -68,6 +76,7 @@ class RefinerStage:
                 channels=settings.channels,
                 bfloat16=self.bfloat16,
                 hidden_share=hidden,
+                fine_spectra=fine_spectra,
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -80,13 +89,19 @@ class RefinerStage:
         device = next(network.parameters()).device
         batch = self.shards.batch(step, self.settings.batch_size, rng)
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        masks = network(batch["mixture"], batch["estimates"])
+        masks = network(batch["mixture"], batch["estimates"], batch.get("fine"))
         targets = _targets(batch)
         heard = targets.stem_energy() > self.settings.silence_energy
         left_db = 10 * torch.log10(targets.estimate_energy(masks) + self.settings.silence_energy)
         distortion_db = -targets.si_sdr_db(masks).clamp(max=MAX_SI_SDR_DB)
         loss = torch.where(heard, distortion_db, self.settings.silence_weight * left_db).mean()
-        return loss, {"si_sdr_db": -distortion_db[heard].mean().item()}
+        masked = (batch["mixture"][:, None] + masks.clamp(min=1e-6).log()).clamp(min=self.log_floor)
+        mel_error = (masked - batch["stem_mels"]).square().mean()
+        loss = loss + self.settings.mel_weight * mel_error
+        return loss, {
+            "si_sdr_db": -distortion_db[heard].mean().item(),
+            "log_mel_mse": mel_error.item(),
+        }
 
     def validate(self, network: Any) -> dict[str, float]:
         """SI-SDR improvement over the mixture by our masks, by the estimates' own, by the best."""
@@ -95,8 +110,8 @@ class RefinerStage:
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         blind = hidden_estimates(batch["mixture"], batch["estimates"].shape[1])
         with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
-            masks = network(batch["mixture"], batch["estimates"])
-            blind_masks = network(batch["mixture"], blind)
+            masks = network(batch["mixture"], batch["estimates"], batch.get("fine"))
+            blind_masks = network(batch["mixture"], blind, batch.get("fine"))
         targets = _targets(batch)
         heard = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
         of_mixture = targets.si_sdr_db(torch.ones_like(masks))

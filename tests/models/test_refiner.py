@@ -6,7 +6,7 @@ import torch
 from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import mask_targets
 from stemweave.evaluation.signal_measures import si_sdr_db
-from stemweave.models.refiner import MaskRefiner
+from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
 
@@ -43,9 +43,47 @@ def test_masks_without_estimates_count_by_their_share():
     torch.nn.init.normal_(refiner.conv_out.weight)
     mixture, stems = spectra(20)
     seen, blind = refiner(mixture, stems), refiner(mixture, mixture[:, None].expand_as(stems))
-    assert torch.equal(refiner.separate(mixture, stems), seen)
+    unheard = torch.zeros(2, 0)  # by a network without fine spectra
+    assert torch.equal(refiner.separate(mixture, stems, unheard), seen)
     refiner.register_to_config(blind_share=0.25)
-    assert torch.allclose(refiner.separate(mixture, stems), 0.75 * seen + 0.25 * blind, atol=1e-6)
+    both = 0.75 * seen + 0.25 * blind
+    assert torch.allclose(refiner.separate(mixture, stems, unheard), both, atol=1e-6)
+
+
+def hearing_refiner() -> MaskRefiner:
+    """With fine spectra and band mixers, of the tiny pipeline's front end."""
+    torch.manual_seed(0)
+    config = make_tiny_pipeline().log_mel.config
+    front_end = {name: config[name] for name in FRONT_END}
+    return MaskRefiner(
+        block_channels=(16, 32), attention_levels=(), fine=True, band_mixers=True, **front_end
+    )
+
+
+def test_fine_spectra_and_band_mixers_are_heard_once_trained():
+    refiner = hearing_refiner()
+    hop_length, num_mels = refiner.config.hop_length, refiner.config.num_mels
+    waveform = torch.randn(1, 20 * hop_length, generator=torch.Generator().manual_seed(1))
+    mixture = torch.full((1, 20, num_mels), -5.0)
+    estimates = mixture[:, None].expand(1, 4, 20, num_mels)
+
+    def masks(sound: torch.Tensor) -> torch.Tensor:
+        return refiner.separate(mixture, estimates, sound)
+
+    assert torch.allclose(masks(waveform), torch.full((), 0.25))
+    for name, parameter in refiner.named_parameters():
+        if "out" in name or "spread" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    assert masks(waveform).shape == estimates.shape
+    assert (masks(waveform) - masks(0.1 * waveform)).abs().max() > 1e-3
+
+
+def test_a_refiner_for_another_front_end_is_refused():
+    mel = make_tiny_pipeline().log_mel.config
+    assert hearing_refiner().misfits(mel) == []
+    other = {**mel, "hop_length": 2 * mel.hop_length}
+    assert "hop_length" in hearing_refiner().misfits(other)[0]
+    assert tiny_refiner().misfits(other) == []  # of frames it knows the bands alone
 
 
 def test_si_sdr_is_that_of_masked_spectra():

@@ -65,7 +65,12 @@ def config(data: Path, tmp_path: Path) -> Path:
         },
         "refiner": {
             **common,
-            "model": {"block_channels": [16, 32], "attention_levels": [1]},
+            "optimiser": {**optimiser, "kind": "muon"},
+            "model": {
+                "block_channels": [16, 32], "attention_levels": [1], "fine": True,
+                "band_mixers": True,
+            },
+            "mel_weight": 0.5,
             "shard_size": 8,
             "first_shards": 1,
         },
