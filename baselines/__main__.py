@@ -38,7 +38,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="open_unmix, htdemucs or msdm")],
+    name: Annotated[str, typer.Argument(help="open_unmix, htdemucs, msdm or ours")],
     config: Annotated[Path, typer.Argument(help="YAML file, e.g. baselines/configs/msdm.yaml")],
     run: Annotated[Path | None, typer.Option(help="run folder; default runs/<name>")] = None,
     cpu_hours: Annotated[
@@ -47,9 +47,14 @@ def train(
     minutes: Annotated[float, typer.Option(min=0, help="stop after so many (0: never)")] = 0,
     device: Annotated[str, typer.Option(help="auto or cpu")] = "auto",
 ) -> None:
-    """Train a baseline; started again, it goes on from its checkpoint."""
+    """Train a baseline, or ours from nothing; started again, it goes on from its checkpoint."""
+    if name == "ours":
+        from baselines.ours import train_ours
+
+        print(f"{train_ours(config, run or Path('runs/ours')):.2f} CPU-hours")
+        return
     if name not in NAMES:
-        raise InputError(f"no baseline named {name}: there are {', '.join(NAMES)}")
+        raise InputError(f"no baseline named {name}: there are {', '.join(NAMES)} and ours")
     from baselines.settings import BaselineSettings
     from baselines.training import BaselineStage
     from stemweave.training.start import load_songs, prepare, start
@@ -98,6 +103,9 @@ def evaluate(
     our_cpu_hours: Annotated[
         float | None, typer.Option(min=0, help="CPU-hours that training our model took.")
     ] = None,
+    ours: Annotated[
+        Path | None, typer.Option(help="Run folder of 'train ours': a row of equal cost.")
+    ] = None,
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
     msdm_steps: MsdmSteps = None,
@@ -116,6 +124,7 @@ def evaluate(
         songs,
         segments,
         our_cpu_hours=our_cpu_hours,
+        ours_of_equal_cost=ours,
         seed=seed,
         num_examples=4 if out is not None else 0,
         progress=True,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from baselines.baseline import Baseline
 from baselines.msdm import MSDM
+from baselines.ours import load_ours
 from baselines.training import BASELINES
 from stemweave.data.songs import Song
 from stemweave.evaluation import generation, separation
@@ -106,12 +107,13 @@ def compare_separation(
     num_segments: int | None,
     *,
     our_cpu_hours: float | None = None,
+    ours_of_equal_cost: Path | None = None,
     **options: Any,
 ) -> Evaluation:
     """``evaluate_separation`` with the baselines' rows, and a measure ``COST``.
 
-    ``our_cpu_hours`` is what training our model took; ``options`` are those of
-    ``evaluate_separation``.
+    ``our_cpu_hours`` is what training our model took, ``ours_of_equal_cost`` a run of
+    ``train_ours`` for a row beside it; ``options`` are those of ``evaluate_separation``.
     """
     sample_rate = pipe.log_mel.config.sample_rate
     ours = TimedSeparator(separation.pipeline_separator(pipe), sample_rate)
@@ -119,6 +121,11 @@ def compare_separation(
     costs: dict[str, tuple[float, float | None]] = {
         separation.MASK_ROW: (sum(part_parameters(pipe).values()), our_cpu_hours)
     }
+    if ours_of_equal_cost is not None:
+        other, equal_cpu_hours = load_ours(ours_of_equal_cost)
+        row = f"ours, {equal_cpu_hours:.1f} CPU-hours"
+        timed[row] = TimedSeparator(separation.pipeline_separator(other), sample_rate)
+        costs[row] = (sum(part_parameters(other).values()), equal_cpu_hours)
     for title, model in models.items():
         parameters = sum(parameter.numel() for parameter in model.parameters())
         for label, method in model.methods.items():

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Trains each baseline for so many CPU-hours (resumable: started again with more, it goes on) and scores
-# them beside our model: docs/scores/baselines_*. Let nothing else run while it scores: times count.
+# Trains each baseline for so many CPU-hours (resumable: started again with more, it goes on), our model
+# from nothing by baselines/configs/ours.yaml (half a CPU-hour), and scores them beside our bundled model:
+# docs/scores/baselines_*. Let nothing else run while it scores: times count.
 #   scripts/baselines.sh [CPU-HOURS OF EACH BASELINE [CPU-HOURS OF OUR MODEL]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,8 +15,9 @@ for name in open_unmix htdemucs msdm; do
   "$python" -m baselines train "$name" "baselines/configs/$name.yaml" --run "runs/$name" "${budget[@]}"
   runs+=(--run "runs/$name")
 done
-ours=()
-[ $# -lt 2 ] || ours=(--our-cpu-hours "$2")
+"$python" -m baselines train ours baselines/configs/ours.yaml --run runs/ours
+ours=(--ours runs/ours)
+[ $# -lt 2 ] || ours+=(--our-cpu-hours "$2")
 
 compare() { # NAME, then the command's arguments
   local name=$1
