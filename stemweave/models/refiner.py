@@ -121,7 +121,8 @@ class MaskRefiner(ModelMixin, ConfigMixin):
     def forward(self, mixture: Tensor, estimates: Tensor, fine: Tensor | None = None) -> Tensor:
         """Masks (B, S, F, M) from log-mels of the mixture (B, F, M) and the stems (B, S, F, M).
 
-        ``fine`` are ``fine_spectra`` of the mixture, for a network that takes them.
+        ``fine`` are ``fine_spectra`` of the mixture, for a network that takes them; it raises
+        ``ValueError`` without.
         """
         frames = mixture.shape[-2]
         padding = -frames % self.frame_multiple
@@ -153,7 +154,8 @@ class MaskRefiner(ModelMixin, ConfigMixin):
 
     def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
         """``fine`` spectra as the network takes them, padded to as many frames as ``like`` has."""
-        assert fine is not None, "this refiner hears fine spectra"
+        if fine is None:
+            raise ValueError("this refiner hears fine spectra, too: give those of the mixture")
         fine = functional.pad(fine, (0, 0, 0, like.shape[2] - fine.shape[2]), mode="replicate")
         fine = (fine - self.config.mel_mean) / self.config.mel_std
         return fine.to(like.dtype).contiguous(memory_format=torch.channels_last)
