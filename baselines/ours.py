@@ -39,7 +39,8 @@ def train_ours(config: Path, run: Path) -> float:
         cost.write_text(json.dumps(before + spent / 3600))
     cpu_hours = sum(float((run / stage / COST_FILE).read_text()) for stage in STAGES)
     exports["vocoder"] = run / "vocoder"
-    make_vocoder(load_settings(config)).save_pretrained(exports["vocoder"])
+    vocoder: Any = make_vocoder(load_settings(config))
+    vocoder.save_pretrained(exports["vocoder"])
     parts = [word for part, folder in exports.items() for word in (f"--{part}", str(folder))]
     _run("assemble", str(config), str(run / MODEL_FOLDER), *parts, "--overwrite")
     (run / COST_FILE).write_text(json.dumps(cpu_hours))

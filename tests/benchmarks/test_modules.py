@@ -17,6 +17,22 @@ def test_growth(tmp_path):
     assert "| 0.5 s |" in growth.as_markdown(result)
 
 
+def test_three_hours_join_an_earlier_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "FULL_SECONDS", 1.0)
+    earlier = {
+        "lengths": [{"audio_s": 0.5, "seconds": 2.0, "peak_mb": 500.0}],
+        "counts": [{"files": 1, "workers": 1, "seconds": 2.0, "peak_mb": 500.0}],
+        "file_s": 10.24,
+    }
+    monkeypatch.setattr(growth, "load", lambda name: earlier)
+    result = growth.run(full=True, picture=tmp_path / "growth.png")
+    short, long = result["lengths"]
+    assert short["kept"] and short["seconds"] == 2.0
+    assert long["audio_s"] == 1.0 and 0.5 < long["seconds"] < 300 and long["peak_mb"] > 100
+    assert result["counts"] == earlier["counts"]
+    assert "| 0.5 s (an earlier run) |" in growth.as_markdown(result)
+
+
 def test_onnx_gives_the_same_stems(tiny_model):
     result = onnx_backend.run(repeats=1, steps=1, model=str(tiny_model))
     assert set(result["networks"]) == {
