@@ -4,51 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from baselines.evaluation import COST, CPU_HOURS
 from baselines.ours import COST_FILE, STAGES, load_ours
 from stemweave.files import InputError
+from tests.training.conftest import write_settings
 
 from .test_evaluation import export
 
 
 @pytest.fixture
 def ours(data: Path, tmp_path: Path) -> Path:
-    """Settings of tiny stages, one step each."""
-    stage = {"batch_size": 1, "crop_frames": 32, "steps": 1, "validate_every_steps": 1}
-    shards = {"shard_size": 4, "first_shards": 1}
-    settings = {
-        "data": [str(data)],
-        "cache": str(tmp_path / "cache"),
-        "log_mel": {
-            "n_fft": 512, "win_length": 512, "hop_length": 320, "num_mels": 32,
-            "segment_frames": 64,
-        },
-        "vae": {
-            **stage, "model": {"latent_channels": 2, "hidden_channels": 8, "num_blocks": 1},
-        },
-        "denoiser": {
-            **stage, **shards,
-            "model": {
-                "latent_bands": 8, "block_channels": [16, 32], "blocks_per_level": 1,
-                "attention_levels": [1], "embedding_channels": 16,
-            },
-            "validation_samples": 2,
-        },
-        "refiner": {
-            **stage, **shards, "model": {"block_channels": [16, 32], "attention_levels": []},
-        },
-        "vocoder": {
-            "model": {
-                "num_mels": 32, "hop_length": 320, "coarse_channels": 16, "coarse_blocks": 1,
-                "fine_channels": 16, "fine_blocks": 1,
-            },
-        },
-    }  # fmt: skip
-    path = tmp_path / "ours.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
+    """Settings of tiny stages."""
+    return write_settings(data, tmp_path)
 
 
 def test_a_run_of_all_stages_has_a_row_with_its_cost(run, ours, data, tiny_model, tmp_path):

@@ -33,6 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(data: Path, tmp_path: Path) -> Path:
     """Settings of tiny stages, two steps each."""
+    return write_settings(data, tmp_path)
+
+
+def write_settings(data: Path, folder: Path) -> Path:
+    """A file in ``folder``: tiny stages, two steps each, on the songs of ``data``."""
     optimiser = {"learning_rate": 1e-3, "warmup_steps": 2, "ema_decay": 0.5}
     common = {
         "optimiser": optimiser,
@@ -44,7 +49,7 @@ def config(data: Path, tmp_path: Path) -> Path:
     }
     settings = {
         "data": [str(data)],
-        "cache": str(tmp_path / "cache"),
+        "cache": str(folder / "cache"),
         "log_mel": {
             "n_fft": 512, "win_length": 512, "hop_length": 320, "num_mels": 32,
             "segment_frames": 64,
@@ -82,6 +87,6 @@ def config(data: Path, tmp_path: Path) -> Path:
             },
         },
     }  # fmt: skip
-    path = tmp_path / "settings.yaml"
+    path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
