@@ -119,8 +119,11 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         ),
     }
     if pipe.refiner is not None:
-        estimates = torch.randn(1, stems, frames, bands)
-        networks["mask refiner"] = (pipe.refiner, (log_mel[:, 0], estimates))
+        heard: tuple[Tensor, ...] = (log_mel[:, 0], torch.randn(1, stems, frames, bands))
+        if pipe.refiner.fine_spectra is not None:
+            samples = frames * pipe.log_mel.config.hop_length
+            heard = (*heard, pipe.refiner.fine_spectra(0.1 * torch.randn(1, samples)))
+        networks["mask refiner"] = (pipe.refiner, heard)
     return networks
 
 
@@ -169,6 +172,9 @@ def replaced(pipe: Any, sessions: dict[str, Session]) -> Iterator[None]:
         magnitude, phase = sessions["vocoder, without its inverse transform"](log_mel)
         return magnitude, phase
 
+    def refine(*inputs: Tensor | None) -> Tensor:
+        return sessions["mask refiner"](*(tensor for tensor in inputs if tensor is not None))
+
     places: list[tuple[Any, str, Any]] = [
         (pipe.denoiser, "forward", denoise),
         (pipe.vae, "encode", encode),
@@ -176,7 +182,7 @@ def replaced(pipe: Any, sessions: dict[str, Session]) -> Iterator[None]:
         (pipe.vocoder, "predict", predict),
     ]
     if pipe.refiner is not None:
-        places.append((pipe.refiner, "forward", sessions["mask refiner"]))
+        places.append((pipe.refiner, "forward", refine))
     for part, name, function in places:
         setattr(part, name, function)  # on the instance, where it hides the method
     try:

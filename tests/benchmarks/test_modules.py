@@ -1,9 +1,11 @@
 """Every benchmark runs at a tiny size, says what it found, and is put on the page."""
 
 import pytest
+import torch
 
 from benchmarks import growth, onnx_backend, results
 from benchmarks.machine import as_sentence, describe
+from stemweave.loading import load_model
 
 
 def test_growth(tmp_path):
@@ -42,6 +44,14 @@ def test_onnx_gives_the_same_stems(tiny_model):
     assert max(entry["relative_error"] for entry in result["networks"].values()) < 1e-3
     assert set(result["tasks"]["generate"]) == {"torch_s", "onnx_s"}
     assert "times faster" in onnx_backend.as_markdown(result)
+
+
+def test_onnx_is_given_what_the_bundled_networks_take():
+    networks = onnx_backend.networks_of(load_model())
+    assert "mask refiner" in networks
+    with torch.inference_mode():
+        for network, inputs in networks.values():
+            assert network(*inputs).isfinite().all()
 
 
 def test_peers(tiny_model):
