@@ -7,6 +7,7 @@ passed in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ class MixSettings:
         cross_song_probability: chance that each stem of a crop comes from another song. Such
             crops are marked incoherent: they teach separation, not generation.
         equaliser_std_db: spread of a smooth random filter per stem.
+        tape_semitones: a crop is played so much faster or slower at most, all stems of a song
+            alike: other keys, tempi and timbres.
+        drive_probability: chance that a stem is overdriven, by 0 to ``MOST_DRIVE_DB``.
     """
 
     stem_gain_std_db: float = 3.0
@@ -42,7 +46,14 @@ class MixSettings:
     stem_drop_probability: float = 0.08
     cross_song_probability: float = 0.25
     equaliser_std_db: float = 3.0
+    tape_semitones: float = 0.0
+    drive_probability: float = 0.0
 
+
+MOST_DRIVE_DB = 30.0
+"""Largest gain before an overdriven stem's soft clipping, over unit RMS."""
+OVERSAMPLING = 4
+"""Of what is overdriven."""
 
 PLAIN = MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
 """No variation at all: songs as they are on disk."""
@@ -57,21 +68,28 @@ class Crops:
 
 
 def read_crop(
-    path: Path, start_s: float, num_samples: int, sample_rate: int, channels: int = 1
+    path: Path,
+    start_s: float,
+    num_samples: int,
+    sample_rate: int,
+    channels: int = 1,
+    speed: float = 1.0,
 ) -> np.ndarray:
     """Samples (num_samples,) from ``start_s`` on, at ``sample_rate``; zeros past the end.
 
-    With two ``channels`` (2, num_samples): left and right, or a mono file twice.
+    With two ``channels`` (2, num_samples): left and right, or a mono file twice. ``speed`` is that
+    of a tape: at 2 it sounds an octave higher and is over in half the time.
     """
     with soundfile.SoundFile(path) as sound:
         native_rate = sound.samplerate
-        frames = -(-num_samples * native_rate // sample_rate)
+        heard_rate = native_rate * speed
+        frames = math.ceil(num_samples * heard_rate / sample_rate)
         sound.seek(min(round(start_s * native_rate), sound.frames))
         samples = sound.read(frames, dtype="float32", always_2d=True)
     if samples.shape[1] != channels:
         samples = samples.mean(axis=1, keepdims=True)
-    if native_rate != sample_rate:
-        samples = soxr.resample(samples, native_rate, sample_rate)
+    if heard_rate != sample_rate:
+        samples = soxr.resample(samples, heard_rate, sample_rate)
     crop = np.zeros((channels, num_samples), dtype=np.float32)
     crop[:, : len(samples)] = samples[:num_samples].T
     return crop[0] if channels == 1 else crop
@@ -101,25 +119,46 @@ def draw_crops(
     coherent = np.ones(num_crops, dtype=bool)
     duration_s = num_samples / sample_rate
 
-    def draw_place() -> tuple[Song, float]:
+    def draw_place() -> tuple[Song, float, float]:
         song = songs[rng.choice(len(songs), p=weights)]
-        return song, rng.uniform(0, max(song.duration_s - duration_s, 0))
+        speed = 1.0
+        if settings.tape_semitones > 0:
+            speed = 2 ** (rng.uniform(-1, 1) * settings.tape_semitones / 12)
+        return song, rng.uniform(0, max(song.duration_s - speed * duration_s, 0)), speed
 
     for crop in range(num_crops):
         coherent[crop] = rng.random() >= settings.cross_song_probability
-        song, start_s = draw_place()
+        song, start_s, speed = draw_place()
         for index, stem in enumerate(stems):
             if not coherent[crop]:
-                song, start_s = draw_place()
+                song, start_s, speed = draw_place()
             if stem in song.stems:
                 for path in song.stem_paths(stem):
                     waveforms[crop, index] += read_crop(
-                        path, start_s, num_samples, sample_rate, channels
+                        path, start_s, num_samples, sample_rate, channels, speed
                     )
+            if settings.drive_probability > 0 and rng.random() < settings.drive_probability:
+                drive_db = rng.uniform(0, MOST_DRIVE_DB)
+                waveforms[crop, index] = overdriven(waveforms[crop, index], drive_db)
         mono = waveforms[crop] if channels == 1 else waveforms[crop].mean(axis=1)
         gains = _draw_gains(mono, settings, rng)
         waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
     return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent))
+
+
+def overdriven(waveform: np.ndarray, drive_db: float) -> np.ndarray:
+    """``waveform`` (..., T) through a soft clipper, ``drive_db`` over unit RMS, as loud as before.
+
+    It clips at four times the rate: harmonics above half the rate would fold back.
+    """
+    rms = float(np.sqrt(np.mean(np.square(waveform))))
+    if rms < 1e-5:
+        return waveform
+    gain = np.float32(10 ** (drive_db / 20) / rms)
+    fine = soxr.resample(waveform.T, 1, OVERSAMPLING)
+    clipped = soxr.resample(np.tanh(fine * gain), OVERSAMPLING, 1)[: waveform.shape[-1]].T
+    louder = float(np.sqrt(np.mean(np.square(clipped)))) / rms
+    return np.ascontiguousarray(clipped) / np.float32(louder)
 
 
 def _draw_gains(

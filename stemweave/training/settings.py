@@ -39,6 +39,8 @@ class MixingSettings(Strict):
     stem_drop_probability: float = Field(0.08, ge=0, lt=1)
     cross_song_probability: float = Field(0.25, ge=0, le=1)
     equaliser_std_db: float = 3.0
+    tape_semitones: float = Field(0.0, ge=0, le=12)
+    drive_probability: float = Field(0.0, ge=0, le=1)
 
 
 class OptimiserSettings(Strict):

@@ -1,5 +1,6 @@
 """Training crops: deterministic, coherent or not, summing to their mixture."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stemweave.data.mixing import (
     draw_crops,
     equalise,
     mix_mels,
+    overdriven,
     read_crop,
 )
 from stemweave.data.shards import ShardPlan
@@ -67,6 +69,34 @@ def test_level_gain_and_drop(songs):
     audible = (crops.waveforms.abs().amax(-1) > 0).sum(1)
     assert torch.allclose(rms[audible > 0], torch.tensor(0.1), atol=1e-4)
     assert (audible == 1).float().mean() > 0.5
+
+
+def test_a_tape_plays_all_stems_of_a_song_at_one_speed(tmp_path):
+    (tmp_path / "song").mkdir()
+    seconds = np.arange(160000) / 16000
+    for stem, frequency_hz in (("bass", 200), ("drums", 600)):
+        tone = 0.1 * np.sin(2 * np.pi * frequency_hz * seconds)
+        soundfile.write(tmp_path / "song" / f"{stem}.flac", tone, 16000)
+    song = Song(tmp_path / "song", "train", 10.0, 16000, STEMS[:2])
+    settings = dataclasses.replace(PLAIN, tape_semitones=12.0)
+    crops = draw_crops([song], STEMS[:2], 8, 16000, 16000, settings, np.random.default_rng(0))
+    hertz = torch.fft.rfft(crops.waveforms * torch.hann_window(16000)).abs().argmax(-1).numpy()
+    assert np.allclose(hertz[:, 1] / hertz[:, 0], 3, atol=0.02)
+    assert hertz[:, 0].min() < 150 and hertz[:, 0].max() > 300
+    assert (hertz[:, 0] >= 100).all() and (hertz[:, 0] <= 400).all()
+    assert crops.waveforms[..., -100:].abs().amax(-1).min() > 0.09  # nothing was read past the end
+
+
+def test_drive_adds_harmonics_and_keeps_the_level():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
+    driven = overdriven(0.02 * tone, 20.0)
+    assert np.sqrt(np.mean(driven**2)) == pytest.approx(0.02 * np.sqrt(0.5), rel=1e-3)
+    spectrum = np.abs(np.fft.rfft(driven * np.hanning(16000)))
+    assert spectrum[3000] > 0.2 * spectrum[1000]
+    assert spectrum[7000] > 0.05 * spectrum[1000]
+    assert spectrum[2000] < 0.001 * spectrum[1000]  # nothing folds back: 9, 11, … kHz are lost
+    stereo = np.stack([tone, 0 * tone])
+    assert np.allclose(overdriven(stereo, 20.0)[1], 0) and not overdriven(0 * tone, 20.0).any()
 
 
 def test_equal_seeds_give_equal_crops(songs):
