@@ -4,7 +4,7 @@
 #                                              browser installs
 #   scripts/install-system-packages.sh browser  Chromium, node and the npm package of tests/browser
 #   scripts/install-system-packages.sh render   also the SoundFonts and freedoom (training music);
-#                                              sonivox.sf2 goes to data/soundfonts
+#                                              those from npm go to data/soundfonts
 set -euo pipefail
 
 packages=(libfluidsynth3 timgm6mb-soundfont mma)
@@ -16,7 +16,7 @@ case "${1:-test}" in
   browser) packages=("${browser[@]}") ;;
   render)
     packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
-      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data)
+      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone)
     command -v npm >/dev/null || packages+=(npm)
     ;;
   *) echo "usage: $0 [test|browser|render]" >&2; exit 2 ;;
@@ -53,4 +53,11 @@ if [ "${1:-test}" = render ] && [ ! -e "$soundfonts/sonivox.sf2" ]; then
   tar -xzf "$soundfonts/$archive" -C "$soundfonts" --strip-components 3 \
     package/dist/soundfont/sonivox.sf2
   rm "$soundfonts/$archive"
+fi
+
+# instruments recorded note by note, as SoundFonts; needs what `make .venv/.inference` installs
+if [ "${1:-test}" = render ]; then
+  python=$(dirname "$0")/../.venv/bin/python
+  [ -x "$python" ] || python=python3
+  "$python" "$(dirname "$0")/sampled_instruments.py" "$soundfonts"
 fi

@@ -48,6 +48,13 @@ TRAINING_DRUM_SOUNDFONTS: dict[str, float] = {
 }
 """Acoustic kits that only drums are drawn from, beside the others."""
 
+TRAINING_INSTRUMENTS: dict[str, dict[str, float]] = {
+    "bass": {"electric_bass.sf2": 1.5},
+    "guitar": {"electric_guitar.sf2": 1.5, "acoustic_guitar.sf2": 1, "nylon_guitar.sf2": 0.7},
+    "piano": {"salamander_piano.sf2": 1.5, "upright_piano.sf2": 1},
+}
+"""SoundFonts of one instrument each (scripts/sampled_instruments.py), beside the others."""
+
 VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
 """Never used in training; nor is csound's sf_GMbank.sf2, which shares its drum samples."""
 
@@ -137,7 +144,8 @@ def soundfonts_by_stem(
     if soundfonts is None:
         for stem in STEMS:
             others = TRAINING_DRUM_SOUNDFONTS if stem == "drums" else TRAINING_PITCHED_SOUNDFONTS
-            by_stem[stem] = by_stem[stem] + _found(others)
+            own = {**others, **TRAINING_INSTRUMENTS.get(stem, {})}
+            by_stem[stem] = by_stem[stem] + _found(own)
     return by_stem
 
 

@@ -59,6 +59,16 @@ _remove_sfont = fluidsynth.cfunc(
     ("font", ctypes.c_void_p, 1),
 )
 
+_set_log_function = fluidsynth.cfunc(
+    "fluid_set_log_function",
+    ctypes.c_void_p,
+    ("level", ctypes.c_int, 1),
+    ("function", ctypes.c_void_p, 1),
+    ("data", ctypes.c_void_p, 1),
+)
+_WARNING = 2
+_set_log_function(_WARNING, None, None)  # it warns of every SoundFont without drums
+
 
 class Synthesiser:
     """fluidsynth at one sample rate, without its own reverb and chorus.
@@ -117,16 +127,18 @@ class Synthesiser:
 
         ``timbre_shift`` plays samples recorded so many semitones lower, tuned up to the written
         pitch (higher and tuned down if negative): the same notes with another colour. Drums are
-        tuned by it. A drum kit that the SoundFont lacks is replaced by its first one.
+        tuned by it. A drum kit that the SoundFont lacks is replaced by its first one, and so is
+        an instrument: SoundFonts of one instrument have but one.
         """
         with self._prepared(soundfont) as (synth, font):
             events: list[Event] = []
             channels = [c for c in range(CHANNELS) if c != DRUM_CHANNEL]
             for index, part in enumerate(parts):
                 channel = DRUM_CHANNEL if part.is_drum else channels[index % len(channels)]
-                bank, program = 0, part.program
                 if part.is_drum:
                     bank, program = _drum_preset(synth, font, drum_kit)
+                else:
+                    bank, program = 0, _program(synth, font, part.program)
                 synth.program_select(channel, font, bank, program)
                 for controller, value in ((101, 0), (100, 2), (6, 64 + timbre_shift)):
                     synth.cc(channel, controller, value)  # coarse tuning
@@ -173,6 +185,11 @@ def _drum_preset(synth: fluidsynth.Synth, font: int, drum_kit: int) -> tuple[int
         if synth.sfpreset_name(font, bank, program):
             return bank, program
     return 0, 0
+
+
+def _program(synth: fluidsynth.Synth, font: int, program: int) -> int:
+    """The program if the SoundFont has it, or its first."""
+    return program if synth.sfpreset_name(font, 0, program) else 0
 
 
 def _events(part: Part, channel: int, transposition: int) -> list[Event]:
