@@ -58,6 +58,9 @@ OVERSAMPLING = 4
 PLAIN = MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
 """No variation at all: songs as they are on disk."""
 
+Place = tuple[Song, float, float]
+"""A song, where its crop starts in seconds, and how fast it is played."""
+
 
 @dataclass
 class Crops:
@@ -119,7 +122,7 @@ def draw_crops(
     coherent = np.ones(num_crops, dtype=bool)
     duration_s = num_samples / sample_rate
 
-    def draw_place() -> tuple[Song, float, float]:
+    def draw_place() -> Place:
         song = songs[rng.choice(len(songs), p=weights)]
         speed = 1.0
         if settings.tape_semitones > 0:
@@ -128,22 +131,27 @@ def draw_crops(
 
     for crop in range(num_crops):
         coherent[crop] = rng.random() >= settings.cross_song_probability
-        song, start_s, speed = draw_place()
+        place = draw_place()
         for index, stem in enumerate(stems):
             if not coherent[crop]:
-                song, start_s, speed = draw_place()
-            if stem in song.stems:
-                for path in song.stem_paths(stem):
-                    waveforms[crop, index] += read_crop(
-                        path, start_s, num_samples, sample_rate, channels, speed
-                    )
+                place = draw_place()
+            sound = waveforms[crop, index]
+            _add_stem(sound, place, stem, sample_rate)
             if settings.drive_probability > 0 and rng.random() < settings.drive_probability:
-                drive_db = rng.uniform(0, MOST_DRIVE_DB)
-                waveforms[crop, index] = overdriven(waveforms[crop, index], drive_db)
+                sound[:] = overdriven(sound, rng.uniform(0, MOST_DRIVE_DB))
         mono = waveforms[crop] if channels == 1 else waveforms[crop].mean(axis=1)
         gains = _draw_gains(mono, settings, rng)
         waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
     return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent))
+
+
+def _add_stem(sound: np.ndarray, place: Place, stem: str, sample_rate: int) -> None:
+    """Add what ``stem`` plays at ``place`` to ``sound`` (T,) or (2, T)."""
+    song, start_s, speed = place
+    if stem in song.stems:
+        channels = 1 if sound.ndim == 1 else len(sound)
+        for path in song.stem_paths(stem):
+            sound += read_crop(path, start_s, sound.shape[-1], sample_rate, channels, speed)
 
 
 def overdriven(waveform: np.ndarray, drive_db: float) -> np.ndarray:

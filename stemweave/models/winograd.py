@@ -12,6 +12,7 @@ transform is a product of matrices.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ def filtering(length: int) -> Filtering:
         rows = [[0, 1, 0], [0, -1, 1], [1, -1, 0]], [[1, 1], [0, 1], [1, 0]], [[1, 1, 0], [1, 0, 1]]
         weight, inputs, outputs = (torch.tensor(row, dtype=torch.float64) for row in rows)
         return Filtering(weight, inputs, outputs, 1, 0)
-    tile_output, weight, tile_input = _tile()
+    tile_output, weight, tile_input = tile_matrices()
     products, tiles = len(weight), length // TILE
     inputs = torch.zeros(products, tiles, length + 2, dtype=torch.float64)
     outputs = torch.zeros(length, products, tiles, dtype=torch.float64)
@@ -74,7 +75,7 @@ def filtering(length: int) -> Filtering:
     return Filtering(weight, inputs, outputs.flatten(1), tiles, POINTS.index(Fraction(1)))
 
 
-def _tile() -> tuple[Tensor, Tensor, Tensor]:
+def tile_matrices() -> tuple[Tensor, Tensor, Tensor]:
     """Output (4, 6), weight (6, 3) and input (6, 6) matrices of one tile.
 
     Polynomials are multiplied by their values at points and at infinity; filtering is the transpose
@@ -101,7 +102,7 @@ class Convolution(nn.Conv3d):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)  # as peft calls the layers that it adapts
-        self._kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None
+        self._transformed = TransformedWeights()
 
     def is_fast(self, inputs: Tensor) -> bool:
         """Whether ``filtered`` may stand for this convolution of ``inputs`` (B, C_in, C, H, W)."""
@@ -129,7 +130,7 @@ class Convolution(nn.Conv3d):
         """``forward`` by minimal filtering; best for inputs that lie as ``rows_of`` wants them."""
         rows = rows_of(inputs)
         outputs = rows.new_empty(*rows.shape[:-1], self.out_channels)
-        weights = self._transformed(*rows.shape[1:3])
+        weights = self._transformed.of(self.weight, transform_weights, *rows.shape[1:3])
         for sample, out in enumerate(outputs):
             constants = self.bias
             if added is not None:
@@ -137,29 +138,47 @@ class Convolution(nn.Conv3d):
             _filter(rows[sample], weights, constants, out)
         return from_rows(outputs)
 
-    def _transformed(self, depth: int, width: int) -> Tensor:
-        """(P_W, P_C, C_out, C_in, 3) weights of the products of both axes.
-
-        Kept for as long as the weights are the same: their place, their version, and, since
-        ``weight.data`` can be changed unseen, a sample of their values.
-        """
-        weight = self.weight.detach()
-        along_c, along_w = filtering(depth).weight.float(), filtering(width).weight.float()
-        version = None if weight.is_inference() else self.weight._version
-        key = (weight.data_ptr(), version, len(along_c), len(along_w))
-        probe = weight.flatten()[:: max(1, weight.numel() // 64)].clone()
-        if self._kept is None or self._kept[0] != key or not torch.equal(self._kept[1], probe):
-            self._kept = None  # its memory is free for the next one
-            transformed = torch.einsum("pc,qw,oichw->qpohi", along_c, along_w, weight)
-            self._kept = key, probe, transformed.contiguous().transpose(-1, -2)
-        return self._kept[2]
-
     def _apply(self, *arguments: Any, **options: Any) -> Any:
-        self._kept = None  # to another device or type
+        self._transformed.clear()  # to another device or type
         return super()._apply(*arguments, **options)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+
+def transform_weights(weight: Tensor, depth: int, width: int) -> Tensor:
+    """Weights (C_out, C_in, 3, 3, 3) as (P_W, P_C, C_out, C_in, 3), for products of both axes."""
+    along_c, along_w = filtering(depth).weight.float(), filtering(width).weight.float()
+    transformed = torch.einsum("pc,qw,oichw->qpohi", along_c, along_w, weight)
+    return transformed.contiguous().transpose(-1, -2)
+
+
+class TransformedWeights:
+    """Transformed weights of a layer, kept for as long as the weights are the same.
+
+    That is: their place, their version, and, since ``weight.data`` can be changed unseen, a sample
+    of their values. Copies and pickles of a layer start without.
+    """
+
+    def __init__(self) -> None:
+        self.kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None
+
+    def of(self, weight: Tensor, transform: Callable[..., Tensor], *sizes: int) -> Tensor:
+        """``transform(weight, *sizes)``."""
+        weight = weight.detach()
+        version = None if weight.is_inference() else weight._version
+        key = (weight.data_ptr(), version, *sizes)
+        probe = weight.flatten()[:: max(1, weight.numel() // 64)].clone()
+        if self.kept is None or self.kept[0] != key or not torch.equal(self.kept[1], probe):
+            self.kept = None  # its memory is free for the next one
+            self.kept = key, probe, transform(weight, *sizes)
+        return self.kept[2]
+
+    def clear(self) -> None:
+        self.kept = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TransformedWeights:
+        return TransformedWeights()
+
+    def __reduce__(self) -> tuple[type[TransformedWeights], tuple[()]]:
+        return TransformedWeights, ()
 
 
 def is_cpu_inference(inputs: Tensor) -> bool:

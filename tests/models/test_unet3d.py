@@ -67,9 +67,9 @@ def test_transformed_weights_are_not_copied_or_saved():
     conv = Convolution(16, 16, 3, padding=1)
     with torch.no_grad():
         conv(torch.randn(1, 16, 4, 5, 4))
-    assert conv._kept is not None and set(conv.state_dict()) == {"weight", "bias"}
-    assert copy.deepcopy(conv)._kept is None
-    assert conv.double()._kept is None
+    assert conv._transformed.kept is not None and set(conv.state_dict()) == {"weight", "bias"}
+    assert copy.deepcopy(conv)._transformed.kept is None
+    assert conv.double()._transformed.kept is None
 
 
 def test_layout_costs_no_copy():
