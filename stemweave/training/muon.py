@@ -1,8 +1,8 @@
 """Muon: steps that turn a layer's weights in all directions alike (Jordan et al. 2024,
 https://kellerjordan.github.io/posts/muon; scaled to AdamW's steps as in arXiv 2502.16982).
 
-``torch.optim.Muon`` takes matrices alone; here a convolution's kernel (O, I, h, w) is the matrix
-(O, I · h · w), and everything else is left to AdamW.
+``torch.optim.Muon`` takes matrices alone; here a convolution's kernel, (O, I, h, w) say, is the
+matrix (O, I · h · w), and everything else is left to AdamW.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x³ and x⁵: singular values between 0.01 and 1 end between 0.7 and 1.2."""
 STEP_RMS = 0.2
 """Of a weight's change at learning rate 1, as AdamW's usually is."""
-OUTER_LAYERS = ("conv_in", "conv_out", "embedding", "fine_in")
+OUTER_LAYERS = ("conv_in", "conv_out", "embedding", "fine_in", "head")
 """First and last layers stay with AdamW, as the method's authors advise."""
 
 
@@ -69,7 +69,8 @@ class Muon(torch.optim.AdamW):
 
 def is_inner(name: str, parameter: Tensor) -> bool:
     """Whether ``parameter`` of a network is the weight of an inner layer."""
-    return parameter.ndim in (2, 4) and name.split(".")[0] not in OUTER_LAYERS
+    is_matrix = parameter.ndim > 1 and name.endswith("weight")
+    return is_matrix and name.split(".")[0] not in OUTER_LAYERS
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

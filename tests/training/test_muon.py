@@ -32,7 +32,9 @@ def test_outer_layers_and_vectors_stay_with_adamw():
     refiner = MaskRefiner(4, 32, block_channels=(16, 32), attention_levels=(1,))
     inner = {name for name, one in refiner.named_parameters() if is_inner(name, one)}
     assert "down_blocks.0.0.conv1.weight" in inner and "downsamplers.0.weight" in inner
-    assert not inner & {"conv_in.weight", "conv_out.weight", "norm_out.weight", "conv_out.bias"}
+    outer = {"conv_in.weight", "conv_out.weight", "norm_out.weight", "conv_out.bias"}
+    assert not inner & (outer | {"band_embedding"})
+    assert is_inner("coarse.0.conv1.weight", nn.Conv1d(4, 4, 3).weight)
     optimiser = make_optimiser(refiner, "muon", lr=1e-3)
     assert len(optimiser.param_groups) == 1
     for parameter in refiner.parameters():
