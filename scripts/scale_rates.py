@@ -208,7 +208,7 @@ def separation_rates() -> dict[str, float]:
     before = cpu_s()
     with torch.inference_mode():
         for _ in range(windows):
-            separation_masks(pipe, *separated_spectra(pipe, window, 1.0, 1, None))
+            separation_masks(pipe, separated_spectra(pipe, window, 1.0, 1, None))
     rates["separate_networks_cpu_s"] = (cpu_s() - before) / windows
     return rates
 
@@ -219,6 +219,9 @@ def separation_flops(pipe: StemweavePipeline) -> int:
     vae, denoiser, refiner = (deepcopy(part).to("meta") for part in parts)
     mel, stems = pipe.log_mel.config, len(pipe.stems)
     latent = (vae.config.latent_channels, pipe.window_positions, pipe.latent_bands)
+    fine = None
+    if pipe.refiner.fine_spectra is not None:
+        fine = pipe.refiner.fine_spectra(torch.zeros(1, pipe.log_mel.segment_samples)).to("meta")
     with torch.device("meta"), torch.no_grad():
         mixture = torch.zeros(1, mel.segment_frames, mel.num_mels)
         estimates = torch.zeros(1, stems, mel.segment_frames, mel.num_mels)
@@ -227,7 +230,7 @@ def separation_flops(pipe: StemweavePipeline) -> int:
             flops(vae.encode, mixture[None])
             + flops(denoiser, latents, timestep, latents[:, 0])
             + flops(vae.decode, latents[0])
-            + flops(refiner, mixture, estimates)
+            + flops(refiner, mixture, estimates, fine)
         )
 
 

@@ -184,14 +184,14 @@ def model_row(
 ) -> Audio:
     """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
     if method == "spectra":
-        spectra, _ = separated_spectra(
+        spectra = separated_spectra(
             pipe,
             truth.gain * truth.mixture,
             pipe.config.separation_guidance if guidance is None else guidance,
             steps or pipe.config.separation_steps,
             torch.Generator().manual_seed(seed),
         )
-        return None, spectra
+        return None, spectra.stems
     separate = pipeline_separator(pipe, method, steps, guidance)
     return measured(pipe, truth, separate(truth.mixture, seed))
 

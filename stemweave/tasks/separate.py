@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -51,6 +51,17 @@ class Heard:
 
     waveform: Tensor
     gain: float
+
+
+class Spectra(NamedTuple):
+    """What the model makes of one window, and what it heard of it, in mono."""
+
+    stems: Tensor
+    """Log-mels (S, F, M)."""
+    mixture: Tensor
+    """Log-mel (F, M)."""
+    waveform: Tensor
+    """(T,) at the model's rate, zeros up to a whole window."""
 
 
 def separate_blocks(
@@ -113,14 +124,13 @@ def _separate_windows(
     spectra = windows_spectra(
         pipe, scaled, request.guidance, request.steps, generators, request.interval
     )
-    for index, waveform, (log_mels, mixture_mel) in zip(sounding, scaled, spectra, strict=True):
+    for index, found in zip(sounding, spectra, strict=True):
         mixture, window = mixtures[index], heard[index]
         if masker is not None:
-            masks = separation_masks(pipe, log_mels, mixture_mel, waveform)
-            stacks[index] = masker.separate(mixture, masks)
+            stacks[index] = masker.separate(mixture, separation_masks(pipe, found))
         elif window is not None:
             model_rate = pipe.log_mel.config.sample_rate
-            vocoded = vocode(pipe, log_mels) / window.gain
+            vocoded = vocode(pipe, found.stems) / window.gain
             stems = from_model_rate(vocoded, model_rate, request.sample_rate, mixture.shape[-1])
             stacks[index] = stems[:, None].expand(-1, len(mixture), -1)
     return stacks
@@ -159,11 +169,10 @@ def separated_spectra(
     guidance: float,
     steps: int,
     generator: torch.Generator | None,
-) -> tuple[Tensor, Tensor]:
-    """Log-mels of the stems (S, F, M) and the mixture (F, M) of a mono mixture (T,).
+) -> Spectra:
+    """The spectra of a mono mixture (T,), one window or less at the model's rate.
 
-    T is one window or less, at the model's rate. A stereo model hears (2, T), too; its estimates
-    come in mono.
+    A stereo model hears (2, T), too; its estimates come in mono.
     """
     return windows_spectra(pipe, [waveform], guidance, steps, [generator])[0]
 
@@ -175,14 +184,14 @@ def windows_spectra(
     steps: int,
     generators: Sequence[torch.Generator | None],
     interval: tuple[int, int] = EVERYWHERE,
-) -> list[tuple[Tensor, Tensor]]:
+) -> list[Spectra]:
     """``separated_spectra`` of several windows at once, each with its generator."""
     if not waveforms:
         return []
     num_samples = pipe.log_mel.segment_samples
     padded = [functional.pad(row, (0, num_samples - row.shape[-1])) for row in waveforms]
     mels = [pipe.log_mel(row).cpu() for row in padded]
-    mono_mels = [pipe.log_mel(_mono(row)).cpu() for row in padded]
+    monos = [row if row.ndim == 1 else row.mean(dim=0) for row in padded]
     rows = zip(mels, generators, strict=True)
     mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
     shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
@@ -195,24 +204,16 @@ def windows_spectra(
         eta=pipe.config.eta,
     )
     log_mels = decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-    return list(zip(log_mels, mono_mels, strict=True))
+    return [
+        Spectra(stems, pipe.log_mel(mono).cpu(), mono)
+        for stems, mono in zip(log_mels, monos, strict=True)
+    ]
 
 
-def separation_masks(
-    pipe: StemModel, log_mels: Tensor, mixture_mel: Tensor, waveform: Tensor
-) -> Tensor:
-    """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one.
-
-    ``waveform`` (T,) or (2, T) is the mixture of one window or less, as the model hears it.
-    """
+def separation_masks(pipe: StemModel, spectra: Spectra) -> Tensor:
+    """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
     if pipe.refiner is None:
-        return mel_masks(log_mels)
-    num_samples = pipe.log_mel.segment_samples
-    mono = functional.pad(_mono(waveform), (0, num_samples - waveform.shape[-1]))
-    heard = [part[None].to(pipe.compute_device) for part in (mixture_mel, log_mels, mono)]
+        return mel_masks(spectra.stems)
+    parts = (spectra.mixture, spectra.stems, spectra.waveform)
+    heard = [part[None].to(pipe.compute_device) for part in parts]
     return cast(Tensor, pipe.refiner.separate(*heard)[0]).cpu()
-
-
-def _mono(waveform: Tensor) -> Tensor:
-    """(T,) of (T,) or (channels, T)."""
-    return waveform if waveform.ndim == 1 else waveform.mean(dim=0)
