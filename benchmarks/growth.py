@@ -1,8 +1,8 @@
 """How time and memory of ``stemweave separate`` grow with a file's length, files and processes.
 
 Every run is the whole command. An hour of audio is measured if ten minutes of it say that it takes
-no longer than ``LONGEST_S``. Three hours are measured with ``--full``, alone if there is an earlier
-result, in whose tables they then stand, and kept for later runs.
+no longer than ``LONGEST_S``. Three hours are measured with ``--full``, added to an earlier result (all
+else is measured if there is none) and kept for later runs.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def run(
 ) -> dict[str, Any]:
     """Seconds and peak MB of every run; also writes ``picture``."""
     earlier = load("growth")
-    if full and earlier:
-        result = with_longest(earlier)
+    if full:
+        result = with_longest(earlier or run(False, seconds, files, workers, picture))
         draw(result, picture)
         return result
     lengths: list[dict[str, Any]] = []
-    for length_s in [*seconds, FULL_SECONDS] if full else seconds:
+    for length_s in seconds:
         forecast_s = lengths[-1]["seconds"] * length_s / lengths[-1]["audio_s"] if lengths else 0
-        if full or forecast_s <= LONGEST_S:
+        if forecast_s <= LONGEST_S:
             lengths.append({"audio_s": length_s, **separate_one(length_s)})
     kept = [
         {**row, "kept": True}
