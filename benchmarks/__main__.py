@@ -19,7 +19,7 @@ def main() -> None:
     """Run what was named, or all; one that fails is told at the end and does not stop others."""
     parser = argparse.ArgumentParser(description="Measure, print, and write benchmarks/results.md.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--full", action="store_true", help="growth: three hours of audio")
+    parser.add_argument("--full", action="store_true", help="growth: hours of audio")
     options = parser.parse_args()
     for name in options.names:
         if name not in NAMES:

@@ -1,8 +1,7 @@
 """How time and memory of ``stemweave separate`` grow with a file's length, files and processes.
 
-Every run is the whole command. An hour of audio is measured if ten minutes of it say that it takes
-no longer than ``LONGEST_S``. Three hours are measured with ``--full``, added to an earlier result (all
-else is measured if there is none) and kept for later runs.
+Every run is the whole command. One hour and three are measured with ``--full`` alone, added to an
+earlier result (all else is measured if there is none) and kept for later runs.
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ from benchmarks.measuring import run_python, table
 from benchmarks.results import RESULTS, load
 from benchmarks.songs import WINDOW_S, write_song
 
-SECONDS = (10.0, 60.0, 600.0, 3600.0)
-FULL_SECONDS = 3 * 3600.0
-LONGEST_S = 420.0
+SECONDS = (10.0, 60.0, 600.0)
+LONG_SECONDS = (3600.0, 3 * 3600.0)
 FILES = (1, 4, 16, 64)
 WORKERS = (1, 2)
 MOST_MB = 1.2 * 1024
@@ -37,14 +35,12 @@ def run(
     """Seconds and peak MB of every run; also writes ``picture``."""
     earlier = load("growth")
     if full:
-        result = with_longest(earlier or run(False, seconds, files, workers, picture))
+        result = with_long(earlier or run(False, seconds, files, workers, picture))
         draw(result, picture)
         return result
-    lengths: list[dict[str, Any]] = []
-    for length_s in seconds:
-        forecast_s = lengths[-1]["seconds"] * length_s / lengths[-1]["audio_s"] if lengths else 0
-        if forecast_s <= LONGEST_S:
-            lengths.append({"audio_s": length_s, **separate_one(length_s)})
+    lengths: list[dict[str, Any]] = [
+        {"audio_s": length_s, **separate_one(length_s)} for length_s in seconds
+    ]
     kept = [
         {**row, "kept": True}
         for row in (earlier or {}).get("lengths", [])
@@ -60,10 +56,12 @@ def run(
     return result
 
 
-def with_longest(earlier: dict[str, Any]) -> dict[str, Any]:
-    """An earlier result with three hours of audio measured now."""
-    kept = [{**row, "kept": True} for row in earlier["lengths"] if row["audio_s"] < FULL_SECONDS]
-    return {**earlier, "lengths": [*kept, {"audio_s": FULL_SECONDS, **separate_one(FULL_SECONDS)}]}
+def with_long(earlier: dict[str, Any]) -> dict[str, Any]:
+    """An earlier result with hours of audio measured now."""
+    shortest = min(LONG_SECONDS)
+    kept = [{**row, "kept": True} for row in earlier["lengths"] if row["audio_s"] < shortest]
+    measured_now = [{"audio_s": length_s, **separate_one(length_s)} for length_s in LONG_SECONDS]
+    return {**earlier, "lengths": [*kept, *measured_now]}
 
 
 def separate_one(length_s: float) -> dict[str, float]:
@@ -177,7 +175,7 @@ def span(seconds: float) -> str:
 def main() -> None:
     """Measure and print; ``python -m benchmarks growth`` also keeps the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--full", action="store_true", help="three hours of audio")
+    parser.add_argument("--full", action="store_true", help="one hour of audio and three")
     result = run(full=parser.parse_args().full)
     print(as_markdown(result))
 

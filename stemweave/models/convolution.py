@@ -20,10 +20,8 @@ from stemweave.models.winograd import TILE, TransformedWeights, tile_matrices
 PRODUCTS = (TILE + 2) ** 2
 MIN_CHANNELS = 48
 """Below, transforms cost more than they save."""
-MIN_TILES = 16
-"""The same, of tiles in a batch."""
-MIN_TRAINING_TILES = 32
-"""The same where gradients are made: weights are transformed anew for every step."""
+MIN_TILES = 32
+"""The same, of tiles in a batch; and transformed weights take memory and time at first."""
 SCRATCH_BYTES = 4 * 2**20
 """Transformed inputs held at once in inference; they should stay in the processor's caches."""
 
@@ -49,7 +47,7 @@ class Convolution(nn.Conv2d):
             and (self.kernel_size, self.stride, self.padding) == ((3, 3), (1, 1), (1, 1))
             and (self.dilation, self.groups, self.padding_mode) == ((1, 1), 1, "zeros")
             and height % TILE == width % TILE == 0
-            and tiles >= (MIN_TRAINING_TILES if torch.is_grad_enabled() else MIN_TILES)
+            and tiles >= MIN_TILES
             and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
             and inputs.dtype == self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")

@@ -19,8 +19,8 @@ def test_growth(tmp_path):
     assert "| 0.5 s |" in growth.as_markdown(result)
 
 
-def test_three_hours_join_an_earlier_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(growth, "FULL_SECONDS", 1.0)
+def test_hours_join_an_earlier_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "LONG_SECONDS", (1.0,))
     earlier = {
         "lengths": [{"audio_s": 0.5, "seconds": 2.0, "peak_mb": 500.0}],
         "counts": [{"files": 1, "workers": 1, "seconds": 2.0, "peak_mb": 500.0}],
