@@ -119,10 +119,9 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         ),
     }
     if pipe.refiner is not None:
-        heard: tuple[Tensor, ...] = (log_mel[:, 0], torch.randn(1, stems, frames, bands))
-        if pipe.refiner.fine_spectra is not None:
-            samples = frames * pipe.log_mel.config.hop_length
-            heard = (*heard, pipe.refiner.fine_spectra(0.1 * torch.randn(1, samples)))
+        estimates = torch.randn(1, stems, frames, bands)
+        fine = pipe.refiner.fine_of(0.1 * torch.randn(1, pipe.log_mel.segment_samples))
+        heard = (log_mel[:, 0], estimates) if fine is None else (log_mel[:, 0], estimates, fine)
         networks["mask refiner"] = (pipe.refiner, heard)
     return networks
 

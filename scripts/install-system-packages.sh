@@ -55,9 +55,13 @@ if [ "${1:-test}" = render ] && [ ! -e "$soundfonts/sonivox.sf2" ]; then
   rm "$soundfonts/$archive"
 fi
 
-# instruments recorded note by note, as SoundFonts; needs what `make .venv/.inference` installs
+# instruments recorded note by note, as SoundFonts
 if [ "${1:-test}" = render ]; then
   python=$(dirname "$0")/../.venv/bin/python
   [ -x "$python" ] || python=python3
+  if ! "$python" -c 'import soundfile' 2>/dev/null; then
+    echo "install stemweave first (make .venv/.inference), then run this again" >&2
+    exit 2
+  fi
   "$python" "$(dirname "$0")/sampled_instruments.py" "$soundfonts"
 fi

@@ -219,9 +219,7 @@ def separation_flops(pipe: StemweavePipeline) -> int:
     vae, denoiser, refiner = (deepcopy(part).to("meta") for part in parts)
     mel, stems = pipe.log_mel.config, len(pipe.stems)
     latent = (vae.config.latent_channels, pipe.window_positions, pipe.latent_bands)
-    fine = None
-    if pipe.refiner.fine_spectra is not None:
-        fine = pipe.refiner.fine_spectra(torch.zeros(1, pipe.log_mel.segment_samples)).to("meta")
+    fine = pipe.refiner.fine_of(torch.zeros(1, pipe.log_mel.segment_samples))
     with torch.device("meta"), torch.no_grad():
         mixture = torch.zeros(1, mel.segment_frames, mel.num_mels)
         estimates = torch.zeros(1, stems, mel.segment_frames, mel.num_mels)
@@ -230,7 +228,7 @@ def separation_flops(pipe: StemweavePipeline) -> int:
             flops(vae.encode, mixture[None])
             + flops(denoiser, latents, timestep, latents[:, 0])
             + flops(vae.decode, latents[0])
-            + flops(refiner, mixture, estimates, fine)
+            + flops(refiner, mixture, estimates, fine if fine is None else fine.to("meta"))
         )
 
 

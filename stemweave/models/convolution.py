@@ -83,15 +83,21 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
     return outputs, weights, inputs
 
 
+def _turned(matrix: Tensor, values: Tensor) -> Tensor:
+    """(P, T, C): ``matrix`` (P, Q) times ``values``, whose axes are those of Q, of T and of C."""
+    rows, columns = matrix.shape
+    return (matrix @ values.reshape(columns, -1)).view(rows, -1, values.shape[-1])
+
+
 def transform_weights(weight: Tensor) -> Tensor:
     """(36, C_in, C_out) of weights (C_out, C_in, 3, 3)."""
-    taps = weight.permute(2, 3, 1, 0).reshape(9, -1)
-    return (_transforms()[1] @ taps).view(PRODUCTS, *weight.shape[1::-1])
+    _, taps, _ = _transforms()
+    return _turned(taps, weight.permute(2, 3, 1, 0))
 
 
 def _filtered(inputs: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
     """The convolution of ``inputs`` (N, C_in, H, W), a few rows of tiles at a time."""
-    into, out_of = _transforms()[2], _transforms()[0]
+    out_of, _, into = _transforms()
     batch, channels, height, width = inputs.shape
     tiles = _tiles_of(inputs)
     outputs = inputs.new_empty(batch, height // TILE, TILE, width // TILE, TILE, len(bias))
@@ -101,9 +107,8 @@ def _filtered(inputs: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
         for start in range(0, height // TILE, step):
             rows = slice(start, start + step)
             some = tiles[:, :, sample, rows]
-            products = (into @ some.reshape(PRODUCTS, -1)).view(PRODUCTS, -1, channels)
-            products = torch.bmm(products, weights).view(PRODUCTS, -1)
-            values = (out_of @ products).view(TILE, TILE, *some.shape[2:4], len(bias))
+            values = _turned(out_of, torch.bmm(_turned(into, some), weights))
+            values = values.view(TILE, TILE, *some.shape[2:4], len(bias))
             torch.add(values.permute(2, 0, 3, 1, 4), bias, out=outputs[sample, rows])
     return outputs.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
@@ -125,13 +130,12 @@ class _Filtering(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        into, out_of = _transforms()[2], _transforms()[0]
-        batch, channels, height, width = inputs.shape
-        tiles = (into @ _tiles_of(inputs).reshape(PRODUCTS, -1)).view(PRODUCTS, -1, channels)
-        weights = transform_weights(weight)
-        products = torch.bmm(tiles, weights).view(PRODUCTS, -1)
+        out_of, _, into = _transforms()
+        batch, _, height, width = inputs.shape
+        tiles, weights = _turned(into, _tiles_of(inputs)), transform_weights(weight)
+        values = _turned(out_of, torch.bmm(tiles, weights))
         grid = (batch, height // TILE, width // TILE)
-        values = (out_of @ products).view(TILE, TILE, *grid, len(bias))
+        values = values.view(TILE, TILE, *grid, len(bias))
         outputs = values.permute(2, 3, 0, 4, 1, 5) + bias
         ctx.save_for_backward(tiles, weights)
         return outputs.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
@@ -139,20 +143,20 @@ class _Filtering(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        out_of, taps, into = _transforms()
         tiles, weights = ctx.saved_tensors
         batch, channels_out, height, width = gradient.shape
         grid = (batch, height // TILE, width // TILE)
         rows = gradient.permute(0, 2, 3, 1)
         of_bias = rows.sum((0, 1, 2)) if ctx.needs_input_grad[2] else None
         split = rows.reshape(grid[0], grid[1], TILE, grid[2], TILE, channels_out)
-        values = split.permute(2, 4, 0, 1, 3, 5).reshape(TILE * TILE, -1)
-        products = (_transforms()[0].T @ values).view(PRODUCTS, -1, channels_out)
+        products = _turned(out_of.T, split.permute(2, 4, 0, 1, 3, 5))
         of_weight = of_inputs = None
         if ctx.needs_input_grad[1]:
-            of_taps = _transforms()[1].T @ torch.bmm(tiles.mT, products).view(PRODUCTS, -1)
+            of_taps = _turned(taps.T, torch.bmm(tiles.mT, products))
             of_weight = of_taps.view(3, 3, -1, channels_out).permute(3, 2, 0, 1)
         if ctx.needs_input_grad[0]:
-            of_tiles = _transforms()[2].T @ torch.bmm(products, weights.mT).view(PRODUCTS, -1)
+            of_tiles = _turned(into.T, torch.bmm(products, weights.mT))
             of_inputs = _summed(of_tiles.view(TILE + 2, TILE + 2, *grid, -1))
         return of_inputs, of_weight, of_bias
 

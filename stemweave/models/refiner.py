@@ -140,12 +140,16 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         change = functional.pixel_shuffle(hidden, 2).float()
         return torch.softmax(share.float() + change, dim=1)[..., :frames, :]
 
+    def fine_of(self, waveform: Tensor) -> Tensor | None:
+        """``fine`` for ``forward``, of mono mixtures (B, T); None if the network takes none."""
+        return None if self.fine_spectra is None else self.fine_spectra(waveform)
+
     def separate(self, mixture: Tensor, estimates: Tensor, waveform: Tensor) -> Tensor:
         """``forward``, averaged with the masks without estimates by ``blind_share``.
 
         ``waveform`` (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
         """
-        fine = self.fine_spectra(waveform) if self.fine_spectra is not None else None
+        fine = self.fine_of(waveform)
         masks: Tensor = self(mixture, estimates, fine)
         if not self.config.blind_share:
             return masks

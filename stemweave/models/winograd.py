@@ -165,7 +165,9 @@ class TransformedWeights:
         weight = weight.detach()
         version = None if weight.is_inference() else weight._version
         key = (weight.data_ptr(), version, *sizes)
-        probe = weight.flatten()[:: max(1, weight.numel() // 64)].clone()
+        as_in_memory = sorted(range(weight.ndim), key=weight.stride, reverse=True)
+        values = weight.permute(as_in_memory).flatten()  # else a copy of all of them
+        probe = values[:: max(1, weight.numel() // 64)].clone()
         if self.kept is None or self.kept[0] != key or not torch.equal(self.kept[1], probe):
             self.kept = None  # its memory is free for the next one
             self.kept = key, probe, transform(weight, *sizes)

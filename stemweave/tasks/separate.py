@@ -191,7 +191,6 @@ def windows_spectra(
     num_samples = pipe.log_mel.segment_samples
     padded = [functional.pad(row, (0, num_samples - row.shape[-1])) for row in waveforms]
     mels = [pipe.log_mel(row).cpu() for row in padded]
-    monos = [row if row.ndim == 1 else row.mean(dim=0) for row in padded]
     rows = zip(mels, generators, strict=True)
     mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
     shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
@@ -204,10 +203,13 @@ def windows_spectra(
         eta=pipe.config.eta,
     )
     log_mels = decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-    return [
-        Spectra(stems, pipe.log_mel(mono).cpu(), mono)
-        for stems, mono in zip(log_mels, monos, strict=True)
-    ]
+    found = []
+    for stems, mel, row in zip(log_mels, mels, padded, strict=True):
+        if row.ndim > 1:
+            row = row.mean(dim=0)
+            mel = pipe.log_mel(row).cpu()
+        found.append(Spectra(stems, mel, row))
+    return found
 
 
 def separation_masks(pipe: StemModel, spectra: Spectra) -> Tensor:
