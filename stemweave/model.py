@@ -34,6 +34,8 @@ class TaskSettings:
         separation_steps, separation_guidance: defaults of ``separate``.
         generation_steps: default of all other tasks.
         eta: DDIM's share of fresh noise.
+        timestep_shift: above 1, passes of all tasks but ``separate`` lie nearer to noise, where
+            a piece is decided (``diffusion.schedulers.shifted``); not with DDIM.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -43,6 +45,7 @@ class TaskSettings:
     separation_guidance: float = 1.0
     generation_steps: int = 50
     eta: float = 0.0
+    timestep_shift: float = 1.0
     sample_posterior: bool = False
 
 

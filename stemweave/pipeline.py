@@ -49,6 +49,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         separation_guidance: float = TaskSettings.separation_guidance,
         generation_steps: int = TaskSettings.generation_steps,
         eta: float = TaskSettings.eta,
+        timestep_shift: float = TaskSettings.timestep_shift,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -66,6 +67,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             separation_guidance=separation_guidance,
             generation_steps=generation_steps,
             eta=eta,
+            timestep_shift=timestep_shift,
             sample_posterior=sample_posterior,
         )
         self.check_components()

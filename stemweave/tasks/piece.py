@@ -70,6 +70,7 @@ def piece_latents(
             constraint=make_constraint(pipe, part, known, inpainting, generator),
             generator=generator,
             eta=pipe.config.eta,
+            timestep_shift=pipe.config.timestep_shift,
             initial=part,
             strength=strength,
             progress=report,

@@ -138,6 +138,11 @@ class DenoiserSettings(ShardedSettings):
     pure_noise_probability: float = Field(
         0.7, ge=0, le=1, description="of separation samples: all noise, the posterior mean's step"
     )
+    timestep_shift: float = Field(
+        1.0,
+        gt=0,
+        description="above 1, timesteps are drawn nearer to pure noise (``schedulers.shifted``)",
+    )
     mixture_probability: float = Field(
         0.1, ge=0, le=1, description="of arrangement samples that are told the mixture too"
     )
@@ -192,6 +197,7 @@ class SamplingSettings(Strict):
     generation_steps: int = Field(50, ge=1)
     sampler: Literal["ddim", "dpm++", "unipc"] = "ddim"
     eta: float = Field(0.0, ge=0, le=1)
+    timestep_shift: float = Field(1.0, gt=0)
     sample_posterior: bool = False
 
 

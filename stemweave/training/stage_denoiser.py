@@ -19,7 +19,7 @@ from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
-from stemweave.diffusion.schedulers import with_sampler
+from stemweave.diffusion.schedulers import shifted, with_sampler
 from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.lora import save_network
@@ -57,7 +57,7 @@ def draw_situation(
 ) -> Situation:
     """Divide a batch among the tasks; incoherent samples (``coherent`` (B,)) only separate."""
     batch = len(coherent)
-    timestep = rng.integers(0, num_timesteps, (batch, 1)).repeat(num_stems, axis=1)
+    timestep = _draw_timesteps(settings, (batch, 1), num_timesteps, rng).repeat(num_stems, axis=1)
     has_mixture = np.zeros(batch, dtype=bool)
     known = np.zeros((batch, num_stems, height), dtype=bool)
     for sample in range(batch):
@@ -70,11 +70,18 @@ def draw_situation(
             has_mixture[sample] = rng.random() < settings.mixture_probability
             known[sample] = _draw_known(settings, num_stems, height, rng)
         if rng.random() < settings.own_timesteps_probability:
-            timestep[sample] = rng.integers(0, num_timesteps, num_stems)
+            timestep[sample] = _draw_timesteps(settings, num_stems, num_timesteps, rng)
     timestep[known.all(axis=2)] = 0  # a stem that is wholly given is clean
     return Situation(
         torch.from_numpy(timestep), torch.from_numpy(has_mixture), torch.from_numpy(known)
     )
+
+
+def _draw_timesteps(
+    settings: DenoiserSettings, shape: Any, num_timesteps: int, rng: np.random.Generator
+) -> np.ndarray:
+    uniform = rng.integers(0, num_timesteps, shape)
+    return shifted(uniform, num_timesteps, settings.timestep_shift)
 
 
 def _draw_known(
@@ -285,6 +292,7 @@ class DenoiserStage:
                 steps,
                 generator=generator,
                 eta=sampling.eta,
+                timestep_shift=sampling.timestep_shift,
             )
             return self._decode(latents.flatten(0, 1)).unflatten(0, shape[:2]).cpu()
 

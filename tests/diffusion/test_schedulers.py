@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -9,7 +10,7 @@ from diffusers import DDIMScheduler
 from stemweave.checkpoints.importer import PAPER_SCHEDULE
 from stemweave.diffusion.constraints import KnownPositions, Replacement
 from stemweave.diffusion.sampler import sample
-from stemweave.diffusion.schedulers import SAMPLERS, sampler_name, with_sampler
+from stemweave.diffusion.schedulers import SAMPLERS, respace, sampler_name, shifted, with_sampler
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.options import load
@@ -48,6 +49,36 @@ def test_moments_are_recovered_from_zero_terminal_snr(name: str):
     assert std == pytest.approx(STD, abs=0.015)
     mean, std = moments(name, BUNDLED, 1)  # the posterior mean
     assert mean == pytest.approx(MEAN, abs=1e-3) and std < 1e-3
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_shifted_passes_find_the_same_distribution(name: str):
+    mean, std = moments(name, BUNDLED, 50, timestep_shift=3.0)
+    assert mean == pytest.approx(MEAN, abs=0.01)
+    assert std == pytest.approx(STD, abs=0.015)
+    unshifted = moments(name, BUNDLED, 50)
+    assert ((mean, std) == unshifted) == (name == "ddim")
+
+
+def test_a_shift_moves_passes_towards_noise():
+    scheduler = with_sampler(BUNDLED, "unipc")
+    scheduler.set_timesteps(8)
+    respace(scheduler, 3.0)
+    assert scheduler.timesteps[0] == 999 and (scheduler.timesteps >= 749).sum() == 5
+    level = scheduler.alphas_cumprod[scheduler.timesteps]
+    assert torch.allclose(scheduler.sigmas[:-1], ((1 - level) / level).sqrt(), rtol=1e-3)
+    assert scheduler.sigmas[-1] == 0
+    every = np.arange(1000)
+    assert (shifted(every, 1000, 1.0) == every).all()
+    assert (shifted(every, 1000, 3.0) >= 749).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_more_passes_than_the_shift_has_room_for_keep_their_places():
+    scheduler = with_sampler(BUNDLED, "unipc")
+    scheduler.set_timesteps(900)
+    own = scheduler.timesteps.clone()
+    respace(scheduler, 3.0)
+    assert (scheduler.timesteps == own).all()
 
 
 @pytest.mark.parametrize("name", MULTISTEP)

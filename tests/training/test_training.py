@@ -191,6 +191,19 @@ def test_tasks_share_the_batch_as_configured(config: Path):
     assert wholly_given.any() and (drawn.timestep[wholly_given] == 0).all()
 
 
+def test_timesteps_are_drawn_nearer_to_noise_if_wanted(config: Path):
+    import numpy as np
+
+    settings = load_settings(config).denoiser.model_copy(
+        update={"timestep_shift": 3.0, "separation_share": 0.0, "own_timesteps_probability": 0.5}
+    )
+    coherent = torch.ones(4000, dtype=torch.bool)
+    drawn = draw_situation(settings, coherent, 4, 8, 1000, np.random.default_rng(0))
+    drawn_freely = drawn.timestep[~drawn.known.all(2)]
+    assert (drawn_freely >= 749).float().mean() == pytest.approx(0.5, abs=0.03)
+    assert drawn_freely.max() == 999
+
+
 def test_fine_tuning_starts_from_given_weights(run, config: Path, vae: Path, tmp_path: Path):
     train(run, "denoiser", config, tmp_path / "first", "--vae", vae)
     change(config, "denoiser", optimiser={"learning_rate": 0.0, "ema_decay": 0.0})

@@ -115,8 +115,8 @@ def test_cancelled_uploads_leave_nothing(client, url, tmp_path):
 def test_a_client_that_stops_listening(client, url):
     project = client.post("/api/projects").json()
     job = start(client, project, "generate", seconds=20, steps=1000)
-    followers = [connect(url) for _ in range(3)]
-    for follower in followers:
+    for _ in range(3):
+        follower = connect(url)  # to be heard at once: the studio has little patience
         path = f"/api/jobs/{job['id']}/events"
         follower.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         assert b"200 OK" in follower.recv(100)
