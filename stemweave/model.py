@@ -36,6 +36,8 @@ class TaskSettings:
         eta: DDIM's share of fresh noise.
         timestep_shift: above 1, passes of all tasks but ``separate`` lie nearer to noise, where
             a piece is decided (``diffusion.schedulers.shifted``); not with DDIM.
+        noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
+            varies by this much (``diffusion.sampler.draw_noise``).
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -46,6 +48,7 @@ class TaskSettings:
     generation_steps: int = 50
     eta: float = 0.0
     timestep_shift: float = 1.0
+    noise_offset: float = 0.0
     sample_posterior: bool = False
 
 

@@ -50,6 +50,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         generation_steps: int = TaskSettings.generation_steps,
         eta: float = TaskSettings.eta,
         timestep_shift: float = TaskSettings.timestep_shift,
+        noise_offset: float = TaskSettings.noise_offset,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             generation_steps=generation_steps,
             eta=eta,
             timestep_shift=timestep_shift,
+            noise_offset=noise_offset,
             sample_posterior=sample_posterior,
         )
         self.check_components()

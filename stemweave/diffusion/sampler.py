@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -78,6 +78,22 @@ def sample(
         if progress is not None:
             progress(index + 1, len(timesteps))
     return constraint.after(latents)
+
+
+def draw_noise(
+    shape: Sequence[int], offset: float = 0.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Standard normal noise of ``shape`` (..., H, W), with ``offset`` more that is steady over H.
+
+    Every stem, channel and band gets one number of that standard deviation, as in offset noise
+    (https://www.crosslabs.org/blog/diffusion-with-offset-noise), here only where sampling begins:
+    from plain noise, whose mean over a window is next to nothing, an undertrained denoiser makes
+    pieces that are all of one loudness and colour.
+    """
+    noise = torch.randn(*shape, generator=generator)
+    if offset > 0:
+        noise = noise + offset * torch.randn(*shape[:-2], 1, shape[-1], generator=generator)
+    return noise
 
 
 def timestep_of_stems(timestep: Tensor, known: Tensor | None) -> Tensor:

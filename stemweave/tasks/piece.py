@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import guided
-from stemweave.diffusion.sampler import Progress, sample
+from stemweave.diffusion.sampler import Progress, draw_noise, sample
 from stemweave.tasks.spectra import denoiser_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def piece_latents(
     hop = window // 2
     starts = [0] if height <= window else [*range(0, height - window, hop), height - window]
     steps = steps or pipe.config.generation_steps
+    noise_offset = pipe.config.noise_offset if strength == 1 else 0.0
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):
         place = slice(start, min(start + window, height))
@@ -65,7 +66,7 @@ def piece_latents(
         drawn = sample(
             guided(denoiser_of(pipe), local_mixture, guidance),
             pipe.scheduler,
-            torch.randn(part.shape, generator=generator),
+            draw_noise(part.shape, noise_offset, generator),
             steps,
             constraint=make_constraint(pipe, part, known, inpainting, generator),
             generator=generator,

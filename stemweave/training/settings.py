@@ -198,6 +198,7 @@ class SamplingSettings(Strict):
     sampler: Literal["ddim", "dpm++", "unipc"] = "ddim"
     eta: float = Field(0.0, ge=0, le=1)
     timestep_shift: float = Field(1.0, gt=0)
+    noise_offset: float = Field(0.0, ge=0)
     sample_posterior: bool = False
 
 

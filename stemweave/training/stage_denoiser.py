@@ -285,14 +285,15 @@ class DenoiserStage:
 
         def drawn(guidance: float, steps: int) -> Tensor:
             """Log-mels (N, S, F, M)."""
+            offset = sampling.noise_offset if guidance == 0 else 0.0
             latents = sampler.sample(
                 guided(network, condition, guidance),
                 with_sampler(self.scheduler, sampling.sampler),
-                torch.randn(shape, generator=generator).to(device),
+                sampler.draw_noise(shape, offset, generator).to(device),
                 steps,
                 generator=generator,
                 eta=sampling.eta,
-                timestep_shift=sampling.timestep_shift,
+                timestep_shift=sampling.timestep_shift if guidance == 0 else 1.0,
             )
             return self._decode(latents.flatten(0, 1)).unflatten(0, shape[:2]).cpu()
 

@@ -6,7 +6,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from stemweave.diffusion.constraints import KnownPositions, Replacement
 from stemweave.diffusion.objective import signal_and_noise
-from stemweave.diffusion.sampler import sample
+from stemweave.diffusion.sampler import draw_noise, sample
 
 MEAN, STD = 1.5, 0.4
 SHAPE = (64, 2, 4, 8, 4)
@@ -116,3 +116,13 @@ def test_given_positions_come_back_bit_exact_and_progress_is_told(kind: str):
         assert all((t[:, 0] == 0).all() and (t[:, 1] > 0).all() for t in timesteps[:-1])
     else:
         assert all(t.shape == (2,) for t in timesteps)
+
+
+def test_offset_noise_varies_in_its_mean_over_time():
+    shape = (32, 4, 8, 128, 16)
+    plain = draw_noise(shape, 0.0, torch.Generator().manual_seed(0))
+    assert torch.equal(plain, torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    offset = draw_noise(shape, 0.2, torch.Generator().manual_seed(0))
+    assert torch.allclose(offset - plain, (offset - plain).mean(-2, keepdim=True), atol=1e-5)
+    mean_std = (1 / 128 + 0.2**2) ** 0.5
+    assert offset.mean(-2).std().item() == pytest.approx(mean_std, rel=0.02)
