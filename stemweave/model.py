@@ -37,7 +37,7 @@ class TaskSettings:
         timestep_shift: above 1, passes of all tasks but ``separate`` lie nearer to noise, where
             a piece is decided (``diffusion.schedulers.shifted``); not with DDIM.
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
-            varies by this much (``diffusion.sampler.draw_noise``).
+            varies by this much in stems of which nothing is given (``sampler.draw_noise``).
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """

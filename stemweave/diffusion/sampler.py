@@ -81,19 +81,26 @@ def sample(
 
 
 def draw_noise(
-    shape: Sequence[int], offset: float = 0.0, generator: torch.Generator | None = None
+    shape: Sequence[int],
+    offset: float = 0.0,
+    known: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Standard normal noise of ``shape`` (..., H, W), with ``offset`` more that is steady over H.
+    """Standard normal noise (B, S, C, H, W), with ``offset`` more that is steady over H.
 
     Every stem, channel and band gets one number of that standard deviation, as in offset noise
     (https://www.crosslabs.org/blog/diffusion-with-offset-noise), here only where sampling begins:
     from plain noise, whose mean over a window is next to nothing, an undertrained denoiser makes
-    pieces that are all of one loudness and colour.
+    pieces that are all of one loudness and colour. Stems of which something is ``known``
+    (B, S, H) get none: they have a loudness and a colour.
     """
     noise = torch.randn(*shape, generator=generator)
-    if offset > 0:
-        noise = noise + offset * torch.randn(*shape[:-2], 1, shape[-1], generator=generator)
-    return noise
+    if offset == 0:
+        return noise
+    steady = offset * torch.randn(*shape[:-2], 1, shape[-1], generator=generator)
+    if known is not None:
+        steady = steady * ~known.any(dim=2)[:, :, None, None, None]
+    return noise + steady
 
 
 def timestep_of_stems(timestep: Tensor, known: Tensor | None) -> Tensor:

@@ -66,7 +66,7 @@ def piece_latents(
         drawn = sample(
             guided(denoiser_of(pipe), local_mixture, guidance),
             pipe.scheduler,
-            draw_noise(part.shape, noise_offset, generator),
+            draw_noise(part.shape, noise_offset, known, generator),
             steps,
             constraint=make_constraint(pipe, part, known, inpainting, generator),
             generator=generator,

@@ -289,7 +289,7 @@ class DenoiserStage:
             latents = sampler.sample(
                 guided(network, condition, guidance),
                 with_sampler(self.scheduler, sampling.sampler),
-                sampler.draw_noise(shape, offset, generator).to(device),
+                sampler.draw_noise(shape, offset, generator=generator).to(device),
                 steps,
                 generator=generator,
                 eta=sampling.eta,

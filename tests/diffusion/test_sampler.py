@@ -120,9 +120,17 @@ def test_given_positions_come_back_bit_exact_and_progress_is_told(kind: str):
 
 def test_offset_noise_varies_in_its_mean_over_time():
     shape = (32, 4, 8, 128, 16)
-    plain = draw_noise(shape, 0.0, torch.Generator().manual_seed(0))
-    assert torch.equal(plain, torch.randn(shape, generator=torch.Generator().manual_seed(0)))
-    offset = draw_noise(shape, 0.2, torch.Generator().manual_seed(0))
-    assert torch.allclose(offset - plain, (offset - plain).mean(-2, keepdim=True), atol=1e-5)
-    mean_std = (1 / 128 + 0.2**2) ** 0.5
-    assert offset.mean(-2).std().item() == pytest.approx(mean_std, rel=0.02)
+
+    def drawn(*options) -> torch.Tensor:
+        return draw_noise(shape, *options, generator=torch.Generator().manual_seed(0))
+
+    plain = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn(), plain)
+    steady = drawn(0.2) - plain
+    assert torch.allclose(steady, steady.mean(-2, keepdim=True).expand(shape), atol=1e-5)
+    assert steady.std().item() == pytest.approx(0.2, rel=0.02)
+    known = torch.zeros(32, 4, 128, dtype=torch.bool)
+    known[:, 1, :10] = True  # of this stem something is given
+    beside = drawn(0.2, known)
+    assert torch.equal(beside[:, 1], plain[:, 1])
+    assert torch.equal(beside[:, 0], drawn(0.2)[:, 0])
