@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from stemweave.diffusion.schedulers import with_sampler
 from stemweave.files import InputError
 from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS
@@ -252,3 +253,17 @@ def test_bad_requests_are_one_sentence(tiny_pipe, call, message):
     with pytest.raises(InputError, match=message) as caught:
         call(tiny_pipe, piece_of(32_000))
     assert "\n" not in str(caught.value)
+
+
+def test_the_models_settings_of_noise_reach_the_denoiser(told):
+    pipe, calls = told
+    own = pipe.scheduler
+    pipe.scheduler = with_sampler(own, "unipc")
+    pipe.register_to_config(timestep_shift=3.0, noise_offset=2.0)
+    try:
+        pipe.generate(seconds=1.28, steps=4, generator=seeded(0))
+    finally:
+        pipe.scheduler = own
+        pipe.register_to_config(timestep_shift=1.0, noise_offset=0.0)
+    assert [int(timestep.max()) for _, timestep, _, _ in calls] == [999, 899, 749, 499]
+    assert calls[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
