@@ -46,6 +46,8 @@ PAPER_SAMPLING: dict[str, Any] = {
     "separation_guidance": 2.0,
     "generation_steps": 200,
     "eta": 1.0,
+    "timestep_shift": 1.0,
+    "noise_offset": 0.0,
     "sample_posterior": True,
 }
 """The paper's sampling settings for ``StemweavePipeline``."""
