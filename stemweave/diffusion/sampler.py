@@ -43,8 +43,7 @@ def sample(
         noise: standard normal of the latents' shape (B, S, C, H, W).
         generator: for the scheduler's own noise; a list has one for every sample.
         eta: DDIM's share of fresh noise (1 in the published runs of the paper).
-        timestep_shift: above 1, passes lie nearer to pure noise (``schedulers.respace``), unless
-            ``strength`` is below 1.
+        timestep_shift: above 1, passes lie nearer to pure noise (``schedulers.respace``).
         initial: clean latents to start from, noised to ``strength`` of the schedule.
         strength: 1 starts from pure noise; 0 returns ``initial``.
 
@@ -56,8 +55,7 @@ def sample(
     constraint = constraint or Free()
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(num_steps, device=noise.device)
-    if strength == 1:
-        respace(scheduler, timestep_shift)
+    respace(scheduler, timestep_shift)
     first = num_steps - round(num_steps * strength)
     timesteps = scheduler.timesteps[first:]
     latents = noise * scheduler.init_noise_sigma

@@ -50,7 +50,9 @@ def piece_latents(
     hop = window // 2
     starts = [0] if height <= window else [*range(0, height - window, hop), height - window]
     steps = steps or pipe.config.generation_steps
-    noise_offset = pipe.config.noise_offset if strength == 1 else 0.0
+    noise_offset, timestep_shift = 0.0, 1.0
+    if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
+        noise_offset, timestep_shift = pipe.config.noise_offset, pipe.config.timestep_shift
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):
         place = slice(start, min(start + window, height))
@@ -71,7 +73,7 @@ def piece_latents(
             constraint=make_constraint(pipe, part, known, inpainting, generator),
             generator=generator,
             eta=pipe.config.eta,
-            timestep_shift=pipe.config.timestep_shift,
+            timestep_shift=timestep_shift,
             initial=part,
             strength=strength,
             progress=report,

@@ -78,7 +78,10 @@ def draw_situation(
 
 
 def _draw_timesteps(
-    settings: DenoiserSettings, shape: Any, num_timesteps: int, rng: np.random.Generator
+    settings: DenoiserSettings,
+    shape: int | tuple[int, ...],
+    num_timesteps: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     uniform = rng.integers(0, num_timesteps, shape)
     return shifted(uniform, num_timesteps, settings.timestep_shift)
@@ -283,9 +286,8 @@ class DenoiserStage:
         condition = condition.repeat(1, self.run.channels, 1, 1)  # the same on both sides
         shape = (len(crops), len(self.run.stems), *condition.shape[1:])
 
-        def drawn(guidance: float, steps: int) -> Tensor:
+        def drawn(guidance: float, steps: int, offset: float = 0.0, shift: float = 1.0) -> Tensor:
             """Log-mels (N, S, F, M)."""
-            offset = sampling.noise_offset if guidance == 0 else 0.0
             latents = sampler.sample(
                 guided(network, condition, guidance),
                 with_sampler(self.scheduler, sampling.sampler),
@@ -293,13 +295,15 @@ class DenoiserStage:
                 steps,
                 generator=generator,
                 eta=sampling.eta,
-                timestep_shift=sampling.timestep_shift if guidance == 0 else 1.0,
+                timestep_shift=shift,
             )
             return self._decode(latents.flatten(0, 1)).unflatten(0, shape[:2]).cpu()
 
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
             separated = drawn(sampling.separation_guidance, sampling.separation_steps)
-            generated = drawn(0.0, sampling.generation_steps)
+            generated = drawn(
+                0.0, sampling.generation_steps, sampling.noise_offset, sampling.timestep_shift
+            )
         examples = {}
         for index, crop in enumerate(crops):
             examples[f"mixture_{index}"] = Example(crop.sum(0), mixture[index], True)

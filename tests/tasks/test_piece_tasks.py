@@ -262,8 +262,12 @@ def test_the_models_settings_of_noise_reach_the_denoiser(told):
     pipe.register_to_config(timestep_shift=3.0, noise_offset=2.0)
     try:
         pipe.generate(seconds=1.28, steps=4, generator=seeded(0))
+        generating = list(calls)
+        calls.clear()
+        pipe.vary(piece_of(20_480), 16000, strength=0.5, steps=4, generator=seeded(0))
     finally:
         pipe.scheduler = own
         pipe.register_to_config(timestep_shift=1.0, noise_offset=0.0)
-    assert [int(timestep.max()) for _, timestep, _, _ in calls] == [999, 899, 749, 499]
-    assert calls[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
+    assert [int(call[1].max()) for call in generating] == [999, 899, 749, 499]
+    assert [int(call[1].max()) for call in calls] == [499, 249]  # of the plain schedule
+    assert generating[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
