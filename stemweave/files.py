@@ -288,7 +288,9 @@ def appearing(path: Path) -> Iterator[Path]:
     folder = path.parent / ".partial"
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                folder.mkdir()
             private = Path(tempfile.mkdtemp(prefix=f"{path.name}@{_maker()}@", dir=folder))
             break
         except FileNotFoundError:  # another process has just removed the empty folder
@@ -316,7 +318,11 @@ def _maker() -> str:
 
 def remove_left(folder: Path, name: str) -> None:
     """Remove what killed processes of this machine began in ``folder`` for ``name``."""
-    for left in folder.glob("*@*@*@*") if Path("/proc/self").exists() else ():
+    begun: list[Path] = []
+    if Path("/proc/self").exists():
+        with suppress(FileNotFoundError):  # another process has just removed the empty folder
+            begun.extend(folder.glob("*@*@*@*"))
+    for left in begun:
         its_name, host, pid, _ = left.name.rsplit("@", 3)
         if (its_name, host) != (name, socket.gethostname()) or Path(f"/proc/{pid}").exists():
             continue

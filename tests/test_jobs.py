@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,14 @@ def test_files_and_folders_appear_whole_or_not_at_all(tmp_path: Path):
             partial.write_text(text)
     assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["file"]
     assert (tmp_path / "elsewhere" / "file").read_text() == "second"
+
+
+def test_makers_side_by_side_remove_the_folder_under_each_other(tmp_path: Path):
+    def make(maker: int) -> None:
+        for number in range(100):
+            with appearing(tmp_path / f"{maker}-{number}") as partial:
+                partial.mkdir()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(8)))
+    assert len(list(tmp_path.iterdir())) == 800  # and no ".partial"
