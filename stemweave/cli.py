@@ -228,6 +228,10 @@ def arrange(
     inpainting: Annotated[
         str | None, typer.Option(help="known (trained) or replace (the paper's)")
     ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=0, max=20, help="how much new stems listen to the given ones, e.g. 1.5"),
+    ] = None,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -261,6 +265,7 @@ def arrange(
             add=added,
             steps=steps,
             inpainting=cast(Any, inpainting),
+            guidance=guidance,
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
         )

@@ -51,6 +51,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         eta: float = TaskSettings.eta,
         timestep_shift: float = TaskSettings.timestep_shift,
         noise_offset: float = TaskSettings.noise_offset,
+        stem_guidance: float = TaskSettings.stem_guidance,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -70,6 +71,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             eta=eta,
             timestep_shift=timestep_shift,
             noise_offset=noise_offset,
+            stem_guidance=stem_guidance,
             sample_posterior=sample_posterior,
         )
         self.check_components()

@@ -1,9 +1,10 @@
-"""Classifier-free guidance on the mixture (paper, Section 2.3)."""
+"""Classifier-free guidance on the mixture (paper, Section 2.3) and on given stems."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 Denoiser = Callable[..., Tensor]
@@ -35,6 +36,42 @@ def guided(
         return guidance * conditional + (1 - guidance) * unconditional
 
     return predict
+
+
+def guided_by_stems(
+    denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    guidance: float,
+    noise: Tensor,
+    last_timestep: int,
+) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+    """A denoiser of (latents, timestep, known) that listens to given stems ``guidance`` times.
+
+    The unconditional pass hears pure ``noise`` (B, S, C, H, W) at ``last_timestep`` in place of
+    every stem that is ``known`` throughout, which takes a denoiser that was trained with a timestep
+    for every stem; what is known of the others stays. The mixed prediction of each stem is brought
+    to the conditional one's standard deviation, or stems would be too loud (arXiv 2305.08891,
+    Section 3.4, φ = 1). At 1, or where no stem is given, there is one pass.
+    """
+
+    def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
+        conditional = denoiser(latents, timestep, known)
+        if guidance == 1 or known is None or not known.all(dim=2).any():
+            return conditional
+        given = known.all(dim=2)
+        unconditional = denoiser(
+            torch.where(given[:, :, None, None, None], noise, latents),
+            torch.where(given, last_timestep, timestep),
+            known & ~given[:, :, None],
+        )
+        mixed = guidance * conditional + (1 - guidance) * unconditional
+        return mixed * (_std_of_stems(conditional) / _std_of_stems(mixed).clamp(min=1e-8))
+
+    return predict
+
+
+def _std_of_stems(prediction: Tensor) -> Tensor:
+    """(B, S, 1, 1, 1) of (B, S, C, H, W)."""
+    return prediction.std(dim=(2, 3, 4), keepdim=True)
 
 
 def _within(timestep: Tensor, interval: tuple[int, int]) -> bool:

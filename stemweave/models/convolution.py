@@ -1,9 +1,8 @@
-"""3×3 convolutions with a quarter of the multiplications, on CPUs without AVX-512.
+"""3×3 convolutions with a quarter of the multiplications, on CPUs.
 
-Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308), which oneDNN has only with AVX-512:
-4×4 outputs of a tile come from the 6×6 inputs around them by 36 products in place of 144, all in
-large matrix products. Gradients are made in the same way. Numbers differ from the plain
-convolution's by rounding, 3e-6 of the largest.
+Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): 4×4 outputs of a tile come from the
+6×6 inputs around them by 36 products in place of 144, all in large matrix products. Gradients are
+made in the same way. Numbers differ from the plain convolution's by rounding, 3e-6 of the largest.
 """
 
 from __future__ import annotations
@@ -72,8 +71,8 @@ class Convolution(nn.Conv2d):
 
 @lru_cache(maxsize=1)
 def gains_by_filtering() -> bool:
-    """Whether the CPU is one whose plain convolutions are slower."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+    """Whether the CPU is one whose plain convolutions are measured to be slower."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
 @lru_cache(maxsize=1)

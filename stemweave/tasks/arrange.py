@@ -25,6 +25,7 @@ def arrange(
     add: Sequence[str],
     steps: int | None,
     inpainting: str | None,
+    guidance: float | None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
@@ -41,6 +42,7 @@ def arrange(
         is_given[:, None].repeat(1, heard.latents.shape[-2]),
         steps=steps,
         inpainting=inpainting,
+        guidance=guidance,
         generator=generator,
         progress=progress,
     )

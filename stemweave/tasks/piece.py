@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
-from stemweave.diffusion.guidance import guided
+from stemweave.diffusion.guidance import guided, guided_by_stems
 from stemweave.diffusion.sampler import Progress, draw_noise, sample
 from stemweave.tasks.spectra import denoiser_of
 
@@ -24,8 +24,7 @@ def piece_latents(
     clean: Tensor,
     given: Tensor,
     *,
-    mixture: Tensor | None = None,
-    guidance: float = 0.0,
+    guidance: float | None = None,
     strength: float = 1.0,
     steps: int | None = None,
     inpainting: str | None = None,
@@ -37,7 +36,7 @@ def piece_latents(
     Args:
         clean: given latents (S, C, H, W); H a multiple of the denoiser's stride.
         given: (S, H) bool.
-        mixture: mixture latents (C, H, W) or None.
+        guidance: how much to listen to stems that are given throughout; the model's if None.
         strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
             the schedule's noise, also where it is not given.
         inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
@@ -53,22 +52,26 @@ def piece_latents(
     noise_offset, timestep_shift = 0.0, 1.0
     if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
         noise_offset, timestep_shift = pipe.config.noise_offset, pipe.config.timestep_shift
+    if guidance is None:
+        guidance = pipe.config.stem_guidance
+    last_timestep = pipe.scheduler.config.num_train_timesteps - 1
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):
         place = slice(start, min(start + window, height))
         part, known = result[None, :, :, place], done[None, :, place]
         if known.all():
             continue
-        local_mixture = None if mixture is None else mixture[None, :, place]
 
         def report(step: int, total: int, number: int = number) -> None:
             if progress is not None:
                 progress(number * total + step, len(starts) * total)
 
+        denoiser = guided(denoiser_of(pipe), mixture=None, guidance=0.0)
+        noise = draw_noise(part.shape, noise_offset, known, generator)
         drawn = sample(
-            guided(denoiser_of(pipe), local_mixture, guidance),
+            guided_by_stems(denoiser, guidance, noise, last_timestep),
             pipe.scheduler,
-            draw_noise(part.shape, noise_offset, known, generator),
+            noise,
             steps,
             constraint=make_constraint(pipe, part, known, inpainting, generator),
             generator=generator,

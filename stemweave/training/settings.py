@@ -143,6 +143,9 @@ class DenoiserSettings(ShardedSettings):
         gt=0,
         description="above 1, timesteps are drawn nearer to pure noise (``schedulers.shifted``)",
     )
+    noise_offset: float = Field(
+        0.0, ge=0, description="of the noise, in stems of which nothing is known (``draw_noise``)"
+    )
     mixture_probability: float = Field(
         0.1, ge=0, le=1, description="of arrangement samples that are told the mixture too"
     )
@@ -199,6 +202,7 @@ class SamplingSettings(Strict):
     eta: float = Field(0.0, ge=0, le=1)
     timestep_shift: float = Field(1.0, gt=0)
     noise_offset: float = Field(0.0, ge=0)
+    stem_guidance: float = 1.0
     sample_posterior: bool = False
 
 

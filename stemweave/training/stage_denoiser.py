@@ -166,7 +166,9 @@ class DenoiserStage:
             self.scheduler.config.num_train_timesteps,
             rng,
         )
-        noise = torch.randn(batch.stems.shape, generator=generator)
+        noise = sampler.draw_noise(
+            batch.stems.shape, self.settings.noise_offset, situation.known, generator
+        )
         losses, clean = self._losses(network, batch, situation, noise)
         separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
         figures = {}

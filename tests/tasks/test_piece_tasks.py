@@ -271,3 +271,21 @@ def test_the_models_settings_of_noise_reach_the_denoiser(told):
     assert [int(call[1].max()) for call in generating] == [999, 899, 749, 499]
     assert [int(call[1].max()) for call in calls] == [499, 249]  # of the plain schedule
     assert generating[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
+
+
+def test_guidance_by_given_stems_takes_a_second_pass_that_does_not_hear_them(told):
+    pipe, calls = told
+    given = {"bass": noise(1, 20_480)}
+    pipe.arrange(given, 16000, steps=2, generator=seeded())
+    assert len(calls) == 2
+    calls.clear()
+    plain = pipe.arrange(given, 16000, steps=2, guidance=2.0, generator=seeded())
+    assert [int(call[1][0, 0]) for call in calls] == [0, 999, 0, 999]
+    assert not torch.equal(calls[0][0][:, 0], calls[1][0][:, 0])
+    assert torch.equal(calls[0][0][:, 1:], calls[1][0][:, 1:])
+    pipe.register_to_config(stem_guidance=2.0)
+    try:
+        again = pipe.arrange(given, 16000, steps=2, generator=seeded())
+    finally:
+        pipe.register_to_config(stem_guidance=1.0)
+    assert torch.equal(plain["mixture"], again["mixture"])
