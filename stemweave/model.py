@@ -38,8 +38,7 @@ class TaskSettings:
             a piece is decided (``diffusion.schedulers.shifted``); not with DDIM.
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
             varies by this much in stems of which nothing is given (``sampler.draw_noise``).
-        stem_guidance: how much all tasks but ``separate`` listen to stems that are given throughout
-            (``guidance.guided_by_stems``); other than 1 it takes two network passes a step.
+        arrangement_guidance: default of ``arrange``.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -51,7 +50,7 @@ class TaskSettings:
     eta: float = 0.0
     timestep_shift: float = 1.0
     noise_offset: float = 0.0
-    stem_guidance: float = 1.0
+    arrangement_guidance: float = 1.0
     sample_posterior: bool = False
 
 
@@ -191,7 +190,7 @@ class StemModel(LatentGrid):
 
         Returns the given stems unchanged, the added ones (all missing ones by default) and their
         sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one,
-        for which ``guidance`` (None: the model's ``stem_guidance``) says how much the added stems
+        for which ``guidance`` (None: the model's ``arrangement_guidance``) says how much the added stems
         listen to the given ones; other than 1 it takes two network passes a step.
         """
         added = requests.check_arrangement(self.stems, given, add)

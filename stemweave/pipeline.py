@@ -51,7 +51,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         eta: float = TaskSettings.eta,
         timestep_shift: float = TaskSettings.timestep_shift,
         noise_offset: float = TaskSettings.noise_offset,
-        stem_guidance: float = TaskSettings.stem_guidance,
+        arrangement_guidance: float = TaskSettings.arrangement_guidance,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             eta=eta,
             timestep_shift=timestep_shift,
             noise_offset=noise_offset,
-            stem_guidance=stem_guidance,
+            arrangement_guidance=arrangement_guidance,
             sample_posterior=sample_posterior,
         )
         self.check_components()

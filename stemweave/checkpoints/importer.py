@@ -48,7 +48,7 @@ PAPER_SAMPLING: dict[str, Any] = {
     "eta": 1.0,
     "timestep_shift": 1.0,
     "noise_offset": 0.0,
-    "stem_guidance": 1.0,
+    "arrangement_guidance": 1.0,
     "sample_posterior": True,
 }
 """The paper's sampling settings for ``StemweavePipeline``."""

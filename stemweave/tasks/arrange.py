@@ -42,7 +42,7 @@ def arrange(
         is_given[:, None].repeat(1, heard.latents.shape[-2]),
         steps=steps,
         inpainting=inpainting,
-        guidance=guidance,
+        guidance=pipe.config.arrangement_guidance if guidance is None else guidance,
         generator=generator,
         progress=progress,
     )

@@ -24,7 +24,7 @@ def piece_latents(
     clean: Tensor,
     given: Tensor,
     *,
-    guidance: float | None = None,
+    guidance: float = 1.0,
     strength: float = 1.0,
     steps: int | None = None,
     inpainting: str | None = None,
@@ -36,7 +36,7 @@ def piece_latents(
     Args:
         clean: given latents (S, C, H, W); H a multiple of the denoiser's stride.
         given: (S, H) bool.
-        guidance: how much to listen to stems that are given throughout; the model's if None.
+        guidance: how much to listen to stems that are given throughout.
         strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
             the schedule's noise, also where it is not given.
         inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
@@ -52,8 +52,6 @@ def piece_latents(
     noise_offset, timestep_shift = 0.0, 1.0
     if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
         noise_offset, timestep_shift = pipe.config.noise_offset, pipe.config.timestep_shift
-    if guidance is None:
-        guidance = pipe.config.stem_guidance
     last_timestep = pipe.scheduler.config.num_train_timesteps - 1
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):

@@ -202,7 +202,7 @@ class SamplingSettings(Strict):
     eta: float = Field(0.0, ge=0, le=1)
     timestep_shift: float = Field(1.0, gt=0)
     noise_offset: float = Field(0.0, ge=0)
-    stem_guidance: float = 1.0
+    arrangement_guidance: float = 1.0
     sample_posterior: bool = False
 
 

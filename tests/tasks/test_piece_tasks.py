@@ -283,9 +283,9 @@ def test_guidance_by_given_stems_takes_a_second_pass_that_does_not_hear_them(tol
     assert [int(call[1][0, 0]) for call in calls] == [0, 999, 0, 999]
     assert not torch.equal(calls[0][0][:, 0], calls[1][0][:, 0])
     assert torch.equal(calls[0][0][:, 1:], calls[1][0][:, 1:])
-    pipe.register_to_config(stem_guidance=2.0)
+    pipe.register_to_config(arrangement_guidance=2.0)
     try:
         again = pipe.arrange(given, 16000, steps=2, generator=seeded())
     finally:
-        pipe.register_to_config(stem_guidance=1.0)
+        pipe.register_to_config(arrangement_guidance=1.0)
     assert torch.equal(plain["mixture"], again["mixture"])
