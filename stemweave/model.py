@@ -190,8 +190,8 @@ class StemModel(LatentGrid):
 
         Returns the given stems unchanged, the added ones (all missing ones by default) and their
         sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one,
-        for which ``guidance`` (None: the model's ``arrangement_guidance``) says how much the added stems
-        listen to the given ones; other than 1 it takes two network passes a step.
+        for which ``guidance`` (None: the model's) says how much the added stems listen to the given
+        ones; other than 1 it takes two network passes a step.
         """
         added = requests.check_arrangement(self.stems, given, add)
         return arrange.arrange(
