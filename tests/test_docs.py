@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 def test_commands(run, here: Path, tiny_model: Path):
     commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
-    assert [command[1] for command in commands] == ["edit", "edit", "extend", "vary"]
+    assert [command[1] for command in commands] == ["arrange", "edit", "edit", "extend", "vary"]
     for _, *arguments in commands:
         result = run(*arguments, "--model", tiny_model, "--steps", 1)
         assert result.code == 0, result.err

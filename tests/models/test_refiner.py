@@ -122,7 +122,7 @@ def test_a_few_steps_learn_what_the_estimates_do_not_say():
     estimates = mixture[:, None].expand(1, 2, 16, 32)
     optimiser = torch.optim.Adam(refiner.parameters(), 1e-2)
     ratios_db = []
-    for _ in range(30):
+    for _ in range(12):  # near perfection, some steps later, they bounce
         ratio_db = targets.si_sdr_db(refiner(mixture, estimates)).mean()
         ratios_db.append(ratio_db.item())
         optimiser.zero_grad()

@@ -191,4 +191,5 @@ def test_lora_is_merged_exactly(name: str):
     after = output(name, network, [0, 1, 2, 3])
     assert not torch.allclose(after, before, atol=1e-3)
     plain = merged(network)
-    assert torch.allclose(output(name, plain, [0, 1, 2, 3]), after, atol=1e-4)
+    rounding = 2e-5 * after.abs().max().item()
+    assert torch.allclose(output(name, plain, [0, 1, 2, 3]), after, atol=rounding)
