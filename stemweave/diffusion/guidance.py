@@ -55,9 +55,11 @@ def guided_by_stems(
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
         conditional = denoiser(latents, timestep, known)
-        if guidance == 1 or known is None or not known.all(dim=2).any():
+        if guidance == 1 or known is None:
             return conditional
         given = known.all(dim=2)
+        if not given.any():
+            return conditional
         unconditional = denoiser(
             torch.where(given[:, :, None, None, None], noise, latents),
             torch.where(given, last_timestep, timestep),

@@ -53,6 +53,7 @@ def piece_latents(
     if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
         noise_offset, timestep_shift = pipe.config.noise_offset, pipe.config.timestep_shift
     last_timestep = pipe.scheduler.config.num_train_timesteps - 1
+    denoiser = guided(denoiser_of(pipe), mixture=None, guidance=0.0)
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):
         place = slice(start, min(start + window, height))
@@ -64,7 +65,6 @@ def piece_latents(
             if progress is not None:
                 progress(number * total + step, len(starts) * total)
 
-        denoiser = guided(denoiser_of(pipe), mixture=None, guidance=0.0)
         noise = draw_noise(part.shape, noise_offset, known, generator)
         drawn = sample(
             guided_by_stems(denoiser, guidance, noise, last_timestep),
