@@ -194,6 +194,7 @@ class StemModel(LatentGrid):
         ones; other than 1 it takes two network passes a step.
         """
         added = requests.check_arrangement(self.stems, given, add)
+        requests.check_inpainting(inpainting, guidance, self.denoiser.config.known_stems)
         return arrange.arrange(
             self,
             given,
@@ -227,6 +228,7 @@ class StemModel(LatentGrid):
         """
         given = requests.as_piece(self.stems, piece)
         ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
+        requests.check_inpainting(inpainting, None, self.denoiser.config.known_stems)
         return edit.edit(
             self,
             self._with_stems(given, sample_rate, generator, progress),
@@ -257,6 +259,7 @@ class StemModel(LatentGrid):
         requests.check_seconds(seconds)
         given = requests.as_piece(self.stems, piece)
         requests.check_long_enough(given, self.position_samples / self.sample_rate, sample_rate)
+        requests.check_inpainting(inpainting, None, self.denoiser.config.known_stems)
         return extend.extend(
             self,
             self._with_stems(given, sample_rate, generator, progress),

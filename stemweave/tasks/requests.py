@@ -60,6 +60,18 @@ def check_arrangement(
     return added
 
 
+def check_inpainting(inpainting: str | None, guidance: float | None, told: bool) -> None:
+    """Refuse what nothing would listen to; ``told``: a denoiser that hears what is known."""
+    if not told and inpainting == "known":
+        raise InputError("this model is not told what is known: use inpainting by replacement")
+    if guidance is None:
+        return
+    if not told:
+        raise InputError("this model is not told what is given: leave out guidance")
+    if inpainting == "replace":
+        raise InputError("inpainting by replacement has no guidance: leave out one of the two")
+
+
 def ranges_in_samples(
     stems: Sequence[str],
     piece: Mapping[str, Tensor],

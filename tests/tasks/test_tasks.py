@@ -127,9 +127,36 @@ def test_other_stem_names_work():
             "equal",
         ),
         (lambda pipe: pipe.arrange({"bass": noise(1, 99)}, 16000, add=["bass"]), "both"),
+        (
+            lambda pipe: pipe.arrange(
+                {"bass": noise(1, 99)}, 16000, inpainting="replace", guidance=2.0
+            ),
+            "leave out one",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(tiny_pipe: StemweavePipeline, call, message: str):
     with pytest.raises(InputError, match=message) as caught:
         call(tiny_pipe)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"guidance": 2.0}, "leave out guidance"), ({"inpainting": "known"}, "by replacement")],
+)
+def test_a_model_that_is_not_told_what_is_given_says_so(options, message: str):
+    pipe = make_tiny_pipeline()
+    pipe.denoiser.register_to_config(known_stems=False)
+    with pytest.raises(InputError, match=message):
+        pipe.arrange({"bass": noise(1, 900)}, 16000, **options)
+
+
+def test_only_a_model_that_is_told_what_is_known_inpaints_so():
+    pipe = make_tiny_pipeline()
+    pipe.denoiser.register_to_config(known_stems=False)
+    piece = {stem: noise(1, 20_480) for stem in STEMS}
+    with pytest.raises(InputError, match="by replacement"):
+        pipe.edit(piece, 16000, renew={"bass": (0.1, 0.5)}, inpainting="known")
+    with pytest.raises(InputError, match="by replacement"):
+        pipe.extend(piece, 16000, seconds=1, inpainting="known")
