@@ -31,6 +31,8 @@ class CompactUNet(ModelMixin, ConfigMixin):
         block_channels: width of each level; every level halves H and W.
         blocks_per_level: residual blocks on the way down and on the way up, each.
         attention_levels: levels whose blocks are followed by self-attention.
+        time_attention_levels: levels whose ways down and up end with attention along time, which
+            knows how far apart two positions are: bars are what lies a period away.
         head_channels: channels of one attention head.
         embedding_channels: width of the timestep embedding.
         dropout: inside residual blocks.
@@ -53,6 +55,7 @@ class CompactUNet(ModelMixin, ConfigMixin):
         embedding_channels: int = 256,
         dropout: float = 0.0,
         known_stems: bool = True,
+        time_attention_levels: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = False
@@ -70,18 +73,20 @@ class CompactUNet(ModelMixin, ConfigMixin):
                 dropout,
             )
 
+        def make_blocks(level: int) -> nn.ModuleList:
+            blocks = nn.ModuleList(make_block(level) for _ in range(blocks_per_level))
+            if level in time_attention_levels:
+                blocks.append(TimeAttention(block_channels[level], head_channels))
+            return blocks
+
         levels = range(len(block_channels))
-        self.down_blocks = nn.ModuleList(
-            nn.ModuleList(make_block(level) for _ in range(blocks_per_level)) for level in levels
-        )
+        self.down_blocks = nn.ModuleList(make_blocks(level) for level in levels)
         self.downsamplers = nn.ModuleList(
             nn.Conv2d(block_channels[i], block_channels[i + 1], 3, stride=2, padding=1)
             for i in levels[:-1]
         )
         self.middle_block = make_block(len(block_channels) - 1)
-        self.up_blocks = nn.ModuleList(
-            nn.ModuleList(make_block(level) for _ in range(blocks_per_level)) for level in levels
-        )
+        self.up_blocks = nn.ModuleList(make_blocks(level) for level in levels)
         self.upsamplers = nn.ModuleList(
             nn.Conv2d(block_channels[i + 1], 4 * block_channels[i], 1) for i in levels[:-1]
         )
@@ -194,6 +199,50 @@ class Block(nn.Module):
         update = functional.silu(self.norm2(update) * (1 + scale) + shift)
         hidden = hidden + self.conv2(self.dropout(update))
         return hidden if self.attention is None else self.attention(hidden)
+
+
+class TimeAttention(nn.Module):
+    """Multi-head self-attention along time in every band, around a skip connection.
+
+    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). Takes a
+    timestep embedding to stand among blocks, and does not use it.
+    """
+
+    def __init__(self, channels: int, head_channels: int, longest_period: float = 1000.0) -> None:
+        super().__init__()
+        self.head_channels = head_channels
+        self.longest_period = longest_period
+        self.norm = nn.GroupNorm(16, channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        batch, _, height, width = hidden.shape
+        tokens = self.norm(hidden).permute(0, 3, 2, 1)  # (B, W, H, channels)
+        qkv = self.qkv(tokens).unflatten(3, (3, -1, self.head_channels))
+        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5).flatten(1, 3)  # (B·W·heads, H, c)
+        turn = self._turn(height, hidden.device)
+        mixed = functional.scaled_dot_product_attention(
+            _turned(query, turn), _turned(key, turn), value
+        )
+        mixed = mixed.reshape(batch, width, -1, height, self.head_channels)
+        update = self.project(mixed.permute(0, 3, 1, 2, 4).flatten(3))  # (B, H, W, channels)
+        return hidden + update.permute(0, 3, 1, 2)
+
+    def _turn(self, height: int, device: torch.device) -> Tensor:
+        """Angles (H, head channels / 2); periods from 2 positions to the longest."""
+        pairs = torch.arange(self.head_channels // 2, device=device) / (self.head_channels // 2)
+        frequencies = math.pi * (2 / self.longest_period) ** pairs
+        return torch.arange(height, device=device)[:, None] * frequencies
+
+
+def _turned(vectors: Tensor, angles: Tensor) -> Tensor:
+    """``vectors`` (..., H, c), halves of which are points' coordinates, turned by ``angles``."""
+    cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
+    x, y = vectors.chunk(2, dim=-1)
+    return torch.cat([x * cos - y * sin, x * sin + y * cos], dim=-1)
 
 
 class SelfAttention(nn.Module):

@@ -15,7 +15,7 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.files import InputError
-from stemweave.models.compact import CompactUNet
+from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
@@ -160,9 +160,18 @@ def load_component(kind: str, folder: Path) -> Any:
 
 
 def load_weights(network: nn.Module, kind: str, folder: Path) -> None:
-    """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape."""
+    """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape.
+
+    Attention along time that the part lacks begins untrained: it changes nothing at first.
+    """
+    added = {
+        f"{name}.{key}": value
+        for name, module in network.named_modules()
+        if isinstance(module, TimeAttention)
+        for key, value in module.state_dict().items()
+    }
     try:
-        network.load_state_dict(load_component(kind, folder).state_dict())
+        network.load_state_dict({**added, **load_component(kind, folder).state_dict()})
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{folder} does not fit {kind}.model of the settings: {reason}") from error
