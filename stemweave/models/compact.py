@@ -201,52 +201,8 @@ class Block(nn.Module):
         return hidden if self.attention is None else self.attention(hidden)
 
 
-class TimeAttention(nn.Module):
-    """Multi-head self-attention along time in every band, around a skip connection.
-
-    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). Takes a
-    timestep embedding to stand among blocks, and does not use it.
-    """
-
-    def __init__(self, channels: int, head_channels: int, longest_period: float = 1000.0) -> None:
-        super().__init__()
-        self.head_channels = head_channels
-        self.longest_period = longest_period
-        self.norm = nn.GroupNorm(16, channels)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.project = nn.Linear(channels, channels)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
-
-    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        batch, _, height, width = hidden.shape
-        tokens = self.norm(hidden).permute(0, 3, 2, 1)  # (B, W, H, channels)
-        qkv = self.qkv(tokens).unflatten(3, (3, -1, self.head_channels))
-        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5).flatten(1, 3)  # (B·W·heads, H, c)
-        turn = self._turn(height, hidden.device)
-        mixed = functional.scaled_dot_product_attention(
-            _turned(query, turn), _turned(key, turn), value
-        )
-        mixed = mixed.reshape(batch, width, -1, height, self.head_channels)
-        update = self.project(mixed.permute(0, 3, 1, 2, 4).flatten(3))  # (B, H, W, channels)
-        return hidden + update.permute(0, 3, 1, 2)
-
-    def _turn(self, height: int, device: torch.device) -> Tensor:
-        """Angles (H, head channels / 2); periods from 2 positions to the longest."""
-        pairs = torch.arange(self.head_channels // 2, device=device) / (self.head_channels // 2)
-        frequencies = math.pi * (2 / self.longest_period) ** pairs
-        return torch.arange(height, device=device)[:, None] * frequencies
-
-
-def _turned(vectors: Tensor, angles: Tensor) -> Tensor:
-    """``vectors`` (..., H, c), halves of which are points' coordinates, turned by ``angles``."""
-    cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
-    x, y = vectors.chunk(2, dim=-1)
-    return torch.cat([x * cos - y * sin, x * sin + y * cos], dim=-1)
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention over all H·W positions, around a skip connection."""
+class Attention(nn.Module):
+    """Layers of multi-head attention, and what tokens hear of each other by them."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
@@ -256,11 +212,55 @@ class SelfAttention(nn.Module):
         self.project = nn.Linear(channels, channels)
         nn.init.zeros_(self.project.weight)
 
+    def attend(self, tokens: Tensor, angles: Tensor | None = None) -> Tensor:
+        """Update of ``tokens`` (N, L, channels); ``angles`` (L, head channels / 2): ``turned``."""
+        count, length, channels = tokens.shape
+        qkv = self.qkv(tokens).reshape(count, length, 3, -1, self.head_channels)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        if angles is not None:
+            query, key = turned(torch.stack([query, key]), angles)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return cast(Tensor, self.project(mixed.transpose(1, 2).reshape(count, length, channels)))
+
+
+class SelfAttention(Attention):
+    """Multi-head self-attention over all H·W positions, around a skip connection."""
+
     def forward(self, hidden: Tensor) -> Tensor:
         batch, channels, height, width = hidden.shape
         tokens = self.norm(hidden).permute(0, 2, 3, 1).reshape(batch, height * width, channels)
-        qkv = self.qkv(tokens).reshape(batch, height * width, 3, -1, self.head_channels)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        update = self.project(mixed.transpose(1, 2).reshape(batch, height * width, channels))
+        update = self.attend(tokens)
         return hidden + update.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class TimeAttention(Attention):
+    """Multi-head self-attention along time in every band, around a skip connection.
+
+    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). It changes
+    nothing before it is trained. Takes a timestep embedding to stand among blocks, and does not
+    use it.
+    """
+
+    def __init__(self, channels: int, head_channels: int, longest_period: float = 1000.0) -> None:
+        super().__init__(channels, head_channels)
+        self.longest_period = longest_period
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        batch, _, height, width = hidden.shape
+        tokens = self.norm(hidden).permute(0, 3, 2, 1).flatten(0, 1)  # (B·W, H, channels)
+        update = self.attend(tokens, self._turn(height, hidden.device))
+        return hidden + update.unflatten(0, (batch, width)).permute(0, 3, 2, 1)
+
+    def _turn(self, height: int, device: torch.device) -> Tensor:
+        """Angles (H, head channels / 2); periods from 2 positions to the longest."""
+        pairs = torch.arange(self.head_channels // 2, device=device) / (self.head_channels // 2)
+        frequencies = math.pi * (2 / self.longest_period) ** pairs
+        return torch.arange(height, device=device)[:, None] * frequencies
+
+
+def turned(vectors: Tensor, angles: Tensor) -> Tensor:
+    """``vectors`` (..., H, c), halves of which are points' coordinates, turned by ``angles``."""
+    cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
+    x, y = vectors.chunk(2, dim=-1)
+    return torch.cat([x * cos - y * sin, x * sin + y * cos], dim=-1)

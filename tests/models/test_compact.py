@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stemweave.models.compact import CompactUNet, TimeAttention, _turned
+from stemweave.models.compact import CompactUNet, TimeAttention, turned
 
 
 def trained_attention() -> TimeAttention:
@@ -48,8 +48,8 @@ def test_only_distances_count():
     query, key = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(2))
 
     def score(at: int, of: int) -> float:
-        turned = _turned(query, angles[at : at + 1]), _turned(key, angles[of : of + 1])
-        return (turned[0] * turned[1]).sum().item()
+        at_query, at_key = turned(query, angles[at : at + 1]), turned(key, angles[of : of + 1])
+        return (at_query * at_key).sum().item()
 
     assert score(7, 3) == pytest.approx(score(97, 93), abs=1e-3)
     assert score(7, 3) != pytest.approx(score(7, 4), abs=1e-2)
