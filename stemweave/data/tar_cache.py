@@ -71,7 +71,7 @@ class TarCache:
     """Unpacked shards below ``folder``, the longest unused ones deleted beyond ``max_bytes``.
 
     What a process holds is locked (by ``flock``), so that others, of the same or of another run,
-    neither delete it nor fetch it again.
+    do not delete it; a second lock, for as long as it is fetched, keeps them from fetching it, too.
     """
 
     def __init__(self, folder: Path, max_bytes: float) -> None:
@@ -87,16 +87,15 @@ class TarCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = folder.with_suffix(".lock").open("a")
         try:
-            while True:
+            # never both waited for exclusively: who waits would wait until the other lets it go
+            with folder.with_suffix(".fetching").open("a") as fetching:
+                fcntl.flock(fetching, fcntl.LOCK_EX)
                 fcntl.flock(lock, fcntl.LOCK_SH)
-                if folder.exists():
-                    os.utime(lock.fileno())
-                    return folder, lock
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                os.utime(lock.fileno())
                 if not folder.exists():
                     _fetch(url, folder)
-                    os.utime(lock.fileno())
                     self._make_room(folder)
+            return folder, lock
         except BaseException:
             lock.close()
             raise

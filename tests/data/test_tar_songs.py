@@ -175,6 +175,25 @@ def test_the_cache_is_bounded_and_keeps_what_is_held(shards: Path, tmp_path: Pat
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == [last]
 
 
+def test_who_wants_what_another_fetches_has_it_at_once(shards: Path, tmp_path: Path):
+    url = tar_urls(f"{shards}/train-*.tar")[0]
+    barrier = threading.Barrier(4)
+    held = []
+
+    def hold(cache: TarCache) -> None:
+        barrier.wait()
+        held.append(cache.hold(url))
+
+    for number in range(50):  # more than enough for two to find at once that it is not there
+        cache = TarCache(tmp_path / str(number), 1e9)
+        threads = [threading.Thread(target=hold, args=(cache,), daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+        assert len(held) == 4 * (number + 1)
+
+
 def test_pack_of_another_layout_keeps_every_sample(run, tmp_path: Path):
     """Merged WAV stems and a Slakh song with two sources of one stem."""
     rng = np.random.default_rng(0)
