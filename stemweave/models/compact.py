@@ -218,8 +218,8 @@ class Attention(nn.Module):
         qkv = self.qkv(tokens).reshape(count, length, 3, -1, self.head_channels)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         if angles is not None:
-            query, key = turned(torch.stack([query, key]), angles)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+            query, key = turned(query, angles), turned(key, angles)
+        mixed = attention(query, key, value)
         return cast(Tensor, self.project(mixed.transpose(1, 2).reshape(count, length, channels)))
 
 
@@ -259,8 +259,19 @@ class TimeAttention(Attention):
         return torch.arange(height, device=device)[:, None] * frequencies
 
 
+def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention of (N, heads, L, head channels).
+
+    PyTorch's own takes four times as long in training in bfloat16 on CPUs.
+    """
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or not query.requires_grad:
+        return functional.scaled_dot_product_attention(query, key, value)
+    weights = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-2, -1)).softmax(dim=-1)
+    return torch.matmul(weights.to(value.dtype), value)
+
+
 def turned(vectors: Tensor, angles: Tensor) -> Tensor:
     """``vectors`` (..., H, c), halves of which are points' coordinates, turned by ``angles``."""
     cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
-    x, y = vectors.chunk(2, dim=-1)
-    return torch.cat([x * cos - y * sin, x * sin + y * cos], dim=-1)
+    exchanged = vectors.roll(vectors.shape[-1] // 2, dims=-1)
+    return vectors * torch.cat([cos, cos], dim=-1) + exchanged * torch.cat([-sin, sin], dim=-1)
