@@ -33,6 +33,7 @@ class CompactUNet(ModelMixin, ConfigMixin):
         attention_levels: levels whose blocks are followed by self-attention.
         time_attention_levels: levels whose ways down and up end with attention along time, which
             knows how far apart two positions are: bars are what lies a period away.
+        max_log_mels: the largest log-mel of each stem in training: what is drawn is held below.
         head_channels: channels of one attention head.
         embedding_channels: width of the timestep embedding.
         dropout: inside residual blocks.
@@ -56,6 +57,7 @@ class CompactUNet(ModelMixin, ConfigMixin):
         dropout: float = 0.0,
         known_stems: bool = True,
         time_attention_levels: Sequence[int] = (),
+        max_log_mels: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = False

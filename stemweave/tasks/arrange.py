@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stemweave.audio.limiter import limited
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import hear, play
@@ -32,7 +33,7 @@ def arrange(
     """The given stems as they are, the added ones, and the sum, (channels, samples) each.
 
     Stems that are neither given nor added are drawn too (the model needs them to play along with)
-    but not returned.
+    but not returned. Added stems are turned down where the sum would be above full scale.
     """
     heard = hear(pipe, given, sample_rate, sounding=len(pipe.stems), generator=generator)
     is_given = torch.tensor([name in given for name in pipe.stems])
@@ -47,6 +48,11 @@ def arrange(
         progress=progress,
     )
     num_samples = next(iter(given.values())).shape[-1]
-    stems = {**given, **play(pipe, heard, latents, add, num_samples)}
+    added = play(pipe, heard, latents, add, num_samples)
+    before = torch.stack(list(given.values())).sum(dim=0)
+    if added:
+        stack = limited(torch.stack(list(added.values())), sample_rate, before)
+        added = dict(zip(added, stack, strict=True))
+    stems = {**given, **added}
     ordered = {name: stems[name] for name in pipe.stems if name in stems}
     return {**ordered, MIXTURE: torch.stack(list(ordered.values())).sum(dim=0)}

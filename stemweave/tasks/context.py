@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.tasks.spectra import decode, encode, from_model_rate, to_model_rate, vocode
+from stemweave.tasks.spectra import bounded, decode, encode, from_model_rate, to_model_rate, vocode
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -100,7 +100,7 @@ def play(
     positions (S, H) a stem also keeps its level (``level_fit``).
     """
     chosen = [pipe.stems.index(name) for name in names]
-    waveforms = vocode(pipe, decode(pipe, latents[chosen])) / heard.gain
+    waveforms = vocode(pipe, bounded(pipe, decode(pipe, latents[chosen]), chosen)) / heard.gain
     if known is not None:
         samples = known[chosen].repeat_interleave(pipe.position_samples, dim=1)
         rows = zip(heard.mono[chosen], waveforms, samples, strict=True)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stemweave.audio.limiter import limited
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.piece import piece_latents
-from stemweave.tasks.spectra import decode_channels, vocode
+from stemweave.tasks.spectra import bounded, decode_channels, vocode
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -24,7 +25,10 @@ def generate(
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
-    """Waveforms (channels, samples) of every stem and of the mixture at the model's rate."""
+    """Waveforms (channels, samples) of every stem and of the mixture at the model's rate.
+
+    No moment of the mixture is above full scale (``audio.limiter``).
+    """
     names = list(pipe.denoiser.config.stems)
     num_samples = round(seconds * pipe.sample_rate)
     height = max(pipe.positions_for(num_samples), pipe.window_positions)
@@ -38,8 +42,8 @@ def generate(
         generator=generator,
         progress=progress,
     )
-    log_mels = decode_channels(pipe, latents)  # (S, channels, F, M)
+    log_mels = bounded(pipe, decode_channels(pipe, latents))  # (S, channels, F, M)
     waveforms = vocode(pipe, log_mels.flatten(0, 1))[:, :num_samples]
-    waveforms = waveforms.unflatten(0, log_mels.shape[:2])
+    waveforms = limited(waveforms.unflatten(0, log_mels.shape[:2]), pipe.sample_rate)
     stems = dict(zip(names, waveforms, strict=True))
     return {**stems, MIXTURE: waveforms.sum(dim=0)}

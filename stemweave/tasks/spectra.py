@@ -6,7 +6,7 @@ alike, so memory stays bounded and no seam is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -119,6 +119,18 @@ def decode_channels(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, channels, F, M) of scaled latents (N, C, H, W)."""
     flat = latents.unflatten(1, (pipe.channels, -1)).flatten(0, 1)
     return _decode(pipe, flat).unflatten(0, (-1, pipe.channels))
+
+
+def bounded(pipe: StemModel, log_mels: Tensor, stems: Sequence[int] | None = None) -> Tensor:
+    """Log-mels (S, ...) of drawn ``stems`` (all if None), nowhere louder than training ever was.
+
+    To what it did not learn from a denoiser may answer with moments that are ten times too loud.
+    """
+    loudest = pipe.denoiser.config.get("max_log_mels")
+    if loudest is None:
+        return log_mels
+    limits = torch.tensor(loudest if stems is None else [loudest[stem] for stem in stems])
+    return log_mels.minimum(limits.reshape(-1, *[1] * (log_mels.ndim - 1)))
 
 
 def _decode(pipe: StemModel, latents: Tensor) -> Tensor:

@@ -28,6 +28,9 @@ from stemweave.training.networks import make_denoiser
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import DenoiserSettings, RunSettings
 
+LOUDEST_OF = 128
+"""Crops of training that what is drawn is held against (``max_log_mels``)."""
+
 
 @dataclass
 class Situation:
@@ -324,6 +327,21 @@ class DenoiserStage:
     def _bfloat16(self) -> bool:
         return self.run.mixed_precision == "bf16"
 
+    @torch.inference_mode()
+    def _max_log_mels(self) -> list[float]:
+        """The largest log-mel of each stem in the first crops of training."""
+        shard = self.shards.shard(0)
+        stems = shard["stems"] if "stems" in shard else shard["mean"][:, :-1]
+        device = next(self.vae.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
+            loudest = [
+                self._decode(crop.float().to(device)).flatten(1).amax(dim=1)
+                for crop in stems[:LOUDEST_OF]
+            ]
+        return [round(value, 2) for value in torch.stack(loudest).amax(dim=0).tolist()]
+
     def export(self, network: Any, folder: Path) -> None:
+        if network.config.get("max_log_mels", 0.0) is None:  # a kind that has it, and not yet
+            network.register_to_config(max_log_mels=self._max_log_mels())
         save_network(network, folder)
         self.scheduler.save_pretrained(folder.parent / (folder.name + ".scheduler"))

@@ -7,6 +7,8 @@ import torch
 
 from stemweave.files import InputError
 from stemweave.pipeline import StemweavePipeline
+from stemweave.tasks import context, generate
+from stemweave.tasks.spectra import vocode
 from tests.conftest import make_tiny_pipeline
 
 STEMS = ("bass", "drums", "guitar", "piano")
@@ -103,6 +105,43 @@ def test_arrangement_longer_than_a_window_by_both_ways(tiny_pipe: StemweavePipel
     assert list(known) == list(replaced) == ["bass", "drums", "mixture"]
     assert known["bass"].shape == (1, 70_000)
     assert not torch.equal(known["bass"], replaced["bass"])
+
+
+def test_drawn_stems_are_no_louder_than_training_was(monkeypatch: pytest.MonkeyPatch):
+    pipe, limits = make_tiny_pipeline(), torch.tensor([-5.0, -4.9, -4.8, -4.7])
+    played = []
+
+    def record(model: StemweavePipeline, log_mels: torch.Tensor) -> torch.Tensor:
+        played.append(log_mels.flatten(1).amax(dim=1))
+        return vocode(model, log_mels)
+
+    for task in (generate, context):
+        monkeypatch.setattr(task, "vocode", record)
+    given = {"drums": noise(1, 20480)}
+    for loudest in (None, limits.tolist()):
+        pipe.denoiser.register_to_config(max_log_mels=loudest)
+        pipe.generate(1.28, generator=seeded())
+        pipe.arrange(given, 16000, add=["piano", "bass"], generator=seeded())
+    assert (played[0] > limits).all() and (played[1] > limits[[0, 3]]).all()
+    assert torch.equal(played[2], limits) and torch.equal(played[3], limits[[3, 0]])
+
+
+def test_new_stems_do_not_take_a_piece_above_full_scale(monkeypatch: pytest.MonkeyPatch):
+    pipe = make_tiny_pipeline()
+
+    def loud(model: StemweavePipeline, log_mels: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(vocode(model, log_mels), 0.4)
+
+    for task in (generate, context):
+        monkeypatch.setattr(task, "vocode", loud)
+    piece = pipe.generate(1.28, generator=seeded())
+    assert torch.allclose(piece["mixture"], torch.tensor(1.0), atol=1e-4)
+    given = noise(2, 50_000)
+    arranged = pipe.arrange({"drums": given}, 44100, generator=seeded())
+    assert torch.equal(arranged["drums"], given)
+    alone = sum(arranged[stem] for stem in ("bass", "guitar", "piano"))
+    assert torch.allclose(alone + given, arranged["mixture"], atol=1e-5)
+    assert 0.9 < arranged["mixture"].abs().max() <= 1.0001
 
 
 def test_other_stem_names_work():

@@ -36,6 +36,9 @@ def test_two_steps_of_every_stage(run, config: Path, vae: Path, tmp_path: Path):
         folder = tmp_path / stage
         component = load_component(stage, folder / "export")
         assert all(torch.isfinite(p).all() for p in component.parameters())
+        if stage == "denoiser":
+            loudest = torch.tensor(component.config.max_log_mels)
+            assert len(loudest) == len(component.config.stems) and loudest.isfinite().all()
         logged = last_log(folder)
         assert logged["step"] == 2 and logged[figure] != 0
         assert list((folder / "tensorboard").iterdir())
