@@ -1,4 +1,4 @@
-"""``stemweave import``: published checkpoints → a model folder."""
+"""``stemweave import`` (published checkpoints → a model folder) and ``stemweave average``."""
 
 from __future__ import annotations
 
@@ -50,6 +50,36 @@ def import_model(
     typer.echo(f"{out}\n{LICENCE_NOTE}")
 
 
+def average(
+    parts: Annotated[
+        list[str], typer.Argument(help="FOLDER=SHARE of each, e.g. runs/a/export=0.7")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
+) -> None:
+    """Average the weights of trained parts of one kind, e.g. two denoisers."""
+    from stemweave.files import InputError, require_absent
+
+    require_absent([out], overwrite)
+    shares = {}
+    for part in parts:
+        folder, _, number = part.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        if not folder or not 0 < share < float("inf"):
+            raise InputError(f"average takes FOLDER=SHARE with a share above 0, not {part!r}")
+        shares[Path(folder)] = share
+    if len(shares) < 2:
+        raise InputError("average takes at least two folders")
+    from stemweave.checkpoints.average import average_parts
+
+    average_parts(shares, out)
+    typer.echo(str(out))
+
+
 def register(app: typer.Typer) -> None:
-    """Add ``import`` to the command line."""
+    """Add ``import`` and ``average`` to the command line."""
     app.command("import")(import_model)
+    app.command("average")(average)

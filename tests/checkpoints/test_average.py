@@ -1,0 +1,63 @@
+"""``stemweave average``: the mean that was asked for, and sentences for what has none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stemweave.models.compact import CompactUNet
+
+
+def denoiser(folder: Path, value: float, **options: object) -> Path:
+    network = CompactUNet(
+        latent_channels=2, latent_bands=8, block_channels=(16, 32), blocks_per_level=1, **options
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+    network.save_pretrained(folder)
+    return folder
+
+
+def test_the_mean_is_that_of_the_shares(run, tmp_path: Path):
+    one, two = denoiser(tmp_path / "one", 1.0), denoiser(tmp_path / "two", 3.0)
+    out = tmp_path / "new" / "mean"
+    assert run("average", f"{one}=0.3", f"{two}=0.1", "-o", out).code == 0
+    mean = CompactUNet.from_pretrained(out)
+    assert all(torch.allclose(p, torch.tensor(1.5)) for p in mean.parameters())
+    assert run("average", f"{one}=1", f"{two}=1", "-o", out).code == 2
+    assert run("average", f"{one}=1", f"{out}=1", "-o", out, "--overwrite").code == 0
+    again = CompactUNet.from_pretrained(out)
+    assert all(torch.allclose(p, torch.tensor(1.25)) for p in again.parameters())
+
+
+def test_a_weight_that_one_part_lacks_is_that_of_the_others(run, tmp_path: Path):
+    one = denoiser(tmp_path / "one", 1.0, time_attention_levels=(0,))
+    two = denoiser(tmp_path / "two", 3.0)
+    assert run("average", f"{one}=1", f"{two}=1", "-o", tmp_path / "mean").code == 0
+    mean = CompactUNet.from_pretrained(tmp_path / "mean")
+    values = {p.flatten()[0].item() for p in mean.parameters()}
+    assert values == {1.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one=1"], "at least two folders"),
+        (["one", "two=1"], "takes FOLDER=SHARE"),
+        (["one=1", "two=-1"], "takes FOLDER=SHARE"),
+        (["one=1", "nothing=1"], "nothing is no part of a model"),
+        (["one=1", "two=1"], "two cannot be averaged with the others: its "),
+        (["one=1", "two=1", "--overwrite", "-o", "other"], "other is there and no part"),
+    ],
+)
+def test_what_has_no_mean(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+):
+    monkeypatch.chdir(tmp_path)
+    denoiser(tmp_path / "one", 1.0)
+    denoiser(tmp_path / "two", 1.0, embedding_channels=8)
+    (tmp_path / "other").mkdir()
+    outcome = run("average", *arguments, *([] if "-o" in arguments else ["-o", "mean"]))
+    assert outcome.code == 2 and message in outcome.err and outcome.err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "other"}
