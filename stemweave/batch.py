@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stemweave.diffusion.sampler import Progress
-from stemweave.files import (
+from stemweave.audio.files import (
     AUDIO_SUFFIXES,
     AudioFormat,
     AudioReader,
     AudioWriter,
-    InputError,
     WriterGroup,
     read_audio,
-    require_absent,
 )
+from stemweave.diffusion.sampler import Progress
+from stemweave.files import InputError, require_absent
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:

@@ -15,14 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from stemweave.files import (
-    AUDIO_SUFFIXES,
-    AudioFormat,
-    InputError,
-    OutputError,
-    appearing,
-    probe_audio,
-)
+from stemweave.audio.files import AUDIO_SUFFIXES, AudioFormat, probe_audio
+from stemweave.files import InputError, OutputError, appearing
 from stemweave.jobs import Failed, WorkerDied, Workers, outcomes, usable_cores
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from stemweave import piece_commands
+from stemweave.audio.files import check_format
 from stemweave.catalogue import (
     Failure,
     Mixture,
@@ -30,7 +31,7 @@ from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
 from stemweave.data.commands import RayOption
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError, check_format, require_absent
+from stemweave.files import InputError, require_absent
 from stemweave.options import (
     Bar,
     Compile,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from stemweave.files import FORMATS, AudioFormat, InputError
+from stemweave.audio.files import FORMATS, AudioFormat
+from stemweave.files import InputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm

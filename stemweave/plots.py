@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stemweave.files import AudioReader, appearing, writing_failed
+from stemweave.audio.files import AudioReader
+from stemweave.files import appearing, writing_failed
 
 MAX_DURATION_S = 30.0
 

@@ -18,7 +18,8 @@ import pytest
 import soundfile
 import torch
 
-from stemweave.files import AudioWriter, InputError, WriterGroup, probe_audio
+from stemweave.audio.files import AudioWriter, WriterGroup, probe_audio
+from stemweave.files import InputError
 
 
 def write_noise(path: Path, num_samples: int = 20_000, **options: str) -> Path:
@@ -122,7 +123,7 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
 
 def test_the_next_run_clears_up_after_a_killed_one(tmp_path):
     program = (
-        "import os, pathlib, sys; from stemweave.files import AudioWriter; "
+        "import os, pathlib, sys; from stemweave.audio.files import AudioWriter; "
         "AudioWriter(pathlib.Path(sys.argv[1]), 16000, 1); os.kill(os.getpid(), 9)"
     )
     path = tmp_path / "out" / "bass.wav"

@@ -25,7 +25,8 @@ import soundfile
 import yaml
 
 from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
-from stemweave.files import InputError, probe_audio
+from stemweave.audio.files import probe_audio
+from stemweave.files import InputError
 from stemweave.stems import stem_of_program
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}

@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stemweave.files import (
-    AudioInfo,
-    AudioReader,
-    AudioWriter,
-    InputError,
-    WriterGroup,
-    probe_audio,
-)
+from stemweave.audio.files import AudioInfo, AudioReader, AudioWriter, WriterGroup, probe_audio
+from stemweave.files import InputError
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.library import BLOCK_SAMPLES, Library, copy_audio

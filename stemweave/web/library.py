@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stemweave.files import (
+from stemweave.audio.files import (
     AudioFormat,
     AudioReader,
     AudioWriter,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stemweave.files import read_audio
+from stemweave.audio.files import read_audio
 from stemweave.pipeline import StemweavePipeline, load_pipeline
 from stemweave.tasks.spectra import to_model_rate
 

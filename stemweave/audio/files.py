@@ -1,0 +1,297 @@
+"""Audio files in and out.
+
+Waveforms are float32 tensors (channels, samples). Files appear under their names only when they are
+complete. numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from stemweave.files import InputError, maker, remove_left, writing_failed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".opus")
+FORMATS = ("wav", "flac", "mp3")
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
+MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+LARGEST_WAV_BYTES = 2**32 - 2**20
+STREAMED_BYTES = 2**31 - 2**16
+"""Sizes from here on stand in headers that were written before the length was known."""
+SF_ERR_NO_FILE = 7
+"""libsndfile's code for what no decoder knows, though the file is there."""
+
+logger = logging.getLogger(__name__)
+
+AudioFormat = Literal["wav", "flac", "mp3"]
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """Sample rate in Hz, number of channels, and samples per channel of an audio file."""
+
+    path: Path
+    sample_rate: int
+    channels: int
+    num_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sample_rate
+
+
+def probe_audio(path: Path) -> AudioInfo:
+    """What an audio file holds, from its header.
+
+    Raises:
+        InputError: if it is missing, a folder, empty, no audio, cut off, or its rate is out of
+            range.
+    """
+    import soundfile
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder where an audio file is expected")
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the name")
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes)")
+        info = soundfile.info(str(path), verbose=True)
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: permission denied") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{os.fsencode(path)!r} is not a name in Unicode: rename it") from error
+    except soundfile.LibsndfileError as error:
+        reason = "damaged" if error.code == SF_ERR_NO_FILE else error.error_string
+        raise InputError(
+            f"{path} is not audio that can be read (WAV, FLAC, OGG or MP3): {reason}"
+        ) from error
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)$", info.extra_info, re.MULTILINE)
+    if cut and int(cut[2]) < int(cut[1]) < STREAMED_BYTES:
+        raise InputError(f"{path} is damaged or cut off: {cut[2]} of {cut[1]} bytes are there")
+    if info.frames <= 0:
+        raise InputError(f"{path} holds no samples")
+    if not MIN_SAMPLE_RATE <= info.samplerate <= MAX_SAMPLE_RATE:
+        raise InputError(
+            f"{path} has a sample rate of {info.samplerate} Hz: resample it to between "
+            f"{MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz"
+        )
+    return AudioInfo(path, info.samplerate, info.channels, info.frames)
+
+
+class AudioReader:
+    """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
+
+    def __init__(self, path: Path) -> None:
+        import soundfile
+
+        self.info = probe_audio(path)
+        self._sound = soundfile.SoundFile(str(path))
+
+    def __call__(self, start: int, length: int) -> Tensor:
+        """Samples [start, start + length); raises ``InputError`` if they are not there."""
+        import numpy as np
+        import soundfile
+        import torch
+
+        path = self.info.path
+        try:
+            if self._sound.tell() != start:
+                self._sound.seek(start)
+            samples = self._sound.read(length, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"{path} is damaged: {error.error_string}") from error
+        if len(samples) < length:
+            at_s = (start + len(samples)) / self.info.sample_rate
+            raise InputError(f"{path} is damaged or cut off: no samples after {at_s:.1f} s")
+        if not np.isfinite(samples).all():
+            raise InputError(f"{path} has samples that are not numbers (NaN or infinite)")
+        return torch.from_numpy(np.ascontiguousarray(samples.T))
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._sound.close()
+
+
+def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Tensor, int]:
+    """Samples (channels, frames) from ``start`` on, and the sample rate; -1 reads to the end.
+
+    Raises:
+        InputError: as ``probe_audio``, and for damaged files and samples that are not finite.
+    """
+    with AudioReader(path) as reader:
+        length = reader.info.num_samples - start if frames < 0 else frames
+        return reader(start, length), reader.info.sample_rate
+
+
+class AudioWriter:
+    """Writes an audio file block by block under a temporary name; see ``WriterGroup``.
+
+    WAV is 32-bit float (RF64 beyond 4 GiB), FLAC 24-bit, MP3 libsndfile's best variable bit rate.
+    FLAC and MP3 clip at full scale; WAV does not.
+
+    Raises:
+        InputError: if the folder cannot be written, the disk is full, or the format cannot hold the
+            sample rate or channels.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sample_rate: int,
+        channels: int,
+        fmt: AudioFormat = "wav",
+        num_samples: int | None = None,
+    ) -> None:
+        import soundfile
+
+        self.path, self.fmt, self._clipped = path, fmt, False
+        check_format(fmt, sample_rate, channels)
+        large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
+        container, subtype = {
+            "wav": ("RF64" if large else "WAV", "FLOAT"),
+            "flac": ("FLAC", "PCM_24"),
+            "mp3": ("MP3", "MPEG_LAYER_III"),
+        }[fmt]
+        self._made = [f for f in (path.parent, *path.parent.parents) if not f.exists()]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_left(path.parent, f".{path.name}.partial")
+            handle, name = tempfile.mkstemp(
+                prefix=f".{path.name}.partial@{maker()}@", dir=path.parent
+            )
+        except OSError as error:
+            raise writing_failed(path, error) from error
+        os.close(handle)
+        self._partial = Path(name)
+        try:
+            self._sound = soundfile.SoundFile(
+                name, "w", sample_rate, channels, format=container, subtype=subtype
+            )
+        except soundfile.LibsndfileError as error:
+            self._remove()
+            raise _not_written(path, error) from error
+
+    def write(self, waveform: Tensor) -> None:
+        """Append samples (channels, n)."""
+        import soundfile
+
+        samples = waveform.detach().cpu().numpy().T
+        if self.fmt != "wav":
+            if not self._clipped and abs(samples).max(initial=0.0) > 1.0:
+                self._clipped = True
+                logger.warning(
+                    "%s: samples beyond full scale are clipped, --format wav keeps them", self.path
+                )
+            samples = samples.clip(-1.0, 1.0)
+        try:
+            self._sound.write(samples)
+        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
+            raise _not_written(self.path, error) from error
+
+    def close(self) -> None:
+        """Bring everything to the disk under a temporary name."""
+        import soundfile
+
+        try:
+            self._sound.flush()
+            self._sound.close()
+            self._partial.chmod(0o666 & ~_umask())
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise _not_written(self.path, error) from error
+
+    def publish(self) -> None:
+        """Give the closed file its name."""
+        try:
+            self._partial.replace(self.path)
+        except OSError as error:
+            raise writing_failed(self.path, error) from error
+
+    def discard(self) -> None:
+        """Leave nothing behind, nor empty folders made for this file."""
+        self._sound.close()
+        self._remove()
+
+    def _remove(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        with suppress(OSError):  # others have put something there
+            for folder in self._made:
+                folder.rmdir()
+
+
+class WriterGroup:
+    """Several files that appear together when the ``with`` block ends well, or not at all."""
+
+    def __init__(self, writers: Mapping[str, AudioWriter]) -> None:
+        self.writers = dict(writers)
+
+    def write(self, waveforms: Mapping[str, Tensor]) -> None:
+        """Append (channels, n) samples to the file of each name."""
+        for name, waveform in waveforms.items():
+            self.writers[name].write(waveform)
+
+    def __enter__(self) -> WriterGroup:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                for writer in self.writers.values():
+                    writer.close()
+                for writer in self.writers.values():
+                    writer.publish()
+        finally:
+            for writer in reversed(self.writers.values()):  # the first one made the folders
+                writer.discard()
+
+
+def write_audio(path: Path, waveform: Tensor, sample_rate: int, fmt: AudioFormat = "wav") -> None:
+    """Write ``waveform`` (channels, samples); see ``AudioWriter``."""
+    writer = AudioWriter(path, sample_rate, waveform.shape[0], fmt, waveform.shape[-1])
+    with WriterGroup({path.name: writer}) as group:
+        group.write({path.name: waveform})
+
+
+def check_format(fmt: str, sample_rate: int, channels: int) -> None:
+    """Raise ``InputError`` if ``fmt`` is unknown or cannot hold such audio."""
+    if fmt not in FORMATS:
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {fmt}")
+    if fmt == "mp3" and (channels > 2 or sample_rate not in MP3_SAMPLE_RATES):
+        raise InputError(
+            f"MP3 cannot hold {channels} channels at {sample_rate} Hz: use --format wav or flac"
+        )
+    if fmt == "flac" and channels > 8:
+        raise InputError(f"FLAC cannot hold {channels} channels: use --format wav")
+
+
+def _not_written(path: Path, error: BaseException) -> InputError:
+    """``writing_failed``; what libsndfile calls a system error gets a likely cause."""
+    import soundfile
+
+    if isinstance(error, soundfile.LibsndfileError):
+        error = OSError(f"the disk may be full ({error.error_string.rstrip('.')})")
+    return writing_failed(path, error)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
