@@ -41,17 +41,13 @@ PAPER_SCHEDULE: dict[str, Any] = {
 """The paper's noise schedule for diffusers' ``DDIMScheduler``."""
 
 PAPER_SAMPLING: dict[str, Any] = {
-    "reference_rms": None,
     "separation_steps": 200,
     "separation_guidance": 2.0,
     "generation_steps": 200,
     "eta": 1.0,
-    "timestep_shift": 1.0,
-    "noise_offset": 0.0,
-    "arrangement_guidance": 1.0,
     "sample_posterior": True,
 }
-"""The paper's sampling settings for ``StemweavePipeline``."""
+"""The paper's sampling settings where they are not those of ``TaskSettings``."""
 
 
 def import_checkpoint(

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stemweave.files import InputError
+from stemweave.model import TaskSettings
 
 
 class Strict(BaseModel):
@@ -193,17 +194,17 @@ class RefinerSettings(ShardedSettings):
 
 
 class SamplingSettings(Strict):
-    """Defaults of the assembled model; see ``StemweavePipeline``."""
+    """Defaults of the assembled model; see ``TaskSettings``."""
 
-    separation_steps: int = Field(1, ge=1)
-    separation_guidance: float = 1.0
-    generation_steps: int = Field(50, ge=1)
+    separation_steps: int = Field(TaskSettings.separation_steps, ge=1)
+    separation_guidance: float = TaskSettings.separation_guidance
+    generation_steps: int = Field(TaskSettings.generation_steps, ge=1)
     sampler: Literal["ddim", "dpm++", "unipc"] = "ddim"
-    eta: float = Field(0.0, ge=0, le=1)
-    timestep_shift: float = Field(1.0, gt=0)
-    noise_offset: float = Field(0.0, ge=0)
-    arrangement_guidance: float = 1.0
-    sample_posterior: bool = False
+    eta: float = Field(TaskSettings.eta, ge=0, le=1)
+    timestep_shift: float = Field(TaskSettings.timestep_shift, gt=0)
+    noise_offset: float = Field(TaskSettings.noise_offset, ge=0)
+    arrangement_guidance: float = TaskSettings.arrangement_guidance
+    sample_posterior: bool = TaskSettings.sample_posterior
 
 
 class FinetuneSettings(Strict):

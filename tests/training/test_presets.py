@@ -1,6 +1,7 @@
 """The settings that we ship: the paper's constants, and sizes of what they describe."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
+from stemweave.model import TaskSettings
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.training.describe import BYTES_PER_WEIGHT, describe
 from stemweave.training.settings import computes_in_bfloat16, load_settings
@@ -60,10 +62,9 @@ def test_the_papers_constants():
         assert value == expected, key
     assert 1 - settings.denoiser.separation_share == pytest.approx(0.1)  # condition dropped
     assert settings.denoiser.scheduler == PAPER_SCHEDULE
-    assert settings.sampling.model_dump() == {
-        "sampler": "ddim",
-        **{name: value for name, value in PAPER_SAMPLING.items() if name != "reference_rms"},
-    }
+    expected = {**asdict(TaskSettings()), **PAPER_SAMPLING, "sampler": "ddim"}
+    assert expected.pop("reference_rms") is settings.mixing.reference_rms is None
+    assert settings.sampling.model_dump() == expected
 
 
 def test_the_papers_sizes():
