@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from stemweave.models.compact import CompactUNet
@@ -64,6 +65,15 @@ def finetune(config: Path) -> Path:
     return config
 
 
+@pytest.fixture
+def own_precision() -> Iterator[None]:
+    """Accelerate holds a process to the precision of its first training."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("own_precision")
 def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_path: Path):
     options = ["--init", base, "--data", songs, "--map", MAP, "--device", "cpu"]
     denoiser, refiner = tmp_path / "denoiser", tmp_path / "refiner"
