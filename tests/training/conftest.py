@@ -1,15 +1,26 @@
 """A small data set and settings with which every stage trains in a second."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 
 from stemweave.data.songs import Song, append_to_manifest, write_song
 
 STEMS = ("bass", "drums", "guitar", "piano")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Of PyTorch: forks would wait for others for ever; sums are those of one-thread workers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

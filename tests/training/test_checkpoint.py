@@ -47,6 +47,7 @@ def save_for_ever(run: TrainingRun) -> None:
         run.save()
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_fifty_kills_never_lose_the_last_good_checkpoint(training: TrainingRun):
     rng = random.Random(0)
     interrupted, last_step = 0, 1

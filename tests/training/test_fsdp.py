@@ -39,6 +39,7 @@ def in_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("kind", list(fsdp_worker.KINDS))
 def test_shards_train_save_and_resume(kind: str, in_shards: Path, tmp_path: Path):
     shards = in_shards / kind
