@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stemweave.files import InputError, appearing
+from stemweave.loading import WEIGHTS
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 
 

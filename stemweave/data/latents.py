@@ -102,6 +102,10 @@ class LatentShards(Shards):
         """Half precision for the disk; in stereo (N, S + 1, 2, C, H, W) both channels on C."""
         return (latents.flatten(2, 3) if self.channels > 1 else latents).half()
 
+    def stem_means(self, index: int) -> Tensor:
+        """The stems' mean latents (N, S, C, H, W) in shard ``index``, in half precision."""
+        return self.shard(index)["stems"]
+
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         """``batch`` as a ``LatentBatch``."""
         return LatentBatch(**self.batch(step, batch_size, rng))
@@ -115,6 +119,9 @@ class PosteriorShards(LatentShards):
         log_mels, coherent = self._log_mels(count, rng)
         mean, std = map(self._side_by_side, encode_posterior(self.vae, log_mels, self.bfloat16))
         return {"mean": mean, "std": std, "coherent": coherent}
+
+    def stem_means(self, index: int) -> Tensor:
+        return self.shard(index)["mean"][:, :-1]
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         batch = self.batch(step, batch_size, rng)

@@ -218,10 +218,9 @@ class Attention(nn.Module):
         """Update of ``tokens`` (N, L, channels); ``angles`` (L, head channels / 2): ``turned``."""
         count, length, channels = tokens.shape
         qkv = self.qkv(tokens).reshape(count, length, 3, -1, self.head_channels)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        if angles is not None:
-            query, key = turned(query, angles), turned(key, angles)
-        mixed = attention(query, key, value)
+        qkv = qkv.permute(2, 0, 3, 1, 4)
+        query, key = qkv[:2] if angles is None else turned(qkv[:2], angles)
+        mixed = attention(query, key, qkv[2])
         return cast(Tensor, self.project(mixed.transpose(1, 2).reshape(count, length, channels)))
 
 
@@ -269,7 +268,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or not query.requires_grad:
         return functional.scaled_dot_product_attention(query, key, value)
     weights = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-2, -1)).softmax(dim=-1)
-    return torch.matmul(weights.to(value.dtype), value)
+    return torch.matmul(weights, value)
 
 
 def turned(vectors: Tensor, angles: Tensor) -> Tensor:

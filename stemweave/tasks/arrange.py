@@ -50,9 +50,7 @@ def arrange(
     num_samples = next(iter(given.values())).shape[-1]
     added = play(pipe, heard, latents, add, num_samples)
     before = torch.stack(list(given.values())).sum(dim=0)
-    if added:
-        stack = limited(torch.stack(list(added.values())), sample_rate, before)
-        added = dict(zip(added, stack, strict=True))
-    stems = {**given, **added}
+    stack = limited(torch.stack(list(added.values())), sample_rate, before)
+    stems = {**given, **dict(zip(added, stack, strict=True))}
     ordered = {name: stems[name] for name in pipe.stems if name in stems}
     return {**ordered, MIXTURE: torch.stack(list(ordered.values())).sum(dim=0)}

@@ -27,7 +27,7 @@ def generate(
 ) -> dict[str, Tensor]:
     """Waveforms (channels, samples) of every stem and of the mixture at the model's rate.
 
-    No moment of the mixture is above full scale (``audio.limiter``).
+    Moments of the mixture above full scale are turned down (``audio.limiter``).
     """
     names = list(pipe.denoiser.config.stems)
     num_samples = round(seconds * pipe.sample_rate)

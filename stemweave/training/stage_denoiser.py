@@ -330,13 +330,11 @@ class DenoiserStage:
     @torch.inference_mode()
     def _max_log_mels(self) -> list[float]:
         """The largest log-mel of each stem in the first crops of training."""
-        shard = self.shards.shard(0)
-        stems = shard["stems"] if "stems" in shard else shard["mean"][:, :-1]
         device = next(self.vae.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
             loudest = [
                 self._decode(crop.float().to(device)).flatten(1).amax(dim=1)
-                for crop in stems[:LOUDEST_OF]
+                for crop in self.shards.stem_means(0)[:LOUDEST_OF]
             ]
         return [round(value, 2) for value in torch.stack(loudest).amax(dim=0).tolist()]
 
