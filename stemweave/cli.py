@@ -189,6 +189,9 @@ def generate(
     out: Out,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="pieces to make")] = 1,
     seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="length of each")] = 10.24,
+    tempo: Annotated[
+        float | None, typer.Option(help="beats per minute, four to a bar; drawn by default")
+    ] = None,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -213,7 +216,9 @@ def generate(
     for index, folder in enumerate(folders):
         generator = torch.Generator().manual_seed(seed + index)
         with Bar(f"piece {index}") as progress:
-            piece = pipe.generate(seconds, steps=steps, generator=generator, progress=progress)
+            piece = pipe.generate(
+                seconds, tempo_bpm=tempo, steps=steps, generator=generator, progress=progress
+            )
         written = write_stems(folder, piece, pipe.sample_rate, fmt, overwrite)
         plot_if(plot, written, folder)
         typer.echo(str(folder))

@@ -39,6 +39,9 @@ class TaskSettings:
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
             varies by this much in stems of which nothing is given (``sampler.draw_noise``).
         arrangement_guidance: default of ``arrange``.
+        bar_timestep: down to this timestep all bars of what ``generate`` makes are the same
+            (``diffusion.bars``); None leaves time to the denoiser alone.
+        bar_gain: of their deviation in time.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -51,6 +54,8 @@ class TaskSettings:
     timestep_shift: float = 1.0
     noise_offset: float = 0.0
     arrangement_guidance: float = 1.0
+    bar_timestep: int | None = None
+    bar_gain: float = 1.0
     sample_posterior: bool = False
 
 
@@ -165,13 +170,27 @@ class StemModel(LatentGrid):
         self,
         seconds: float = 10.24,
         *,
+        tempo_bpm: float | None = None,
         steps: int | None = None,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
-        """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``."""
+        """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``.
+
+        Bars of four beats at ``tempo_bpm`` (None: drawn), to the nearest latent position, resemble
+        each other if the model has a ``bar_timestep``; of one that has none, or for a tempo that
+        no bar can have, it raises ``InputError``.
+        """
         requests.check_seconds(seconds)
-        return generate.generate(self, seconds, steps=steps, generator=generator, progress=progress)
+        requests.check_tempo(tempo_bpm, self.config.bar_timestep is not None)
+        return generate.generate(
+            self,
+            seconds,
+            tempo_bpm=tempo_bpm,
+            steps=steps,
+            generator=generator,
+            progress=progress,
+        )
 
     @torch.inference_mode()
     def arrange(

@@ -52,6 +52,8 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         timestep_shift: float = TaskSettings.timestep_shift,
         noise_offset: float = TaskSettings.noise_offset,
         arrangement_guidance: float = TaskSettings.arrangement_guidance,
+        bar_timestep: int | None = TaskSettings.bar_timestep,
+        bar_gain: float = TaskSettings.bar_gain,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -72,6 +74,8 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             timestep_shift=timestep_shift,
             noise_offset=noise_offset,
             arrangement_guidance=arrangement_guidance,
+            bar_timestep=bar_timestep,
+            bar_gain=bar_gain,
             sample_posterior=sample_posterior,
         )
         self.check_components()

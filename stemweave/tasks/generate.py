@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.limiter import limited
+from stemweave.diffusion.bars import BEATS_PER_BAR, Bars
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.piece import piece_latents
@@ -16,11 +17,15 @@ from stemweave.tasks.spectra import bounded, decode_channels, vocode
 if TYPE_CHECKING:
     from stemweave.model import StemModel
 
+TEMPI_BPM = (90.0, 150.0)
+"""Between these a tempo is drawn where none is wanted; slower bars hardly repeat in a window."""
+
 
 def generate(
     pipe: StemModel,
     seconds: float,
     *,
+    tempo_bpm: float | None,
     steps: int | None,
     generator: torch.Generator | None,
     progress: Progress | None,
@@ -38,6 +43,7 @@ def generate(
         pipe,
         torch.zeros(shape),
         nothing_given,
+        bars=_bars(pipe, tempo_bpm, generator),
         steps=steps,
         generator=generator,
         progress=progress,
@@ -47,3 +53,18 @@ def generate(
     waveforms = limited(waveforms.unflatten(0, log_mels.shape[:2]), pipe.sample_rate)
     stems = dict(zip(names, waveforms, strict=True))
     return {**stems, MIXTURE: waveforms.sum(dim=0)}
+
+
+def _bars(
+    pipe: StemModel, tempo_bpm: float | None, generator: torch.Generator | None
+) -> Bars | None:
+    """The bars of a piece, if the model makes any."""
+    if pipe.config.bar_timestep is None:
+        return None
+    if tempo_bpm is None:
+        slowest, fastest = TEMPI_BPM
+        place = torch.rand((), generator=generator).item()
+        tempo_bpm = slowest * (fastest / slowest) ** place
+    bar_samples = BEATS_PER_BAR * 60 / tempo_bpm * pipe.sample_rate
+    positions = max(1, round(bar_samples / pipe.position_samples))
+    return Bars(positions, pipe.config.bar_timestep, pipe.config.bar_gain)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stemweave.diffusion.bars import Bars, in_bars
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import guided, guided_by_stems
 from stemweave.diffusion.sampler import Progress, draw_noise, sample
@@ -28,6 +29,7 @@ def piece_latents(
     strength: float = 1.0,
     steps: int | None = None,
     inpainting: str | None = None,
+    bars: Bars | None = None,
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -41,6 +43,7 @@ def piece_latents(
             the schedule's noise, also where it is not given.
         inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
             whatever the model was trained for.
+        bars: how alike those of the piece are; None leaves them to the model.
 
     Windows of the model's length share half with the one before, whose result is then given.
     """
@@ -67,7 +70,9 @@ def piece_latents(
 
         noise = draw_noise(part.shape, noise_offset, known, generator)
         drawn = sample(
-            guided_by_stems(denoiser, guidance, noise, last_timestep),
+            in_bars(
+                guided_by_stems(denoiser, guidance, noise, last_timestep), pipe.scheduler, bars
+            ),
             pipe.scheduler,
             noise,
             steps,

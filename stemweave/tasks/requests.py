@@ -14,6 +14,9 @@ from stemweave.audio.waveforms import check_waveform
 from stemweave.files import InputError
 from stemweave.stems import MIXTURE
 
+TEMPO_RANGE_BPM = (50, 240)
+"""A slower bar is half as long as the model's window."""
+
 
 def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
     """``names``, if all of them are among ``stems``."""
@@ -111,6 +114,17 @@ def check_seconds(seconds: float) -> None:
     """Refuse lengths that are not positive."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"seconds must be positive, not {seconds}")
+
+
+def check_tempo(tempo_bpm: float | None, has_bars: bool) -> None:
+    """Refuse tempi that no bar can have, or of a model that makes no bars."""
+    if tempo_bpm is None:
+        return
+    if not has_bars:
+        raise InputError("this model makes no bars (bar_timestep): leave out the tempo")
+    slowest, fastest = TEMPO_RANGE_BPM
+    if not slowest <= tempo_bpm <= fastest:
+        raise InputError(f"the tempo must be {slowest} to {fastest} bpm, not {tempo_bpm:g}")
 
 
 def check_long_enough(piece: Mapping[str, Tensor], shortest_s: float, sample_rate: int) -> None:

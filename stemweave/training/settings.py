@@ -204,6 +204,8 @@ class SamplingSettings(Strict):
     timestep_shift: float = Field(TaskSettings.timestep_shift, gt=0)
     noise_offset: float = Field(TaskSettings.noise_offset, ge=0)
     arrangement_guidance: float = TaskSettings.arrangement_guidance
+    bar_timestep: int | None = Field(TaskSettings.bar_timestep, ge=0)
+    bar_gain: float = Field(TaskSettings.bar_gain, gt=0)
     sample_posterior: bool = TaskSettings.sample_posterior
 
 

@@ -30,6 +30,9 @@ class SeparateParams(_Closed):
 
 class GenerateParams(_Closed):
     seconds: Seconds = 10.24
+    tempo_bpm: Annotated[
+        float | None, Field(strict=True, gt=0, allow_inf_nan=False, description="null: drawn")
+    ] = None
     steps: Steps = None
 
 

@@ -76,6 +76,9 @@ class Runner:
                     f"the piece would be {begun_s + params['seconds']:g} s long: this server "
                     f"makes at most {max_seconds:g} s"
                 )
+        if task == "generate":
+            has_bars = self.pipe.config.bar_timestep is not None
+            requests.check_tempo(params.get("tempo_bpm"), has_bars)
         if task == "generate" or version is None:
             return
         shape = (version.channels, version.num_samples)
@@ -115,7 +118,9 @@ class Runner:
             "progress": progress,
         }
         if task == "generate":
-            piece = self.pipe.generate(params["seconds"], **options)
+            piece = self.pipe.generate(
+                params["seconds"], tempo_bpm=params.get("tempo_bpm"), **options
+            )
             write_stems(out, piece, self.pipe.sample_rate, "wav", overwrite=False)
             return
         assert source is not None

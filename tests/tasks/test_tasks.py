@@ -1,5 +1,6 @@
 """Separation, generation and arrangement with a tiny model: shapes, sums, what is held fixed."""
 
+import math
 from itertools import combinations
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from stemweave.files import InputError
 from stemweave.pipeline import StemweavePipeline
 from stemweave.tasks import context, generate
-from stemweave.tasks.spectra import vocode
+from stemweave.tasks.spectra import decode_channels, vocode
 from tests.conftest import make_tiny_pipeline
 
 STEMS = ("bass", "drums", "guitar", "piano")
@@ -79,6 +80,42 @@ def test_generated_piece(tiny_pipe: StemweavePipeline, seconds: float):
         assert not torch.equal(waveform, other[name])
     stems = torch.stack([piece[stem] for stem in STEMS])
     assert torch.allclose(stems.sum(0), piece["mixture"], atol=1e-6)
+
+
+def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemweavePipeline, monkeypatch):
+    drawn: list[torch.Tensor] = []
+
+    def decode(pipe: StemweavePipeline, latents: torch.Tensor) -> torch.Tensor:
+        drawn.append(latents)
+        return decode_channels(pipe, latents)
+
+    monkeypatch.setattr("stemweave.tasks.generate.decode_channels", decode)
+    bar = round(4 * 60 / 240 * 16000 / tiny_pipe.position_samples)
+    for bar_timestep in (0, 999):
+        tiny_pipe.register_to_config(bar_timestep=bar_timestep)
+        try:
+            tiny_pipe.generate(1.28, tempo_bpm=240, steps=4, generator=seeded())
+            assert tiny_pipe.generate(0.5, steps=1, generator=seeded()).keys() == {
+                *STEMS,
+                "mixture",
+            }
+        finally:
+            tiny_pipe.register_to_config(bar_timestep=None)
+    alike, free = drawn[0], drawn[2]
+    assert torch.allclose(alike[:, :, bar:], alike[:, :, : alike.shape[2] - bar], atol=1e-4)
+    assert not torch.allclose(free[:, :, bar:], free[:, :, : free.shape[2] - bar], atol=0.1)
+
+
+@pytest.mark.parametrize(("tempo_bpm", "named"), [(20, "50 to 240"), (math.nan, "50 to 240")])
+def test_impossible_tempi(tiny_pipe: StemweavePipeline, tempo_bpm: float, named: str):
+    with pytest.raises(InputError, match="leave out the tempo"):
+        tiny_pipe.generate(1.0, tempo_bpm=tempo_bpm)
+    tiny_pipe.register_to_config(bar_timestep=400)
+    try:
+        with pytest.raises(InputError, match=named):
+            tiny_pipe.generate(1.0, tempo_bpm=tempo_bpm)
+    finally:
+        tiny_pipe.register_to_config(bar_timestep=None)
 
 
 @pytest.mark.parametrize("given", SUBSETS)

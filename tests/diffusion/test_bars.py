@@ -1,0 +1,86 @@
+"""Bars: equal where they should be, known ones kept, free near the end."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, UniPCMultistepScheduler
+
+from stemweave.diffusion.bars import Bars, in_bars, with_equal_bars
+from stemweave.diffusion.constraints import KnownPositions
+from stemweave.diffusion.objective import clean_estimate
+from stemweave.diffusion.sampler import sample
+
+SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2")
+SHAPE = (2, 3, 4, 30, 5)
+"""Four bars of seven positions and a bit."""
+BARS = Bars(positions=7, above=400, gain=1.0)
+
+
+def noise(seed: int) -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def test_equal_bars_repeat_and_keep_their_size():
+    clean = noise(0) + 2
+    alike = with_equal_bars(clean, BARS)
+    assert torch.allclose(alike[..., 7:, :], alike[..., :-7, :], atol=1e-5)
+    assert torch.allclose(alike.mean(dim=3), clean.mean(dim=3), atol=0.2)
+    sizes = [(part - part.mean(3, keepdim=True)).std(dim=(2, 3, 4)) for part in (alike, clean)]
+    assert torch.allclose(*sizes, rtol=1e-3)
+    louder = with_equal_bars(clean, Bars(7, 400, gain=1.5))
+    assert torch.allclose(
+        louder - louder.mean(3, keepdim=True),
+        1.5 * (alike - alike.mean(3, keepdim=True)),
+        atol=1e-4,
+    )
+
+
+def test_what_repeats_already_is_left_alone():
+    bar = noise(1)[..., :7, :]
+    piece = bar.repeat(1, 1, 1, 5, 1)[..., :30, :]
+    assert torch.allclose(with_equal_bars(piece, BARS), piece, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["v_prediction", "epsilon"])
+def test_predictions_are_of_equal_bars_down_to_the_timestep(kind: str):
+    scheduler = DDIMScheduler(**SCHEDULE, prediction_type=kind)
+    own = noise(2)
+    predict = in_bars(lambda latents, timestep, known: own, scheduler, BARS)
+    latents, early, late = noise(3), torch.tensor([900, 900]), torch.tensor([400, 400])
+    assert torch.equal(predict(latents, late, None), own)
+    changed = clean_estimate(scheduler, latents, predict(latents, early, None), early[:, None])
+    alike = with_equal_bars(clean_estimate(scheduler, latents, own, early[:, None]), BARS)
+    assert torch.allclose(changed, alike, atol=1e-3)
+    assert in_bars(predict, scheduler, None) is predict
+
+
+def test_new_bars_are_like_known_ones():
+    scheduler = UniPCMultistepScheduler(
+        **SCHEDULE, prediction_type="v_prediction", rescale_betas_zero_snr=True
+    )
+    bar = noise(4)[..., :7, :]
+    clean = bar.repeat(1, 1, 1, 5, 1)[..., :30, :]
+    known = torch.zeros(2, 3, 30, dtype=torch.bool)
+    known[..., :14] = True
+
+    def knows_nothing(latents, timestep, known):  # the mean of all music is silence
+        alpha = scheduler.alphas_cumprod[timestep].reshape(-1, 1, 1, 1, 1)
+        return latents * alpha.sqrt() / (1 - alpha).sqrt()
+
+    drawn = {
+        bars: sample(
+            in_bars(knows_nothing, scheduler, bars),
+            scheduler,
+            noise(5),
+            8,
+            constraint=KnownPositions(clean, known),
+        )
+        for bars in (None, Bars(7, 0))
+    }
+    assert all(torch.equal(piece[..., :14, :], clean[..., :14, :]) for piece in drawn.values())
+    agreement = {
+        bars: torch.corrcoef(
+            torch.stack([piece[..., 14:, :].flatten(), clean[..., 14:, :].flatten()])
+        )[0, 1]
+        for bars, piece in drawn.items()
+    }
+    assert abs(agreement[None]) < 0.2 < 0.9 < agreement[Bars(7, 0)]
