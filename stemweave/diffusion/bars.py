@@ -8,10 +8,12 @@ training. (MultiDiffusion, arXiv 2302.08113, makes the views of one image agree 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +25,14 @@ StemDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 BEATS_PER_BAR = 4
 MAX_RAISE = 3.0
 """Most that a mean bar's deviation is raised, before ``Bars.gain``."""
+USUAL_BAR_S = 2.1
+BAR_SPREAD = 0.5
+"""Of the logarithm of bars' lengths around the usual one, as far as ``bar_length`` cares."""
+BAR_RANGE_S = (1.28, 3.5)
+LENGTH_STEP = 0.25
+"""Positions between two lengths that ``bar_length`` compares."""
+MIN_LIKENESS = 0.1
+"""Correlation with the other bars below which there are none."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +40,12 @@ class Bars:
     """How alike bars are.
 
     Attributes:
-        positions: latent positions of a bar.
+        positions: latent positions of a bar, not necessarily whole; None: to be heard.
         above: timestep of the schedule down to which all bars are the same.
         gain: factor of their deviation in time: a mean bar makes for a duller and quieter piece.
     """
 
-    positions: int
+    positions: float | None
     above: int
     gain: float = 1.0
 
@@ -67,14 +77,64 @@ def in_bars(denoiser: StemDenoiser, scheduler: Any, bars: Bars | None) -> StemDe
     return predict
 
 
+def heard_in(bars: Bars | None, latents: Tensor, known: Tensor, position_s: float) -> Bars | None:
+    """``bars`` as long as those of the stems in ``latents`` (S, C, H, W) that are ``known`` (S, H)
+    throughout, if their length is to be heard; None if none can be.
+    """
+    if bars is None or bars.positions is not None:
+        return bars
+    positions = bar_length(latents[known.all(dim=1)], position_s)
+    return None if positions is None else replace(bars, positions=positions)
+
+
+def bar_length(latents: Tensor, position_s: float) -> float | None:
+    """Positions after which stems (K, C, H, W) repeat best, usual lengths first; None if hardly.
+
+    What is taken for a bar may be half or two of them.
+    """
+    if len(latents) == 0:
+        return None
+    moving = latents - latents.mean(dim=2, keepdim=True)
+    moving = moving / moving.std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+    every = torch.einsum("kchw,kcgw->hg", moving, moving) / max(1, moving[:, :, 0].numel())
+    height = latents.shape[2]
+    lags = np.arange(height)
+    likeness = [every.diagonal(lag).mean().item() for lag in lags.tolist()]
+    shortest, longest = (bound / position_s for bound in BAR_RANGE_S)
+    best, length = 0.0, None
+    for positions in np.arange(shortest, min(longest, height / 2), LENGTH_STEP).tolist():
+        apart = np.arange(positions, height - 1, positions)  # other bars, the far ones less often
+        found = float(np.average(np.interp(apart, lags, likeness), weights=height - apart))
+        distance = math.log(positions * position_s / USUAL_BAR_S) / BAR_SPREAD
+        worth = found * math.exp(-(distance**2) / 2)
+        if found >= MIN_LIKENESS and worth > best:
+            best, length = worth, positions
+    return length
+
+
+def bar_weights(height: int, positions: float) -> Tensor:
+    """Matrix (H, H) from latents along H to their means over all bars.
+
+    Where a bar is not a whole number of positions it takes what lies between two of them.
+    """
+    weights = torch.zeros(height, height)
+    rows = torch.arange(height)
+    bars = int(height / positions)
+    for bar in range(-bars, bars + 1):
+        place = rows + bar * positions
+        inside = (place >= 0) & (place <= height - 1)
+        left = place[inside].floor().long()
+        share = place[inside] - left
+        weights[rows[inside], left] += 1 - share
+        weights[rows[inside], (left + 1).clamp(max=height - 1)] += share
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
 def with_equal_bars(clean: Tensor, bars: Bars) -> Tensor:
     """Clean latents (B, S, C, H, W) of which every bar is the mean one, brought to their size."""
-    height = clean.shape[3]
-    place = torch.arange(height, device=clean.device) % bars.positions
-    count = place.bincount(minlength=bars.positions).clamp(min=1)
-    total = clean.new_zeros(*clean.shape[:3], bars.positions, clean.shape[4])
-    mean_bar = total.index_add(3, place, clean) / count[:, None]
-    repeated = mean_bar.index_select(3, place)
+    assert bars.positions is not None
+    weights = bar_weights(clean.shape[3], bars.positions).to(clean)
+    repeated = torch.einsum("hg,bscgw->bschw", weights, clean)
     steady = repeated.mean(dim=3, keepdim=True)
     deviation = repeated - steady
     wanted = _size(clean - clean.mean(dim=3, keepdim=True))

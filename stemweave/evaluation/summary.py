@@ -74,7 +74,7 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
 
 
 def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
-    """Fréchet distance and the level of generated stems."""
+    """Fréchet distance, level and coherence of generated stems."""
     report = scores.measures("generation")
     distance = next(name for name in report if name.startswith("distance from real mixtures"))
     ours, floor, ceiling = (
@@ -93,7 +93,26 @@ def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
             f"other real songs {floor:.1f}, noise {ceiling:.1f}",
         ),
         ("generation: level of the stems against real ones", ", ".join(differences), ""),
+        *(
+            coherence_row(
+                f"generation: {measure}",
+                *(
+                    report[generation.COHERENCE][row][measure]["value"]
+                    for row in (
+                        generation.GENERATED_ROW,
+                        generation.FLOOR_ROW,
+                        generation.SHUFFLED_ROW,
+                    )
+                ),
+            )
+            for measure in coherence.MEASURES
+        ),
     ]
+
+
+def coherence_row(what: str, ours: float, real: float, other: float) -> tuple[str, str, str]:
+    """A measure of coherence beside the two marks that it is read between."""
+    return what, f"{ours:.2f}", f"real stems {real:.2f}, another song's {other:.2f}"
 
 
 def arrangement_rows(scores: Scores) -> list[tuple[str, str, str]]:
@@ -112,13 +131,7 @@ def arrangement_rows(scores: Scores) -> list[tuple[str, str, str]]:
                 arrangement.OTHER_ROW,
             )
         )
-        lines.append(
-            (
-                f"arrangement: {measure}",
-                f"{ours:.2f}",
-                f"real stems {real:.2f}, another song's {other:.2f}",
-            )
-        )
+        lines.append(coherence_row(f"arrangement: {measure}", ours, real, other))
     return lines
 
 

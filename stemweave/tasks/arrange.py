@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.limiter import limited
+from stemweave.diffusion.bars import Bars
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import hear, play
@@ -43,6 +44,7 @@ def arrange(
         is_given[:, None].repeat(1, heard.latents.shape[-2]),
         steps=steps,
         inpainting=inpainting,
+        bars=heard_bars(pipe),
         guidance=pipe.config.arrangement_guidance if guidance is None else guidance,
         generator=generator,
         progress=progress,
@@ -54,3 +56,10 @@ def arrange(
     stems = {**given, **dict(zip(added, stack, strict=True))}
     ordered = {name: stems[name] for name in pipe.stems if name in stems}
     return {**ordered, MIXTURE: torch.stack(list(ordered.values())).sum(dim=0)}
+
+
+def heard_bars(pipe: StemModel) -> Bars | None:
+    """Bars like those of what is given, if the model makes any."""
+    if pipe.config.bar_timestep is None:
+        return None
+    return Bars(None, pipe.config.bar_timestep, pipe.config.bar_gain)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.diffusion.bars import Bars, in_bars
+from stemweave.diffusion.bars import Bars, heard_in, in_bars
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import guided, guided_by_stems
 from stemweave.diffusion.sampler import Progress, draw_noise, sample
@@ -43,7 +43,8 @@ def piece_latents(
             the schedule's noise, also where it is not given.
         inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
             whatever the model was trained for.
-        bars: how alike those of the piece are; None leaves them to the model.
+        bars: how alike those of the piece are; None leaves them to the model. Bars to be heard are
+            those of the given stems in each window, if the denoiser is told what is given.
 
     Windows of the model's length share half with the one before, whose result is then given.
     """
@@ -68,15 +69,19 @@ def piece_latents(
             if progress is not None:
                 progress(number * total + step, len(starts) * total)
 
+        constraint = make_constraint(pipe, part, known, inpainting, generator)
+        told = torch.zeros_like(known) if constraint.known is None else known
+        position_s = pipe.position_samples / pipe.sample_rate
+        own_bars = heard_in(bars, part[0], told[0], position_s)
         noise = draw_noise(part.shape, noise_offset, known, generator)
         drawn = sample(
             in_bars(
-                guided_by_stems(denoiser, guidance, noise, last_timestep), pipe.scheduler, bars
+                guided_by_stems(denoiser, guidance, noise, last_timestep), pipe.scheduler, own_bars
             ),
             pipe.scheduler,
             noise,
             steps,
-            constraint=make_constraint(pipe, part, known, inpainting, generator),
+            constraint=constraint,
             generator=generator,
             eta=pipe.config.eta,
             timestep_shift=timestep_shift,

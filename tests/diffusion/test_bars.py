@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UniPCMultistepScheduler
 
-from stemweave.diffusion.bars import Bars, in_bars, with_equal_bars
+from stemweave.diffusion.bars import Bars, bar_length, heard_in, in_bars, with_equal_bars
 from stemweave.diffusion.constraints import KnownPositions
 from stemweave.diffusion.objective import clean_estimate
 from stemweave.diffusion.sampler import sample
@@ -32,6 +32,44 @@ def test_equal_bars_repeat_and_keep_their_size():
         1.5 * (alike - alike.mean(3, keepdim=True)),
         atol=1e-4,
     )
+
+
+def repeating(positions: float, height: int = 128) -> torch.Tensor:
+    """Stems (2, C, H, W) whose bars of so many positions are the same, between positions, too."""
+    bar = torch.randn(2, 3, 16, 5, generator=torch.Generator().manual_seed(6))
+    place = torch.arange(height) % positions / positions * 2 * torch.pi
+    waves = [torch.sin(place * number) for number in range(1, 9)]
+    waves += [torch.cos(place * number) for number in range(1, 9)]
+    return torch.einsum("kcnw,nh->kchw", bar, torch.stack(waves))
+
+
+@pytest.mark.parametrize("positions", [20.0, 26.5, 31.25])
+def test_the_length_of_bars_is_heard(positions: float):
+    stems = repeating(positions)
+    unlike = torch.randn(stems.shape, generator=torch.Generator().manual_seed(7))
+    assert bar_length(stems + 0.5 * unlike, 0.08) == pytest.approx(positions, abs=0.25)
+    assert bar_length(unlike, 0.08) is None
+    assert bar_length(torch.zeros_like(stems), 0.08) is None
+    assert bar_length(stems[:, :, :20], 0.08) is None  # too short for two bars
+
+    known = torch.zeros(2, 128, dtype=torch.bool)
+    wanted, to_be_heard = Bars(7, 400), Bars(None, 400, 1.5)
+    assert heard_in(None, stems, known, 0.08) is None
+    assert heard_in(wanted, stems, known, 0.08) is wanted
+    assert heard_in(to_be_heard, stems, known, 0.08) is None
+    known[1, 1:] = True
+    assert heard_in(to_be_heard, stems, known, 0.08) is None
+    known[1] = True
+    found = heard_in(to_be_heard, torch.stack([unlike[0], stems[1]]), known, 0.08)
+    assert found is not None and found.positions == pytest.approx(positions, abs=0.25)
+    assert (found.above, found.gain) == (400, 1.5)
+
+
+def test_bars_between_positions_are_averaged():
+    stems = repeating(26.5)[None]
+    kept = with_equal_bars(stems, Bars(26.5, 0))
+    assert (kept - stems).std() < 0.25 * stems.std()  # what lies between positions is blurred
+    assert (with_equal_bars(stems, Bars(23.0, 0)) - stems).std() > 0.9 * stems.std()
 
 
 def test_what_repeats_already_is_left_alone():

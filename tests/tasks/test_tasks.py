@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 
+from stemweave.diffusion.bars import Bars
 from stemweave.files import InputError
 from stemweave.pipeline import StemweavePipeline
 from stemweave.tasks import context, generate
@@ -104,6 +105,28 @@ def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemweavePipeline, monkey
     alike, free = drawn[0], drawn[2]
     assert torch.allclose(alike[:, :, bar:], alike[:, :, : alike.shape[2] - bar], atol=1e-4)
     assert not torch.allclose(free[:, :, bar:], free[:, :, : free.shape[2] - bar], atol=0.1)
+
+
+def test_arranged_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, monkeypatch):
+    heard: list[Bars | None] = []
+
+    def note(denoiser, scheduler, bars: Bars | None):
+        heard.append(bars)
+        return denoiser
+
+    monkeypatch.setattr("stemweave.tasks.piece.in_bars", note)
+    monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.6))  # a short window
+    bar = noise(1, round(0.4 * 16000)).repeat(1, 4)
+    tiny_pipe.register_to_config(bar_timestep=300, bar_gain=1.5)
+    try:
+        tiny_pipe.arrange({"drums": bar}, 16000, generator=seeded())
+        tiny_pipe.arrange({"drums": bar}, 16000, inpainting="replace", generator=seeded())
+    finally:
+        tiny_pipe.register_to_config(bar_timestep=None, bar_gain=1.0)
+    position_s = tiny_pipe.position_samples / 16000
+    assert heard[0] is not None and heard[0].positions * position_s == pytest.approx(0.4, abs=0.03)
+    assert (heard[0].above, heard[0].gain) == (300, 1.5)
+    assert heard[-1] is None
 
 
 @pytest.mark.parametrize(("tempo_bpm", "named"), [(20, "50 to 240"), (math.nan, "50 to 240")])
