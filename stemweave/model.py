@@ -39,9 +39,10 @@ class TaskSettings:
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
             varies by this much in stems of which nothing is given (``sampler.draw_noise``).
         arrangement_guidance: default of ``arrange``.
-        bar_timestep: down to this timestep all bars of what ``generate`` makes are the same
-            (``diffusion.bars``); None leaves time to the denoiser alone.
-        bar_gain: of their deviation in time.
+        bar_timestep: down to this timestep all bars of what ``generate`` and ``arrange`` make are
+            the same (``diffusion.bars``); None leaves time to the denoiser alone.
+        generation_bar_gain, arrangement_bar_gain: of their deviation in time.
+        beat_share: how much of a generated bar is the mean of its beats.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -55,7 +56,9 @@ class TaskSettings:
     noise_offset: float = 0.0
     arrangement_guidance: float = 1.0
     bar_timestep: int | None = None
-    bar_gain: float = 1.0
+    generation_bar_gain: float = 1.0
+    arrangement_bar_gain: float = 1.0
+    beat_share: float = 0.0
     sample_posterior: bool = False
 
 

@@ -53,7 +53,9 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         noise_offset: float = TaskSettings.noise_offset,
         arrangement_guidance: float = TaskSettings.arrangement_guidance,
         bar_timestep: int | None = TaskSettings.bar_timestep,
-        bar_gain: float = TaskSettings.bar_gain,
+        generation_bar_gain: float = TaskSettings.generation_bar_gain,
+        arrangement_bar_gain: float = TaskSettings.arrangement_bar_gain,
+        beat_share: float = TaskSettings.beat_share,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -75,7 +77,9 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             noise_offset=noise_offset,
             arrangement_guidance=arrangement_guidance,
             bar_timestep=bar_timestep,
-            bar_gain=bar_gain,
+            generation_bar_gain=generation_bar_gain,
+            arrangement_bar_gain=arrangement_bar_gain,
+            beat_share=beat_share,
             sample_posterior=sample_posterior,
         )
         self.check_components()

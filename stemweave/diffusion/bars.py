@@ -43,11 +43,13 @@ class Bars:
         positions: latent positions of a bar, not necessarily whole; None: to be heard.
         above: timestep of the schedule down to which all bars are the same.
         gain: factor of their deviation in time: a mean bar makes for a duller and quieter piece.
+        beat_share: how much of a bar is the mean of its beats, which makes the pulse.
     """
 
     positions: float | None
     above: int
     gain: float = 1.0
+    beat_share: float = 0.0
 
 
 def in_bars(denoiser: StemDenoiser, scheduler: Any, bars: Bars | None) -> StemDenoiser:
@@ -133,8 +135,12 @@ def bar_weights(height: int, positions: float) -> Tensor:
 def with_equal_bars(clean: Tensor, bars: Bars) -> Tensor:
     """Clean latents (B, S, C, H, W) of which every bar is the mean one, brought to their size."""
     assert bars.positions is not None
-    weights = bar_weights(clean.shape[3], bars.positions).to(clean)
-    repeated = torch.einsum("hg,bscgw->bschw", weights, clean)
+    height = clean.shape[3]
+    weights = bar_weights(height, bars.positions)
+    if bars.beat_share > 0:
+        of_beats = bar_weights(height, bars.positions / BEATS_PER_BAR)
+        weights = torch.lerp(weights, of_beats, bars.beat_share)
+    repeated = torch.einsum("hg,bscgw->bschw", weights.to(clean), clean)
     steady = repeated.mean(dim=3, keepdim=True)
     deviation = repeated - steady
     wanted = _size(clean - clean.mean(dim=3, keepdim=True))

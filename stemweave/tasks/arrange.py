@@ -62,4 +62,4 @@ def heard_bars(pipe: StemModel) -> Bars | None:
     """Bars like those of what is given, if the model makes any."""
     if pipe.config.bar_timestep is None:
         return None
-    return Bars(None, pipe.config.bar_timestep, pipe.config.bar_gain)
+    return Bars(None, pipe.config.bar_timestep, pipe.config.arrangement_bar_gain)

@@ -67,4 +67,5 @@ def _bars(
         tempo_bpm = slowest * (fastest / slowest) ** place
     bar_samples = BEATS_PER_BAR * 60 / tempo_bpm * pipe.sample_rate
     positions = max(1, round(bar_samples / pipe.position_samples))
-    return Bars(positions, pipe.config.bar_timestep, pipe.config.bar_gain)
+    config = pipe.config
+    return Bars(positions, config.bar_timestep, config.generation_bar_gain, config.beat_share)

@@ -205,7 +205,9 @@ class SamplingSettings(Strict):
     noise_offset: float = Field(TaskSettings.noise_offset, ge=0)
     arrangement_guidance: float = TaskSettings.arrangement_guidance
     bar_timestep: int | None = Field(TaskSettings.bar_timestep, ge=0)
-    bar_gain: float = Field(TaskSettings.bar_gain, gt=0)
+    generation_bar_gain: float = Field(TaskSettings.generation_bar_gain, gt=0)
+    arrangement_bar_gain: float = Field(TaskSettings.arrangement_bar_gain, gt=0)
+    beat_share: float = Field(TaskSettings.beat_share, ge=0, le=1)
     sample_posterior: bool = TaskSettings.sample_posterior
 
 

@@ -34,6 +34,16 @@ def test_equal_bars_repeat_and_keep_their_size():
     )
 
 
+def test_beats_make_a_pulse():
+    bars = [Bars(8, 400), Bars(8, 400, beat_share=0.5), Bars(8, 400, beat_share=1.0)]
+    unlike = []
+    for some in bars:
+        alike = with_equal_bars(noise(8), some)
+        assert torch.allclose(alike[..., 8:, :], alike[..., :-8, :], atol=1e-5)
+        unlike.append((alike[..., 2:, :] - alike[..., :-2, :]).std() / alike.std())
+    assert unlike[2] < 1e-4 < unlike[1] < unlike[0]
+
+
 def repeating(positions: float, height: int = 128) -> torch.Tensor:
     """Stems (2, C, H, W) whose bars of so many positions are the same, between positions, too."""
     bar = torch.randn(2, 3, 16, 5, generator=torch.Generator().manual_seed(6))

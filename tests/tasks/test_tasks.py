@@ -117,12 +117,12 @@ def test_arranged_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipelin
     monkeypatch.setattr("stemweave.tasks.piece.in_bars", note)
     monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.6))  # a short window
     bar = noise(1, round(0.4 * 16000)).repeat(1, 4)
-    tiny_pipe.register_to_config(bar_timestep=300, bar_gain=1.5)
+    tiny_pipe.register_to_config(bar_timestep=300, arrangement_bar_gain=1.5)
     try:
         tiny_pipe.arrange({"drums": bar}, 16000, generator=seeded())
         tiny_pipe.arrange({"drums": bar}, 16000, inpainting="replace", generator=seeded())
     finally:
-        tiny_pipe.register_to_config(bar_timestep=None, bar_gain=1.0)
+        tiny_pipe.register_to_config(bar_timestep=None, arrangement_bar_gain=1.0)
     position_s = tiny_pipe.position_samples / 16000
     assert heard[0] is not None and heard[0].positions * position_s == pytest.approx(0.4, abs=0.03)
     assert (heard[0].above, heard[0].gain) == (300, 1.5)
