@@ -50,6 +50,11 @@ class LatentGrid:
         return float(self.log_mel.segment_samples / self.sample_rate)
 
     @property
+    def position_s(self) -> float:
+        """Seconds of one latent position."""
+        return self.position_samples / self.sample_rate
+
+    @property
     def time_stride(self) -> int:
         """Mel frames per latent position."""
         return self._strides()[0]

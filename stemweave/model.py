@@ -280,7 +280,7 @@ class StemModel(LatentGrid):
         """
         requests.check_seconds(seconds)
         given = requests.as_piece(self.stems, piece)
-        requests.check_long_enough(given, self.position_samples / self.sample_rate, sample_rate)
+        requests.check_long_enough(given, self.position_s, sample_rate)
         requests.check_inpainting(inpainting, None, self.denoiser.config.known_stems)
         return extend.extend(
             self,

@@ -9,7 +9,6 @@ training. (MultiDiffusion, arXiv 2302.08113, makes the views of one image agree 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stemweave.diffusion.guidance import ToldDenoiser
 from stemweave.diffusion.objective import clean_estimate, signal_and_noise, target
-
-StemDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(latents, timestep, known) → prediction."""
 
 BEATS_PER_BAR = 4
 MAX_RAISE = 3.0
@@ -52,7 +49,7 @@ class Bars:
     beat_share: float = 0.0
 
 
-def in_bars(denoiser: StemDenoiser, scheduler: Any, bars: Bars | None) -> StemDenoiser:
+def in_bars(denoiser: ToldDenoiser, scheduler: Any, bars: Bars | None) -> ToldDenoiser:
     """``denoiser`` whose predictions at timesteps above ``bars.above`` are of equal bars.
 
     Of the predicted clean latents (B, S, C, H, W) those that are ``known`` count as they are, so
@@ -79,13 +76,17 @@ def in_bars(denoiser: StemDenoiser, scheduler: Any, bars: Bars | None) -> StemDe
     return predict
 
 
-def heard_in(bars: Bars | None, latents: Tensor, known: Tensor, position_s: float) -> Bars | None:
-    """``bars`` as long as those of the stems in ``latents`` (S, C, H, W) that are ``known`` (S, H)
-    throughout, if their length is to be heard; None if none can be.
+def heard_in(
+    bars: Bars | None, latents: Tensor, known: Tensor | None, position_s: float
+) -> Bars | None:
+    """``bars`` as long as those of the stems in ``latents`` (B, S, C, H, W) that are ``known``
+    (B, S, H) throughout, if their length is to be heard; None if none can be.
     """
     if bars is None or bars.positions is not None:
         return bars
-    positions = bar_length(latents[known.all(dim=1)], position_s)
+    if known is None:
+        return None
+    positions = bar_length(latents[known.all(dim=2)], position_s)
     return None if positions is None else replace(bars, positions=positions)
 
 
@@ -98,7 +99,7 @@ def bar_length(latents: Tensor, position_s: float) -> float | None:
         return None
     moving = latents - latents.mean(dim=2, keepdim=True)
     moving = moving / moving.std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
-    every = torch.einsum("kchw,kcgw->hg", moving, moving) / max(1, moving[:, :, 0].numel())
+    every = torch.einsum("kchw,kcgw->hg", moving, moving) / moving[:, :, 0].numel()
     height = latents.shape[2]
     lags = np.arange(height)
     likeness = [every.diagonal(lag).mean().item() for lag in lags.tolist()]
@@ -119,16 +120,11 @@ def bar_weights(height: int, positions: float) -> Tensor:
 
     Where a bar is not a whole number of positions it takes what lies between two of them.
     """
-    weights = torch.zeros(height, height)
-    rows = torch.arange(height)
-    bars = int(height / positions)
-    for bar in range(-bars, bars + 1):
-        place = rows + bar * positions
-        inside = (place >= 0) & (place <= height - 1)
-        left = place[inside].floor().long()
-        share = place[inside] - left
-        weights[rows[inside], left] += 1 - share
-        weights[rows[inside], (left + 1).clamp(max=height - 1)] += share
+    rows, bars = torch.arange(height), int(height / positions)
+    places = rows[:, None] + positions * torch.arange(-bars, bars + 1)  # of a row in every bar
+    inside = (places >= 0) & (places <= height - 1)
+    shares = (1 - (places[..., None] - rows).abs()).clamp(min=0)  # of the two rows around a place
+    weights = (shares * inside[..., None]).sum(dim=1)
     return weights / weights.sum(dim=1, keepdim=True)
 
 

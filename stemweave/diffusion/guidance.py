@@ -10,6 +10,8 @@ from torch import Tensor
 Denoiser = Callable[..., Tensor]
 """(latents, timestep, mixture, known) → prediction, all shapes as in ``models.compact``."""
 
+ToldDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(latents, timestep, known) → prediction, of a mixture or none that it holds already."""
 
 EVERYWHERE = (0, 1000)
 
@@ -19,7 +21,7 @@ def guided(
     mixture: Tensor | None,
     guidance: float,
     interval: tuple[int, int] = EVERYWHERE,
-) -> Denoiser:
+) -> ToldDenoiser:
     """A denoiser that predicts ``guidance · conditional + (1 - guidance) · unconditional``.
 
     At 0 (or without a mixture) and at 1 only one of the two passes is made, and only the
@@ -39,11 +41,11 @@ def guided(
 
 
 def guided_by_stems(
-    denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    denoiser: ToldDenoiser,
     guidance: float,
     noise: Tensor,
     last_timestep: int,
-) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+) -> ToldDenoiser:
     """A denoiser of (latents, timestep, known) that listens to given stems ``guidance`` times.
 
     The unconditional pass hears pure ``noise`` (B, S, C, H, W) at ``last_timestep`` in place of

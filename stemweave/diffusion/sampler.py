@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stemweave.diffusion.constraints import Constraint, Free
+from stemweave.diffusion.guidance import ToldDenoiser
 from stemweave.diffusion.schedulers import respace
 
 Progress = Callable[[int, int], None]
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 def sample(
-    denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    denoiser: ToldDenoiser,
     scheduler: Any,
     noise: Tensor,
     num_steps: int,

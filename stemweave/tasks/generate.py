@@ -65,7 +65,6 @@ def _bars(
         slowest, fastest = TEMPI_BPM
         place = torch.rand((), generator=generator).item()
         tempo_bpm = slowest * (fastest / slowest) ** place
-    bar_samples = BEATS_PER_BAR * 60 / tempo_bpm * pipe.sample_rate
-    positions = max(1, round(bar_samples / pipe.position_samples))
+    positions = max(1, round(BEATS_PER_BAR * 60 / tempo_bpm / pipe.position_s))
     config = pipe.config
     return Bars(positions, config.bar_timestep, config.generation_bar_gain, config.beat_share)

@@ -70,9 +70,7 @@ def piece_latents(
                 progress(number * total + step, len(starts) * total)
 
         constraint = make_constraint(pipe, part, known, inpainting, generator)
-        told = torch.zeros_like(known) if constraint.known is None else known
-        position_s = pipe.position_samples / pipe.sample_rate
-        own_bars = heard_in(bars, part[0], told[0], position_s)
+        own_bars = heard_in(bars, part, constraint.known, pipe.position_s)
         noise = draw_noise(part.shape, noise_offset, known, generator)
         drawn = sample(
             in_bars(

@@ -79,7 +79,8 @@ class Runner:
         if task == "generate":
             has_bars = self.pipe.config.bar_timestep is not None
             requests.check_tempo(params.get("tempo_bpm"), has_bars)
-        if task == "generate" or version is None:
+            return
+        if version is None:
             return
         shape = (version.channels, version.num_samples)
         piece = {name: torch.empty(shape, device="meta") for name in version.track_names}
@@ -95,8 +96,7 @@ class Runner:
         elif task == "edit":
             requests.ranges_in_samples(self.stems, piece, version.sample_rate, params["renew"])
         elif task == "extend":
-            shortest_s = self.pipe.position_samples / self.pipe.sample_rate
-            requests.check_long_enough(piece, shortest_s, version.sample_rate)
+            requests.check_long_enough(piece, self.pipe.position_s, version.sample_rate)
 
     def run(
         self,

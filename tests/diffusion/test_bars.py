@@ -64,13 +64,14 @@ def test_the_length_of_bars_is_heard(positions: float):
 
     known = torch.zeros(2, 128, dtype=torch.bool)
     wanted, to_be_heard = Bars(7, 400), Bars(None, 400, 1.5)
-    assert heard_in(None, stems, known, 0.08) is None
-    assert heard_in(wanted, stems, known, 0.08) is wanted
-    assert heard_in(to_be_heard, stems, known, 0.08) is None
+    assert heard_in(to_be_heard, stems[None], None, 0.08) is None
+    assert heard_in(None, stems[None], known[None], 0.08) is None
+    assert heard_in(wanted, stems[None], known[None], 0.08) is wanted
+    assert heard_in(to_be_heard, stems[None], known[None], 0.08) is None
     known[1, 1:] = True
-    assert heard_in(to_be_heard, stems, known, 0.08) is None
+    assert heard_in(to_be_heard, stems[None], known[None], 0.08) is None
     known[1] = True
-    found = heard_in(to_be_heard, torch.stack([unlike[0], stems[1]]), known, 0.08)
+    found = heard_in(to_be_heard, torch.stack([unlike[0], stems[1]])[None], known[None], 0.08)
     assert found is not None and found.positions == pytest.approx(positions, abs=0.25)
     assert (found.above, found.gain) == (400, 1.5)
 
