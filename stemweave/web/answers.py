@@ -20,6 +20,7 @@ class Limits(BaseModel):
     max_minutes: float
     max_mb: float
     max_queue: int
+    tempo_bpm: tuple[float, float] | None
 
 
 class ModelAnswer(BaseModel):

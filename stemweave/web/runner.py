@@ -34,6 +34,10 @@ class Runner:
         self.pipe, self.name = pipe, name
         self.stems = tuple(pipe.stems)
 
+    @property
+    def _has_bars(self) -> bool:
+        return self.pipe.config.bar_timestep is not None
+
     def card(self, settings: Settings) -> ModelAnswer:
         """What the page needs to know of the model and the server."""
         config = self.pipe.config
@@ -47,6 +51,7 @@ class Runner:
                 max_minutes=settings.max_minutes,
                 max_mb=settings.max_mb,
                 max_queue=settings.max_queue,
+                tempo_bpm=requests.TEMPO_RANGE_BPM if self._has_bars else None,
             ),
             keep_days=settings.keep_days,
             defaults={
@@ -77,8 +82,7 @@ class Runner:
                     f"makes at most {max_seconds:g} s"
                 )
         if task == "generate":
-            has_bars = self.pipe.config.bar_timestep is not None
-            requests.check_tempo(params.get("tempo_bpm"), has_bars)
+            requests.check_tempo(params.get("tempo_bpm"), self._has_bars)
             return
         if version is None:
             return

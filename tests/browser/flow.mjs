@@ -1,4 +1,4 @@
-// node flow.mjs BASE AUDIO OUT: upload → separate → play, solo → fill a region → download, undo.
+// node flow.mjs BASE AUDIO OUT: upload → separate → play, solo → fill a region → download, undo; write.
 // Saves what was downloaded in OUT and prints, as JSON, what was seen.
 
 import { join } from "node:path";
@@ -33,6 +33,21 @@ async function fillRegion(page) {
   await studio.waitForVersion(page, 3);
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   return range;
+}
+
+/** A piece from nothing: what its version is called, and what the form showed before. */
+async function writePiece(page) {
+  await page.locator("#begin-empty").click();
+  const form = await studio.task(page, "generate");
+  const shown = [await form.locator("output").last().textContent()];
+  for (const [name, value] of [["length", "2"], ["tempo", "96"]]) {
+    await form.locator(`input[name="${name}"]`).fill(value);
+  }
+  shown.push(await form.locator("output").last().textContent());
+  await page.locator("#steps").fill("2");
+  await studio.begin(form);
+  await studio.waitForVersion(page, 1);
+  return [...shown, await page.locator(".version.current .version-title").textContent()];
 }
 
 /** The player's own clock, rendered: two opposite tracks must cancel, loops must repeat. */
@@ -98,7 +113,10 @@ try {
   await studio.waitForVersion(page, 2);
   await page.keyboard.press("Control+Shift+z");
   await studio.waitForVersion(page, 3);
-  console.log(JSON.stringify({ player, played, range, filename, seed, faults }));
+  const another = await studio.open(browser, base);
+  const written = await writePiece(another.page);
+  for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
+  console.log(JSON.stringify({ player, played, range, filename, seed, written, faults }));
 } finally {
   await browser.close();
 }

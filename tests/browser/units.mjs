@@ -54,7 +54,12 @@ async function inPage() {
   return {
     clocks: [format.clock(59.96, 1), format.clock(61.5), format.clock(3661, 2)],
     times: ["1:02.5", "12,5", " 7 ", "1:2:3", "soon"].map(format.parseClock),
-    titles: [format.versionTitle(c), format.versionTitle(d)],
+    titles: [
+      format.versionTitle(c),
+      format.versionTitle(d),
+      format.versionTitle({ task: "generate", duration_s: 10, params: { tempo_bpm: 96 } }),
+      format.versionTitle({ task: "generate", duration_s: 10, params: { tempo_bpm: null } }),
+    ],
     anchored,
     last,
     ranges: [backwards, tiny].map((range) => [range.start, range.end]),
@@ -77,7 +82,12 @@ export async function checkUnits(page) {
   const got = await page.evaluate(inPage);
   assert.deepEqual(got.clocks, ["1:00.0", "1:02", "61:01.00"]);
   assert.deepEqual(got.times, [62.5, 12.5, 7, NaN, NaN]);
-  assert.deepEqual(got.titles, ["Extended by 5 s", "Filled bass, 0:08.0–end"]);
+  assert.deepEqual(got.titles, [
+    "Extended by 5 s",
+    "Filled bass, 0:08.0–end",
+    "Written, 0:10, 96 bpm",
+    "Written, 0:10",
+  ]);
   assert.ok(Math.abs(got.anchored - 500) < 1e-6);
   assert.deepEqual(got.last, [100, 1000]);
   assert.deepEqual(got.ranges, [[3, 8], [7.9, 8]]);

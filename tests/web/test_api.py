@@ -21,7 +21,7 @@ def test_the_model_and_the_page(client):
     assert model["tasks"] == ["separate", "generate", "arrange", "edit", "extend", "vary"]
     assert set(model["defaults"]) == set(model["tasks"])
     assert model["defaults"]["generate"]["steps"] == 2
-    assert model["limits"] == {"max_minutes": 10, "max_mb": 200, "max_queue": 20}
+    assert model["limits"] == {"max_minutes": 10, "max_mb": 200, "max_queue": 20, "tempo_bpm": None}
     assert "<title>Stemweave" in client.get("/").text
     assert client.get("/app.js").headers["content-type"].startswith("text/javascript")
     assert client.get("/api/nothing").status_code == 404

@@ -66,7 +66,7 @@ def test_filled_region_is_new_and_all_else_is_kept(
 ) -> None:
     seen, out = visit
     with urllib.request.urlopen(f"{base}/api/projects") as answer:
-        (project,) = json.load(answer)
+        project = next(one for one in json.load(answer) if one["name"] == "short song")
     version = project["versions"][-1]
     ((stem, (start_s, end_s)),) = version["params"]["renew"].items()
     assert (stem, version["seed"], version["params"]["steps"]) == ("drums", 7, 2)
@@ -90,3 +90,14 @@ def test_filled_region_is_new_and_all_else_is_kept(
     assert np.array_equal(read("bass_before.wav"), read("bass_after.wav"))
     with zipfile.ZipFile(out / "all.zip") as archive:
         assert sorted(archive.namelist()) == sorted(f"{name}.wav" for name in [*STEMS, "mixture"])
+
+
+def test_a_piece_is_written_in_the_wanted_tempo(
+    visit: tuple[dict[str, Any], Path], base: str
+) -> None:
+    seen, _ = visit
+    assert seen["written"] == ["any", "96 bpm", "Written, 0:02, 96 bpm"]
+    with urllib.request.urlopen(f"{base}/api/projects") as answer:
+        versions = [version for one in json.load(answer) for version in one["versions"]]
+    (piece,) = [version for version in versions if version["task"] == "generate"]
+    assert (piece["params"]["tempo_bpm"], piece["params"]["steps"]) == (96, 2)

@@ -72,7 +72,10 @@ export function versionTitle(version) {
     case "separate":
       return params.method === "vocoder" ? "Separated, synthesised" : "Separated";
     case "generate":
-      return `Written, ${clock(version.duration_s)}`;
+      return [
+        `Written, ${clock(version.duration_s)}`,
+        ...(params.tempo_bpm == null ? [] : [`${params.tempo_bpm} bpm`]),
+      ].join(", ");
     case "arrange":
       return `Wrote ${listed(params.add ?? [])}`;
     case "edit":

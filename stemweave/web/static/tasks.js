@@ -63,6 +63,22 @@ function run(label, submit) {
   return h("button", { class: "primary", type: "button", onclick: submit }, label);
 }
 
+/** For a tempo within `range`, or none: its lowest value leaves it open. Nothing without `range`. */
+function tempoSlider(range) {
+  if (!range) return { elements: [], params: () => ({}) };
+  const [slowest, fastest] = range;
+  const step = 2;
+  const { element, value } = slider("Tempo", {
+    name: "tempo",
+    min: slowest - step,
+    max: fastest,
+    step,
+    value: slowest - step,
+    show: (bpm) => (bpm < slowest ? "any" : `${bpm} bpm`),
+  });
+  return { elements: [element], params: () => (value() < slowest ? {} : { tempo_bpm: value() }) };
+}
+
 function secondsLeft(app) {
   return Math.max(1, Math.floor(app.model.limits.max_minutes * 60 - app.version.duration_s));
 }
@@ -184,7 +200,9 @@ const GENERATE = {
       value: 10,
       show: (value) => clock(value),
     });
-    return [seconds.element, run("Write", () => start("generate", { seconds: seconds.value() }))];
+    const tempo = tempoSlider(app.model.limits.tempo_bpm);
+    const write = () => start("generate", { seconds: seconds.value(), ...tempo.params() });
+    return [seconds.element, ...tempo.elements, run("Write", write)];
   },
 };
 
