@@ -10,7 +10,8 @@ demo: $(VENV)/.inference  ## separate a real song, generate a piece, arrange mis
 
 test: lint  ## style, types and tests
 	scripts/install-system-packages.sh test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not ray"
+	$(BIN)/python -m pytest -q -m ray
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

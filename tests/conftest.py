@@ -18,6 +18,17 @@ from stemweave.models.vae import PatchVAE
 from stemweave.pipeline import StemweavePipeline
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Ray's cluster.
+
+    Ray leaves threads of its own in a process that has used it and takes Python's report of crashes
+    away, so these tests have a process to themselves: ``make test`` runs pytest twice.
+    """
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ray)
+
+
 def make_tiny_pipeline(stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")):
     """Real components, a window of 1.28 s, about 100 k random weights."""
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ from stemweave.jobs import (
 )
 
 
-@pytest.fixture(scope="module", params=["processes", "ray"])
+@pytest.fixture(scope="module", params=["processes", pytest.param("ray", marks=pytest.mark.ray)])
 def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
     """Two workers of either kind; what joined the cluster itself stays in it."""
     if request.param == "processes":

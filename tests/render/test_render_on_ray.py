@@ -71,6 +71,7 @@ def test_a_song_finished_but_not_listed_is_listed_once(run, tmp_path: Path):
     assert (tmp_path / "data" / name / "bass.flac").stat().st_mtime_ns == written
 
 
+@pytest.mark.ray
 def test_ray_that_is_not_there(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_band(tmp_path / "midi" / "band.mid", [0, 25, 33, -1])
     command = ["render", tmp_path / "midi", tmp_path / "data"]
