@@ -39,10 +39,10 @@ class TaskSettings:
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
             varies by this much in stems of which nothing is given (``sampler.draw_noise``).
         arrangement_guidance: default of ``arrange``.
-        bar_timestep: down to this timestep all bars of what ``generate`` and ``arrange`` make are
-            the same (``diffusion.bars``); None leaves time to the denoiser alone.
+        bar_timestep: down to this timestep all bars of what ``generate``, ``arrange``, ``edit``
+            and ``extend`` make are the same (``diffusion.bars``); None leaves them to the denoiser.
         generation_bar_gain, arrangement_bar_gain: of their deviation in time.
-        beat_share: how much of a generated bar is the mean of its beats.
+        beat_share: how much of a bar is the mean of its beats.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """

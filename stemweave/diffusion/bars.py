@@ -28,7 +28,7 @@ BAR_SPREAD = 0.5
 BAR_RANGE_S = (1.28, 3.5)
 LENGTH_STEP = 0.25
 """Positions between two lengths that ``bar_length`` compares."""
-MIN_LIKENESS = 0.1
+MIN_LIKENESS = 0.08
 """Correlation with the other bars below which there are none."""
 
 
@@ -79,35 +79,38 @@ def in_bars(denoiser: ToldDenoiser, scheduler: Any, bars: Bars | None) -> ToldDe
 def heard_in(
     bars: Bars | None, latents: Tensor, known: Tensor | None, position_s: float
 ) -> Bars | None:
-    """``bars`` as long as those of the stems in ``latents`` (B, S, C, H, W) that are ``known``
-    (B, S, H) throughout, if their length is to be heard; None if none can be.
+    """``bars`` as long as those in the ``known`` positions (B, S, H) of ``latents``
+    (B, S, C, H, W), if their length is to be heard; None if none can be.
     """
     if bars is None or bars.positions is not None:
         return bars
     if known is None:
         return None
-    positions = bar_length(latents[known.all(dim=2)], position_s)
+    positions = bar_length(latents.flatten(0, 1), known.flatten(0, 1), position_s)
     return None if positions is None else replace(bars, positions=positions)
 
 
-def bar_length(latents: Tensor, position_s: float) -> float | None:
-    """Positions after which stems (K, C, H, W) repeat best, usual lengths first; None if hardly.
+def bar_length(latents: Tensor, known: Tensor, position_s: float) -> float | None:
+    """Positions after which stems (K, C, H, W) repeat best where they are ``known`` (K, H), usual
+    lengths first; None if hardly.
 
     What is taken for a bar may be half or two of them.
     """
-    if len(latents) == 0:
-        return None
-    moving = latents - latents.mean(dim=2, keepdim=True)
-    moving = moving / moving.std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
-    every = torch.einsum("kchw,kcgw->hg", moving, moving) / moving[:, :, 0].numel()
-    height = latents.shape[2]
-    lags = np.arange(height)
-    likeness = [every.diagonal(lag).mean().item() for lag in lags.tolist()]
+    shown = known.to(latents)[:, None, :, None]
+    count = shown.sum(dim=2, keepdim=True).clamp(min=1)
+    moving = (latents - (latents * shown).sum(dim=2, keepdim=True) / count) * shown
+    products = torch.einsum("kchw,kcgw->hg", moving, moving)
+    powers = torch.einsum("kchw,kg->hg", moving.square(), known.to(latents))
+    lags = range(latents.shape[2])
+    alike = [products.diagonal(lag).sum().item() for lag in lags]
+    power = [(powers + powers.T).diagonal(lag).sum().item() / 2 for lag in lags]
     shortest, longest = (bound / position_s for bound in BAR_RANGE_S)
+    longest = min(longest, known.sum(dim=1).max().item() / 2)
     best, length = 0.0, None
-    for positions in np.arange(shortest, min(longest, height / 2), LENGTH_STEP).tolist():
-        apart = np.arange(positions, height - 1, positions)  # other bars, the far ones less often
-        found = float(np.average(np.interp(apart, lags, likeness), weights=height - apart))
+    for positions in np.arange(shortest, longest, LENGTH_STEP).tolist():
+        apart = np.arange(positions, lags[-1], positions)  # other bars, the far ones less often
+        likeness = np.interp(apart, lags, alike).sum()
+        found = float(likeness / max(np.interp(apart, lags, power).sum(), 1e-6))
         distance = math.log(positions * position_s / USUAL_BAR_S) / BAR_SPREAD
         worth = found * math.exp(-(distance**2) / 2)
         if found >= MIN_LIKENESS and worth > best:

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.limiter import limited
-from stemweave.diffusion.bars import Bars
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import hear, play
-from stemweave.tasks.piece import piece_latents
+from stemweave.tasks.piece import heard_bars, piece_latents
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -56,10 +55,3 @@ def arrange(
     stems = {**given, **dict(zip(added, stack, strict=True))}
     ordered = {name: stems[name] for name in pipe.stems if name in stems}
     return {**ordered, MIXTURE: torch.stack(list(ordered.values())).sum(dim=0)}
-
-
-def heard_bars(pipe: StemModel) -> Bars | None:
-    """Bars like those of what is given, if the model makes any."""
-    if pipe.config.bar_timestep is None:
-        return None
-    return Bars(None, pipe.config.bar_timestep, pipe.config.arrangement_bar_gain)

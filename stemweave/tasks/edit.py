@@ -13,7 +13,7 @@ from stemweave.audio.windows import splice
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import FADE_S, hear, play
-from stemweave.tasks.piece import piece_latents
+from stemweave.tasks.piece import heard_bars, piece_latents
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -57,6 +57,7 @@ def edit(
         known,
         steps=steps,
         inpainting=inpainting,
+        bars=heard_bars(pipe),
         generator=generator,
         progress=progress,
     )

@@ -44,7 +44,7 @@ def piece_latents(
         inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
             whatever the model was trained for.
         bars: how alike those of the piece are; None leaves them to the model. Bars to be heard are
-            those of the given stems in each window, if the denoiser is told what is given.
+            those of what is given in each window, if the denoiser is told what is given.
 
     Windows of the model's length share half with the one before, whose result is then given.
     """
@@ -89,6 +89,14 @@ def piece_latents(
         )
         result[:, :, place], done[:, place] = drawn[0], True
     return result
+
+
+def heard_bars(pipe: StemModel) -> Bars | None:
+    """Bars like those of what is given, if the model makes any."""
+    config = pipe.config
+    if config.bar_timestep is None:
+        return None
+    return Bars(None, config.bar_timestep, config.arrangement_bar_gain, config.beat_share)
 
 
 def make_constraint(

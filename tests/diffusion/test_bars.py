@@ -57,10 +57,11 @@ def repeating(positions: float, height: int = 128) -> torch.Tensor:
 def test_the_length_of_bars_is_heard(positions: float):
     stems = repeating(positions)
     unlike = torch.randn(stems.shape, generator=torch.Generator().manual_seed(7))
-    assert bar_length(stems + 0.5 * unlike, 0.08) == pytest.approx(positions, abs=0.25)
-    assert bar_length(unlike, 0.08) is None
-    assert bar_length(torch.zeros_like(stems), 0.08) is None
-    assert bar_length(stems[:, :, :20], 0.08) is None  # too short for two bars
+    every = torch.ones(2, 128, dtype=torch.bool)
+    assert bar_length(stems + 0.5 * unlike, every, 0.08) == pytest.approx(positions, abs=0.25)
+    assert bar_length(unlike, every, 0.08) is None
+    assert bar_length(torch.zeros_like(stems), every, 0.08) is None
+    assert bar_length(stems[:, :, :20], every[:, :20], 0.08) is None  # too short for two bars
 
     known = torch.zeros(2, 128, dtype=torch.bool)
     wanted, to_be_heard = Bars(7, 400), Bars(None, 400, 1.5)
@@ -68,12 +69,21 @@ def test_the_length_of_bars_is_heard(positions: float):
     assert heard_in(None, stems[None], known[None], 0.08) is None
     assert heard_in(wanted, stems[None], known[None], 0.08) is wanted
     assert heard_in(to_be_heard, stems[None], known[None], 0.08) is None
-    known[1, 1:] = True
+    known[1, :20] = True  # too short, again
     assert heard_in(to_be_heard, stems[None], known[None], 0.08) is None
     known[1] = True
     found = heard_in(to_be_heard, torch.stack([unlike[0], stems[1]])[None], known[None], 0.08)
     assert found is not None and found.positions == pytest.approx(positions, abs=0.25)
     assert (found.above, found.gain) == (400, 1.5)
+
+
+@pytest.mark.parametrize("shown", [slice(0, 80), slice(48, 128), slice(0, 128, 2)])
+def test_bars_are_heard_where_something_is_known(shown: slice):
+    """A beginning, an end, and what lies around gaps; whatever fills the rest."""
+    known = torch.zeros(2, 128, dtype=torch.bool)
+    known[:, shown] = True
+    filled = torch.where(known[:, None, :, None], repeating(26.5), 100 * repeating(20.0))
+    assert bar_length(filled, known, 0.08) == pytest.approx(26.5, abs=0.5)
 
 
 def test_bars_between_positions_are_averaged():

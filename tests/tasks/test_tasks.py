@@ -107,7 +107,7 @@ def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemweavePipeline, monkey
     assert not torch.allclose(free[:, :, bar:], free[:, :, : free.shape[2] - bar], atol=0.1)
 
 
-def test_arranged_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, monkeypatch):
+def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, monkeypatch):
     heard: list[Bars | None] = []
 
     def note(denoiser, scheduler, bars: Bars | None):
@@ -115,18 +115,25 @@ def test_arranged_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipelin
         return denoiser
 
     monkeypatch.setattr("stemweave.tasks.piece.in_bars", note)
-    monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.6))  # a short window
-    bar = noise(1, round(0.4 * 16000)).repeat(1, 4)
+    monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.4))  # a short window
+    bar = torch.cat([noise(1, 1280), 0.01 * noise(1, 2560)], dim=1).repeat(1, 9)  # of 0.24 s
     tiny_pipe.register_to_config(bar_timestep=300, arrangement_bar_gain=1.5)
     try:
-        tiny_pipe.arrange({"drums": bar}, 16000, generator=seeded())
-        tiny_pipe.arrange({"drums": bar}, 16000, inpainting="replace", generator=seeded())
+        tiny_pipe.arrange({"drums": bar[:, :20480]}, 16000, generator=seeded())
+        tiny_pipe.extend({"drums": bar}, 16000, seconds=0.3, generator=seeded())
+        tiny_pipe.edit({"drums": bar}, 16000, renew={"drums": (0.8, 1.1)}, generator=seeded())
+        tiny_pipe.arrange(
+            {"drums": bar[:, :20480]}, 16000, inpainting="replace", generator=seeded()
+        )
     finally:
         tiny_pipe.register_to_config(bar_timestep=None, arrangement_bar_gain=1.0)
     position_s = tiny_pipe.position_samples / 16000
-    assert heard[0] is not None and heard[0].positions * position_s == pytest.approx(0.4, abs=0.03)
-    assert (heard[0].above, heard[0].gain) == (300, 1.5)
-    assert heard[-1] is None
+    *found, none = heard
+    assert len(found) == 3 and none is None
+    for bars in found:
+        assert bars is not None and bars.positions is not None
+        assert bars.positions * position_s == pytest.approx(0.24, abs=0.03)
+        assert (bars.above, bars.gain) == (300, 1.5)
 
 
 @pytest.mark.parametrize(("tempo_bpm", "named"), [(20, "50 to 240"), (math.nan, "50 to 240")])
