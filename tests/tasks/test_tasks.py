@@ -116,6 +116,7 @@ def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, mo
 
     monkeypatch.setattr("stemweave.tasks.piece.in_bars", note)
     monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.4))  # a short window
+    monkeypatch.setattr("stemweave.diffusion.bars.USUAL_BAR_S", 0.25)
     bar = torch.cat([noise(1, 1280), 0.01 * noise(1, 2560)], dim=1).repeat(1, 9)  # of 0.24 s
     tiny_pipe.register_to_config(bar_timestep=300, arrangement_bar_gain=1.5)
     try:
