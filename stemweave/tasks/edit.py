@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from stemweave.audio.limiter import limited
 from stemweave.audio.windows import splice
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
@@ -33,7 +34,8 @@ def edit(
     """``piece`` (stems and their ``mixture``) with samples [start, stop) of ``renew``'s stems new.
 
     Cross-fades of ``FADE_S`` lie inside the ranges. A stem of ``renew`` that the piece lacks is
-    silent outside its range. The mixture changes by what the stems change.
+    silent outside its range. The mixture changes by what the stems change. New samples are turned
+    down where the mixture would be above full scale, or above what is kept.
     """
     mixture = piece[MIXTURE]
     old = {name: waveform for name, waveform in piece.items() if name != MIXTURE}
@@ -62,13 +64,34 @@ def edit(
         progress=progress,
     )
     new = play(pipe, heard, latents, list(renew), part.stop - part.start, known=known)
+    before = {name: old.get(name, torch.zeros_like(mixture)) for name in renew}
+    places = [slice(start - part.start, stop - part.start) for start, stop in renew.values()]
+    replaced = [before[name][:, part] for name in renew]
+    drawn = [new[name] for name in renew]
+    inside = fitting(drawn, replaced, places, mixture[:, part], sample_rate)
     stems, mixture = dict(old), mixture.clone()
-    for name, (start, stop) in renew.items():
-        before = old.get(name, torch.zeros_like(mixture))
-        inside = new[name][:, start - part.start : stop - part.start]
-        stems[name] = splice(before, inside, start, round(FADE_S * sample_rate))
-        mixture[:, start:stop] += stems[name][:, start:stop] - before[:, start:stop]
+    for (name, (start, stop)), samples in zip(renew.items(), inside, strict=True):
+        stems[name] = splice(before[name], samples, start, round(FADE_S * sample_rate))
+        mixture[:, start:stop] += stems[name][:, start:stop] - before[name][:, start:stop]
     return {**{name: stems[name] for name in pipe.stems if name in stems}, MIXTURE: mixture}
+
+
+def fitting(
+    new: Sequence[Tensor],
+    old: Sequence[Tensor],
+    places: Sequence[slice],
+    mixture: Tensor,
+    sample_rate: int,
+) -> list[Tensor]:
+    """What of ``new`` stems lies in ``places``, turned down where it is too loud for the rest of
+    ``mixture`` once it takes the place of ``old``; all (channels, T).
+    """
+    kept, stack = mixture.clone(), torch.stack([torch.zeros_like(mixture)] * len(new))
+    for inside, stem, before, place in zip(stack, new, old, places, strict=True):
+        inside[:, place] = stem[:, place]
+        kept[:, place] -= before[:, place]
+    stack = limited(stack, sample_rate, kept)
+    return [inside[:, place] for inside, place in zip(stack, places, strict=True)]
 
 
 def excerpt_around(

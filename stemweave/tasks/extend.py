@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stemweave.audio.limiter import limited
 from stemweave.audio.windows import continue_with
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
@@ -37,7 +38,8 @@ def extend(
     """``piece`` (stems and their ``mixture``) followed by ``added_samples`` new samples.
 
     All of its own samples stay. The model is told the last half of a window, or more if a shorter
-    continuation leaves room for it. Stems that the piece lacks stay silent.
+    continuation leaves room for it. Stems that the piece lacks stay silent. New samples are turned
+    down where their sum would be above full scale.
     """
     old = {name: waveform for name, waveform in piece.items() if name != MIXTURE}
     num_samples = piece[MIXTURE].shape[-1]
@@ -73,7 +75,8 @@ def extend(
         progress=progress,
     )
     new = play(pipe, heard, latents, list(old), context + added_samples, known=known)
-    added = {name: waveform[:, context:] for name, waveform in new.items()}
-    added[MIXTURE] = torch.stack(list(added.values())).sum(dim=0)
+    stack = torch.stack([waveform[:, context:] for waveform in new.values()])
+    stack = limited(stack, sample_rate)
+    added = {**dict(zip(new, stack, strict=True)), MIXTURE: stack.sum(dim=0)}
     fade = round(FADE_S * sample_rate)
     return {name: continue_with(piece[name], added[name], fade) for name in added}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stemweave.audio.limiter import limited
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import hear, play
@@ -30,7 +31,8 @@ def vary(
     """A piece as long as ``piece`` (stems and their ``mixture``), its stems and their sum.
 
     Sampling starts from the piece's latents with noise up to ``strength`` of the schedule: 1 hears
-    nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent.
+    nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent; the
+    others are turned down where their sum would be above full scale.
     """
     if strength == 0:
         return dict(piece)
@@ -47,5 +49,6 @@ def vary(
         generator=generator,
         progress=progress,
     )
-    stems = play(pipe, heard, latents, list(old), piece[MIXTURE].shape[-1], known=known)
-    return {**stems, MIXTURE: torch.stack(list(stems.values())).sum(dim=0)}
+    played = play(pipe, heard, latents, list(old), piece[MIXTURE].shape[-1], known=known)
+    stack = limited(torch.stack(list(played.values())), sample_rate)
+    return {**dict(zip(played, stack, strict=True)), MIXTURE: stack.sum(dim=0)}

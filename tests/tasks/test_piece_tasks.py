@@ -146,6 +146,27 @@ def test_an_extension_is_told_the_end_of_the_piece_and_silence_of_absent_stems(t
     assert known[0, 0].tolist() == 14 * [True] + 2 * [False]
 
 
+def test_new_material_stays_below_full_scale(tiny_pipe, monkeypatch):
+    def loud(pipe, heard, latents, names, num_samples, **options):
+        return {name: torch.full((1, num_samples), 0.8) for name in names}
+
+    for task in ("edit", "extend", "vary"):
+        monkeypatch.setattr(f"stemweave.tasks.{task}.play", loud)
+    piece = piece_of(20_480, stems=("bass", "drums"))
+    given = piece["bass"] + piece["drums"]
+    extended = tiny_pipe.extend(piece, 16000, seconds=0.5, generator=seeded())["mixture"]
+    assert extended[:, 20_480 + 400 :].max() == pytest.approx(1, abs=1e-5)
+    varied = tiny_pipe.vary(piece, 16000, strength=0.5, generator=seeded())["mixture"]
+    assert varied.max() == pytest.approx(1, abs=1e-5)
+    both = dict.fromkeys(["bass", "drums"], (0.5, 0.9))
+    edited = tiny_pipe.edit(piece, 16000, renew=both, generator=seeded())["mixture"]
+    assert edited[:, 8400:14000].max() == pytest.approx(1, abs=1e-5)
+    renew = {"bass": (0.5, 0.9)}  # under drums that stay
+    edited = tiny_pipe.edit({**piece, "mixture": given}, 16000, renew=renew, generator=seeded())
+    assert edited["mixture"][:, 8400:14000].max() == pytest.approx(1, abs=1e-5)
+    assert torch.equal(edited["drums"], piece["drums"])
+
+
 def test_the_joint_of_an_extension_has_no_step(tiny_pipe):
     tone = 0.3 * torch.sin(torch.arange(30_000) * 0.02)[None]
     extended = tiny_pipe.extend({"bass": tone}, 16000, seconds=1.0, generator=seeded())["bass"]
