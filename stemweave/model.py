@@ -73,6 +73,11 @@ class StemModel(LatentGrid):
     config: Any
     scheduler: Any
 
+    @property
+    def has_bars(self) -> bool:
+        """Whether bars of what it makes are alike, so that a tempo can be wanted."""
+        return self.config.bar_timestep is not None
+
     @torch.inference_mode()
     def separate(
         self,
@@ -185,7 +190,7 @@ class StemModel(LatentGrid):
         no bar can have, it raises ``InputError``.
         """
         requests.check_seconds(seconds)
-        requests.check_tempo(tempo_bpm, self.config.bar_timestep is not None)
+        requests.check_tempo(tempo_bpm, self.has_bars)
         return generate.generate(
             self,
             seconds,

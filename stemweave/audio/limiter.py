@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,3 +35,11 @@ def limited(new: Tensor, sample_rate: int, given: Tensor | None = None) -> Tenso
     lowest = -functional.max_pool1d(-lowest, 3, stride=1, padding=1)  # of both neighbours, too
     glide = functional.interpolate(lowest[None], count * block, mode="linear")[0, 0]
     return new * glide[: len(gain)]
+
+
+def limited_stems(
+    new: Mapping[str, Tensor], sample_rate: int, given: Tensor | None = None
+) -> dict[str, Tensor]:
+    """``limited`` stems (channels, T) by their names."""
+    stack = limited(torch.stack(list(new.values())), sample_rate, given)
+    return dict(zip(new, stack, strict=True))

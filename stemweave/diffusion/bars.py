@@ -101,9 +101,10 @@ def bar_length(latents: Tensor, known: Tensor, position_s: float) -> float | Non
     moving = (latents - (latents * shown).sum(dim=2, keepdim=True) / count) * shown
     products = torch.einsum("kchw,kcgw->hg", moving, moving)
     powers = torch.einsum("kchw,kg->hg", moving.square(), known.to(latents))
+    powers = (powers + powers.T) / 2
     lags = range(latents.shape[2])
     alike = [products.diagonal(lag).sum().item() for lag in lags]
-    power = [(powers + powers.T).diagonal(lag).sum().item() / 2 for lag in lags]
+    power = [powers.diagonal(lag).sum().item() for lag in lags]
     shortest, longest = (bound / position_s for bound in BAR_RANGE_S)
     longest = min(longest, known.sum(dim=1).max().item() / 2)
     best, length = 0.0, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.audio.limiter import limited
+from stemweave.audio.limiter import limited_stems
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import hear, play
@@ -51,7 +51,6 @@ def arrange(
     num_samples = next(iter(given.values())).shape[-1]
     added = play(pipe, heard, latents, add, num_samples)
     before = torch.stack(list(given.values())).sum(dim=0)
-    stack = limited(torch.stack(list(added.values())), sample_rate, before)
-    stems = {**given, **dict(zip(added, stack, strict=True))}
+    stems = {**given, **limited_stems(added, sample_rate, before)}
     ordered = {name: stems[name] for name in pipe.stems if name in stems}
     return {**ordered, MIXTURE: torch.stack(list(ordered.values())).sum(dim=0)}

@@ -86,7 +86,7 @@ def fitting(
     """What of ``new`` stems lies in ``places``, turned down where it is too loud for the rest of
     ``mixture`` once it takes the place of ``old``; all (channels, T).
     """
-    kept, stack = mixture.clone(), torch.stack([torch.zeros_like(mixture)] * len(new))
+    kept, stack = mixture.clone(), mixture.new_zeros(len(new), *mixture.shape)
     for inside, stem, before, place in zip(stack, new, old, places, strict=True):
         inside[:, place] = stem[:, place]
         kept[:, place] -= before[:, place]

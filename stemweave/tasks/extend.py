@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.limiter import limited
+from stemweave.audio.limiter import limited_stems
 from stemweave.audio.windows import continue_with
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
@@ -75,8 +75,7 @@ def extend(
         progress=progress,
     )
     new = play(pipe, heard, latents, list(old), context + added_samples, known=known)
-    stack = torch.stack([waveform[:, context:] for waveform in new.values()])
-    stack = limited(stack, sample_rate)
-    added = {**dict(zip(new, stack, strict=True)), MIXTURE: stack.sum(dim=0)}
+    added = limited_stems({name: new[name][:, context:] for name in new}, sample_rate)
+    added[MIXTURE] = torch.stack(list(added.values())).sum(dim=0)
     fade = round(FADE_S * sample_rate)
     return {name: continue_with(piece[name], added[name], fade) for name in added}

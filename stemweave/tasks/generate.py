@@ -59,7 +59,7 @@ def _bars(
     pipe: StemModel, tempo_bpm: float | None, generator: torch.Generator | None
 ) -> Bars | None:
     """The bars of a piece, if the model makes any."""
-    if pipe.config.bar_timestep is None:
+    if not pipe.has_bars:
         return None
     if tempo_bpm is None:
         slowest, fastest = TEMPI_BPM

@@ -93,9 +93,9 @@ def piece_latents(
 
 def heard_bars(pipe: StemModel) -> Bars | None:
     """Bars like those of what is given, if the model makes any."""
-    config = pipe.config
-    if config.bar_timestep is None:
+    if not pipe.has_bars:
         return None
+    config = pipe.config
     return Bars(None, config.bar_timestep, config.arrangement_bar_gain, config.beat_share)
 
 

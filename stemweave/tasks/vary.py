@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.audio.limiter import limited
+from stemweave.audio.limiter import limited_stems
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
 from stemweave.tasks.context import hear, play
@@ -50,5 +50,5 @@ def vary(
         progress=progress,
     )
     played = play(pipe, heard, latents, list(old), piece[MIXTURE].shape[-1], known=known)
-    stack = limited(torch.stack(list(played.values())), sample_rate)
-    return {**dict(zip(played, stack, strict=True)), MIXTURE: stack.sum(dim=0)}
+    stems = limited_stems(played, sample_rate)
+    return {**stems, MIXTURE: torch.stack(list(stems.values())).sum(dim=0)}

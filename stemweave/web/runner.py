@@ -34,10 +34,6 @@ class Runner:
         self.pipe, self.name = pipe, name
         self.stems = tuple(pipe.stems)
 
-    @property
-    def _has_bars(self) -> bool:
-        return self.pipe.config.bar_timestep is not None
-
     def card(self, settings: Settings) -> ModelAnswer:
         """What the page needs to know of the model and the server."""
         config = self.pipe.config
@@ -51,7 +47,7 @@ class Runner:
                 max_minutes=settings.max_minutes,
                 max_mb=settings.max_mb,
                 max_queue=settings.max_queue,
-                tempo_bpm=requests.TEMPO_RANGE_BPM if self._has_bars else None,
+                tempo_bpm=requests.TEMPO_RANGE_BPM if self.pipe.has_bars else None,
             ),
             keep_days=settings.keep_days,
             defaults={
@@ -82,7 +78,7 @@ class Runner:
                     f"makes at most {max_seconds:g} s"
                 )
         if task == "generate":
-            requests.check_tempo(params.get("tempo_bpm"), self._has_bars)
+            requests.check_tempo(params.get("tempo_bpm"), self.pipe.has_bars)
             return
         if version is None:
             return

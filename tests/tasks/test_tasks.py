@@ -128,12 +128,11 @@ def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, mo
         )
     finally:
         tiny_pipe.register_to_config(bar_timestep=None, arrangement_bar_gain=1.0)
-    position_s = tiny_pipe.position_samples / 16000
     *found, none = heard
     assert len(found) == 3 and none is None
     for bars in found:
         assert bars is not None and bars.positions is not None
-        assert bars.positions * position_s == pytest.approx(0.24, abs=0.03)
+        assert bars.positions * tiny_pipe.position_s == pytest.approx(0.24, abs=0.03)
         assert (bars.above, bars.gain) == (300, 1.5)
 
 
