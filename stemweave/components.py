@@ -19,6 +19,7 @@ class LatentGrid:
     denoiser: Any
     vocoder: Any
     refiner: Any
+    sharpener: Any
 
     @property
     def sample_rate(self) -> int:
@@ -111,8 +112,8 @@ class LatentGrid:
             problems.append(f"the vocoder makes {hop_length} samples a frame, not {mel.hop_length}")
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
-        if self.refiner is not None:
-            problems += self.refiner.misfits(mel)
+        for part in filter(None, (self.refiner, self.sharpener)):
+            problems += part.misfits(mel)
         bands = getattr(self.denoiser.config, "latent_bands", None)
         if bands is not None and bands != self.latent_bands:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")

@@ -20,14 +20,15 @@ from stemweave.loading import WEIGHTS, checked_device
 from stemweave.model import StemModel, TaskSettings
 from stemweave.model_folder import check_model_folder
 
-PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder", "refiner")
+PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder", "refiner", "sharpener")
+OPTIONAL_PARTS = {"refiner", "sharpener"}
 
 
 class LoadedModel(StemModel):
     """A model for use only; ``StemweavePipeline`` can also be saved, composed and published.
 
     Args:
-        parts: by the names of ``PARTS``; the refiner may be missing.
+        parts: by the names of ``PARTS``; those of ``OPTIONAL_PARTS`` may be missing.
         settings: of the tasks.
 
     Raises:
@@ -35,7 +36,7 @@ class LoadedModel(StemModel):
     """
 
     def __init__(self, parts: Mapping[str, Any], settings: TaskSettings) -> None:
-        missing = set(PARTS) - parts.keys() - {"refiner"}
+        missing = set(PARTS) - parts.keys() - OPTIONAL_PARTS
         if missing:
             raise InputError(f"the model has no {', '.join(sorted(missing))}")
         for name in PARTS:

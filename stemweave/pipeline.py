@@ -27,14 +27,15 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         vocoder: log-mel → waveform (``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``).
         refiner: ``MaskRefiner`` that improves the masks of ``separate``; None (the paper) takes the
             masks of the estimated spectra as they are.
+        sharpener: ``MaskSharpener`` that brings them to single bins; None leaves them as bands.
         reference_rms and all after it: see ``TaskSettings``.
 
     Raises:
         InputError: if the components do not fit together.
     """
 
-    _optional_components: ClassVar[list[str]] = ["refiner"]
-    model_cpu_offload_seq: ClassVar[str] = "vae->denoiser->refiner->vocoder"
+    _optional_components: ClassVar[list[str]] = ["refiner", "sharpener"]
+    model_cpu_offload_seq: ClassVar[str] = "vae->denoiser->refiner->sharpener->vocoder"
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         scheduler: SchedulerMixin,
         vocoder: torch.nn.Module,
         refiner: ModelMixin | None = None,
+        sharpener: ModelMixin | None = None,
         reference_rms: float | None = TaskSettings.reference_rms,
         separation_steps: int = TaskSettings.separation_steps,
         separation_guidance: float = TaskSettings.separation_guidance,
@@ -66,6 +68,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             scheduler=scheduler,
             vocoder=vocoder,
             refiner=refiner,
+            sharpener=sharpener,
         )
         self.register_to_config(
             reference_rms=reference_rms,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.audio.log_mel import LogMel
@@ -30,58 +30,87 @@ class MaskSeparator:
     Args:
         log_mel: the model's front end, which defines the masks' grid.
         sample_rate: Hz of the waveforms to separate.
+        sharpener: ``MaskSharpener`` for the masks of bins; None takes them as the bands' are.
     """
 
-    def __init__(self, log_mel: LogMel, sample_rate: int) -> None:
+    def __init__(
+        self, log_mel: LogMel, sample_rate: int, sharpener: nn.Module | None = None
+    ) -> None:
         config = log_mel.config
         scale = sample_rate / config.sample_rate
         self.n_fft = fast_fft_size(config.n_fft * scale)
+        self.scale = config.n_fft / self.n_fft
         self.hop_length = self.n_fft // 4
         self.window = torch.hann_window(self.n_fft, periodic=True).sqrt()
         self.sample_rate = sample_rate
         self.frames_per_second = log_mel.frames_per_second
         self.to_bins = mel_to_bins(log_mel, self.n_fft, sample_rate)
+        self.sharpener = sharpener
 
-    def separate(self, mixture: Tensor, masks: Tensor) -> Tensor:
+    def separate(self, mixture: Tensor, masks: Tensor, gain: float = 1.0) -> Tensor:
         """Stems (S, channels, T) of ``mixture`` (channels, T) by ``masks`` (S, F, M).
 
-        The stems add up to the mixture to float precision.
+        The stems add up to the mixture to float precision. ``gain`` brings the mixture to the
+        model's level, for the sharpener.
         """
         num_samples = mixture.shape[-1]
         padding = max(0, self.n_fft - num_samples)  # very short input
         padded = functional.pad(mixture, (0, padding))
-        spectrum = torch.stft(
-            padded,
-            self.n_fft,
-            self.hop_length,
-            window=self.window,
-            pad_mode="constant",
-            return_complex=True,
-        )  # (channels, bins, frames)
-        stft_masks = self._at_frames(masks, spectrum.shape[-1]) @ self.to_bins  # (S, frames, bins)
-        stft_masks = stft_masks.transpose(1, 2)
+        spectrum = self.spectrum(padded)
+        mono = spectrum.mean(dim=0, keepdim=True) * gain
+        bin_masks = self.bin_masks(masks[None], mono)[0]
         # the last stem is what the others leave: one inverse transform less, and an exact sum
         stems = [
-            torch.istft(
-                spectrum * mask,
-                self.n_fft,
-                self.hop_length,
-                window=self.window,
-                length=padded.shape[-1],
-            )[..., :num_samples]
-            for mask in stft_masks[:-1]
+            self.waveform(spectrum * mask, padded.shape[-1])[..., :num_samples]
+            for mask in bin_masks[:-1]
         ]
         rest = mixture - torch.stack(stems).sum(dim=0) if stems else mixture
         return torch.stack([*stems, rest])
 
+    def spectrum(self, waveforms: Tensor) -> Tensor:
+        """Complex (..., bins, frames) of (..., T) with T ≥ ``n_fft``; the window's root twice."""
+        spectrum = torch.stft(
+            waveforms.flatten(0, -2),
+            self.n_fft,
+            self.hop_length,
+            window=self.window.to(waveforms.device),
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return spectrum.unflatten(0, waveforms.shape[:-1])
+
+    def waveform(self, spectra: Tensor, num_samples: int) -> Tensor:
+        """(..., num_samples) of spectra (..., bins, frames)."""
+        waveforms = torch.istft(
+            spectra.flatten(0, -3),
+            self.n_fft,
+            self.hop_length,
+            window=self.window.to(spectra.device),
+            length=num_samples,
+        )
+        return waveforms.unflatten(0, spectra.shape[:-2])
+
+    def bin_masks(self, masks: Tensor, spectrum: Tensor) -> Tensor:
+        """Masks (B, S, bins, frames) for ``spectrum`` (B, bins, frames) from (B, S, F, M).
+
+        ``spectrum`` is the mono mixture's, at the model's level.
+        """
+        at_frames = self._at_frames(masks, spectrum.shape[-1])
+        bin_masks = (at_frames @ self.to_bins.to(masks.device)).transpose(-1, -2)
+        if self.sharpener is None:
+            return bin_masks
+        device = next(self.sharpener.parameters()).device
+        sharp = self.sharpener(spectrum.to(device) * self.scale, bin_masks.to(device))
+        return cast(Tensor, sharp.to(masks.device))
+
     def _at_frames(self, masks: Tensor, num_frames: int) -> Tensor:
-        """Masks (S, num_frames, M): linear interpolation from mel frames to STFT frames."""
-        time_s = torch.arange(num_frames) * self.hop_length / self.sample_rate
-        position = (time_s * self.frames_per_second).clamp(max=masks.shape[1] - 1)
+        """Masks (..., num_frames, M): linear interpolation from mel frames to STFT frames."""
+        time_s = torch.arange(num_frames, device=masks.device) * self.hop_length / self.sample_rate
+        position = (time_s * self.frames_per_second).clamp(max=masks.shape[-2] - 1)
         left = position.floor().long()
-        right = (left + 1).clamp(max=masks.shape[1] - 1)
-        share = (position - left)[None, :, None]
-        return masks[:, left] * (1 - share) + masks[:, right] * share
+        right = (left + 1).clamp(max=masks.shape[-2] - 1)
+        share = (position - left)[:, None]
+        return masks[..., left, :] * (1 - share) + masks[..., right, :] * share
 
 
 def fast_fft_size(wanted: float) -> int:

@@ -83,7 +83,9 @@ def separate_blocks(
     names = list(pipe.denoiser.config.stems)
     window = round(pipe.segment_s * sample_rate)
     overlap = round(min(OVERLAP_S, pipe.segment_s / 4) * sample_rate)
-    masker = MaskSeparator(pipe.log_mel, sample_rate) if method == "mask" else None
+    masker = None
+    if method == "mask":
+        masker = MaskSeparator(pipe.log_mel, sample_rate, pipe.sharpener)
     windows = windows_over(num_samples, window, overlap)
     request = Request(sample_rate, guidance, guidance_interval, steps)
 
@@ -126,9 +128,12 @@ def _separate_windows(
     )
     for index, found in zip(sounding, spectra, strict=True):
         mixture, window = mixtures[index], heard[index]
+        if window is None:
+            continue
         if masker is not None:
-            stacks[index] = masker.separate(mixture, separation_masks(pipe, found))
-        elif window is not None:
+            masks = separation_masks(pipe, found)
+            stacks[index] = masker.separate(mixture, masks, window.gain)
+        else:
             model_rate = pipe.log_mel.config.sample_rate
             vocoded = vocode(pipe, found.stems) / window.gain
             stems = from_model_rate(vocoded, model_rate, request.sample_rate, mixture.shape[-1])

@@ -14,7 +14,7 @@ from stemweave.audio.log_mel import LogMel
 from stemweave.diffusion.schedulers import with_sampler
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.finetune import take_over
-from stemweave.training.networks import make_denoiser, make_refiner
+from stemweave.training.networks import make_denoiser, make_refiner, make_sharpener
 from stemweave.training.settings import RunSettings
 
 
@@ -26,17 +26,20 @@ def finetuned_parts(
     if "denoiser" not in given:
         parts["denoiser"] = make_denoiser(settings, base.vae)
         take_over(parts["denoiser"], base.denoiser, base, settings)
-    if "refiner" not in given and base.refiner is not None:
-        parts["refiner"] = make_refiner(settings)
-        take_over(parts["refiner"], base.refiner, base, settings)
+    makers = {"refiner": make_refiner, "sharpener": make_sharpener}
+    for name, make in makers.items():
+        trained = getattr(base, name)
+        if name not in given and trained is not None:
+            parts[name] = make(settings)
+            take_over(parts[name], trained, base, settings)
     return parts
 
 
 def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -> StemweavePipeline:
-    """Write ``parts`` (vae, denoiser, vocoder, perhaps refiner) to ``out`` with float16 weights.
+    """Write ``parts`` (vae, denoiser, vocoder, perhaps refiner and sharpener) to ``out``.
 
-    The front end stays float32. An existing ``out`` is replaced when the new folder is complete;
-    files in it that are not part of a model (a licence) are kept.
+    Weights are float16, the front end's float32. An existing ``out`` is replaced when the new
+    folder is complete; files in it that are not part of a model (a licence) are kept.
 
     Raises:
         InputError: if the parts do not fit together.
@@ -50,10 +53,11 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
         with_sampler(schedule, sampling.pop("sampler")),
         parts["vocoder"],
         parts.get("refiner"),
+        parts.get("sharpener"),
         reference_rms=settings.mixing.reference_rms,
         **sampling,
     )
-    for part in filter(None, (pipe.vae, pipe.denoiser, pipe.vocoder, pipe.refiner)):
+    for part in filter(None, (pipe.vae, pipe.denoiser, pipe.vocoder, pipe.refiner, pipe.sharpener)):
         torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns of nothing
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""``stemweave train vae|denoiser|refiner|vocoder CONFIG.yaml``."""
+"""``stemweave train vae|denoiser|refiner|sharpener|vocoder CONFIG.yaml``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ DEFAULT_FOLDERS = {
     "denoiser": Path("runs/denoiser/export"),
     "vocoder": Path("runs/vocoder/export"),
 }
+REFINER = Path("runs/refiner/export")
 VAE, DENOISER, VOCODER = DEFAULT_FOLDERS.values()
 
 app = typer.Typer(no_args_is_help=True, help="Train a part of the model; resumable.")
@@ -131,6 +132,38 @@ def train_refiner(
     start(stage, settings, run or Path("runs/refiner"), minutes, device)
 
 
+@app.command("sharpener")
+def train_sharpener(
+    config: Config,
+    refiner: Annotated[Path | None, typer.Option(help=f"trained refiner; {REFINER}")] = None,
+    init: Init = None,
+    data: Data = None,
+    stem_map: StemMap = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
+) -> None:
+    """Train what brings the refiner's masks from bands to single bins."""
+    from stemweave.training.finetune import load_base, resolved, take_over, with_options
+    from stemweave.training.networks import load_component, load_weights
+    from stemweave.training.stage_sharpener import SharpenerStage
+    from stemweave.training.start import load_songs, prepare, start
+
+    settings = with_options(prepare(config), init, data, stem_map, None)
+    base = load_base(settings)
+    if base is not None:
+        settings = resolved(settings, base)
+    trained = base.refiner if base and refiner is None else None
+    if trained is None:
+        trained = load_component("refiner", refiner or REFINER)
+    stage = SharpenerStage(settings, *load_songs(settings), trained)
+    if base is not None and base.sharpener is not None:
+        take_over(stage.network, base.sharpener, base, settings)
+    elif base is None and init is not None:
+        load_weights(stage.network, "sharpener", init)
+    start(stage, settings, run or Path("runs/sharpener"), minutes, device)
+
+
 @app.command("vocoder")
 def train_vocoder(
     config: Config,
@@ -164,6 +197,9 @@ def assemble(
     refiner: Annotated[
         Path | None, typer.Option(help="exported mask refiner; none without this option")
     ] = None,
+    sharpener: Annotated[
+        Path | None, typer.Option(help="exported mask sharpener; none without this option")
+    ] = None,
     init: Annotated[
         Path | None, typer.Option(help="model that parts which are not given come from")
     ] = None,
@@ -184,7 +220,10 @@ def assemble(
     require_absent([out], overwrite)
     settings = with_options(load_settings(config), init, None, stem_map, None)
     base = load_base(settings)
-    folders = {"vae": vae, "denoiser": denoiser, "vocoder": vocoder, "refiner": refiner}
+    folders = {
+        "vae": vae, "denoiser": denoiser, "vocoder": vocoder, "refiner": refiner,
+        "sharpener": sharpener,
+    }  # fmt: skip
     parts: dict[str, Any] = {}
     if base is not None:
         settings = resolved(settings, base)

@@ -21,6 +21,7 @@ from stemweave.training.networks import (
     make_autoencoder,
     make_denoiser,
     make_refiner,
+    make_sharpener,
     make_vocoder,
 )
 from stemweave.training.settings import RunSettings
@@ -85,6 +86,8 @@ def describe(settings: RunSettings, num_gpus: int = 1, measure: bool = True) -> 
         networks = {"vae": vae, "denoiser": denoiser, "vocoder": make_vocoder(settings)}
         if settings.refiner.model:
             networks["refiner"] = make_refiner(settings)
+        if settings.sharpener.model:
+            networks["sharpener"] = make_sharpener(settings)
     time_stride, mel_stride = strides_of(vae)
     grid = (mel.segment_frames // time_stride, mel.num_mels // mel_stride)
     return Description(

@@ -19,6 +19,7 @@ from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import FRONT_END
+from stemweave.models.sharpener import SPECTRUM
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.lora import add_lora
 from stemweave.training.settings import (
@@ -115,6 +116,9 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
     if base.refiner is not None:
         model = _arguments(base.refiner, {"num_stems", *FRONT_END})
         update["refiner"] = changed(settings.refiner, model=model)
+    if base.sharpener is not None:
+        model = _arguments(base.sharpener, {"num_stems", "num_bins", *SPECTRUM})
+        update["sharpener"] = changed(settings.sharpener, model=model)
     return settings.model_copy(update=update)
 
 

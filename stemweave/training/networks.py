@@ -17,6 +17,7 @@ from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.refiner import FRONT_END, MaskRefiner
+from stemweave.models.sharpener import SPECTRUM, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
 from stemweave.training.settings import LogMelSettings, RunSettings
@@ -25,6 +26,7 @@ COMPONENTS: dict[str, tuple[Any, ...]] = {
     "vae": (PatchVAE, AutoencoderKL),
     "denoiser": (CompactUNet, UNet3D),
     "refiner": (MaskRefiner,),
+    "sharpener": (MaskSharpener,),
     "vocoder": (SpectralVocoder, SpeechT5HifiGan),
 }
 
@@ -94,6 +96,15 @@ def make_refiner(settings: RunSettings) -> MaskRefiner:
     own = {"num_stems": len(settings.stems), **front_end}
     refiner: MaskRefiner = _make(MaskRefiner, {**own, **settings.refiner.model}, "refiner.model")
     return refiner
+
+
+def make_sharpener(settings: RunSettings) -> MaskSharpener:
+    """``MaskSharpener`` for the settings' stems and spectra, untrained; raises ``InputError``."""
+    front_end = settings.log_mel.model_dump(include=set(SPECTRUM))
+    own = {"num_stems": len(settings.stems), "num_bins": settings.log_mel.n_fft // 2, **front_end}
+    arguments = {**own, **settings.sharpener.model}
+    sharpener: MaskSharpener = _make(MaskSharpener, arguments, "sharpener.model")
+    return sharpener
 
 
 def make_vocoder(settings: RunSettings) -> nn.Module:

@@ -193,6 +193,26 @@ class RefinerSettings(ShardedSettings):
     )
 
 
+class SharpenerSettings(ShardedSettings):
+    """The mask sharpener's training."""
+
+    piece_frames: int = Field(
+        128, ge=1, description="of a crop that a step hears; crops are cut into such pieces"
+    )
+    silence_energy: float = Field(
+        1e-3, gt=0, description="relative to the mixture; stems with less count as silent"
+    )
+    silence_weight: float = Field(
+        0.1, ge=0, description="of the energy in dB that masks leave of silent stems"
+    )
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> SharpenerSettings:
+        if self.piece_frames > self.crop_frames:
+            raise ValueError(f"piece_frames must be at most crop_frames, {self.crop_frames}")
+        return self
+
+
 class SamplingSettings(Strict):
     """Defaults of the assembled model; see ``TaskSettings``."""
 
@@ -212,7 +232,7 @@ class SamplingSettings(Strict):
 
 
 class FinetuneSettings(Strict):
-    """What an existing model's denoiser or refiner is trained further for."""
+    """What an existing model's denoiser, refiner or sharpener is trained further for."""
 
     model: str | None = Field(None, description="folder of the model, or 'bundled'")
     map: dict[str, str] = Field({}, description="new stem → stem of the model it takes over from")
@@ -252,6 +272,7 @@ class RunSettings(Strict):
     vae: VAESettings = VAESettings()
     denoiser: DenoiserSettings = DenoiserSettings()
     refiner: RefinerSettings = RefinerSettings()
+    sharpener: SharpenerSettings = SharpenerSettings()
     vocoder: VocoderSettings = VocoderSettings()
     sampling: SamplingSettings = SamplingSettings()
 

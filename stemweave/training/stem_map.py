@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
+from stemweave.models.sharpener import SPECTRUM_CHANNELS, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 
 
@@ -79,6 +80,12 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
         state["conv_in.weight"] = torch.cat([level, shares], dim=1)
         for name in ("conv_out.weight", "conv_out.bias"):
             state[name] = blocks(name, 0, 0, 4)
+    elif isinstance(network, MaskSharpener):
+        heard = state["conv_in.weight"][:, :SPECTRUM_CHANNELS]
+        shares = blocks("conv_in.weight", 1, SPECTRUM_CHANNELS, 1)
+        state["conv_in.weight"] = torch.cat([heard, shares], dim=1)
+        for name in ("conv_out.weight", "conv_out.bias"):
+            state[name] = blocks(name, 0, 0, 1)
     else:
         raise InputError(f"{type(network).__name__} cannot take other stems")
     return state

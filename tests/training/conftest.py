@@ -84,9 +84,16 @@ def write_settings(data: Path, folder: Path) -> Path:
             "optimiser": {**optimiser, "kind": "muon"},
             "model": {
                 "block_channels": [16, 32], "attention_levels": [1], "fine": True,
-                "band_mixers": True,
+                "band_mixers": True, "blind_share": 0.5,
             },
             "mel_weight": 0.5,
+            "shard_size": 8,
+            "first_shards": 1,
+        },
+        "sharpener": {
+            **common,
+            "model": {"channels": 8, "dilations": [1, 2]},
+            "piece_frames": 16,
             "shard_size": 8,
             "first_shards": 1,
         },

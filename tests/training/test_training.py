@@ -27,10 +27,13 @@ def test_two_steps_of_every_stage(run, config: Path, vae: Path, tmp_path: Path):
     train(run, "vocoder", config, tmp_path / "vocoder", "--vae", vae)
     denoiser = tmp_path / "denoiser" / "export"
     train(run, "refiner", config, tmp_path / "refiner", "--vae", vae, "--denoiser", denoiser)
+    refiner = tmp_path / "refiner" / "export"
+    train(run, "sharpener", config, tmp_path / "sharpener", "--refiner", refiner)
     for stage, figure in (
         ("vae", "val_mse"),
         ("denoiser", "val_separation"),
         ("refiner", "val_si_sdri_db"),
+        ("sharpener", "val_si_sdri_db"),
         ("vocoder", "val_spectral"),
     ):
         folder = tmp_path / stage
@@ -53,7 +56,9 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     parts = ["--vae", vae]
     denoiser = tmp_path / "denoiser" / "export"
     train(run, "refiner", config, tmp_path / "refiner", "--vae", vae, "--denoiser", denoiser)
-    for stage in ("denoiser", "vocoder", "refiner"):
+    refiner = tmp_path / "refiner" / "export"
+    train(run, "sharpener", config, tmp_path / "sharpener", "--refiner", refiner)
+    for stage in ("denoiser", "vocoder", "refiner", "sharpener"):
         parts += [f"--{stage}", tmp_path / stage / "export"]
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "LICENCE.md").write_text("ours")
@@ -66,7 +71,10 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
     assert pipe.denoiser.dtype == torch.float32 and pipe.config.reference_rms == 0.1
-    assert pipe.refiner is not None
+    assert pipe.refiner is not None and pipe.sharpener is not None
+    mixture = 0.1 * torch.randn(1, 8000)
+    stems = pipe.separate(mixture, sample_rate=16000)
+    assert torch.allclose(sum(stems.values()), mixture, atol=1e-5)
     assert set(pipe.generate(0.5)) == {"bass", "drums", "guitar", "piano", "mixture"}
     wrong = run("assemble", config, tmp_path / "other", "--vae", tmp_path)
     assert wrong.code == 2 and "no trained vae" in wrong.err

@@ -1,0 +1,125 @@
+"""Masks of mel bands, sharpened to masks of single bins of the mixture's spectrum.
+
+A band holds up to twenty bins: harmonics of one instrument, and between them what another one
+plays. Which is which can be seen close by, in peaks and valleys, in what lasts and what begins.
+This network sees the spectrum that the masks are applied to, moduli and phase differences, and adds
+to the logits of the bands' masks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional
+
+MIN_MAGNITUDE = 1e-3
+"""Of bins, at the model's level: below it nothing is heard."""
+MIN_MASK = 1e-6
+NEIGHBOURHOOD = 31
+"""Bins whose mean a bin's level is compared with: 240 Hz."""
+HOPS = 4
+"""Hops in a window of the spectrum, as in ``MaskSeparator``."""
+SPECTRUM = ("sample_rate", "n_fft")
+"""What it must have in common with the log-mel."""
+SPECTRUM_CHANNELS = 6
+"""Level, level over its neighbourhood's, cosine and sine of two phase differences."""
+
+
+class MaskSharpener(ModelMixin, ConfigMixin):
+    """Convolutions at the spectrum's resolution → soft masks of S stems that add up to one.
+
+    Args:
+        num_stems: S.
+        num_bins: those sharpened, from 0 Hz on, without the one at half of the sampling rate.
+        channels: width of all layers.
+        dilations: of each residual block's first convolution, in bins and frames.
+        sample_rate, n_fft: of the spectra it is trained with. Others must have bins as wide.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        num_stems: int = 4,
+        num_bins: int = 1024,
+        channels: int = 24,
+        dilations: Sequence[int] = (1, 2, 4),
+        sample_rate: int = 16000,
+        n_fft: int = 2048,
+    ) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(SPECTRUM_CHANNELS + num_stems, channels, 3, padding=1)
+        self.bin_embedding = nn.Parameter(torch.zeros(channels, num_bins, 1))
+        self.blocks = nn.Sequential(*(DilatedBlock(channels, one) for one in dilations))
+        self.conv_out = nn.Conv2d(channels, num_stems, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(cast(Tensor, self.conv_out.bias))
+
+    def misfits(self, mel: Any) -> list[str]:
+        """What keeps it from spectra of the log-mel's configuration ``mel``; empty if nothing."""
+        return [
+            f"the sharpener was made for {name} {self.config[name]}, not {mel[name]}"
+            for name in SPECTRUM
+            if self.config[name] != mel[name]
+        ]
+
+    def forward(self, spectrum: Tensor, masks: Tensor) -> Tensor:
+        """Masks (B, S, bins, frames) from the mixture's spectrum (B, bins, frames) and such masks.
+
+        ``spectrum`` is complex, of overlapping windows four hops long, and of the level and the
+        scale of the model's. Bins from ``num_bins`` on keep their masks; there may be fewer.
+        """
+        num_bins = min(self.config.num_bins, spectrum.shape[-2])
+        prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
+        heard = spectrum_features(spectrum[:, :num_bins])
+        even = math.log(self.config.num_stems)
+        share = (prior + even).clamp(min=-6) / 2
+        hidden = torch.cat([heard, share], dim=1).to(self.dtype)
+        hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
+        hidden = self.blocks(hidden + self.bin_embedding[:, :num_bins])
+        change = self.conv_out(functional.silu(hidden)).float()
+        sharp = torch.softmax(prior + change, dim=1)
+        return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
+
+
+def spectrum_features(spectrum: Tensor) -> Tensor:
+    """What is heard of a complex spectrum (B, bins, frames): (B, 6, bins, frames).
+
+    A phase difference of neighbouring bins tells when in a window a sound is, that of neighbouring
+    frames which frequency in a bin it has.
+    """
+    magnitude = spectrum.abs()
+    level = magnitude.clamp(min=MIN_MAGNITUDE).log()[:, None]
+    around = functional.avg_pool2d(
+        level, (NEIGHBOURHOOD, 1), 1, (NEIGHBOURHOOD // 2, 0), count_include_pad=False
+    )
+    phase = spectrum / magnitude.clamp(min=1e-6)
+    across_bins = phase[:, 1:] * phase[:, :-1].conj()
+    bins = torch.arange(spectrum.shape[1], device=spectrum.device)
+    turn = torch.polar(torch.ones_like(bins, dtype=torch.float32), -2 * math.pi / HOPS * bins)
+    over_time = phase[..., 1:] * phase[..., :-1].conj() * turn[:, None]
+    differences = [
+        functional.pad(torch.view_as_real(across_bins).permute(0, 3, 1, 2), (0, 0, 1, 0)),
+        functional.pad(torch.view_as_real(over_time).permute(0, 3, 1, 2), (1, 0)),
+    ]
+    return torch.cat([(level + 1) / 2, level - around, *differences], dim=1)
+
+
+class DilatedBlock(nn.Module):
+    """Two 3 × 3 convolutions, the first of them dilated, beside a skip connection."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(cast(Tensor, self.conv2.bias))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        update = self.conv1(functional.silu(hidden))
+        return hidden + self.conv2(functional.silu(update))

@@ -1,0 +1,142 @@
+"""Training of the mask sharpener: SI-SDR of the separated waveforms, given the refiner's masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stemweave.audio.log_mel import LogMel
+from stemweave.audio.masking import MaskSeparator
+from stemweave.data.band_masks import BandMaskShards
+from stemweave.data.mixing import MixSettings
+from stemweave.data.shards import ShardPlan
+from stemweave.data.tar_songs import Songs
+from stemweave.files import InputError
+from stemweave.models.refiner import MaskRefiner
+from stemweave.training.crops import train_and_validation
+from stemweave.training.lora import save_network
+from stemweave.training.networks import make_sharpener
+from stemweave.training.placement import to_channels_last
+from stemweave.training.settings import RunSettings
+from stemweave.training.stage_refiner import EVALUATED_DB, MAX_SI_SDR_DB
+
+
+class SharpenerStage:
+    """Negative SI-SDR of the stems that are heard; what is left of those that are silent.
+
+    Raises:
+        InputError: if the refiner has not learnt to make masks without estimates, which are what
+            the sharpener is trained on.
+    """
+
+    def __init__(
+        self, settings: RunSettings, train: Songs, validation: Songs, refiner: MaskRefiner
+    ) -> None:
+        if not refiner.config.blind_share:
+            raise InputError(
+                "the sharpener is trained on masks without estimates: train the refiner with "
+                "refiner.estimate_drop_probability and refiner.model.blind_share above 0"
+            )
+        self.settings = settings.sharpener
+        log_mel = LogMel(**settings.log_mel.model_dump())
+        self.hop_length = settings.log_mel.hop_length
+        to_channels_last(refiner.eval().requires_grad_(False))
+        self.network = make_sharpener(settings)
+        self.separator = MaskSeparator(log_mel, settings.log_mel.sample_rate)
+
+        def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> BandMaskShards:
+            return BandMaskShards(
+                settings.cache,
+                songs,
+                log_mel,
+                refiner,
+                settings.stems,
+                mixing,
+                plan,
+                seed=seed,
+                channels=settings.channels,
+            )
+
+        self.shards, self.validation_shards = train_and_validation(
+            shards, settings, self.settings, train, validation
+        )
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        batch = self.shards.batch(step, self.settings.batch_size, rng)
+        stems, masks = self._pieces(batch["stems"], batch["masks"], rng)
+        device = next(network.parameters()).device
+        stems, masks = stems.to(device), masks.to(device)
+        estimates, plain = self._separated(network, stems, masks)
+        silence = self.settings.silence_energy
+        heard = _relative_energy(stems, stems) > silence
+        left_db = 10 * torch.log10(_relative_energy(estimates, stems) + silence)
+        reached_db = si_sdr_db(estimates, stems)
+        wanted = -reached_db.clamp(max=MAX_SI_SDR_DB)
+        loss = torch.where(heard, wanted, self.settings.silence_weight * left_db).mean()
+        with torch.no_grad():
+            gained_db = reached_db - si_sdr_db(plain, stems)
+        return loss, {
+            "si_sdr_db": reached_db[heard].mean().item(),
+            "gained_db": gained_db[heard].mean().item(),
+        }
+
+    def validate(self, network: Any) -> dict[str, float]:
+        """SI-SDR improvement over the mixture by sharpened masks, and by the bands' own."""
+        batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
+        device = next(network.parameters()).device
+        sharpened, banded = [], []
+        for stems, masks in zip(batch["stems"].split(1), batch["masks"].split(1), strict=True):
+            stems, masks = stems.to(device), masks.to(device)
+            estimates, plain = self._separated(network, stems, masks)
+            heard = _relative_energy(stems, stems) > 10 ** (EVALUATED_DB / 10)
+            before = si_sdr_db(stems.sum(dim=1, keepdim=True).expand_as(stems), stems)
+            sharpened.append((si_sdr_db(estimates, stems) - before)[heard])
+            banded.append((si_sdr_db(plain, stems) - before)[heard])
+        return {
+            "val_si_sdri_db": torch.cat(sharpened).mean().item(),
+            "val_unsharpened_db": torch.cat(banded).mean().item(),
+        }
+
+    def export(self, network: Any, folder: Path) -> None:
+        save_network(network, folder)
+
+    def _pieces(
+        self, stems: Tensor, masks: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """``piece_frames`` of every crop, from a frame that is drawn."""
+        frames, hop_length = self.settings.piece_frames, self.hop_length
+        starts = rng.integers(0, masks.shape[2] - frames + 1, len(masks)).tolist()
+        cut_stems, cut_masks = [], []
+        for crop, mask, start in zip(stems, masks, starts, strict=True):
+            cut_stems.append(crop[:, start * hop_length : (start + frames) * hop_length])
+            cut_masks.append(mask[:, start : start + frames])
+        return torch.stack(cut_stems), torch.stack(cut_masks)
+
+    def _separated(self, network: nn.Module, stems: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimates (N, S, T) by sharpened masks, and by the bands' own, of the stems' sum."""
+        num_samples = stems.shape[-1]
+        spectrum = self.separator.spectrum(stems.sum(dim=1))
+        banded = self.separator.bin_masks(masks, spectrum)
+        plain = self.separator.waveform(spectrum[:, None] * banded, num_samples)
+        sharp = network(spectrum, banded)
+        return self.separator.waveform(spectrum[:, None] * sharp, num_samples), plain
+
+
+def si_sdr_db(estimates: Tensor, stems: Tensor) -> Tensor:
+    """Scale-invariant SDR (arXiv 1811.02508) of waveforms (..., T), with a gradient everywhere."""
+    both = estimates.square().sum(dim=-1) * stems.square().sum(dim=-1)
+    shared = (estimates * stems).sum(dim=-1).square()
+    explained = (shared / both.clamp(min=1e-20)).clamp(max=1)
+    return 10 * torch.log10((explained + 1e-9) / (1 - explained + 1e-9))
+
+
+def _relative_energy(waveforms: Tensor, stems: Tensor) -> Tensor:
+    """Energy of waveforms (N, S, T) relative to that of the stems' sum."""
+    mixture = stems.sum(dim=1, keepdim=True).square().sum(dim=-1)
+    return waveforms.square().sum(dim=-1) / mixture.clamp(min=1e-9)

@@ -1,0 +1,102 @@
+"""The mask sharpener: what it hears, what it leaves as it is, and that it can learn."""
+
+import math
+
+import pytest
+import torch
+
+from stemweave.audio.masking import MaskSeparator
+from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.files import InputError
+from stemweave.models.sharpener import MaskSharpener, spectrum_features
+from stemweave.pipeline import StemweavePipeline
+from tests.conftest import make_tiny_pipeline
+
+LOG_MEL = make_tiny_pipeline().log_mel
+RATE, N_FFT = LOG_MEL.config.sample_rate, LOG_MEL.config.n_fft
+
+
+def tiny_sharpener(num_stems: int = 2) -> MaskSharpener:
+    torch.manual_seed(0)
+    return MaskSharpener(
+        num_stems, N_FFT // 2, channels=8, dilations=(1, 2), sample_rate=RATE, n_fft=N_FFT
+    )
+
+
+def tone_and_noise(num_samples: int = RATE) -> torch.Tensor:
+    """A tone (1, T) and noise: in every band that both share, single bins tell them apart."""
+    generator = torch.Generator().manual_seed(1)
+    time_s = torch.arange(num_samples) / RATE
+    tone = sum(torch.sin(2 * math.pi * hz * time_s) for hz in (2000, 3000, 5000))
+    return torch.stack([0.03 * tone, 0.1 * torch.randn(num_samples, generator=generator)])
+
+
+def even_masks(num_frames: int, num_stems: int = 2) -> torch.Tensor:
+    return torch.full((num_stems, num_frames, LOG_MEL.config.num_mels), 1 / num_stems)
+
+
+def test_an_untrained_sharpener_leaves_masks_as_they_are():
+    stems = tone_and_noise()
+    mixture = stems.sum(0, keepdim=True)
+    masks = torch.rand(2, 50, LOG_MEL.config.num_mels, generator=torch.Generator().manual_seed(2))
+    masks = masks / masks.sum(0)
+    plain = MaskSeparator(LOG_MEL, RATE).separate(mixture, masks)
+    sharp = MaskSeparator(LOG_MEL, RATE, tiny_sharpener()).separate(mixture, masks)
+    assert torch.allclose(plain, sharp, atol=1e-5)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 44100])
+def test_stems_add_up_at_any_rate_and_high_bins_keep_their_masks(sample_rate: int):
+    sharpener = tiny_sharpener()
+    torch.nn.init.normal_(sharpener.conv_out.weight)
+    separator = MaskSeparator(LOG_MEL, sample_rate, sharpener)
+    mixture = 0.1 * torch.randn(2, sample_rate, generator=torch.Generator().manual_seed(3))
+    stems = separator.separate(mixture, even_masks(50))
+    assert torch.allclose(stems.sum(0), mixture, atol=1e-5)
+    spectrum = separator.spectrum(mixture).mean(0, keepdim=True)
+    masks = separator.bin_masks(even_masks(50)[None], spectrum)
+    assert torch.allclose(masks.sum(1), torch.ones_like(masks[:, 0]), atol=1e-5)
+    above = masks[..., N_FFT // 2 :, :]
+    assert torch.allclose(above, torch.full_like(above, 0.5))
+    assert (masks[..., : N_FFT // 4, :] - 0.5).abs().max() > 0.1
+
+
+def test_what_it_hears_is_the_same_at_other_rates():
+    """A tone's level and frequency within a bin do not depend on the recording's rate."""
+    heard = []
+    for sample_rate in (16000, 48000):
+        separator = MaskSeparator(LOG_MEL, sample_rate)
+        time_s = torch.arange(sample_rate) / sample_rate
+        spectrum = separator.spectrum(torch.sin(2 * math.pi * 2003 * time_s)[None])
+        features = spectrum_features(spectrum * separator.scale)
+        heard.append(features[0, :, round(2003 * N_FFT / RATE), 10])
+    assert torch.allclose(heard[0], heard[1], atol=0.02)
+
+
+def test_training_tells_a_tone_from_noise_where_bands_cannot():
+    stems = tone_and_noise()
+    mixture = stems.sum(0, keepdim=True)
+    sharpener = tiny_sharpener()
+    separator = MaskSeparator(LOG_MEL, RATE, sharpener)
+    optimiser = torch.optim.AdamW(sharpener.parameters(), lr=3e-3)
+    before = si_sdr_db(separator.separate(mixture, even_masks(50))[:, 0].detach(), stems)
+    for _ in range(60):
+        estimates = separator.separate(mixture, even_masks(50))[:, 0]
+        loss = (estimates - stems).square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        after = si_sdr_db(separator.separate(mixture, even_masks(50))[:, 0], stems)
+    assert (after > before + 3).all()
+
+
+def test_a_model_with_a_sharpener_is_saved_loaded_and_checked(tmp_path):
+    parts = make_tiny_pipeline().components
+    pipe = StemweavePipeline(**{**parts, "sharpener": tiny_sharpener(4)})
+    pipe.save_pretrained(tmp_path)
+    loaded = StemweavePipeline.from_pretrained(tmp_path)
+    assert isinstance(loaded.sharpener, MaskSharpener)
+    other = MaskSharpener(4, N_FFT // 2, channels=8, sample_rate=2 * RATE, n_fft=N_FFT)
+    with pytest.raises(InputError, match=f"sample_rate {2 * RATE}, not {RATE}"):
+        StemweavePipeline(**{**parts, "sharpener": other})
