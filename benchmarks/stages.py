@@ -136,6 +136,8 @@ def parts_of(pipe: Any) -> list[Part]:
     ]
     if pipe.refiner is not None:
         parts.append((type(pipe.refiner), "forward", "mask refiner"))
+    if pipe.sharpener is not None:
+        parts.append((type(pipe.sharpener), "forward", "mask sharpener"))
     return parts
 
 

@@ -49,7 +49,8 @@ def evaluate_speed(pipe: Any, repeats: int = 5) -> Evaluation:
 
 def part_parameters(pipe: Any) -> dict[str, int]:
     """Parameters of each part that the model has."""
-    parts = {name: getattr(pipe, name, None) for name in ("vae", "denoiser", "refiner", "vocoder")}
+    names = ("vae", "denoiser", "refiner", "sharpener", "vocoder")
+    parts = {name: getattr(pipe, name, None) for name in names}
     return {
         name: sum(parameter.numel() for parameter in part.parameters())
         for name, part in parts.items()

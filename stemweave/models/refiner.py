@@ -52,6 +52,8 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         blind_share: how much masks made without the estimates count in ``separate``. The two err
             differently, so their mean is better than either; it takes training in which estimates
             are hidden at times.
+        blind_shifts: those masks are a mean, too, of the masks of the mixture and of the mixture
+            that many frames later, which lies otherwise on the grids of the coarser levels.
     """
 
     @register_to_config
@@ -66,6 +68,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         mel_mean: float = -4.7,
         mel_std: float = 2.1,
         blind_share: float = 0.0,
+        blind_shifts: Sequence[int] = (0,),
         fine: bool = False,
         band_mixers: bool = False,
         sample_rate: int = 16000,
@@ -78,6 +81,8 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         self.fine_spectra = FineSpectra(*front_end) if fine else None
         self.fine_in = nn.Conv2d(FINE_CHANNELS, block_channels[0], 3, padding=1) if fine else None
         levels = range(len(block_channels))
+        if any(shift < 0 or shift % 2 for shift in blind_shifts) or not blind_shifts:
+            raise ValueError(f"blind_shifts must be even frames from 0 on, not {blind_shifts}")
         self.conv_in = nn.Conv2d(4 * (num_stems + 1), block_channels[0], 3, padding=1)
         self.band_embedding = nn.Parameter(torch.zeros(block_channels[0], 1, num_mels // 2))
 
@@ -153,8 +158,16 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         masks: Tensor = self(mixture, estimates, fine)
         if not self.config.blind_share:
             return masks
-        blind: Tensor = self(mixture, hidden_estimates(mixture, estimates.shape[1]), fine)
-        return torch.lerp(masks, blind, self.config.blind_share)
+        shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
+        return torch.lerp(masks, torch.stack(shifted).mean(dim=0), self.config.blind_share)
+
+    def _blind(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
+        """Masks without estimates, of the mixture ``shift`` frames later."""
+        mixture = functional.pad(mixture, (0, 0, shift, 0), mode="replicate")
+        if fine is not None:
+            fine = functional.pad(fine, (0, 0, shift // 2, 0), mode="replicate")
+        masks: Tensor = self(mixture, hidden_estimates(mixture, self.config.num_stems), fine)
+        return masks[..., shift:, :]
 
     def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
         """``fine`` spectra as the network takes them, padded to as many frames as ``like`` has."""

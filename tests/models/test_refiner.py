@@ -50,6 +50,25 @@ def test_masks_without_estimates_count_by_their_share():
     assert torch.allclose(refiner.separate(mixture, stems, unheard), both, atol=1e-6)
 
 
+def test_masks_without_estimates_are_a_mean_over_shifts():
+    refiner = hearing_refiner()
+    for layer in (refiner.conv_out, refiner.up_blocks[0][0].conv2):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    frames, hop_length = 20, refiner.config.hop_length
+    waveform = torch.randn(1, frames * hop_length, generator=torch.Generator().manual_seed(1))
+    mixture = torch.randn(1, frames, refiner.config.num_mels) - 5
+    estimates = mixture[:, None].expand(1, 4, frames, -1)
+
+    def masks(*shifts: int) -> torch.Tensor:
+        refiner.register_to_config(blind_share=1.0, blind_shifts=shifts)
+        return refiner.separate(mixture, estimates, waveform)
+
+    assert masks(6).shape == masks(0).shape and not torch.allclose(masks(6), masks(0), atol=1e-3)
+    assert torch.allclose(masks(0, 6), (masks(0) + masks(6)) / 2, atol=1e-6)
+    with pytest.raises(ValueError, match="blind_shifts"):
+        MaskRefiner(blind_shifts=(3,))
+
+
 def hearing_refiner() -> MaskRefiner:
     """With fine spectra and band mixers, of the tiny pipeline's front end."""
     torch.manual_seed(0)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
+from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.lora import add_lora, has_lora, merged
@@ -24,12 +25,13 @@ MAP = "beat=drums,low=bass,chords=piano"
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with a refiner, both of which answer to their inputs."""
+    """A tiny model with a refiner and a sharpener, all of which answer to their inputs."""
     pipe = make_tiny_pipeline()
     refiner = MaskRefiner(num_mels=32, block_channels=(16, 32), attention_levels=())
-    for layer in (refiner.conv_out, pipe.denoiser.conv_out):
+    sharpener = MaskSharpener(num_bins=256, channels=8, dilations=(1,), n_fft=512)
+    for layer in (refiner.conv_out, sharpener.conv_out, pipe.denoiser.conv_out):
         torch.nn.init.normal_(layer.weight, std=0.1)
-    pipe.register_modules(refiner=refiner)
+    pipe.register_modules(refiner=refiner, sharpener=sharpener)
     folder = tmp_path_factory.mktemp("base") / "model"
     pipe.save_pretrained(folder)
     return folder
@@ -60,7 +62,7 @@ def finetune(config: Path) -> Path:
     content["data"] = ["nowhere"]
     content["mixed_precision"] = "auto"  # decided when loaded, which must not settle the rest
     del content["denoiser"]["model"], content["denoiser"]["scheduler"]
-    del content["refiner"]["model"]
+    del content["refiner"]["model"], content["sharpener"]["model"]
     config.write_text(yaml.safe_dump(content))
     return config
 
@@ -102,6 +104,7 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
         assert torch.allclose(sum(stems.values()), waveform, atol=1e-6)
     before, after = (models[name].denoiser.conv_in.weight for name in ("before", "after"))
     assert before.shape == after.shape and not torch.equal(before, after)
+    assert all(len(model.sharpener.conv_out.bias) == 3 for model in models.values())
     original = StemweavePipeline.from_pretrained(base)
     kept, ours = original.vae.decoder[0].weight, models["before"].vae.decoder[0].weight
     assert torch.allclose(kept, ours, atol=1e-3)  # half precision on disk
@@ -146,10 +149,11 @@ def networks() -> dict[str, torch.nn.Module]:
         attention_resolutions=(2,),
     )  # fmt: skip
     refiner = MaskRefiner(num_mels=8, block_channels=(16, 32), attention_levels=())
-    for layer in (compact.conv_out, paper.out[2], refiner.conv_out):
+    sharpener = MaskSharpener(num_bins=16, channels=8, dilations=(1,))
+    for layer in (compact.conv_out, paper.out[2], refiner.conv_out, sharpener.conv_out):
         torch.nn.init.normal_(layer.weight)
         torch.nn.init.normal_(layer.bias)
-    return {"compact": compact, "unet3d": paper, "refiner": refiner}
+    return {"compact": compact, "unet3d": paper, "refiner": refiner, "sharpener": sharpener}
 
 
 def output(name: str, network: torch.nn.Module, stems: list[int]) -> torch.Tensor:
@@ -158,12 +162,16 @@ def output(name: str, network: torch.nn.Module, stems: list[int]) -> torch.Tenso
     if name == "refiner":
         mixture = torch.randn(1, 8, 8, generator=generator)
         return network(mixture, torch.randn(1, 4, 8, 8, generator=generator)[:, stems])
+    if name == "sharpener":
+        spectrum = torch.randn(1, 17, 8, dtype=torch.complex64, generator=generator)
+        masks = torch.rand(1, 4, 17, 8, generator=generator)
+        return network(spectrum, (masks / masks.sum(1, keepdim=True))[:, stems])
     latents = torch.randn(1, 4, 2, 8, 8, generator=generator)[:, stems]
     mixture = torch.randn(1, 2, 8, 8, generator=generator)
     return network(latents, torch.tensor([300]), mixture)
 
 
-@pytest.mark.parametrize("name", ["compact", "unet3d", "refiner"])
+@pytest.mark.parametrize("name", ["compact", "unet3d", "refiner", "sharpener"])
 @torch.no_grad()
 def test_stems_in_another_order_are_the_same_model(name: str):
     network = networks()[name]
