@@ -81,8 +81,8 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         share = (prior + even).clamp(min=-6) / 2
         hidden = torch.cat([heard, share], dim=1).to(self.dtype)
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
-        hidden = self.blocks(hidden + self.bin_embedding[:, :num_bins])
-        change = self.conv_out(functional.silu(hidden)).float()
+        hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins]))
+        change = self.conv_out(functional.silu(hidden, inplace=True)).float()
         sharp = torch.softmax(prior + change, dim=1)
         return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
 
@@ -122,4 +122,5 @@ class DilatedBlock(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.conv1(functional.silu(hidden))
-        return hidden + self.conv2(functional.silu(update))
+        update = self.conv2(functional.silu(update, inplace=True))  # tensors here are large
+        return cast(Tensor, update.add_(hidden))

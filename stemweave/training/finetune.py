@@ -117,7 +117,7 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         model = _arguments(base.refiner, {"num_stems", *FRONT_END})
         update["refiner"] = changed(settings.refiner, model=model)
     if base.sharpener is not None:
-        model = _arguments(base.sharpener, {"num_stems", "num_bins", *SPECTRUM})
+        model = _arguments(base.sharpener, {"num_stems", *SPECTRUM})
         update["sharpener"] = changed(settings.sharpener, model=model)
     return settings.model_copy(update=update)
 

@@ -28,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with a refiner and a sharpener, all of which answer to their inputs."""
     pipe = make_tiny_pipeline()
     refiner = MaskRefiner(num_mels=32, block_channels=(16, 32), attention_levels=())
-    sharpener = MaskSharpener(num_bins=256, channels=8, dilations=(1,), n_fft=512)
+    sharpener = MaskSharpener(num_bins=128, channels=8, dilations=(1,), n_fft=512)
     for layer in (refiner.conv_out, sharpener.conv_out, pipe.denoiser.conv_out):
         torch.nn.init.normal_(layer.weight, std=0.1)
     pipe.register_modules(refiner=refiner, sharpener=sharpener)
