@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
+from stemweave.audio.masking import mel_masks
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
 
@@ -54,6 +55,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
             are hidden at times.
         blind_shifts: those masks are a mean, too, of the masks of the mixture and of the mixture
             that many frames later, which lies otherwise on the grids of the coarser levels.
+        estimate_share: how much the estimates' own masks count beside all of these.
     """
 
     @register_to_config
@@ -69,6 +71,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         mel_std: float = 2.1,
         blind_share: float = 0.0,
         blind_shifts: Sequence[int] = (0,),
+        estimate_share: float = 0.0,
         fine: bool = False,
         band_mixers: bool = False,
         sample_rate: int = 16000,
@@ -150,16 +153,19 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         return None if self.fine_spectra is None else self.fine_spectra(waveform)
 
     def separate(self, mixture: Tensor, estimates: Tensor, waveform: Tensor) -> Tensor:
-        """``forward``, averaged with the masks without estimates by ``blind_share``.
+        """The mean of ``forward``, of masks without estimates, and of the estimates' own masks.
 
-        ``waveform`` (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
+        By ``blind_share`` and ``estimate_share``; what does not count is not computed. ``waveform``
+        (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
         """
-        fine = self.fine_of(waveform)
-        masks: Tensor = self(mixture, estimates, fine)
-        if not self.config.blind_share:
-            return masks
-        shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
-        return torch.lerp(masks, torch.stack(shifted).mean(dim=0), self.config.blind_share)
+        fine, share = self.fine_of(waveform), self.config.blind_share
+        masks = torch.zeros_like(estimates)
+        if share < 1:
+            masks = masks + (1 - share) * self(mixture, estimates, fine)
+        if share > 0:
+            shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
+            masks = masks + share * torch.stack(shifted).mean(dim=0)
+        return torch.lerp(masks, mel_masks(estimates), self.config.estimate_share)
 
     def _blind(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
         """Masks without estimates, of the mixture ``shift`` frames later."""
