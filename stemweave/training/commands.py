@@ -145,7 +145,7 @@ def train_sharpener(
 ) -> None:
     """Train what brings the refiner's masks from bands to single bins."""
     from stemweave.training.finetune import load_base, resolved, take_over, with_options
-    from stemweave.training.networks import load_component, load_weights
+    from stemweave.training.networks import load_component, load_weights, make_refiner
     from stemweave.training.stage_sharpener import SharpenerStage
     from stemweave.training.start import load_songs, prepare, start
 
@@ -153,8 +153,10 @@ def train_sharpener(
     base = load_base(settings)
     if base is not None:
         settings = resolved(settings, base)
-    trained = base.refiner if base and refiner is None else None
-    if trained is None:
+    if base is not None and base.refiner is not None and refiner is None:
+        trained: Any = make_refiner(settings)
+        take_over(trained, base.refiner, base, settings)
+    else:
         trained = load_component("refiner", refiner or REFINER)
     stage = SharpenerStage(settings, *load_songs(settings), trained)
     if base is not None and base.sharpener is not None:

@@ -30,12 +30,17 @@ class SharpenerStage:
 
     Raises:
         InputError: if the refiner has not learnt to make masks without estimates, which are what
-            the sharpener is trained on.
+            the sharpener is trained on, or is of other stems.
     """
 
     def __init__(
         self, settings: RunSettings, train: Songs, validation: Songs, refiner: MaskRefiner
     ) -> None:
+        if refiner.config.num_stems != len(settings.stems):
+            raise InputError(
+                f"the refiner has {refiner.config.num_stems} stems, the settings "
+                f"{len(settings.stems)}: name a refiner that was trained for them"
+            )
         if not refiner.config.blind_share:
             raise InputError(
                 "the sharpener is trained on masks without estimates: train the refiner with "

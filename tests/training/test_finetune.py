@@ -27,7 +27,9 @@ MAP = "beat=drums,low=bass,chords=piano"
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with a refiner and a sharpener, all of which answer to their inputs."""
     pipe = make_tiny_pipeline()
-    refiner = MaskRefiner(num_mels=32, block_channels=(16, 32), attention_levels=())
+    refiner = MaskRefiner(
+        num_mels=32, block_channels=(16, 32), attention_levels=(), blind_share=0.5
+    )
     sharpener = MaskSharpener(num_bins=128, channels=8, dilations=(1,), n_fft=512)
     for layer in (refiner.conv_out, sharpener.conv_out, pipe.denoiser.conv_out):
         torch.nn.init.normal_(layer.weight, std=0.1)
@@ -92,7 +94,10 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
     result = run("train", "refiner", finetune, *options, "--run", refiner, "--denoiser",
                  denoiser / "export")  # fmt: skip
     assert result.code == 0, result.err
-    parts = ["--denoiser", denoiser / "export", "--refiner", refiner / "export"]
+    result = run("train", "sharpener", finetune, *options, "--run", tmp_path / "sharpener")
+    assert result.code == 0, result.err
+    parts = ["--denoiser", denoiser / "export", "--refiner", refiner / "export",
+             "--sharpener", tmp_path / "sharpener" / "export"]  # fmt: skip
     models = {}
     for name, given in (("before", []), ("after", parts)):
         result = run("assemble", resolved, tmp_path / name, *given)

@@ -9,6 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.networks import load_component
 from stemweave.training.settings import RunSettings, load_settings
@@ -79,6 +80,21 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     wrong = run("assemble", config, tmp_path / "other", "--vae", tmp_path)
     assert wrong.code == 2 and "no trained vae" in wrong.err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("refiner", "reason"),
+    [
+        (MaskRefiner(3, 32, (16, 32), blind_share=0.5), "the refiner has 3 stems, the settings 4"),
+        (MaskRefiner(4, 32, (16, 32)), "blind_share above 0"),
+    ],
+)
+def test_a_sharpener_wants_a_refiner_of_its_stems(
+    run, config: Path, tmp_path: Path, refiner: MaskRefiner, reason: str
+):
+    refiner.save_pretrained(tmp_path / "refiner")
+    result = run("train", "sharpener", config, "--refiner", tmp_path / "refiner")
+    assert result.code == 2 and reason in result.err, result.err
 
 
 ADVERSARIAL = {"channels": 2, "start_step": 1}
