@@ -6,6 +6,8 @@ Shapes: waveform (..., T) → log-mel (..., F, M). Magnitudes, Slaney mel bands,
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -128,3 +130,14 @@ def slaney_basis(n_fft: int, num_mels: int, f_min: float, f_max: float, sample_r
 def mono_log_mel(log_mels: Tensor, dim: int) -> Tensor:
     """Log-mel of the mean of channels that are in phase, from theirs; ``dim`` is theirs."""
     return torch.logsumexp(log_mels, dim=dim) - math.log(log_mels.shape[dim])
+
+
+def front_end_misfits(
+    part: str, made_for: Mapping[str, Any], mel: Mapping[str, Any], names: Sequence[str]
+) -> list[str]:
+    """What of ``names`` the log-mel ``mel`` has otherwise than the configuration ``made_for``."""
+    return [
+        f"the {part} was made for {name} {made_for[name]}, not {mel[name]}"
+        for name in names
+        if made_for[name] != mel[name]
+    ]

@@ -14,6 +14,9 @@ from torch.nn import functional
 
 from stemweave.audio.log_mel import LogMel
 
+HOPS_PER_WINDOW = 4
+"""Of the spectrum that masks are applied to."""
+
 
 def mel_masks(log_mels: Tensor, exponent: float = 1.0) -> Tensor:
     """Soft masks (..., S, F, M) that add up to one over S, from log-mels of the same shape.
@@ -40,7 +43,7 @@ class MaskSeparator:
         scale = sample_rate / config.sample_rate
         self.n_fft = fast_fft_size(config.n_fft * scale)
         self.scale = config.n_fft / self.n_fft
-        self.hop_length = self.n_fft // 4
+        self.hop_length = self.n_fft // HOPS_PER_WINDOW
         self.window = torch.hann_window(self.n_fft, periodic=True).sqrt()
         self.sample_rate = sample_rate
         self.frames_per_second = log_mel.frames_per_second

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stemweave.audio.log_mel import LogMel
-from stemweave.data.mixing import MixSettings, equalise
-from stemweave.data.shards import Arrays, ShardPlan, Shards
-from stemweave.data.tar_songs import Songs
+from stemweave.data.mixing import equalise
+from stemweave.data.shards import Arrays, Shards
 from stemweave.models.refiner import MaskRefiner, hidden_estimates
 
 
 class BandMaskShards(Shards):
-    """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M) without estimates."""
+    """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M) without estimates.
 
-    def __init__(
-        self,
-        folder: Path,
-        songs: Songs,
-        log_mel: LogMel,
-        refiner: MaskRefiner,
-        stems: Sequence[str],
-        settings: MixSettings,
-        plan: ShardPlan,
-        *,
-        seed: int = 0,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            folder,
-            songs,
-            log_mel,
-            stems,
-            settings,
-            plan,
-            seed=seed,
-            networks=[refiner],
-            channels=channels,
-        )
+    Arguments are those of ``Shards`` and ``refiner``.
+    """
+
+    def __init__(self, *arguments: Any, refiner: MaskRefiner, **options: Any) -> None:
+        super().__init__(*arguments, networks=[refiner], **options)
         self.refiner = refiner
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:

@@ -69,7 +69,12 @@ class MaskTargets:
         shared = (self._weights() * masks * self.best_mask).sum(dim=(-2, -1)).clamp(min=0)
         both = self.estimate_energy(masks) * self.stem_energy()
         explained = (shared.square() / both.clamp(min=1e-24)).clamp(max=1)
-        return 10 * torch.log10((explained + 1e-9) / (1 - explained + 1e-9))
+        return explained_db(explained)
+
+
+def explained_db(explained: Tensor) -> Tensor:
+    """Scale-invariant SDR in dB of estimates of whose energy the stem explains such shares."""
+    return 10 * torch.log10((explained + 1e-9) / (1 - explained + 1e-9))
 
 
 def mask_targets(stems: Tensor, to_bands: Tensor) -> MaskTargets:

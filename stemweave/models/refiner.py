@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
+from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import mel_masks
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
@@ -115,11 +116,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
     def misfits(self, mel: Any) -> list[str]:
         """What keeps it from hearing log-mels of the configuration ``mel``; empty if nothing."""
         names = FRONT_END if self.config.fine else FRONT_END[:1]
-        return [
-            f"the refiner was made for {name} {self.config[name]}, not {mel[name]}"
-            for name in names
-            if self.config[name] != mel[name]
-        ]
+        return front_end_misfits("refiner", self.config, mel, names)
 
     @property
     def frame_multiple(self) -> int:
@@ -165,7 +162,9 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         if share > 0:
             shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
             masks = masks + share * torch.stack(shifted).mean(dim=0)
-        return torch.lerp(masks, mel_masks(estimates), self.config.estimate_share)
+        if self.config.estimate_share > 0:
+            masks = torch.lerp(masks, mel_masks(estimates), self.config.estimate_share)
+        return masks
 
     def _blind(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
         """Masks without estimates, of the mixture ``shift`` frames later."""

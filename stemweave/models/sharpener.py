@@ -18,13 +18,14 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.audio.log_mel import front_end_misfits
+from stemweave.audio.masking import HOPS_PER_WINDOW
+
 MIN_MAGNITUDE = 1e-3
 """Of bins, at the model's level: below it nothing is heard."""
 MIN_MASK = 1e-6
 NEIGHBOURHOOD = 31
 """Bins whose mean a bin's level is compared with: 240 Hz."""
-HOPS = 4
-"""Hops in a window of the spectrum, as in ``MaskSeparator``."""
 SPECTRUM = ("sample_rate", "n_fft")
 """What it must have in common with the log-mel."""
 SPECTRUM_CHANNELS = 6
@@ -62,11 +63,7 @@ class MaskSharpener(ModelMixin, ConfigMixin):
 
     def misfits(self, mel: Any) -> list[str]:
         """What keeps it from spectra of the log-mel's configuration ``mel``; empty if nothing."""
-        return [
-            f"the sharpener was made for {name} {self.config[name]}, not {mel[name]}"
-            for name in SPECTRUM
-            if self.config[name] != mel[name]
-        ]
+        return front_end_misfits("sharpener", self.config, mel, SPECTRUM)
 
     def forward(self, spectrum: Tensor, masks: Tensor) -> Tensor:
         """Masks (B, S, bins, frames) from the mixture's spectrum (B, bins, frames) and such masks.
@@ -101,7 +98,9 @@ def spectrum_features(spectrum: Tensor) -> Tensor:
     phase = spectrum / magnitude.clamp(min=1e-6)
     across_bins = phase[:, 1:] * phase[:, :-1].conj()
     bins = torch.arange(spectrum.shape[1], device=spectrum.device)
-    turn = torch.polar(torch.ones_like(bins, dtype=torch.float32), -2 * math.pi / HOPS * bins)
+    turn = torch.polar(
+        torch.ones_like(bins, dtype=torch.float32), -2 * math.pi / HOPS_PER_WINDOW * bins
+    )
     over_time = phase[..., 1:] * phase[..., :-1].conj() * turn[:, None]
     differences = [
         functional.pad(torch.view_as_real(across_bins).permute(0, 3, 1, 2), (0, 0, 1, 0)),

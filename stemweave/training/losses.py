@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from stemweave.audio.masking import mel_masks
 
+MAX_SI_SDR_DB = 30.0
+"""Better than this is not rewarded."""
+
 
 def stft_magnitude(waveform: Tensor, n_fft: int) -> Tensor:
     """Magnitudes (N, n_fft // 2 + 1, frames), hop n_fft / 4, Hann window."""
@@ -78,3 +81,16 @@ def mask_error_db(estimate: Tensor, target: Tensor, mixture: Tensor, band_width:
     right = (true_masks.square() * power).sum(dim=(-2, -1))
     whole = power.sum(dim=(-2, -1))
     return 10 * torch.log10((wrong + 1e-4 * whole) / (right + 1e-2 * whole))
+
+
+def separation_error_db(
+    reached_db: Tensor, left: Tensor, heard: Tensor, silence_energy: float, silence_weight: float
+) -> Tensor:
+    """Mean of minus the SI-SDR of stems that are heard, and of what estimates leave of the others.
+
+    All are (N, S): SI-SDR ``reached_db``; energy ``left`` of the estimates relative to the
+    mixture's, which counts in dB above ``silence_energy`` and by ``silence_weight``; who is
+    ``heard``.
+    """
+    left_db = 10 * torch.log10(left + silence_energy)
+    return torch.where(heard, -reached_db.clamp(max=MAX_SI_SDR_DB), silence_weight * left_db).mean()

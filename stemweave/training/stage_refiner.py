@@ -22,12 +22,11 @@ from stemweave.models.refiner import hidden_estimates
 from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
+from stemweave.training.losses import MAX_SI_SDR_DB, separation_error_db
 from stemweave.training.networks import make_refiner
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 
-MAX_SI_SDR_DB = 30.0
-"""Better than this is not rewarded."""
 EVALUATED_DB = -35.0
 """Validation counts stems of at least this energy relative to the mixture."""
 
@@ -92,14 +91,19 @@ class RefinerStage:
         masks = network(batch["mixture"], batch["estimates"], batch.get("fine"))
         targets = _targets(batch)
         heard = targets.stem_energy() > self.settings.silence_energy
-        left_db = 10 * torch.log10(targets.estimate_energy(masks) + self.settings.silence_energy)
-        distortion_db = -targets.si_sdr_db(masks).clamp(max=MAX_SI_SDR_DB)
-        loss = torch.where(heard, distortion_db, self.settings.silence_weight * left_db).mean()
+        reached_db = targets.si_sdr_db(masks)
+        loss = separation_error_db(
+            reached_db,
+            targets.estimate_energy(masks),
+            heard,
+            self.settings.silence_energy,
+            self.settings.silence_weight,
+        )
         masked = (batch["mixture"][:, None] + masks.clamp(min=1e-6).log()).clamp(min=self.log_floor)
         mel_error = (masked - batch["stem_mels"]).square().mean()
         loss = loss + self.settings.mel_weight * mel_error
         return loss, {
-            "si_sdr_db": -distortion_db[heard].mean().item(),
+            "si_sdr_db": reached_db[heard].clamp(max=MAX_SI_SDR_DB).mean().item(),
             "log_mel_mse": mel_error.item(),
         }
 

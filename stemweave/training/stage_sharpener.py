@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import MaskSeparator
 from stemweave.data.band_masks import BandMaskShards
+from stemweave.data.mask_targets import explained_db
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
 from stemweave.data.tar_songs import Songs
@@ -19,10 +20,11 @@ from stemweave.files import InputError
 from stemweave.models.refiner import MaskRefiner
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
+from stemweave.training.losses import separation_error_db
 from stemweave.training.networks import make_sharpener
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
-from stemweave.training.stage_refiner import EVALUATED_DB, MAX_SI_SDR_DB
+from stemweave.training.stage_refiner import EVALUATED_DB
 
 
 class SharpenerStage:
@@ -58,10 +60,10 @@ class SharpenerStage:
                 settings.cache,
                 songs,
                 log_mel,
-                refiner,
                 settings.stems,
                 mixing,
                 plan,
+                refiner=refiner,
                 seed=seed,
                 channels=settings.channels,
             )
@@ -78,12 +80,15 @@ class SharpenerStage:
         device = next(network.parameters()).device
         stems, masks = stems.to(device), masks.to(device)
         estimates, plain = self._separated(network, stems, masks)
-        silence = self.settings.silence_energy
-        heard = _relative_energy(stems, stems) > silence
-        left_db = 10 * torch.log10(_relative_energy(estimates, stems) + silence)
+        heard = _relative_energy(stems, stems) > self.settings.silence_energy
         reached_db = si_sdr_db(estimates, stems)
-        wanted = -reached_db.clamp(max=MAX_SI_SDR_DB)
-        loss = torch.where(heard, wanted, self.settings.silence_weight * left_db).mean()
+        loss = separation_error_db(
+            reached_db,
+            _relative_energy(estimates, stems),
+            heard,
+            self.settings.silence_energy,
+            self.settings.silence_weight,
+        )
         with torch.no_grad():
             gained_db = reached_db - si_sdr_db(plain, stems)
         return loss, {
@@ -138,7 +143,7 @@ def si_sdr_db(estimates: Tensor, stems: Tensor) -> Tensor:
     both = estimates.square().sum(dim=-1) * stems.square().sum(dim=-1)
     shared = (estimates * stems).sum(dim=-1).square()
     explained = (shared / both.clamp(min=1e-20)).clamp(max=1)
-    return 10 * torch.log10((explained + 1e-9) / (1 - explained + 1e-9))
+    return explained_db(explained)
 
 
 def _relative_energy(waveforms: Tensor, stems: Tensor) -> Tensor:
