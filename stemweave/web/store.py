@@ -32,6 +32,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._closed = False
         self._engine = create_engine(
             f"sqlite:///{path}",
             poolclass=StaticPool,
@@ -47,17 +48,25 @@ class Store:
             ) from error
 
     def close(self) -> None:
-        self._engine.dispose()
+        """Wait for the transaction under way, then refuse all others.
+
+        SQLite would crash if its connection were closed under a statement of another thread.
+        """
+        with self._lock:
+            self._closed = True
+            self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session whose changes are kept when the block ends well; rows stay readable after."""
-        with (
-            self._lock,
-            Session(self._engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        """A session whose changes are kept when the block ends well; rows stay readable after.
+
+        Raises ``RuntimeError`` once the store is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                yield session
 
     # projects and versions
 

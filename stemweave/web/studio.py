@@ -46,23 +46,24 @@ class Studio:
         self.store.fail_interrupted_jobs()
         self.library.sweep({version.id for version in self.store.versions()})
         self.worker.start()
-        expiry = asyncio.create_task(self._expire_now_and_then())
+        stopping = asyncio.Event()
+        expiry = asyncio.create_task(self._expire_now_and_then(stopping))
         try:
             yield
         finally:
-            expiry.cancel()
-            with suppress(asyncio.CancelledError):
-                await expiry
+            stopping.set()
+            await expiry  # its thread would go on if it were cancelled
             await asyncio.to_thread(self.worker.stop)
             self.store.close()
 
-    async def _expire_now_and_then(self) -> None:
-        while True:
+    async def _expire_now_and_then(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
             try:
                 await asyncio.to_thread(self.expire)
             except Exception:
                 log.exception("expired projects could not be deleted")
-            await asyncio.sleep(EXPIRY_INTERVAL_S)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stopping.wait(), EXPIRY_INTERVAL_S)
 
     def expire(self, at: datetime | None = None) -> None:
         """Delete the projects whose time is over."""

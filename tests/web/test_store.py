@@ -1,5 +1,7 @@
 """The database: transactions, order, expiry, one server for each folder."""
 
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -25,6 +27,28 @@ def test_one_server_for_each_folder(store, tmp_path):
         Store(tmp_path / "studio.sqlite3")
     store.close()
     Store(tmp_path / "studio.sqlite3").close()
+
+
+def test_closing_waits_for_the_transaction_of_another_thread(store):
+    inside, closing = threading.Event(), threading.Event()
+    found: list[list[Project]] = []
+
+    def read() -> None:
+        with store.transaction():
+            inside.set()
+            closing.wait(timeout=10)
+            time.sleep(0.1)
+            found.append(store.projects())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    inside.wait(timeout=10)
+    closing.set()
+    store.close()
+    assert found == [[]], "the connection was closed under a statement"
+    reader.join()
+    with pytest.raises(RuntimeError, match="closed"):
+        store.projects()
 
 
 def test_a_file_that_is_no_database(tmp_path):

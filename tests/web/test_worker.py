@@ -1,8 +1,10 @@
 """Jobs that fail, are interrupted, or expire; how far they are."""
 
+import time
 from datetime import datetime, timedelta, timezone
 
 from stemweave.web.pace import Pace
+from stemweave.web.store import Store
 from tests.web.conftest import finish, start, upload, wait
 
 
@@ -79,3 +81,18 @@ def test_projects_expire(studio, tmp_path):
     studio_itself.expire(datetime.now(timezone.utc) + timedelta(days=3))
     assert client.get("/api/projects").json() == []
     assert list((tmp_path / "data" / "versions").iterdir()) == []
+
+
+def test_a_server_that_stops_waits_for_what_expires(studio, monkeypatch):
+    happened: list[str] = []
+    close = Store.close
+
+    def slow(*_: object) -> list[str]:
+        time.sleep(0.5)
+        happened.append("expired")
+        return []
+
+    monkeypatch.setattr(Store, "idle_projects", slow)
+    monkeypatch.setattr(Store, "close", lambda self: (happened.append("closed"), close(self)))
+    studio.stop(studio())
+    assert happened == ["expired", "closed"]
