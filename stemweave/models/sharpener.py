@@ -3,7 +3,8 @@
 A band holds up to twenty bins: harmonics of one instrument, and between them what another one
 plays. Which is which can be seen close by, in peaks and valleys, in what lasts and what begins.
 This network sees the spectrum that the masks are applied to, moduli and phase differences, and adds
-to the logits of the bands' masks.
+to the logits of the bands' masks. It may also be told what a stem plays elsewhere in the window
+(``audio.factorisation``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.audio.factorisation import Factors, factorise
 from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import HOPS_PER_WINDOW
 
@@ -30,6 +32,10 @@ SPECTRUM = ("sample_rate", "n_fft")
 """What it must have in common with the log-mel."""
 SPECTRUM_CHANNELS = 6
 """Level, level over its neighbourhood's, cosine and sine of two phase differences."""
+POOLED_BINS = 8
+"""Bins above ``num_bins`` that are one row of what is factorised."""
+MIN_FOUND = 1e-4
+"""Of factors' masks."""
 
 
 class MaskSharpener(ModelMixin, ConfigMixin):
@@ -40,6 +46,7 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         num_bins: those sharpened, from 0 Hz on, without the one at half of the sampling rate.
         channels: width of all layers.
         dilations: of each residual block's first convolution, in bins and frames.
+        num_components: spectra by which every stem's part of a window is explained; 0 does without.
         sample_rate, n_fft: of the spectra it is trained with. Others must have bins as wide.
     """
 
@@ -50,11 +57,13 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         num_bins: int = 1024,
         channels: int = 24,
         dilations: Sequence[int] = (1, 2, 4),
+        num_components: int = 0,
         sample_rate: int = 16000,
         n_fft: int = 2048,
     ) -> None:
         super().__init__()
-        self.conv_in = nn.Conv2d(SPECTRUM_CHANNELS + num_stems, channels, 3, padding=1)
+        told = 2 * num_stems if num_components else num_stems
+        self.conv_in = nn.Conv2d(SPECTRUM_CHANNELS + told, channels, 3, padding=1)
         self.bin_embedding = nn.Parameter(torch.zeros(channels, num_bins, 1))
         self.blocks = nn.Sequential(*(DilatedBlock(channels, one) for one in dilations))
         self.conv_out = nn.Conv2d(channels, num_stems, 3, padding=1)
@@ -65,23 +74,44 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         """What keeps it from spectra of the log-mel's configuration ``mel``; empty if nothing."""
         return front_end_misfits("sharpener", self.config, mel, SPECTRUM)
 
-    def forward(self, spectrum: Tensor, masks: Tensor) -> Tensor:
+    def forward(self, spectrum: Tensor, masks: Tensor, factors: Factors | None = None) -> Tensor:
         """Masks (B, S, bins, frames) from the mixture's spectrum (B, bins, frames) and such masks.
 
         ``spectrum`` is complex, of overlapping windows four hops long, and of the level and the
         scale of the model's. Bins from ``num_bins`` on keep their masks; there may be fewer.
+        ``factors`` are those of a longer window, where this is a piece of it.
         """
         num_bins = min(self.config.num_bins, spectrum.shape[-2])
         prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
+        told = []
+        if self.config.num_components:
+            found = (factors or self.factors(spectrum, masks)).masks()[..., :num_bins, :]
+            more = (found + MIN_FOUND).log() - prior
+            prior = torch.log_softmax(prior + more / 2, dim=1)
+            told = [more.clamp(-4, 4) / 2]
+        share = (prior + math.log(self.config.num_stems)).clamp(min=-6) / 2
         heard = spectrum_features(spectrum[:, :num_bins])
-        even = math.log(self.config.num_stems)
-        share = (prior + even).clamp(min=-6) / 2
-        hidden = torch.cat([heard, share], dim=1).to(self.dtype)
+        hidden = torch.cat([heard, share, *told], dim=1).to(self.dtype)
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
         hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins]))
         change = self.conv_out(functional.silu(hidden, inplace=True)).float()
         sharp = torch.softmax(prior + change, dim=1)
         return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
+
+    def factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
+        """What explains the stems of a window, given as to ``forward``.
+
+        Its rows are bins, above ``num_bins`` and up to the model's highest one pooled.
+        """
+        num_bins = self.config.num_bins
+        highest = max(num_bins, self.config.n_fft // 2)
+        parts = masks[..., :highest, :] * spectrum[:, None, :highest].abs()
+        rows = [parts[..., :num_bins, :]]
+        pooled = (parts.shape[-2] - num_bins) // POOLED_BINS
+        if pooled > 0:
+            high = parts[..., num_bins : num_bins + pooled * POOLED_BINS, :]
+            rows.append(high.unflatten(-2, (pooled, POOLED_BINS)).mean(dim=-2))
+        return factorise(torch.cat(rows, dim=-2), self.config.num_components)
 
 
 def spectrum_features(spectrum: Tensor) -> Tensor:

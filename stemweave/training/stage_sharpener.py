@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import MaskSeparator
-from stemweave.data.band_masks import BandMaskShards
+from stemweave.data.band_masks import BandMaskShards, factors_of
 from stemweave.data.mask_targets import explained_db
 from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import ShardPlan
+from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
 from stemweave.files import InputError
 from stemweave.models.refiner import MaskRefiner
@@ -64,6 +65,7 @@ class SharpenerStage:
                 mixing,
                 plan,
                 refiner=refiner,
+                sharpener=self.network,
                 seed=seed,
                 channels=settings.channels,
             )
@@ -76,10 +78,10 @@ class SharpenerStage:
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         batch = self.shards.batch(step, self.settings.batch_size, rng)
-        stems, masks = self._pieces(batch["stems"], batch["masks"], rng)
         device = next(network.parameters()).device
-        stems, masks = stems.to(device), masks.to(device)
-        estimates, plain = self._separated(network, stems, masks)
+        batch = {name: tensor.to(device) for name, tensor in self._pieces(batch, rng).items()}
+        stems = batch["stems"]
+        estimates, plain = self._separated(network, batch)
         heard = _relative_energy(stems, stems) > self.settings.silence_energy
         reached_db = si_sdr_db(estimates, stems)
         loss = separation_error_db(
@@ -101,9 +103,10 @@ class SharpenerStage:
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
         device = next(network.parameters()).device
         sharpened, banded = [], []
-        for stems, masks in zip(batch["stems"].split(1), batch["masks"].split(1), strict=True):
-            stems, masks = stems.to(device), masks.to(device)
-            estimates, plain = self._separated(network, stems, masks)
+        for index in range(len(batch["stems"])):
+            one = {name: tensor[index : index + 1].to(device) for name, tensor in batch.items()}
+            stems = one["stems"]
+            estimates, plain = self._separated(network, one)
             heard = _relative_energy(stems, stems) > 10 ** (EVALUATED_DB / 10)
             before = si_sdr_db(stems.sum(dim=1, keepdim=True).expand_as(stems), stems)
             sharpened.append((si_sdr_db(estimates, stems) - before)[heard])
@@ -116,25 +119,36 @@ class SharpenerStage:
     def export(self, network: Any, folder: Path) -> None:
         save_network(network, folder)
 
-    def _pieces(
-        self, stems: Tensor, masks: Tensor, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _pieces(self, batch: Arrays, rng: np.random.Generator) -> Arrays:
         """``piece_frames`` of every crop, from a frame that is drawn."""
         frames, hop_length = self.settings.piece_frames, self.hop_length
-        starts = rng.integers(0, masks.shape[2] - frames + 1, len(masks)).tolist()
-        cut_stems, cut_masks = [], []
-        for crop, mask, start in zip(stems, masks, starts, strict=True):
-            cut_stems.append(crop[:, start * hop_length : (start + frames) * hop_length])
-            cut_masks.append(mask[:, start : start + frames])
-        return torch.stack(cut_stems), torch.stack(cut_masks)
+        spectral_hop = self.separator.hop_length
+        samples = math.lcm(hop_length, spectral_hop)  # pieces begin with a frame of either grid
+        step = samples // hop_length
+        count = (batch["masks"].shape[2] - frames) // step + 1
+        starts = rng.integers(0, count, len(batch["masks"])).tolist()
+        lengths = {
+            "stems": (samples, frames * hop_length),
+            "masks": (step, frames),
+            "activations": (samples // spectral_hop, frames * hop_length // spectral_hop + 1),
+        }
 
-    def _separated(self, network: nn.Module, stems: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        def cut(name: str) -> Tensor:
+            unit, length = lengths[name]
+            axis = 1 if name == "masks" else -1
+            crops = zip(batch[name], starts, strict=True)
+            return torch.stack([crop.narrow(axis, start * unit, length) for crop, start in crops])
+
+        return {name: cut(name) if name in lengths else batch[name] for name in batch}
+
+    def _separated(self, network: nn.Module, batch: Arrays) -> tuple[Tensor, Tensor]:
         """Estimates (N, S, T) by sharpened masks, and by the bands' own, of the stems' sum."""
+        stems, masks = batch["stems"], batch["masks"]
         num_samples = stems.shape[-1]
         spectrum = self.separator.spectrum(stems.sum(dim=1))
         banded = self.separator.bin_masks(masks, spectrum)
         plain = self.separator.waveform(spectrum[:, None] * banded, num_samples)
-        sharp = network(spectrum, banded)
+        sharp = network(spectrum, banded, factors_of(batch))
         return self.separator.waveform(spectrum[:, None] * sharp, num_samples), plain
 
 

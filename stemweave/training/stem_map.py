@@ -82,8 +82,11 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
             state[name] = blocks(name, 0, 0, 4)
     elif isinstance(network, MaskSharpener):
         heard = state["conv_in.weight"][:, :SPECTRUM_CHANNELS]
-        shares = blocks("conv_in.weight", 1, SPECTRUM_CHANNELS, 1)
-        state["conv_in.weight"] = torch.cat([heard, shares], dim=1)
+        told = [
+            blocks("conv_in.weight", 1, first, 1)
+            for first in range(SPECTRUM_CHANNELS, state["conv_in.weight"].shape[1], num_old)
+        ]
+        state["conv_in.weight"] = torch.cat([heard, *told], dim=1)
         for name in ("conv_out.weight", "conv_out.bias"):
             state[name] = blocks(name, 0, 0, 1)
     else:

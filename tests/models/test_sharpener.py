@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.files import InputError
@@ -16,11 +17,10 @@ LOG_MEL = make_tiny_pipeline().log_mel
 RATE, N_FFT = LOG_MEL.config.sample_rate, LOG_MEL.config.n_fft
 
 
-def tiny_sharpener(num_stems: int = 2) -> MaskSharpener:
+def tiny_sharpener(num_stems: int = 2, **settings: int) -> MaskSharpener:
     torch.manual_seed(0)
-    return MaskSharpener(
-        num_stems, N_FFT // 2, channels=8, dilations=(1, 2), sample_rate=RATE, n_fft=N_FFT
-    )
+    own = {"num_bins": N_FFT // 2, "sample_rate": RATE, "n_fft": N_FFT}
+    return MaskSharpener(num_stems, channels=8, dilations=(1, 2), **{**own, **settings})
 
 
 def tone_and_noise(num_samples: int = RATE) -> torch.Tensor:
@@ -71,6 +71,39 @@ def test_what_it_hears_is_the_same_at_other_rates():
         features = spectrum_features(spectrum * separator.scale)
         heard.append(features[0, :, round(2003 * N_FFT / RATE), 10])
     assert torch.allclose(heard[0], heard[1], atol=0.02)
+
+
+@pytest.mark.parametrize("num_bins", [N_FFT // 8, N_FFT // 2 - 3, N_FFT])
+def test_factors_are_what_untrained_masks_are_drawn_to(num_bins: int):
+    sharpener = tiny_sharpener(num_components=3, num_bins=num_bins)
+    separator = MaskSeparator(LOG_MEL, RATE)
+    mixture = tone_and_noise().sum(0, keepdim=True)
+    spectrum = separator.spectrum(mixture)
+    noise = torch.rand(1, 2, *spectrum.shape[1:], generator=torch.Generator().manual_seed(4))
+    masks = noise / noise.sum(1, keepdim=True)
+    with torch.no_grad():
+        sharp = sharpener(spectrum, masks)
+    sharpened = slice(0, min(num_bins, N_FFT // 2))
+    found = sharpener.factors(spectrum, masks).masks()[..., sharpened, :].clamp(min=1e-4)
+    between = (masks[..., sharpened, :] * found).sqrt()
+    between = between / between.sum(1, keepdim=True)
+    assert torch.allclose(sharp[..., sharpened, :], between, atol=2e-3)
+    assert (between - masks[..., sharpened, :]).abs().mean() > 0.02
+
+
+def test_a_piece_is_told_the_factors_of_its_window():
+    sharpener = tiny_sharpener(num_components=3)
+    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
+    masks = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
+    masks[:, 0] += 0.3 * torch.rand(masks[:, 0].shape, generator=torch.Generator().manual_seed(5))
+    masks[:, 1] = 1 - masks[:, 0]
+    templates, activations = sharpener.factors(spectrum, masks)
+    piece = slice(5, 15)
+    told = Factors(templates, activations[..., piece])
+    with torch.no_grad():
+        whole = sharpener(spectrum, masks)[..., piece]
+        of_piece = sharpener(spectrum[..., piece], masks[..., piece], told)
+    assert torch.allclose(of_piece, whole, atol=1e-4)
 
 
 def test_training_tells_a_tone_from_noise_where_bands_cannot():

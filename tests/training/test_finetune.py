@@ -154,7 +154,7 @@ def networks() -> dict[str, torch.nn.Module]:
         attention_resolutions=(2,),
     )  # fmt: skip
     refiner = MaskRefiner(num_mels=8, block_channels=(16, 32), attention_levels=())
-    sharpener = MaskSharpener(num_bins=16, channels=8, dilations=(1,))
+    sharpener = MaskSharpener(num_bins=16, channels=8, dilations=(1,), num_components=2)
     for layer in (compact.conv_out, paper.out[2], refiner.conv_out, sharpener.conv_out):
         torch.nn.init.normal_(layer.weight)
         torch.nn.init.normal_(layer.bias)

@@ -1,0 +1,92 @@
+"""What a stem plays again and again, found by non-negative matrix factorisation.
+
+A few spectra (notes, chords, strokes), each louder or softer over time, explain what a stem plays
+in a window. Masks judge every moment nearly for itself. A factorisation of the parts that they give
+to the stems lets all moments judge together: what belongs to one stem nearly everywhere is its own
+everywhere. Updates are the multiplicative ones for the Kullback-Leibler divergence (Lee and Seung,
+"Algorithms for Non-negative Matrix Factorization", NIPS 2000).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+STARTS = 2
+"""Factorisations from other random numbers, whose masks' mean is taken: each errs elsewhere."""
+ITERATIONS = 15
+"""In which every stem's part is explained for itself."""
+JOINT_ITERATIONS = 4
+"""After those, in which stems share the mixture by what explains them."""
+EPSILON = 1e-8
+
+
+class Factors(NamedTuple):
+    """K spectra of every stem and how loud each is over time, for every start."""
+
+    templates: Tensor
+    """(B, starts, S, bins, K)."""
+    activations: Tensor
+    """(B, starts, S, K, frames)."""
+
+    def masks(self) -> Tensor:
+        """Masks (B, S, bins, frames) that add up to one where anything is explained."""
+        explained = self.templates.float() @ self.activations.float()
+        return (explained / (explained.sum(dim=2, keepdim=True) + EPSILON)).mean(dim=1)
+
+    def balanced(self) -> Factors:
+        """The same product, of spectra that half precision can hold: the largest number is one."""
+        largest = self.templates.amax(dim=-2).clamp(min=EPSILON)
+        activations = self.activations * largest[..., None]
+        return Factors(self.templates / largest[..., None, :], activations)
+
+
+@torch.no_grad()
+def factorise(parts: Tensor, num_components: int) -> Factors:
+    """K = ``num_components`` spectra of every stem, from magnitudes (B, S, bins, frames).
+
+    ``parts`` are the mixture's magnitudes, each stem's share of them. The same parts give the same
+    factors, in whatever order the stems are.
+    """
+    batch, stems, bins, frames = parts.shape
+    parts = parts[:, None].float()
+    mixture = parts.sum(dim=2, keepdim=True)
+    level = parts.mean(dim=(-3, -2, -1), keepdim=True)
+    shape = batch, STARTS, stems
+    parts = parts.expand(*shape, -1, -1).flatten(0, 2)
+    generator = torch.Generator().manual_seed(0)
+
+    def start(rows: int, columns: int) -> Tensor:
+        drawn = torch.rand(STARTS, 1, rows, columns, generator=generator)
+        return drawn.to(parts.device)
+
+    templates = start(bins, num_components) * level + EPSILON
+    templates = templates.expand(*shape, -1, -1).flatten(0, 2)
+    activations = start(num_components, frames).expand(*shape, -1, -1).flatten(0, 2) + 1e-3
+    scratch = torch.empty_like(parts)  # its memory is mapped once
+    for _ in range(ITERATIONS):
+        templates, activations = _updated(parts, templates, activations, scratch)
+    for _ in range(JOINT_ITERATIONS):
+        explained = torch.bmm(templates, activations, out=scratch).unflatten(0, shape)
+        whole = explained.sum(dim=2, keepdim=True) + EPSILON
+        shared = (explained * (mixture / whole)).flatten(0, 2)
+        templates, activations = _updated(shared, templates, activations, scratch)
+    return Factors(templates.unflatten(0, shape), activations.unflatten(0, shape))
+
+
+def _updated(
+    parts: Tensor, templates: Tensor, activations: Tensor, scratch: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both factors (N, bins, K) and (N, K, frames), one after the other, nearer to ``parts``."""
+
+    def missing() -> Tensor:
+        """By how much what is explained is too small."""
+        torch.bmm(templates, activations, out=scratch).add_(EPSILON)
+        return torch.div(parts, scratch, out=scratch)
+
+    weight = templates.sum(dim=-2)[..., None] + EPSILON
+    activations = activations * (templates.mT @ missing()).div_(weight)
+    weight = activations.sum(dim=-1)[..., None, :] + EPSILON
+    return templates * (missing() @ activations.mT).div_(weight), activations
