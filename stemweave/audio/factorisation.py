@@ -81,12 +81,12 @@ def _updated(
 ) -> tuple[Tensor, Tensor]:
     """Both factors (N, bins, K) and (N, K, frames), one after the other, nearer to ``parts``."""
 
-    def missing() -> Tensor:
+    def missing(activations: Tensor) -> Tensor:
         """By how much what is explained is too small."""
         torch.bmm(templates, activations, out=scratch).add_(EPSILON)
         return torch.div(parts, scratch, out=scratch)
 
     weight = templates.sum(dim=-2)[..., None] + EPSILON
-    activations = activations * (templates.mT @ missing()).div_(weight)
-    weight = activations.sum(dim=-1)[..., None, :] + EPSILON
-    return templates * (missing() @ activations.mT).div_(weight), activations
+    louder = activations * (templates.mT @ missing(activations)).div_(weight)
+    weight = louder.sum(dim=-1)[..., None, :] + EPSILON
+    return templates * (missing(louder) @ louder.mT).div_(weight), louder

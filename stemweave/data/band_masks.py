@@ -26,16 +26,15 @@ class BandMaskShards(Shards):
     def __init__(
         self, *arguments: Any, refiner: MaskRefiner, sharpener: MaskSharpener, **options: Any
     ) -> None:
-        self.num_components = int(sharpener.config.num_components)
-        self.num_bins = int(sharpener.config.num_bins)
-        super().__init__(*arguments, networks=[refiner], **options)
         self.refiner, self.sharpener = refiner, sharpener
+        super().__init__(*arguments, networks=[refiner], **options)
         self.separator = MaskSeparator(self.log_mel, self.log_mel.config.sample_rate)
 
     def _own_description(self) -> dict[str, Any]:
-        if not self.num_components:
+        config = self.sharpener.config
+        if not config.num_components:
             return {}
-        return {"num_components": self.num_components, "num_bins": self.num_bins}
+        return {"num_components": config.num_components, "num_bins": config.num_bins}
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         stems = equalise(self.draw(count, rng).waveforms, self.settings, rng)
@@ -51,7 +50,7 @@ class BandMaskShards(Shards):
         log_mel = self.log_mel(mixture)
         hidden = hidden_estimates(log_mel, len(self.stems))
         masks: Tensor = self.refiner(log_mel, hidden, self.refiner.fine_of(mixture))
-        if not self.num_components:
+        if not self.sharpener.config.num_components:
             return {"masks": masks}
         spectrum = self.separator.spectrum(mixture)
         factors = self.sharpener.factors(spectrum, self.separator.bin_masks(masks, spectrum))

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.audio.masking import MaskSeparator
 from stemweave.data.band_masks import BandMaskShards, factors_of
 from stemweave.data.mask_targets import explained_db
 from stemweave.data.mixing import MixSettings
@@ -54,7 +53,6 @@ class SharpenerStage:
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
         self.network = make_sharpener(settings)
-        self.separator = MaskSeparator(log_mel, settings.log_mel.sample_rate)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> BandMaskShards:
             return BandMaskShards(
@@ -73,6 +71,7 @@ class SharpenerStage:
         self.shards, self.validation_shards = train_and_validation(
             shards, settings, self.settings, train, validation
         )
+        self.separator = self.shards.separator
 
     def loss(
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
@@ -127,19 +126,18 @@ class SharpenerStage:
         step = samples // hop_length
         count = (batch["masks"].shape[2] - frames) // step + 1
         starts = rng.integers(0, count, len(batch["masks"])).tolist()
-        lengths = {
-            "stems": (samples, frames * hop_length),
-            "masks": (step, frames),
-            "activations": (samples // spectral_hop, frames * hop_length // spectral_hop + 1),
+        cuts = {  # axis of a crop, entries from one possible start to the next, entries of a piece
+            "stems": (1, samples, frames * hop_length),
+            "masks": (1, step, frames),
+            "activations": (3, samples // spectral_hop, frames * hop_length // spectral_hop + 1),
         }
 
         def cut(name: str) -> Tensor:
-            unit, length = lengths[name]
-            axis = 1 if name == "masks" else -1
+            axis, unit, length = cuts[name]
             crops = zip(batch[name], starts, strict=True)
             return torch.stack([crop.narrow(axis, start * unit, length) for crop, start in crops])
 
-        return {name: cut(name) if name in lengths else batch[name] for name in batch}
+        return {name: cut(name) if name in cuts else batch[name] for name in batch}
 
     def _separated(self, network: nn.Module, batch: Arrays) -> tuple[Tensor, Tensor]:
         """Estimates (N, S, T) by sharpened masks, and by the bands' own, of the stems' sum."""
