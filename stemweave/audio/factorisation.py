@@ -36,6 +36,21 @@ class Factors(NamedTuple):
         explained = self.templates.float() @ self.activations.float()
         return (explained / (explained.sum(dim=2, keepdim=True) + EPSILON)).mean(dim=1)
 
+    def reassigned(self, parts: Tensor) -> Tensor:
+        """Masks (B, S, bins, frames) by whom each spectrum belongs to, whoever it was found in.
+
+        Of what a spectrum explains of the mixture, ``parts`` (B, S, bins, frames) give every stem
+        some; as much of the whole spectrum is that stem's. Masks add up as those of ``masks`` do.
+        """
+        templates = self.templates.float().transpose(2, 3).flatten(3)  # all stems' side by side
+        activations = self.activations.float().flatten(2, 3)
+        whole = templates @ activations + EPSILON
+        given = (parts[:, None] / whole[:, :, None]) @ activations.mT[:, :, None]
+        shares = (templates[:, :, None] * given).sum(dim=-2, keepdim=True)
+        shares = shares / (shares.sum(dim=2, keepdim=True) + EPSILON)
+        explained = (templates[:, :, None] * shares) @ activations[:, :, None]
+        return (explained / whole[:, :, None]).mean(dim=1)
+
     def balanced(self) -> Factors:
         """The same product, of spectra that half precision can hold: the largest number is one."""
         largest = self.templates.amax(dim=-2).clamp(min=EPSILON)

@@ -6,13 +6,17 @@ own sample rate and channel count. Stems keep the mixture's phase and stereo ima
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from stemweave.audio.log_mel import LogMel
+from stemweave.audio.panning import panned
+
+if TYPE_CHECKING:
+    from stemweave.models.sharpener import MaskSharpener
 
 HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
@@ -37,7 +41,7 @@ class MaskSeparator:
     """
 
     def __init__(
-        self, log_mel: LogMel, sample_rate: int, sharpener: nn.Module | None = None
+        self, log_mel: LogMel, sample_rate: int, sharpener: MaskSharpener | None = None
     ) -> None:
         config = log_mel.config
         scale = sample_rate / config.sample_rate
@@ -54,7 +58,7 @@ class MaskSeparator:
         """Stems (S, channels, T) of ``mixture`` (channels, T) by ``masks`` (S, F, M).
 
         The stems add up to the mixture to float precision. ``gain`` brings the mixture to the
-        model's level, for the sharpener.
+        model's level, for the sharpener. Where two channels differ, so do the directions of stems.
         """
         num_samples = mixture.shape[-1]
         padding = max(0, self.n_fft - num_samples)  # very short input
@@ -62,6 +66,8 @@ class MaskSeparator:
         spectrum = self.spectrum(padded)
         mono = spectrum.mean(dim=0, keepdim=True) * gain
         bin_masks = self.bin_masks(masks[None], mono)[0]
+        if len(spectrum) == 2:
+            bin_masks = panned(bin_masks, spectrum)
         # the last stem is what the others leave: one inverse transform less, and an exact sum
         stems = [
             self.waveform(spectrum * mask, padded.shape[-1])[..., :num_samples]
@@ -103,8 +109,8 @@ class MaskSeparator:
         if self.sharpener is None:
             return bin_masks
         device = next(self.sharpener.parameters()).device
-        sharp = self.sharpener(spectrum.to(device) * self.scale, bin_masks.to(device))
-        return cast(Tensor, sharp.to(masks.device))
+        sharp = self.sharpener.sharpen(spectrum.to(device) * self.scale, bin_masks.to(device))
+        return sharp.to(masks.device)
 
     def _at_frames(self, masks: Tensor, num_frames: int) -> Tensor:
         """Masks (..., num_frames, M): linear interpolation from mel frames to STFT frames."""

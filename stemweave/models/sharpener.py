@@ -36,6 +36,8 @@ POOLED_BINS = 8
 """Bins above ``num_bins`` that are one row of what is factorised."""
 MIN_FOUND = 1e-4
 """Of factors' masks."""
+REASSIGNED_SHARE = 0.4
+"""How much it counts in the end to whom the spectra of a window belong."""
 
 
 class MaskSharpener(ModelMixin, ConfigMixin):
@@ -97,6 +99,23 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         change = self.conv_out(functional.silu(hidden, inplace=True)).float()
         sharp = torch.softmax(prior + change, dim=1)
         return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
+
+    def sharpen(self, spectrum: Tensor, masks: Tensor) -> Tensor:
+        """``forward`` of a whole window, whose moments then judge together once more.
+
+        Sharp masks know better than those of bands to whom a spectrum of the ``Factors`` belongs.
+        """
+        if not self.config.num_components:
+            return cast(Tensor, self(spectrum, masks))
+        factors = self.factors(spectrum, masks)
+        sharp: Tensor = self(spectrum, masks, factors)
+        num_bins = min(self.config.num_bins, spectrum.shape[-2])
+        own = sharp[..., :num_bins, :]
+        templates = factors.templates[..., :num_bins, :]
+        parts = own * spectrum[:, None, :num_bins].abs()
+        found = Factors(templates, factors.activations).reassigned(parts)
+        logits = torch.lerp((own + MIN_FOUND).log(), (found + MIN_FOUND).log(), REASSIGNED_SHARE)
+        return torch.cat([torch.softmax(logits, dim=1), sharp[..., num_bins:, :]], dim=2)
 
     def factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
         """What explains the stems of a window, given as to ``forward``.

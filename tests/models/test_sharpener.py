@@ -133,3 +133,20 @@ def test_a_model_with_a_sharpener_is_saved_loaded_and_checked(tmp_path):
     other = MaskSharpener(4, N_FFT // 2, channels=8, sample_rate=2 * RATE, n_fft=N_FFT)
     with pytest.raises(InputError, match=f"sample_rate {2 * RATE}, not {RATE}"):
         StemweavePipeline(**{**parts, "sharpener": other})
+
+
+def test_a_window_judges_together_what_was_sharpened():
+    sharpener = tiny_sharpener(num_components=2, num_bins=N_FFT // 4)
+    torch.nn.init.normal_(sharpener.conv_out.weight, std=0.1)
+    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
+    masks = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
+    with torch.no_grad():
+        alone, together = sharpener(spectrum, masks), sharpener.sharpen(spectrum, masks)
+    assert torch.allclose(together.sum(1), torch.ones_like(together[:, 0]), atol=1e-5)
+    assert torch.equal(together[..., N_FFT // 4 :, :], alone[..., N_FFT // 4 :, :])
+
+    def unrest(some: torch.Tensor) -> float:
+        """What changes from moment to moment of a mixture in which nothing does."""
+        return some[..., : N_FFT // 4, :].diff(dim=-1).abs().mean().item()
+
+    assert unrest(together) < 0.9 * unrest(alone)
