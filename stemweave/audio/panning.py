@@ -35,25 +35,35 @@ def panned(masks: Tensor, spectrum: Tensor) -> Tensor:
     """
     if torch.equal(spectrum[0], spectrum[1]):
         return masks
-    magnitude = spectrum.abs()
+    magnitude = torch.view_as_real(spectrum).square().sum(dim=-1).sqrt()  # abs() is slow
     angle = torch.atan2(magnitude[1], magnitude[0]) * (2 / math.pi)
-    cells = (angle * DIRECTIONS).long().clamp(max=DIRECTIONS - 1)
-    logits = (masks + MIN_MASK).log()
-    learnt = (slice(None, LEARNT_BINS), slice(None, None, LEARNT_FRAMES))
-    loudness = magnitude.square().sum(dim=0).sqrt()[learnt].flatten()
-    some, believed = cells[learnt].flatten(), logits[:, learnt[0], learnt[1]].flatten(1)
-    told = believed
+    cells = (angle * DIRECTIONS).long().clamp_(max=DIRECTIONS - 1)
+    believed = masks + MIN_MASK
+    loudness = _learnt(magnitude).square().sum(dim=0).sqrt()
+    some, of_some = _learnt(cells), _learnt(believed)
+    told = of_some / of_some.sum(dim=0)
     for _ in range(ROUNDS):
-        likelihood = _likelihood(torch.softmax(told, dim=0) * loudness, some)
-        told = believed + likelihood[:, some]
-    return torch.softmax(logits + likelihood[:, cells], dim=0)
+        likelihood = _likelihood(told * loudness, some)
+        told = of_some * _looked_up(likelihood, some)
+        told /= told.sum(dim=0)
+    believed *= _looked_up(likelihood, cells)
+    return believed / believed.sum(dim=0)
+
+
+def _learnt(of_bins: Tensor) -> Tensor:
+    """What directions are learnt from, (..., N), of something (..., bins, frames)."""
+    return of_bins[..., :LEARNT_BINS, ::LEARNT_FRAMES].flatten(-2)
+
+
+def _looked_up(likelihood: Tensor, cells: Tensor) -> Tensor:
+    """(S, ...) of (S, DIRECTIONS), by indices of any shape; an index of both axes is slower."""
+    return torch.stack([of_stem.take(cells) for of_stem in likelihood])
 
 
 def _likelihood(sound: Tensor, cells: Tensor) -> Tensor:
-    """Logarithm (S, DIRECTIONS) of how much of a stem's sound (S, N) is in any of the ``cells``."""
+    """How much (S, DIRECTIONS) of a stem's sound (S, N) is in any of the ``cells`` (N,)."""
     histogram = sound.new_zeros(len(sound), DIRECTIONS).index_add_(1, cells, sound)
     reach = torch.arange(-4, 5, device=sound.device) / BLUR
     kernel = torch.exp(-reach.square() / 2)
     histogram = functional.conv1d(histogram[:, None], kernel[None, None], padding="same")[:, 0]
-    whole = histogram.sum(dim=1, keepdim=True).clamp(min=1e-9)
-    return (histogram / whole + MIN_SHARE).log()
+    return histogram / histogram.sum(dim=1, keepdim=True).clamp(min=1e-9) + MIN_SHARE
