@@ -145,7 +145,7 @@ def latent_rates(folder: Path, songs: list[Song]) -> dict[str, float]:
         config = log_mel.config
         frames = round(CROP_S * config.sample_rate / config.hop_length)
         plan = ShardPlan(frames, shard_size=crops)
-        shards = LatentShards(folder, songs, log_mel, vae, STEMS, MixSettings(), plan)
+        shards = LatentShards(folder, songs, log_mel, STEMS, MixSettings(), plan, vae=vae)
         hours = crops * CROP_S / 3600
         before = cpu_s()
         path = shards.prepare(0)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stemweave.audio.log_mel import LogMel
-from stemweave.data.mixing import MixSettings, mix_mels
-from stemweave.data.shards import Arrays, ShardPlan, Shards
-from stemweave.data.tar_songs import Songs
+from stemweave.data.mixing import mix_mels
+from stemweave.data.shards import Arrays, Shards
 
 
 @dataclass
@@ -56,35 +52,14 @@ def encode_posterior(vae: Any, log_mels: Tensor, bfloat16: bool = False) -> tupl
 
 
 class LatentShards(Shards):
-    """Encoded crops: ``stems``, ``mixture`` and ``coherent`` as in ``LatentBatch``."""
+    """Encoded crops: ``stems``, ``mixture`` and ``coherent`` as in ``LatentBatch``.
 
-    def __init__(
-        self,
-        folder: Path,
-        songs: Songs,
-        log_mel: LogMel,
-        vae: Any,
-        stems: Sequence[str],
-        settings: MixSettings,
-        plan: ShardPlan,
-        *,
-        seed: int = 0,
-        channels: int = 1,
-        bfloat16: bool = False,
-    ) -> None:
-        super().__init__(
-            folder,
-            songs,
-            log_mel,
-            stems,
-            settings,
-            plan,
-            seed=seed,
-            networks=[vae],
-            channels=channels,
-            bfloat16=bfloat16,
-        )
+    Arguments are those of ``Shards``, and the autoencoder.
+    """
+
+    def __init__(self, *arguments: Any, vae: Any, **options: Any) -> None:
         self.vae = vae
+        super().__init__(*arguments, networks=[vae], **options)
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, coherent = self._log_mels(count, rng)

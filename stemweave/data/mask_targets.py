@@ -7,9 +7,7 @@ are kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,11 @@ from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
 from stemweave.audio.fine_spectra import FineSpectra
-from stemweave.audio.log_mel import LogMel, mono_log_mel
+from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.masking import mel_to_bins
 from stemweave.data.latents import encode_mels
-from stemweave.data.mixing import MixSettings, equalise
-from stemweave.data.shards import Arrays, ShardPlan, Shards
-from stemweave.data.tar_songs import Songs
+from stemweave.data.mixing import equalise
+from stemweave.data.shards import Arrays, Shards
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import sample
 from stemweave.models.refiner import hidden_estimates
@@ -100,43 +97,24 @@ class MaskTargetShards(Shards):
     ``mixture`` (N, F, M), ``stem_mels`` and ``estimates`` (N, S, F, M) are log-mels, ``fine`` the
     mixture's ``FineSpectra`` if wanted; the others are those of ``MaskTargets``. In
     ``hidden_share`` of the crops the estimates are the mixture for every stem, which is quickly
-    made.
+    made. Arguments are those of ``Shards``, and what estimates are made with.
     """
 
     def __init__(
         self,
-        folder: Path,
-        songs: Songs,
-        log_mel: LogMel,
+        *arguments: Any,
         vae: PatchVAE,
         denoiser: nn.Module,
         scheduler: SchedulerMixin,
-        stems: Sequence[str],
-        settings: MixSettings,
-        plan: ShardPlan,
-        *,
-        seed: int = 0,
-        channels: int = 1,
-        bfloat16: bool = False,
         hidden_share: float = 0.0,
         fine_spectra: FineSpectra | None = None,
+        **options: Any,
     ) -> None:
         self.hidden_share, self.fine_spectra = hidden_share, fine_spectra
-        super().__init__(
-            folder,
-            songs,
-            log_mel,
-            stems,
-            settings,
-            plan,
-            seed=seed,
-            networks=[vae, denoiser],
-            channels=channels,
-            bfloat16=bfloat16,
-        )
+        super().__init__(*arguments, networks=[vae, denoiser], **options)
         self.vae, self.denoiser, self.scheduler = vae, denoiser, scheduler
-        sample_rate = log_mel.config.sample_rate
-        self.to_bands = mel_to_bins(log_mel, log_mel.config.n_fft, sample_rate).T.contiguous()
+        config = self.log_mel.config
+        self.to_bands = mel_to_bins(self.log_mel, config.n_fft, config.sample_rate).T.contiguous()
 
     def _own_description(self) -> dict[str, Any]:
         hidden = {"hidden_share": self.hidden_share} if self.hidden_share > 0 else {}

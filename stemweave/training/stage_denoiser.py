@@ -136,19 +136,17 @@ class DenoiserStage:
         self.network = make_denoiser(settings, vae)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
-            cache, stems = settings.cache, settings.stems
-            channels = settings.channels
             kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
             return kind(
-                cache,
+                settings.cache,
                 songs,
                 log_mel,
-                vae,
-                stems,
+                settings.stems,
                 mixing,
                 plan,
+                vae=vae,
                 seed=seed,
-                channels=channels,
+                channels=settings.channels,
                 bfloat16=self._bfloat16,
             )
 

@@ -59,23 +59,22 @@ class RefinerStage:
         def shards(
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> MaskTargetShards:
-            cache, stems = settings.cache, settings.stems
             hidden = settings.refiner.estimate_drop_probability if songs is train else 0.0
             return MaskTargetShards(
-                cache,
+                settings.cache,
                 songs,
                 log_mel,
-                vae,
-                denoiser,
-                scheduler,
-                stems,
+                settings.stems,
                 mixing,
                 plan,
+                vae=vae,
+                denoiser=denoiser,
+                scheduler=scheduler,
+                hidden_share=hidden,
+                fine_spectra=fine_spectra,
                 seed=seed,
                 channels=settings.channels,
                 bfloat16=self.bfloat16,
-                hidden_share=hidden,
-                fine_spectra=fine_spectra,
             )
 
         self.shards, self.validation_shards = train_and_validation(

@@ -133,9 +133,7 @@ def make_shards(folder: Path, songs, seed: int = 0) -> LatentShards:
     torch.manual_seed(0)
     vae = PatchVAE(latent_channels=2, hidden_channels=8, num_blocks=1).eval()
     plan = ShardPlan(32, shard_size=4, window=2, first_window=2, steps_per_shard=1)
-    return LatentShards(
-        folder, songs, LOG_MEL, vae, STEMS, MixSettings(), plan, seed=seed
-    )  # fmt: skip
+    return LatentShards(folder, songs, LOG_MEL, STEMS, MixSettings(), plan, vae=vae, seed=seed)
 
 
 def test_shards_are_the_same_from_disk_and_made_again(songs, tmp_path: Path):

@@ -93,7 +93,7 @@ def test_latents_lie_side_by_side(songs: list[Song], tmp_path: Path):
                      f_max=22050.0, segment_frames=64)  # fmt: skip
     vae = PatchVAE(latent_channels=2, hidden_channels=8, num_blocks=1)
     plan = ShardPlan(64, shard_size=2, first_window=1)
-    shards = LatentShards(tmp_path, songs[:1], log_mel, vae, STEMS, PLAIN, plan, channels=2)
+    shards = LatentShards(tmp_path, songs[:1], log_mel, STEMS, PLAIN, plan, vae=vae, channels=2)
     batch = shards.latents(0, 2, np.random.default_rng(0))
     assert batch.stems.shape == (2, 2, 4, 16, 8) and batch.mixture.shape == (2, 4, 16, 8)
     bass, drums = batch.stems.unbind(1)
