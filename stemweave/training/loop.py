@@ -27,6 +27,7 @@ from stemweave.files import InputError
 from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
+from stemweave.training.learning_rate import learning_rate_factor
 from stemweave.training.muon import make_optimiser
 from stemweave.training.placement import (
     free_gathered,
@@ -36,7 +37,7 @@ from stemweave.training.placement import (
     to_channels_last,
     whole,
 )
-from stemweave.training.settings import OptimiserSettings, StageSettings
+from stemweave.training.settings import StageSettings
 
 LogExamples = Callable[[int, Mapping[str, Example]], None]
 
@@ -68,18 +69,6 @@ class Stage(Protocol):
     def export(self, network: nn.Module, folder: Path) -> None:
         """Write the averaged weights as a model component."""
         ...
-
-
-def learning_rate_factor(settings: OptimiserSettings, num_steps: int) -> Callable[[int], float]:
-    """Step → factor of the learning rate: linear warm-up, then constant or cosine."""
-
-    def factor(step: int) -> float:
-        warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
-        if settings.schedule == "constant":
-            return warm
-        return warm * 0.5 * (1 + math.cos(math.pi * min(step / num_steps, 1.0)))
-
-    return factor
 
 
 class TrainingRun:

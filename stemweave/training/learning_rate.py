@@ -1,0 +1,20 @@
+"""How the learning rate rises and falls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from stemweave.training.settings import OptimiserSettings
+
+
+def learning_rate_factor(settings: OptimiserSettings, num_steps: int) -> Callable[[int], float]:
+    """Step → factor of the learning rate: linear warm-up, then constant or cosine."""
+
+    def factor(step: int) -> float:
+        warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
+        if settings.schedule == "constant":
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(step / num_steps, 1.0)))
+
+    return factor
