@@ -109,14 +109,16 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs are not given it
     ending = threading.Thread(target=end_once_it_writes)
     ending.start()
     try:
         result = run("separate", source, "-o", tmp_path / "out", "--model", tiny_model)
     finally:
         ending.join()
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
     assert result.code == code, result
     assert not (tmp_path / "out").exists()
 
