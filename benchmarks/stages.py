@@ -137,7 +137,7 @@ def parts_of(pipe: Any) -> list[Part]:
     if pipe.refiner is not None:
         parts.append((type(pipe.refiner), "forward", "mask refiner"))
     if pipe.sharpener is not None:
-        parts.append((type(pipe.sharpener), "forward", "mask sharpener"))
+        parts.append((type(pipe.sharpener), "sharpen", "mask sharpener"))
     return parts
 
 
