@@ -109,6 +109,7 @@ class MaskSharpener(ModelMixin, ConfigMixin):
             return cast(Tensor, self(spectrum, masks))
         factors = self.factors(spectrum, masks)
         sharp: Tensor = self(spectrum, masks, factors)
+        sharp = sharp.to(spectrum.device)  # a model that is offloaded answers from elsewhere
         num_bins = min(self.config.num_bins, spectrum.shape[-2])
         own = sharp[..., :num_bins, :]
         templates = factors.templates[..., :num_bins, :]
