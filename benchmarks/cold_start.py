@@ -7,6 +7,8 @@ STARTED the time.time() at which the parent began. Prints JSON: laps in seconds 
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import sys
 import time
@@ -47,6 +49,7 @@ def main() -> None:
 
             assert stemweave.loaded_model.PARTS
         lap("import the model's classes")
+        atexit.register(gc.freeze)  # as the command does
         pipe = load_model()
     lap("read the model")
     from stemweave.batch import separate_file, write_stems

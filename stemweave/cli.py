@@ -5,6 +5,8 @@ Commands hold no machine learning; heavy imports wait until a command runs.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -313,6 +315,7 @@ def _end(number: int, _: object) -> None:
 def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
     signal.signal(signal.SIGTERM, _end)
+    atexit.register(gc.freeze)  # what is collected at the end of Python would be all of torch
     try:
         app()
     except InputError as error:

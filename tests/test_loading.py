@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -65,18 +66,27 @@ def test_hidden_packages_come_back():
     assert "antigravity" not in sys.modules
 
 
-def modules_after(*arguments: str) -> set[str]:
-    """What ``stemweave ARGUMENTS`` has imported when it ends."""
+def at_the_end(expression: str, *arguments: str) -> Any:
+    """``expression`` when ``stemweave ARGUMENTS`` ends."""
     code = (
-        "import sys, atexit, json\n"
-        "atexit.register(lambda: print('\\n' + json.dumps(sorted(sys.modules))))\n"
+        "import sys, atexit, gc, json\n"
+        f"atexit.register(lambda: print('\\n' + json.dumps({expression})))\n"
         f"sys.argv = ['stemweave', *{list(arguments)!r}]\n"
         "from stemweave.cli import main\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """What ``stemweave ARGUMENTS`` has imported when it ends."""
+    return set(at_the_end("sorted(sys.modules)", *arguments))
+
+
+def test_nothing_is_collected_at_the_end():
+    assert at_the_end("gc.get_freeze_count()", "--help") > 10_000
 
 
 def test_help_imports_nothing_heavy():
