@@ -12,6 +12,7 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +33,17 @@ def main() -> None:
 
     assert stemweave.cli.app
     lap("import the command line")
+    from stemweave.loading import uncollected
+
+    if loader == "command":
+        atexit.register(gc.freeze)
+        with uncollected():
+            pipe = _load(loader, lap)
+    else:
+        pipe = _load(loader, lap)
+    lap("read the model")
     import torch
 
-    lap("import torch")
-    pipe: Any
-    if loader == "pipeline":
-        from stemweave.pipeline import load_pipeline
-
-        lap("import the model's classes")
-        pipe = load_pipeline()
-    else:
-        from stemweave.loading import NOT_NEEDED, hidden, load_model
-
-        with hidden(*NOT_NEEDED):
-            import stemweave.loaded_model
-
-            assert stemweave.loaded_model.PARTS
-        lap("import the model's classes")
-        atexit.register(gc.freeze)  # as the command does
-        pipe = load_model()
-    lap("read the model")
     from stemweave.batch import separate_file, write_stems
 
     generator = torch.Generator().manual_seed(0)
@@ -62,6 +54,26 @@ def main() -> None:
         write_stems(Path(out), piece, pipe.sample_rate, "wav", overwrite=False)
     lap(f"{task} 10.24 s, the first time")
     print(json.dumps(laps))
+
+
+def _load(loader: str, lap: Callable[[str], None]) -> Any:
+    import torch
+
+    assert torch.__version__
+    lap("import torch")
+    if loader == "pipeline":
+        from stemweave.pipeline import load_pipeline
+
+        lap("import the model's classes")
+        return load_pipeline()
+    from stemweave.loading import NOT_NEEDED, hidden, load_model
+
+    with hidden(*NOT_NEEDED):
+        import stemweave.loaded_model
+
+        assert stemweave.loaded_model.PARTS
+    lap("import the model's classes")
+    return load_model()
 
 
 if __name__ == "__main__":

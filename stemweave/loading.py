@@ -6,6 +6,7 @@ import than the bundled model takes to separate a song.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,22 @@ def hidden(*packages: str) -> Iterator[None]:
         for name in absent:
             if sys.modules.get(name, name) is None:
                 del sys.modules[name]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """In the block no garbage is collected, and what it leaves is never looked through for any.
+
+    Torch's modules are hundreds of thousands of objects that live as long as the process.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def checked_device(name: str) -> Any:

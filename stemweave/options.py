@@ -61,10 +61,12 @@ def load(
 
     Its denoiser runs as ``--dtype`` and ``--compile`` say.
     """
-    from stemweave.acceleration import accelerate
-    from stemweave.loading import load_model
+    from stemweave.loading import load_model, uncollected
 
-    pipe = load_model(model, device)
+    with uncollected():
+        from stemweave.acceleration import accelerate
+
+        pipe = load_model(model, device)
     if sampler is not None:
         from stemweave.diffusion.schedulers import with_sampler
 

@@ -1,5 +1,6 @@
 """The fast way to a model gives the model; commands import no more than they use."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import torch
 
 from stemweave.files import InputError
 from stemweave.loaded_model import LoadedModel
-from stemweave.loading import NOT_NEEDED, has_own_parts_only, hidden, load_model
+from stemweave.loading import NOT_NEEDED, has_own_parts_only, hidden, load_model, uncollected
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.pipeline import StemweavePipeline
 
@@ -83,6 +84,22 @@ def at_the_end(expression: str, *arguments: str) -> Any:
 def modules_after(*arguments: str) -> set[str]:
     """What ``stemweave ARGUMENTS`` has imported when it ends."""
     return set(at_the_end("sorted(sys.modules)", *arguments))
+
+
+def test_collection_waits_for_the_block_alone():
+    before = gc.get_freeze_count()
+    with pytest.raises(ValueError, match="inside"), uncollected():
+        assert not gc.isenabled()
+        raise ValueError("inside")
+    assert gc.isenabled() and gc.get_freeze_count() > before
+    gc.unfreeze()
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_nothing_is_collected_at_the_end():
