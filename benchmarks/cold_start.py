@@ -33,14 +33,7 @@ def main() -> None:
 
     assert stemweave.cli.app
     lap("import the command line")
-    from stemweave.loading import uncollected
-
-    if loader == "command":
-        atexit.register(gc.freeze)
-        with uncollected():
-            pipe = _load(loader, lap)
-    else:
-        pipe = _load(loader, lap)
+    pipe = _by_pipeline(lap) if loader == "pipeline" else _by_command(lap)
     lap("read the model")
     import torch
 
@@ -56,19 +49,26 @@ def main() -> None:
     print(json.dumps(laps))
 
 
-def _load(loader: str, lap: Callable[[str], None]) -> Any:
+def _by_pipeline(lap: Callable[[str], None]) -> Any:
     import torch
 
     assert torch.__version__
     lap("import torch")
-    if loader == "pipeline":
-        from stemweave.pipeline import load_pipeline
+    from stemweave.pipeline import load_pipeline
 
-        lap("import the model's classes")
-        return load_pipeline()
-    from stemweave.loading import NOT_NEEDED, hidden, load_model
+    lap("import the model's classes")
+    return load_pipeline()
 
-    with hidden(*NOT_NEEDED):
+
+def _by_command(lap: Callable[[str], None]) -> Any:
+    from stemweave.loading import NOT_NEEDED, hidden, load_model, uncollected
+
+    atexit.register(gc.freeze)
+    with uncollected(), hidden(*NOT_NEEDED):
+        import torch
+
+        assert torch.__version__
+        lap("import torch")
         import stemweave.loaded_model
 
         assert stemweave.loaded_model.PARTS

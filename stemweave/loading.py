@@ -41,7 +41,7 @@ def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
 
         return load_pipeline(model, device)
     try:
-        with hidden(*NOT_NEEDED):
+        with uncollected(), hidden(*NOT_NEEDED):
             from stemweave.loaded_model import LoadedModel
     except (ImportError, RuntimeError):  # another diffusers may need what this one does not
         from stemweave.loaded_model import LoadedModel
@@ -89,16 +89,16 @@ def hidden(*packages: str) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """In the block no garbage is collected, and what it leaves is never looked through for any.
+    """In the block no garbage is collected.
 
-    Torch's modules are hundreds of thousands of objects that live as long as the process.
+    Imports of torch make hundreds of thousands of objects, which would be looked through again and
+    again and live as long as the process.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_enabled:
             gc.enable()
 

@@ -61,12 +61,9 @@ def load(
 
     Its denoiser runs as ``--dtype`` and ``--compile`` say.
     """
-    from stemweave.loading import load_model, uncollected
+    from stemweave.loading import load_model
 
-    with uncollected():
-        from stemweave.acceleration import accelerate
-
-        pipe = load_model(model, device)
+    pipe = load_model(model, device)
     if sampler is not None:
         from stemweave.diffusion.schedulers import with_sampler
 
@@ -74,6 +71,9 @@ def load(
             pipe.scheduler = with_sampler(pipe.scheduler, sampler)
         except ValueError as error:
             raise InputError(f"--{error}") from None
+
+    from stemweave.acceleration import accelerate  # imports torch, which loading does faster
+
     accelerate(pipe, dtype, compile)
     return pipe
 
