@@ -64,4 +64,5 @@ if [ "${1:-test}" = render ]; then
     exit 2
   fi
   "$python" "$(dirname "$0")/sampled_instruments.py" "$soundfonts"
+  "$python" "$(dirname "$0")/patch_instruments.py" "$soundfonts"
 fi

@@ -48,12 +48,27 @@ TRAINING_DRUM_SOUNDFONTS: dict[str, float] = {
 }
 """Acoustic kits that only drums are drawn from, beside the others."""
 
+
+def _freepats(stem: str, programs: Iterable[int], weight: float) -> dict[str, float]:
+    return {f"freepats_{stem}_{program:03d}.sf2": weight for program in programs}
+
+
 TRAINING_INSTRUMENTS: dict[str, dict[str, float]] = {
-    "bass": {"electric_bass.sf2": 1.5},
-    "guitar": {"electric_guitar.sf2": 1.5, "acoustic_guitar.sf2": 1, "nylon_guitar.sf2": 0.7},
-    "piano": {"salamander_piano.sf2": 1.5, "upright_piano.sf2": 1},
+    "bass": {"electric_bass.sf2": 1.5, **_freepats("bass", range(32, 39), 0.3)},
+    "guitar": {
+        "electric_guitar.sf2": 1.5,
+        "acoustic_guitar.sf2": 1,
+        "nylon_guitar.sf2": 0.7,
+        **_freepats("guitar", range(24, 31), 0.4),
+    },
+    "piano": {
+        "salamander_piano.sf2": 1.5,
+        "upright_piano.sf2": 1,
+        **_freepats("piano", (0, 1, 2, 4, 5), 0.4),
+    },
 }
-"""SoundFonts of one instrument each (scripts/sampled_instruments.py), beside the others."""
+"""SoundFonts of one instrument each (scripts/sampled_instruments.py and patch_instruments.py),
+beside the others. None of their recordings is in the validation SoundFont."""
 
 VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
 """Never used in training; nor is csound's sf_GMbank.sf2, which shares its drum samples."""
@@ -86,6 +101,7 @@ class CompositionJob:
     held_out_grooves: bool
     sample_rate: int
     riffs: bool = False
+    voiced: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -115,6 +131,7 @@ def make_song(job: CompositionJob) -> Song:
             synthesiser,
             job.soundfonts,
             rng,
+            job.voiced,
         )
         details = {
             "origin": "composed by stemweave over grooves of mma 21.09",
@@ -193,10 +210,12 @@ def compose_collection(
     sample_rate: int = 16000,
     workers: Workers = TWO_PROCESSES,
     riffs: bool = False,
+    voiced: bool = False,
 ) -> Collected:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
 
-    With ``riffs``, guitar and bass play rock riffs (see ``render.riffs``).
+    With ``riffs``, guitar and bass play rock riffs (see ``render.riffs``); ``voiced``, sounds vary
+    in filter and envelope (``render.effects.draw_voicing``).
     """
     by_stem = soundfonts_by_stem(soundfonts)
     data = data.absolute()
@@ -204,7 +223,9 @@ def compose_collection(
     existing = listed_names(data)
     todo = [i for i in range(first, first + num_songs) if f"song_{i:05d}" not in existing]
     jobs = (
-        CompositionJob(data, index, seed, split, by_stem, held_out_grooves, sample_rate, riffs)
+        CompositionJob(
+            data, index, seed, split, by_stem, held_out_grooves, sample_rate, riffs, voiced
+        )
         for index in todo
     )
     return collect(map_jobs(make_song, jobs, workers, len(todo)), data)

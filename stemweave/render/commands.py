@@ -29,6 +29,9 @@ def compose(
         bool, typer.Option(help="only grooves that training songs never use")
     ] = False,
     riffs: Annotated[bool, typer.Option("--riffs", help="guitar and bass play riffs")] = False,
+    voiced: Annotated[
+        bool, typer.Option("--voiced", help="vary the sounds' filters and envelopes")
+    ] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth."""
     from stemweave.render.collection import compose_collection
@@ -44,6 +47,7 @@ def compose(
         sample_rate=sample_rate,
         workers=Workers(workers, ray),
         riffs=riffs,
+        voiced=voiced,
     )
     typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
 

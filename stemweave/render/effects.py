@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pedalboard
 
+from stemweave.render.synth import Voicing
+
 
 def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
     """A chain for ``stem``: drive, modulation, equaliser, compressor, reverb, each by chance."""
@@ -42,3 +44,24 @@ def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
             )
         )
     return pedalboard.Pedalboard(chain)
+
+
+def draw_voicing(rng: np.random.Generator) -> Voicing:
+    """Another filter and envelope than the SoundFont's own, each by chance."""
+    cutoff_cents = resonance_cb = attack_timecents = sustain_cb = 0.0
+    if rng.random() < 0.5:
+        cutoff_cents = float(np.clip(-abs(rng.normal(0, 2200)), -4500, 0))
+        resonance_cb = float(rng.uniform(0, 60))
+    if rng.random() < 0.3:
+        attack_timecents = float(rng.uniform(0, 3600))
+    if rng.random() < 0.4:
+        sustain_cb = float(rng.uniform(0, 250))
+    decay_timecents, release_timecents = (float(one) for one in rng.normal(0, 1000, 2))
+    return Voicing(
+        cutoff_cents,
+        resonance_cb,
+        attack_timecents,
+        decay_timecents,
+        sustain_cb,
+        release_timecents,
+    )

@@ -11,7 +11,7 @@ import soundfile
 
 from stemweave.data.songs import Song, write_song
 from stemweave.files import appearing
-from stemweave.render.effects import draw_effects
+from stemweave.render.effects import draw_effects, draw_voicing
 from stemweave.render.score import Part
 from stemweave.render.synth import Synthesiser
 
@@ -28,10 +28,12 @@ def render_stems(
     synthesiser: Synthesiser,
     soundfonts: Mapping[str, Sequence[tuple[Path, float]]],
     rng: np.random.Generator,
+    voiced: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Mono waveforms (T,) by stem, whose sum stays below ``PEAK``, and the SoundFont of each.
 
-    ``soundfonts`` lists files with their weights for each stem.
+    ``soundfonts`` lists files with their weights for each stem. If ``voiced``, three stems in five
+    have other filters and envelopes than their SoundFont gives them.
     """
     rendered, fonts = {}, {}
     for stem, parts in stems.items():
@@ -42,7 +44,8 @@ def render_stems(
         effects = draw_effects(stem, rng)
         level_db = STEM_LEVELS_DB[stem] + rng.normal(0, 3)
         timbre_shift = int(rng.integers(-5, 6)) if rng.random() < 0.5 else 0
-        stereo = synthesiser.render(parts, font, duration_s, kit, timbre_shift)
+        voicing = draw_voicing(rng) if voiced and rng.random() < 0.6 else None
+        stereo = synthesiser.render(parts, font, duration_s, kit, timbre_shift, voicing)
         processed = effects(_normalised(stereo.mean(axis=0)), synthesiser.sample_rate)
         rendered[stem] = _normalised(processed) * np.float32(10 ** (level_db / 20))
         fonts[stem] = font.name

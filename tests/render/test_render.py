@@ -14,7 +14,7 @@ from stemweave.render.collection import VALIDATION_SOUNDFONT, compose_collection
 from stemweave.render.compose import read_groove_families
 from stemweave.render.mixdown import render_stems
 from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
-from stemweave.render.synth import Synthesiser
+from stemweave.render.synth import Synthesiser, Voicing
 
 SECONDS = 2.0
 
@@ -66,6 +66,31 @@ def test_pitch_is_the_written_one_with_any_timbre_shift(soundfont, synthesiser):
         mono = synthesiser.render([part], soundfont, SECONDS, timbre_shift=shift).mean(axis=0)
         spectrum = np.abs(np.fft.rfft(mono * np.hanning(len(mono))))
         assert np.argmax(spectrum) / SECONDS == pytest.approx(440, rel=0.01)
+
+
+def test_voicings_darken_and_slow_notes_but_not_drums(soundfont, synthesiser):
+    piano = Part(0, False, [Note(0.0, 1.0, 60, 100)])
+    snare = Part(0, True, [Note(0.0, 0.5, 38, 100)])
+
+    def mono(part: Part, voicing: Voicing | None) -> np.ndarray:
+        return synthesiser.render([part], soundfont, SECONDS, voicing=voicing).mean(axis=0)
+
+    def energy(waveform: np.ndarray, start_s: float, end_s: float) -> float:
+        return float(np.square(waveform[int(16000 * start_s) : int(16000 * end_s)]).sum())
+
+    def brightness(waveform: np.ndarray) -> float:
+        return float(np.square(np.diff(waveform)).sum() / np.square(waveform).sum())
+
+    plain = mono(piano, None)
+    assert np.array_equal(plain, mono(piano, Voicing()))
+    assert brightness(mono(piano, Voicing(cutoff_cents=-4500))) < 0.5 * brightness(plain)
+    slow = mono(piano, Voicing(attack_timecents=4800))
+    assert energy(slow, 0, 0.01) < 0.3 * energy(plain, 0, 0.01)
+    assert energy(slow, 0.3, 1.0) == pytest.approx(energy(plain, 0.3, 1.0), rel=0.3)
+    long = mono(piano, Voicing(release_timecents=2400))
+    assert energy(long, 1.2, 1.8) > 10 * energy(plain, 1.2, 1.8)
+    dark = Voicing(cutoff_cents=-4500)
+    assert np.array_equal(mono(snare, dark), mono(snare, None))
 
 
 def test_rendering_leaves_no_trace_in_the_next_one(soundfont, synthesiser):

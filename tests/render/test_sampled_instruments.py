@@ -2,18 +2,31 @@
 
 import importlib.util
 import re
+import struct
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from stemweave.render.collection import TRAINING_INSTRUMENTS
 from stemweave.render.synth import _program
 
-SCRIPT = Path(__file__).parents[2] / "scripts/sampled_instruments.py"
-spec = importlib.util.spec_from_file_location("sampled_instruments", SCRIPT)
-sampled = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sampled)
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def script(name: str) -> ModuleType:
+    """``scripts/NAME.py`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # one imports the other
+    spec.loader.exec_module(module)
+    return module
+
+
+sampled = script("sampled_instruments")
+patches = script("patch_instruments")
 
 
 def test_names_of_notes():
@@ -40,7 +53,46 @@ def test_every_key_plays_the_nearest_recording():
 
 def test_the_script_makes_what_songs_are_drawn_with():
     wanted = {name for fonts in TRAINING_INSTRUMENTS.values() for name in fonts}
-    assert wanted == {f"{name}.sf2" for name in sampled.PACKAGES}
+    made = {f"{name}.sf2" for name in sampled.PACKAGES}
+    for stem, names in patches.INSTRUMENTS.items():
+        made |= {f"freepats_{stem}_{name[:3]}.sf2" for name in names}
+    assert wanted == made
+
+
+def written_patch(path: Path, samples: np.ndarray, mode: int) -> Path:
+    """A Gravis Ultrasound patch with one recording of A4, for the keys from A3 to A5."""
+    header = struct.pack("<7sBIIIHIII", b"one", 0, 2 * len(samples), 200, 400, 22050, *FREQUENCIES)
+    header += struct.pack("<HB", 512, 7)  # tune, balance
+    # a fall at (10 << 3), then a release at (10 << 6): 47.4 s at 1
+    header += bytes([0x3F, 0x3F, 0x80 | 10, 0x40 | 10, 0x3F, 0x3F]) + bytes([246, 246, 8, 0, 0, 0])
+    header += bytes(6) + bytes([mode]) + bytes(40)
+    assert len(header) == 96
+    layer = bytes(6) + b"\x01" + bytes(40)
+    path.write_bytes(bytes(129 + 63) + layer + header + samples.astype("<i2").tobytes())
+    return path
+
+
+FREQUENCIES = (220_000, 880_000, 440_000)
+
+
+def test_a_patch_is_read_as_it_was_written(tmp_path: Path):
+    samples = np.arange(-300, 300)
+    looped = patches.SIXTEEN_BITS | patches.LOOPED
+    (one,) = patches.read_patch(written_patch(tmp_path / "one.pat", samples, looped))
+    assert np.array_equal(one.samples, samples)
+    assert (one.sample_rate, one.low_key, one.high_key, one.pitch) == (22050, 57, 81, 69)
+    assert one.loop == (100, 200)
+    assert one.decay_s == pytest.approx(47.4 / 80)
+    assert one.release_s == pytest.approx(47.4 / 640)
+    assert patches.region("one.wav", one) == (
+        "<region> sample=one.wav lokey=57 hikey=81 pitch_keycenter=69 tune=0 ampeg_release=0.074"
+        " ampeg_decay=0.593 ampeg_sustain=0 loop_mode=loop_continuous loop_start=100 loop_end=200"
+    )
+
+
+def test_patches_of_eight_bits_are_refused(tmp_path: Path):
+    with pytest.raises(SystemExit, match=r"one\.pat"):
+        patches.read_patch(written_patch(tmp_path / "one.pat", np.arange(500), patches.LOOPED))
 
 
 def test_a_soundfont_of_one_instrument_plays_it_whatever_the_program():
