@@ -17,17 +17,19 @@ MIN_GAIN = 0.25
 def limited(new: Tensor, sample_rate: int, given: Tensor | None = None) -> Tensor:
     """``new`` stems (N, channels, T), all with the same gain (T,), quieter where they are too loud.
 
-    The sum with ``given`` (channels, T) stays below 1, or below what ``given`` alone peaks at,
-    unless that would take ``MIN_GAIN`` or less. What is not too loud comes back as it is.
+    The sum with ``given`` (channels, T) stays below 1, or below what ``given`` alone peaks at, and
+    so does every new stem by itself, whose file may be of integers; unless that would take
+    ``MIN_GAIN`` or less. What is not too loud comes back as it is.
     """
     total = new.sum(dim=0)
     given = torch.zeros_like(total) if given is None else given
     ceiling = max(1.0, given.abs().max().item()) if given.numel() else 1.0
-    both = total + given
-    if not (both.abs() > ceiling).any():
+    both, loudest = total + given, new.abs().amax(dim=0)
+    if not (torch.maximum(both.abs(), loudest) > ceiling).any():
         return new
     room = (ceiling - given * both.sign()) / total.abs().clamp(min=1e-9)
-    gain = torch.where(both.abs() > ceiling, room, 1.0).amin(dim=0).clamp(min=MIN_GAIN)
+    gain = torch.where(both.abs() > ceiling, room, 1.0)
+    gain = torch.minimum(gain, ceiling / loudest.clamp(min=ceiling)).amin(dim=0).clamp(min=MIN_GAIN)
     block = max(1, round(BLOCK_S * sample_rate))
     count = -(-len(gain) // block)
     blocks = functional.pad(gain, (0, count * block - len(gain)), value=1.0)

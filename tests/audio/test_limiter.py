@@ -39,6 +39,13 @@ def test_given_stems_are_left_room():
     assert (heard.sum(dim=0) + loud).abs().max() <= 1.5 + 0.1 * MIN_GAIN + 1e-4
 
 
+def test_a_stem_that_others_cancel_is_no_louder_than_full_scale_either():
+    new = torch.stack([tone(1.3), tone(-0.9)])
+    heard = limited(new, RATE)
+    assert 0.95 < heard[0].abs().max() <= 1.0001
+    assert torch.allclose(heard[0] * 9, heard[1] * -13, atol=1e-4)
+
+
 def test_channels_share_one_gain():
     new = torch.stack([torch.cat([tone(1.6), tone(0.2)])])
     heard = limited(new, RATE)
