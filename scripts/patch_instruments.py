@@ -124,17 +124,22 @@ def region(sample: str, one: Recording) -> str:
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    patches = {
+        f"freepats_{stem}_{patch[:3]}": patch
+        for stem, some in INSTRUMENTS.items()
+        for patch in some
+    }
+    missing = [name for name in patches if not (folder / f"{name}.sf2").exists()]
+    if not missing:
+        return
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         archive = run("npm", "pack", "--silent", PACKAGE, cwd=scratch).strip().splitlines()[-1]
         with tarfile.open(scratch / archive) as packed:
             packed.extractall(scratch, filter="data")
-        for stem, patches in INSTRUMENTS.items():
-            for patch in patches:
-                name = f"freepats_{stem}_{patch[:3]}"
-                if not (folder / f"{name}.sf2").exists():
-                    path = scratch / "package" / "Tone_000" / f"{patch}.pat"
-                    make_soundfont(scratch, name, read_patch(path), folder.absolute())
+        for name in missing:
+            path = scratch / "package" / "Tone_000" / f"{patches[name]}.pat"
+            make_soundfont(scratch, name, read_patch(path), folder.absolute())
 
 
 if __name__ == "__main__":
