@@ -68,7 +68,8 @@ TRAINING_INSTRUMENTS: dict[str, dict[str, float]] = {
     },
 }
 """SoundFonts of one instrument each (scripts/sampled_instruments.py and patch_instruments.py),
-beside the others. None of their recordings is in the validation SoundFont."""
+beside the others. FreePats' recordings were looked for in the validation SoundFont, bit by bit, and
+none is in it."""
 
 VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
 """Never used in training; nor is csound's sf_GMbank.sf2, which shares its drum samples."""
