@@ -103,6 +103,7 @@ class CompositionJob:
     sample_rate: int
     riffs: bool = False
     voiced: bool = False
+    crossed: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -123,7 +124,7 @@ def make_song(job: CompositionJob) -> Song:
     for attempt in range(50):
         rng = np.random.default_rng([job.seed, job.index, attempt])
         try:
-            composed = compose_song(families, rng, riff=job.riffs)
+            composed = compose_song(families, rng, riff=job.riffs, crossed=job.crossed)
         except Unplayable:
             continue
         stems, fonts = render_stems(
@@ -212,11 +213,13 @@ def compose_collection(
     workers: Workers = TWO_PROCESSES,
     riffs: bool = False,
     voiced: bool = False,
+    crossed: bool = False,
 ) -> Collected:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
 
     With ``riffs``, guitar and bass play rock riffs (see ``render.riffs``); ``voiced``, sounds vary
-    in filter and envelope (``render.effects.draw_voicing``).
+    in filter and envelope (``render.effects.draw_voicing``); ``crossed``, every stem's parts are
+    those of one of several grooves.
     """
     by_stem = soundfonts_by_stem(soundfonts)
     data = data.absolute()
@@ -225,7 +228,16 @@ def compose_collection(
     todo = [i for i in range(first, first + num_songs) if f"song_{i:05d}" not in existing]
     jobs = (
         CompositionJob(
-            data, index, seed, split, by_stem, held_out_grooves, sample_rate, riffs, voiced
+            data,
+            index,
+            seed,
+            split,
+            by_stem,
+            held_out_grooves,
+            sample_rate,
+            riffs,
+            voiced,
+            crossed,
         )
         for index in todo
     )

@@ -32,6 +32,9 @@ def compose(
     voiced: Annotated[
         bool, typer.Option("--voiced", help="vary the sounds' filters and envelopes")
     ] = False,
+    crossed: Annotated[
+        bool, typer.Option("--crossed", help="each stem's parts from one of several grooves")
+    ] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth."""
     from stemweave.render.collection import compose_collection
@@ -48,6 +51,7 @@ def compose(
         workers=Workers(workers, ray),
         riffs=riffs,
         voiced=voiced,
+        crossed=crossed,
     )
     typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
 

@@ -25,6 +25,8 @@ from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_o
 from stemweave.stems import PROGRAMS
 
 MMA_LIBRARY = Path("/usr/share/mma/lib")
+CROSSED_WITH = 2
+"""Further grooves of a crossed song."""
 NOT_A_VERSE = re.compile(r"intro|end|fill|break|sus|tag|test", re.IGNORECASE)
 
 
@@ -81,10 +83,12 @@ def compose_song(
     rng: np.random.Generator,
     target_duration_s: float = 64.0,
     riff: bool = False,
+    crossed: bool = False,
 ) -> ComposedSong:
     """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
 
-    With ``riff``, guitar and bass play a rock riff in place of the groove's parts.
+    With ``riff``, guitar and bass play a rock riff in place of the groove's parts; ``crossed``,
+    every stem's parts are those of one of several grooves.
     """
     family = families[rng.integers(len(families))]
     key = Key(int(rng.integers(12)), bool(rng.random() < 0.4))
@@ -95,16 +99,13 @@ def compose_song(
     seventh_probability = float(rng.choice([0.0, 0.1, 0.5, 0.9]))
     themes = [draw_progression(key, section_bars, seventh_probability, rng) for _ in range(3)]
     order = [int(rng.choice([0, 0, 1, 1, 2])) for _ in range(num_sections)]
-    grooves = [family.grooves[rng.integers(len(family.grooves))] for _ in themes]
     bars = [chords for theme in order for chords in themes[theme]]
-    lines = [f"Tempo {tempo_bpm:.3f}"]
-    number = 1
-    for theme in order:
-        lines.append(f"Groove {family.library_file}:{grooves[theme]}")
-        for chords in themes[theme]:
-            lines.append(f"{number} " + " / ".join(chord.name for chord in chords))
-            number += 1
-    parts = _run_mma("\n".join(lines) + "\n")
+    played = [family]
+    parts = _accompany(family, themes, order, tempo_bpm, rng)
+    if crossed:
+        played += [families[rng.integers(len(families))] for _ in range(CROSSED_WITH)]
+        others = [_accompany(other, themes, order, tempo_bpm, rng) for other in played[1:]]
+        parts = cross_parts([parts, *others], rng)
     duration_s = len(bars) * 4 * beat_s
     stems = _assign(parts, bars, key, beat_s, rng)
     if riff:
@@ -116,7 +117,45 @@ def compose_song(
     for stem, own_parts in stems.items():
         if sum(len(part.notes) for part in own_parts) < 8:
             raise Unplayable(f"{stem} hardly plays")
-    return ComposedSong(stems, duration_s + 1.0, tempo_bpm, family.library_file, bars)
+    names = " + ".join(one.library_file for one in played)
+    return ComposedSong(stems, duration_s + 1.0, tempo_bpm, names, bars)
+
+
+def _accompany(
+    family: GrooveFamily,
+    themes: list[list[list[Chord]]],
+    order: list[int],
+    tempo_bpm: float,
+    rng: np.random.Generator,
+) -> list[Part]:
+    """The parts of ``family``, which has a groove for each of the ``themes``."""
+    grooves = [family.grooves[rng.integers(len(family.grooves))] for _ in themes]
+    lines = [f"Tempo {tempo_bpm:.3f}"]
+    number = 1
+    for theme in order:
+        lines.append(f"Groove {family.library_file}:{grooves[theme]}")
+        for chords in themes[theme]:
+            lines.append(f"{number} " + " / ".join(chord.name for chord in chords))
+            number += 1
+    return _run_mma("\n".join(lines) + "\n")
+
+
+def cross_parts(groups: list[list[Part]], rng: np.random.Generator) -> list[Part]:
+    """Every stem's parts from one of ``groups``; guitars' and pianos' exchanged half of the time.
+
+    Networks learn otherwise who plays what in which groove, and take unseen music for it.
+    """
+    crossed: list[Part] = []
+    for stem in (*PROGRAMS, "drums", None):
+        having = [[part for part in group if stem_of(part) == stem] for group in groups]
+        having = [parts for parts in having if parts]
+        if having:
+            crossed += having[rng.integers(len(having))]
+    if rng.random() < 0.5:
+        exchanged = {"guitar": PROGRAMS["piano"][0], "piano": PROGRAMS["guitar"][0]}
+        for part in crossed:
+            part.program = exchanged.get(stem_of(part) or "", part.program)
+    return crossed
 
 
 def _run_mma(score: str) -> list[Part]:

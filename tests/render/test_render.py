@@ -11,7 +11,7 @@ from stemweave.data.songs import read_manifest, read_song
 from stemweave.files import InputError
 from stemweave.jobs import Workers
 from stemweave.render.collection import VALIDATION_SOUNDFONT, compose_collection, find_soundfont
-from stemweave.render.compose import read_groove_families
+from stemweave.render.compose import compose_song, cross_parts, read_groove_families
 from stemweave.render.mixdown import render_stems
 from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
 from stemweave.render.synth import Synthesiser, Voicing
@@ -145,6 +145,36 @@ def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
     assert set(song.details["soundfonts"].values()) == {VALIDATION_SOUNDFONT}
     # what exists is kept
     assert compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True).songs == 0
+
+
+def test_crossed_parts_keep_their_role_but_for_guitars_and_pianos():
+    def group(name: str) -> list[Part]:
+        programs = {"bass": 33, "guitar": 25, "piano": 0, "strings": 48}
+        notes = [Note(0, 1, 60, 90)]
+        parts = [Part(number, False, notes, f"{stem} {name}") for stem, number in programs.items()]
+        return [*parts, Part(0, True, notes, f"drums {name}")]
+
+    seen = set()
+    for seed in range(60):
+        crossed = cross_parts([group("a"), group("b")], np.random.default_rng(seed))
+        assert len(crossed) == 5
+        seen |= {(part.name, stem_of(part)) for part in crossed}
+    kept = {(f"{stem} {name}", stem) for stem in ("bass", "drums") for name in "ab"}
+    exchanged = {
+        (f"{one} {name}", other)
+        for one in ("guitar", "piano")
+        for other in ("guitar", "piano")
+        for name in "ab"
+    }
+    assert seen == kept | exchanged | {("strings a", None), ("strings b", None)}
+
+
+def test_a_crossed_song_has_three_grooves():
+    families = read_groove_families()
+    song = compose_song(families, np.random.default_rng(3), 20.0, crossed=True)
+    names = song.family.split(" + ")
+    assert len(names) == 3 and set(names) <= {family.library_file for family in families}
+    assert all(song.stems.values())
 
 
 def write_band(path: Path, programs: list[int], seconds: int = 12) -> None:

@@ -1,0 +1,111 @@
+"""Mask refiners (and sharpeners) on the same plain crops, for choosing between weights.
+
+    python scripts/refiner_scores.py runs/a/export runs/b/export --data data/validation data/human
+    python scripts/refiner_scores.py bundled runs/a/export --data data/human --whole \\
+        --sharpener runs/c/export
+
+One crop of 10.24 s from the middle of each song. SI-SDR improvement is of bands' masks, or, with
+``--whole``, of sharpened masks; the denoiser's estimates, which change it little and take most
+of the time, are left out of both. Every refiner is compared with the first one, crop by crop: the
+difference of two scores is much surer than either.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stemweave.audio.masking import MaskSeparator
+from stemweave.evaluation import signal_measures as measures
+from stemweave.evaluation.segments import find_songs, load_stems, segment_grid
+from stemweave.evaluation.separation import level_gain
+from stemweave.loading import load_model
+from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.models.refiner import MaskRefiner, hidden_estimates
+from stemweave.training.networks import load_component
+
+
+def crops(pipe: object, data: Path, count: int) -> Iterator[Tensor]:
+    """Stems (S, T) of up to ``count`` songs."""
+    config = pipe.log_mel.config  # type: ignore[attr-defined]
+    stems = list(pipe.denoiser.config.stems)  # type: ignore[attr-defined]
+    for song in find_songs(data, stems)[:count]:
+        grid = segment_grid([song], pipe.segment_s)  # type: ignore[attr-defined]
+        if grid:
+            waveforms = load_stems(grid[len(grid) // 2], stems, config.sample_rate)
+            if measures.is_mixed(waveforms, waveforms.sum(dim=0)).any():
+                yield waveforms
+
+
+def score(
+    pipe: object, refiner: MaskRefiner, separator: MaskSeparator, stems: Tensor
+) -> tuple[float, Tensor]:
+    """Log-mel MSE and SI-SDR improvement (S,) in dB of one crop, NaN where nothing is mixed."""
+    mixture = stems.sum(dim=0)
+    gain = level_gain(pipe, mixture)
+    log_mel = pipe.log_mel(gain * mixture)[None]  # type: ignore[attr-defined]
+    hidden = hidden_estimates(log_mel, len(stems))
+    masks = refiner.separate(log_mel, hidden, gain * mixture[None])[0]
+    separated = separator.separate(mixture[None], masks, gain)[:, 0]
+    mels = pipe.log_mel(gain * torch.cat([separated, stems]))  # type: ignore[attr-defined]
+    error = (mels[: len(stems)] - mels[len(stems) :]).square().mean()
+    before = measures.si_sdr_db(mixture.expand_as(stems), stems)
+    after = measures.si_sdr_db(separated, stems)
+    mixed = measures.is_mixed(stems, mixture)
+    return float(error), (after - before).where(mixed, torch.nan)
+
+
+def load_refiner(folder: str) -> MaskRefiner:
+    """With masks from the mixture alone."""
+    path = BUNDLED_MODEL / "refiner" if folder == "bundled" else Path(folder)
+    refiner: MaskRefiner = load_component("refiner", path)
+    refiner.register_to_config(estimate_share=0.0, blind_share=1.0)
+    return refiner
+
+
+def report(names: list[str], errors: Tensor, gains_db: Tensor) -> None:
+    """Print scores of refiners, of log-mel errors (R, N) and SI-SDR improvements (R, N, S)."""
+    per_crop = gains_db.nanmean(dim=-1)
+    for name, error, gain_db, of_crop in zip(names, errors, gains_db, per_crop, strict=True):
+        change = of_crop - per_crop[0]
+        line = f"  {name}: {of_crop.mean():.2f} dB, MSE {error.mean():.2f}"
+        if name != names[0]:
+            spread = change.std() / len(change) ** 0.5
+            line += f", {change.mean():+.2f} ± {spread:.2f} dB"
+        stems = " ".join(f"{value:.2f}" for value in gain_db.nanmean(dim=0).tolist())
+        print(f"{line} (stems {stems})", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("refiners", nargs="+", help="folders, or 'bundled'")
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("-n", "--count", type=int, default=64, help="songs of each")
+    parser.add_argument("--whole", action="store_true", help="sharpen the masks")
+    parser.add_argument("--sharpener", type=Path, help="another than the bundled one")
+    arguments = parser.parse_args()
+    pipe = load_model()
+    sharpener = pipe.sharpener
+    if arguments.sharpener is not None:
+        sharpener = load_component("sharpener", arguments.sharpener)
+    whole = arguments.whole or arguments.sharpener is not None
+    rate = pipe.log_mel.config.sample_rate
+    separator = MaskSeparator(pipe.log_mel, rate, sharpener if whole else None)
+    refiners = [load_refiner(folder) for folder in arguments.refiners]
+    for data in arguments.data:
+        found = []
+        with torch.inference_mode():
+            for stems in crops(pipe, data, arguments.count):
+                found.append([score(pipe, refiner, separator, stems) for refiner in refiners])
+        errors = torch.tensor([[error for error, _ in row] for row in found]).T
+        gains_db = torch.stack([torch.stack([gain for _, gain in row]) for row in found])
+        print(f"{data}, {len(found)} crops")
+        report(arguments.refiners, errors, gains_db.transpose(0, 1))
+
+
+if __name__ == "__main__":
+    main()
