@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures a model (the bundled one without an argument) on the test sets and prints the README's
-# table. Whole reports with players go to out/scores, their tables to docs/scores.
+# Measures a model (the bundled one without an argument) on the test sets, prints the README's table
+# and puts it there. Whole reports with players go to out/scores, their tables to docs/scores.
 #   scripts/scores.sh [MODEL_FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,4 +30,4 @@ evaluate vocoder vocoder data/validation -n 48
 evaluate generation generation data/validation -n 64
 evaluate arrangement arrangement data/validation -n 6 --steps 10
 evaluate editing editing data/validation -n 8 --varied 2
-.venv/bin/python -m stemweave.evaluation.summary docs/scores
+.venv/bin/python -m stemweave.evaluation.summary docs/scores README.md

@@ -4,7 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
-from stemweave.evaluation.summary import as_markdown
+import pytest
+
+from stemweave.evaluation.summary import as_markdown, renew
+from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +54,17 @@ def test_python(here: Path):
 def test_the_table_is_what_the_scores_say():
     (table,) = re.findall(r"<!-- scores -->\n(.*?)\n<!-- /scores -->", README, re.DOTALL)
     assert table == as_markdown(ROOT / "docs" / "scores")
+
+
+def test_the_table_is_renewed_in_its_place(tmp_path: Path):
+    document = tmp_path / "README.md"
+    document.write_text("a\n<!-- scores -->\n| old |\n<!-- /scores -->\nb\n")
+    renew(document, "| new |\n| newer |")
+    assert document.read_text() == "a\n<!-- scores -->\n| new |\n| newer |\n<!-- /scores -->\nb\n"
+    document.write_text("no marks")
+    with pytest.raises(InputError, match=r"README\.md"):
+        renew(document, "| new |")
+    assert document.read_text() == "no marks"
 
 
 def test_every_path_exists():

@@ -1,6 +1,7 @@
 """The README's table of scores, from the reports that ``scripts/scores.sh`` leaves behind.
 
-``python -m stemweave.evaluation.summary docs/scores`` prints it.
+``python -m stemweave.evaluation.summary docs/scores`` prints it; with a README's path after it, the
+table there is made anew.
 """
 
 from __future__ import annotations
@@ -157,5 +158,22 @@ def as_markdown(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def renew(document: Path, table: str) -> None:
+    """Put ``table`` between the marks of ``document``; raises ``InputError`` if it has none."""
+    before, start, rest = document.read_text().partition("<!-- scores -->\n")
+    _, end, after = rest.partition("\n<!-- /scores -->")
+    if not end:
+        raise InputError(f"{document} has no <!-- scores --> and <!-- /scores --> for the table")
+    document.write_text(before + start + table + end + after)
+
+
+def main() -> None:
+    folder, *documents = sys.argv[1:] or ["docs/scores"]
+    table = as_markdown(Path(folder))
+    for document in documents:
+        renew(Path(document), table)
+    print(table)
+
+
 if __name__ == "__main__":
-    print(as_markdown(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/scores")))
+    main()
