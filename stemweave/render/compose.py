@@ -137,7 +137,9 @@ def _accompany(
         for chords in themes[theme]:
             lines.append(f"{number} " + " / ".join(chord.name for chord in chords))
             number += 1
-    return _run_mma("\n".join(lines) + "\n")
+    score = "\n".join(lines) + "\n"
+    # mma draws, too: without a seed its grooves' chances would be others in every run
+    return _run_mma(f"RndSeed {zlib.crc32(score.encode())}\n{score}")
 
 
 def cross_parts(groups: list[list[Part]], rng: np.random.Generator) -> list[Part]:

@@ -147,6 +147,14 @@ def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
     assert compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True).songs == 0
 
 
+def test_what_mma_draws_is_a_function_of_the_seed():
+    (calypso,) = (one for one in read_groove_families() if one.library_file == "stdlib/calypso")
+    one, two, other = (
+        compose_song([calypso], np.random.default_rng(seed), 20.0) for seed in (0, 0, 1)
+    )
+    assert one.stems == two.stems != other.stems
+
+
 def test_crossed_parts_keep_their_role_but_for_guitars_and_pianos():
     def group(name: str) -> list[Part]:
         programs = {"bass": 33, "guitar": 25, "piano": 0, "strings": 48}
