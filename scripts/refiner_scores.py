@@ -41,22 +41,29 @@ def crops(pipe: object, data: Path, count: int) -> Iterator[Tensor]:
                 yield waveforms
 
 
-def score(
-    pipe: object, refiner: MaskRefiner, separator: MaskSeparator, stems: Tensor
-) -> tuple[float, Tensor]:
-    """Log-mel MSE and SI-SDR improvement (S,) in dB of one crop, NaN where nothing is mixed."""
+def scores(
+    pipe: object, refiners: list[MaskRefiner], separator: MaskSeparator, stems: Tensor
+) -> list[tuple[float, Tensor]]:
+    """Each refiner's log-mel MSE and SI-SDR improvement (S,) in dB of one crop.
+
+    The latter is NaN where nothing is mixed.
+    """
     mixture = stems.sum(dim=0)
     gain = level_gain(pipe, mixture)
     log_mel = pipe.log_mel(gain * mixture)[None]  # type: ignore[attr-defined]
+    true_mels = pipe.log_mel(gain * stems)  # type: ignore[attr-defined]
     hidden = hidden_estimates(log_mel, len(stems))
-    masks = refiner.separate(log_mel, hidden, gain * mixture[None])[0]
-    separated = separator.separate(mixture[None], masks, gain)[:, 0]
-    mels = pipe.log_mel(gain * torch.cat([separated, stems]))  # type: ignore[attr-defined]
-    error = (mels[: len(stems)] - mels[len(stems) :]).square().mean()
     before = measures.si_sdr_db(mixture.expand_as(stems), stems)
-    after = measures.si_sdr_db(separated, stems)
     mixed = measures.is_mixed(stems, mixture)
-    return float(error), (after - before).where(mixed, torch.nan)
+    found = []
+    for refiner in refiners:
+        masks = refiner.separate(log_mel, hidden, gain * mixture[None])[0]
+        separated = separator.separate(mixture[None], masks, gain)[:, 0]
+        mels = pipe.log_mel(gain * separated)  # type: ignore[attr-defined]
+        after = measures.si_sdr_db(separated, stems)
+        error = (mels - true_mels).square().mean()
+        found.append((float(error), (after - before).where(mixed, torch.nan)))
+    return found
 
 
 def load_refiner(folder: str) -> MaskRefiner:
@@ -100,7 +107,7 @@ def main() -> None:
         found = []
         with torch.inference_mode():
             for stems in crops(pipe, data, arguments.count):
-                found.append([score(pipe, refiner, separator, stems) for refiner in refiners])
+                found.append(scores(pipe, refiners, separator, stems))
         errors = torch.tensor([[error for error, _ in row] for row in found]).T
         gains_db = torch.stack([torch.stack([gain for _, gain in row]) for row in found])
         print(f"{data}, {len(found)} crops")
