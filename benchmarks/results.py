@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import as_sentence
+from stemweave.evaluation.documents import with_block
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
@@ -69,9 +69,7 @@ def update_document(folder: Path = RESULTS, document: Path = DOCUMENT) -> str:
         summary = getattr(importlib.import_module(f"benchmarks.{name}"), "summary", None)
         if result is None or summary is None:
             continue
-        block = f"<!-- {name} -->\n{summary(result)}\n<!-- /{name} -->"
-        pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
-        text = re.sub(pattern, block.replace("\\", r"\\"), text, flags=re.DOTALL)
+        text = with_block(text, name, summary(result))
     document.write_text(text)
     return text
 

@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from stemweave.evaluation.documents import with_block
+
 DOCS = Path(__file__).parent.parent / "docs"
 CROP_S = 10.24
 HOP_S = CROP_S - 1.0
@@ -267,10 +269,7 @@ def as_markdown(rates: dict[str, float], assumed: Assumptions) -> dict[str, str]
 def with_tables(document: str, tables: dict[str, str]) -> str:
     """``document`` with ``tables`` between their markers."""
     for name, own in tables.items():
-        begin, end = f"<!-- {name}_table begin -->", f"<!-- {name}_table end -->"
-        before, rest = document.split(begin)
-        _, after = rest.split(end)
-        document = f"{before}{begin}\n\n{own}\n\n{end}{after}"
+        document = with_block(document, name, own)
     return document
 
 

@@ -8,14 +8,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
+
+from stemweave.evaluation.documents import renew
 
 ROOT = Path(__file__).parent.parent
 SCORES = ROOT / "docs" / "scores"
 BLOCKS = {"paper_step": "training.md"}
-MARKED = r"(<!-- {0} -->\n)(.*?)(<!-- /{0} -->)"
 
 
 def paper_step_table(found: dict[str, Any]) -> str:
@@ -37,16 +37,14 @@ def paper_step_table(found: dict[str, Any]) -> str:
 TABLES = {"paper_step": paper_step_table}
 
 
-def with_table(text: str, name: str) -> str:
-    """``text`` with the table between its marks made anew."""
-    table = TABLES[name](json.loads((SCORES / f"{name}.json").read_text()))
-    return re.sub(MARKED.format(name), rf"\g<1>{table}\n\g<3>", text, flags=re.DOTALL)
+def table(name: str) -> str:
+    """The table of the committed figures."""
+    return TABLES[name](json.loads((SCORES / f"{name}.json").read_text()))
 
 
 def main() -> None:
     for name, document in BLOCKS.items():
-        path = ROOT / "docs" / document
-        path.write_text(with_table(path.read_text(), name))
+        renew(ROOT / "docs" / document, name, table(name))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stemweave.evaluation.summary import as_markdown, renew
+from stemweave.evaluation.documents import renew
+from stemweave.evaluation.summary import as_markdown
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 
@@ -59,11 +60,11 @@ def test_the_table_is_what_the_scores_say():
 def test_the_table_is_renewed_in_its_place(tmp_path: Path):
     document = tmp_path / "README.md"
     document.write_text("a\n<!-- scores -->\n| old |\n<!-- /scores -->\nb\n")
-    renew(document, "| new |\n| newer |")
+    renew(document, "scores", "| new |\n| newer |")
     assert document.read_text() == "a\n<!-- scores -->\n| new |\n| newer |\n<!-- /scores -->\nb\n"
     document.write_text("no marks")
     with pytest.raises(InputError, match=r"README\.md"):
-        renew(document, "| new |")
+        renew(document, "scores", "| new |")
     assert document.read_text() == "no marks"
 
 

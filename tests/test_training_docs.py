@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stemweave.evaluation.documents import with_block
+
 ROOT = Path(__file__).parent.parent
 spec = importlib.util.spec_from_file_location("training_docs", ROOT / "scripts/training_docs.py")
 training_docs = importlib.util.module_from_spec(spec)
@@ -15,7 +17,7 @@ spec.loader.exec_module(training_docs)
 @pytest.mark.parametrize("name", list(training_docs.BLOCKS))
 def test_tables_are_the_committed_figures(name: str):
     text = (ROOT / "docs" / training_docs.BLOCKS[name]).read_text()
-    assert training_docs.with_table(text, name) == text
+    assert with_block(text, name, training_docs.table(name)) == text
     assert f"<!-- {name} -->\n|" in text
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stemweave.evaluation import arrangement, coherence, copy_synthesis, generation, separation
+from stemweave.evaluation.documents import renew
 from stemweave.files import InputError
 
 
@@ -158,20 +159,11 @@ def as_markdown(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def renew(document: Path, table: str) -> None:
-    """Put ``table`` between the marks of ``document``; raises ``InputError`` if it has none."""
-    before, start, rest = document.read_text().partition("<!-- scores -->\n")
-    _, end, after = rest.partition("\n<!-- /scores -->")
-    if not end:
-        raise InputError(f"{document} has no <!-- scores --> and <!-- /scores --> for the table")
-    document.write_text(before + start + table + end + after)
-
-
 def main() -> None:
     folder, *documents = sys.argv[1:] or ["docs/scores"]
     table = as_markdown(Path(folder))
     for document in documents:
-        renew(Path(document), table)
+        renew(Path(document), "scores", table)
     print(table)
 
 

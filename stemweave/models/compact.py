@@ -213,6 +213,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = nn.Linear(channels, channels)
         nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
 
     def attend(self, tokens: Tensor, angles: Tensor | None = None) -> Tensor:
         """Update of ``tokens`` (N, L, channels); ``angles`` (L, head channels / 2): ``turned``."""
@@ -245,7 +246,6 @@ class TimeAttention(Attention):
     def __init__(self, channels: int, head_channels: int, longest_period: float = 1000.0) -> None:
         super().__init__(channels, head_channels)
         self.longest_period = longest_period
-        nn.init.zeros_(self.project.bias)
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         batch, _, height, width = hidden.shape

@@ -45,6 +45,9 @@ class MaskRefiner(ModelMixin, ConfigMixin):
             of the spectra, every further one half of that.
         blocks_per_level: residual blocks on the way down and on the way up, each.
         attention_levels: levels whose last block is followed by self-attention.
+        level_repeats: how often each level's blocks, with what follows them, come one after another
+            on the way down and on the way up; None: once. A repetition changes nothing before it is
+            trained, so weights of a network without it go on with it.
         head_channels: channels of one attention head.
         mel_mean, mel_std: of log-mels, to normalise the mixture.
         fine: hear the mixture's ``FineSpectra`` beside its log-mel.
@@ -75,6 +78,7 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         estimate_share: float = 0.0,
         fine: bool = False,
         band_mixers: bool = False,
+        level_repeats: Sequence[int] | None = None,
         sample_rate: int = 16000,
         hop_length: int = 320,
         win_length: int = 2048,
@@ -87,10 +91,13 @@ class MaskRefiner(ModelMixin, ConfigMixin):
         levels = range(len(block_channels))
         if any(shift < 0 or shift % 2 for shift in blind_shifts) or not blind_shifts:
             raise ValueError(f"blind_shifts must be even frames from 0 on, not {blind_shifts}")
+        repeats = level_repeats or [1] * len(block_channels)
+        if len(repeats) != len(block_channels) or min(repeats) < 1:
+            raise ValueError(f"level_repeats must be one number from 1 on a level, not {repeats}")
         self.conv_in = nn.Conv2d(4 * (num_stems + 1), block_channels[0], 3, padding=1)
         self.band_embedding = nn.Parameter(torch.zeros(block_channels[0], 1, num_mels // 2))
 
-        def make_blocks(level: int) -> nn.Sequential:
+        def make_blocks(level: int) -> list[nn.Module]:
             blocks: list[nn.Module] = [
                 ResidualBlock(block_channels[level]) for _ in range(blocks_per_level)
             ]
@@ -98,13 +105,17 @@ class MaskRefiner(ModelMixin, ConfigMixin):
                 blocks.append(BandMixer(block_channels[level], num_mels // 2 ** (level + 1)))
             if level in attention_levels:
                 blocks.append(SelfAttention(block_channels[level], head_channels))
-            return nn.Sequential(*blocks)
+            return blocks
 
-        self.down_blocks = nn.ModuleList(make_blocks(level) for level in levels)
+        def make_level(level: int) -> nn.Sequential:
+            repetitions = [Repetition(*make_blocks(level)) for _ in range(repeats[level] - 1)]
+            return nn.Sequential(*make_blocks(level), *repetitions)
+
+        self.down_blocks = nn.ModuleList(make_level(level) for level in levels)
         self.downsamplers = nn.ModuleList(
             nn.Conv2d(4 * block_channels[i], block_channels[i + 1], 1) for i in levels[:-1]
         )
-        self.up_blocks = nn.ModuleList(make_blocks(level) for level in levels)
+        self.up_blocks = nn.ModuleList(make_level(level) for level in levels)
         self.upsamplers = nn.ModuleList(
             nn.Conv2d(block_channels[i + 1], 4 * block_channels[i], 1) for i in levels[:-1]
         )
@@ -208,10 +219,15 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.GroupNorm(16, channels)
         self.conv2 = Convolution(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(cast(Tensor, self.conv2.bias))
 
     def forward(self, hidden: Tensor) -> Tensor:
         update = self.conv1(functional.silu(self.norm1(hidden)))
         return hidden + self.conv2(functional.silu(self.norm2(update)))
+
+
+class Repetition(nn.Sequential):
+    """A level's blocks once more; they change nothing before they are trained."""
 
 
 class BandMixer(nn.Module):
