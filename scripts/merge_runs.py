@@ -13,19 +13,19 @@ from typing import Any
 
 import torch
 
+from stemweave.checkpoints.average import mean_state
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 
 
 def merge(folders: list[Path]) -> None:
-    """Raise ``InputError`` if a checkpoint cannot be read, ``KeyError`` if networks differ."""
-    states: list[dict[str, Any]] = [read_checkpoint(one / "checkpoint.pt") for one in folders]
-    network = {
-        name: torch.stack([state["network"][name].float() for state in states]).mean(dim=0)
-        for name in states[0]["network"]
+    """Raise ``InputError`` if a checkpoint cannot be read or networks differ."""
+    states: dict[str, dict[str, Any]] = {
+        str(one): read_checkpoint(one / "checkpoint.pt") for one in folders
     }
-    shadows = zip(*(state["average"]["shadow_params"] for state in states), strict=True)
+    network = mean_state({key: state["network"] for key, state in states.items()})
+    shadows = zip(*(state["average"]["shadow_params"] for state in states.values()), strict=True)
     average = [torch.stack(parameters).mean(dim=0) for parameters in shadows]
-    for folder, state in zip(folders, states, strict=True):
+    for folder, state in zip(folders, states.values(), strict=True):
         state["network"] = {
             name: value.to(state["network"][name].dtype) for name, value in network.items()
         }

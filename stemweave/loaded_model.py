@@ -19,6 +19,7 @@ from stemweave.files import InputError
 from stemweave.loading import WEIGHTS, checked_device
 from stemweave.model import StemModel, TaskSettings
 from stemweave.model_folder import check_model_folder
+from stemweave.models.int8_weights import dequantise_
 
 PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder", "refiner", "sharpener")
 OPTIONAL_PARTS = {"refiner", "sharpener"}
@@ -67,8 +68,9 @@ class LoadedModel(StemModel):
 def load_part(folder: Path, library: str, kind: str, device: torch.device) -> Any:
     """A scheduler, or a network in evaluation mode on ``device``.
 
-    Its weights are the file's pages, not random numbers that are then overwritten. Raises
-    ``InputError`` if they cannot be read or are another network's.
+    Its weights are the file's pages (or made of them where they are ``quantised``), not random
+    numbers that are then overwritten. Raises ``InputError`` if they cannot be read or are another
+    network's.
     """
     if library == "diffusers":
         return getattr(diffusers, kind).from_pretrained(str(folder))
@@ -76,7 +78,7 @@ def load_part(folder: Path, library: str, kind: str, device: torch.device) -> An
     try:
         with torch.device("meta"):
             part: nn.Module = module.from_config(json.loads((folder / "config.json").read_text()))
-        part.load_state_dict(load_file(folder / WEIGHTS), assign=True)
+        part.load_state_dict(dequantise_(load_file(folder / WEIGHTS)), assign=True)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot load the model part {folder}: {reason}") from error

@@ -1,4 +1,4 @@
-"""``stemweave import`` (published checkpoints → a model folder) and ``stemweave average``."""
+"""``stemweave import`` (published checkpoints → a model folder) and ``average``, ``compress``."""
 
 from __future__ import annotations
 
@@ -79,7 +79,23 @@ def average(
     typer.echo(str(out))
 
 
+def compress(
+    part: Annotated[Path, typer.Argument(help="folder of a trained denoiser or refiner")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
+) -> None:
+    """Halve a denoiser's or refiner's file: large layers in eight bits."""
+    from stemweave.files import require_absent
+
+    require_absent([out], overwrite)
+    from stemweave.checkpoints.part import compress_part
+
+    compress_part(part, out)
+    typer.echo(str(out))
+
+
 def register(app: typer.Typer) -> None:
-    """Add ``import`` and ``average`` to the command line."""
+    """Add ``import``, ``average`` and ``compress`` to the command line."""
     app.command("import")(import_model)
     app.command("average")(average)
+    app.command("compress")(compress)

@@ -19,9 +19,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from stemweave.models.convolution import Convolution
+from stemweave.models.int8_weights import Int8Weights
 
 
-class CompactUNet(ModelMixin, ConfigMixin):
+class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
     """Joint denoiser of S stems that knows mixtures, given stems and given time ranges.
 
     Args:

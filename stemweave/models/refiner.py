@@ -22,6 +22,7 @@ from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import mel_masks
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
+from stemweave.models.int8_weights import Int8Weights
 
 ESTIMATE_RANGE = (-6.0, 2.0)
 """Natural logarithm of estimate over mixture is clamped to this: beyond it nothing is heard."""
@@ -35,7 +36,7 @@ def hidden_estimates(mixture: Tensor, num_stems: int) -> Tensor:
     return mixture[:, None].expand(-1, num_stems, -1, -1)
 
 
-class MaskRefiner(ModelMixin, ConfigMixin):
+class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
     """U-Net over time × mel bands → soft masks of S stems that add up to one.
 
     Args:

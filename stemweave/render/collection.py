@@ -90,7 +90,7 @@ def find_soundfont(name: str) -> Path:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompositionJob:
     """Everything a worker needs to make one song; paths are absolute, for workers elsewhere."""
 
@@ -228,16 +228,16 @@ def compose_collection(
     todo = [i for i in range(first, first + num_songs) if f"song_{i:05d}" not in existing]
     jobs = (
         CompositionJob(
-            data,
-            index,
-            seed,
-            split,
-            by_stem,
-            held_out_grooves,
-            sample_rate,
-            riffs,
-            voiced,
-            crossed,
+            data=data,
+            index=index,
+            seed=seed,
+            split=split,
+            soundfonts=by_stem,
+            held_out_grooves=held_out_grooves,
+            sample_rate=sample_rate,
+            riffs=riffs,
+            voiced=voiced,
+            crossed=crossed,
         )
         for index in todo
     )

@@ -1,0 +1,60 @@
+"""One trained part of a model, e.g. a denoiser: its folder's weights, read and written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stemweave.files import InputError, appearing
+from stemweave.loading import WEIGHTS
+from stemweave.models.int8_weights import dequantise_, quantised
+
+CONFIG = "config.json"
+READ_INT8 = ("CompactUNet", "MaskRefiner")
+"""Networks that are an ``Int8Weights``."""
+
+
+def part_weights(folder: Path) -> dict[str, Tensor]:
+    """All weights by name; ``InputError`` if ``folder`` holds none."""
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} is no part of a model: there is no {CONFIG} in it")
+    try:
+        return dequantise_(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder / WEIGHTS} cannot be read: {error}") from error
+
+
+def require_replaceable(out: Path) -> None:
+    """Raise ``InputError`` if ``out`` is there and something else than a part to replace."""
+    if out.exists() and not (out / CONFIG).is_file():
+        raise InputError(f"{out} is there and no part of a model: name another folder")
+
+
+def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
+    """Write weights, with the configuration of the part ``like``, to the folder ``out``."""
+    with appearing(out) as partial:
+        partial.mkdir()
+        save_file(dict(state), partial / WEIGHTS, metadata={"format": "pt"})
+        shutil.copy(like / CONFIG, partial / CONFIG)
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def compress_part(folder: Path, out: Path) -> None:
+    """Write the part in ``folder`` to ``out`` with large layers in int8 (``quantised``).
+
+    Raises:
+        InputError: if ``folder`` is no part whose network can read that; if ``out`` is something
+            else than a part to replace.
+    """
+    require_replaceable(out)
+    state = part_weights(folder)
+    name = json.loads((folder / CONFIG).read_text()).get("_class_name")
+    if name not in READ_INT8:
+        raise InputError(f"{folder} holds a {name}: only {' and '.join(READ_INT8)} can be int8")
+    write_part(out, quantised(state), like=folder)
