@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import Crops, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, describe_songs, songs_at
+from stemweave.files import InputError
 
 Arrays = dict[str, Tensor]
 """Tensors whose first axis counts crops."""
@@ -156,7 +158,7 @@ class Shards(ABC):
         """Shard ``index`` from memory, disk, or made now and kept on disk.
 
         Of several processes that want it, one makes it and the others wait. A damaged file counts
-        as missing.
+        as missing. Where the disk has no room, a warning says so and the shard is not kept.
         """
         if index in self._loaded:
             self._loaded.move_to_end(index)
@@ -176,14 +178,27 @@ class Shards(ABC):
     def _make_shard(self, index: int, path: Path) -> Arrays:
         arrays = {name: tensor.contiguous() for name, tensor in self.build(index).items()}
         partial = path.with_suffix(".partial")
-        save_file(arrays, partial)
-        partial.rename(path)
+        try:
+            save_file(arrays, partial)
+            partial.rename(path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            warnings.warn(
+                f"prepared crops cannot be kept, so they are made again at need: {path}: {error}",
+                stacklevel=2,
+            )
         return arrays
 
     def prepare(self, index: int) -> Path:
-        """Shard ``index`` on disk, made now if need be, and nothing of it in memory."""
+        """Shard ``index`` on disk, made now if need be, and nothing of it in memory.
+
+        Raises:
+            InputError: if the disk has no room for it.
+        """
         self.shard(index)
         del self._loaded[index]
+        if not self.path(index).exists():
+            raise InputError(f"cannot write {self.path(index)}: make room or set another cache")
         return self.path(index)
 
     def path(self, index: int) -> Path:

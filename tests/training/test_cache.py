@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from stemweave.data import shards
+from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
 from stemweave.training.cache import CacheSource, ShardJob, make_shard
@@ -95,6 +98,30 @@ def test_the_refiners_crops_from_tar_shards(
     result = run("train", "refiner", config, *parts, "--run", tmp_path / "run")
     assert result.code == 0, result.err
     assert sorted((tmp_path / "cache").rglob("*.safetensors")) == sorted(paths)
+
+
+def test_a_full_disk_ends_preparation_and_not_training(
+    run, config: Path, vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(arrays: object, path: Path) -> None:
+        path.write_bytes(b"part")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(shards, "save_file", full)
+    stage = CacheSource(config, vae, None, tmp_path).stage()
+    with (
+        pytest.warns(UserWarning, match=r"cannot be kept.*No space left"),
+        pytest.raises(InputError, match="make room"),
+    ):
+        stage.shards.prepare(0)
+    with pytest.warns(UserWarning, match="cannot be kept"):
+        result = run("train", "denoiser", config, "--vae", vae, "--run", tmp_path / "full")
+    assert result.code == 0, result.err
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["lock"] * 2
+    monkeypatch.undo()
+    run("train", "denoiser", config, "--vae", vae, "--run", tmp_path / "plain")
+    kept = weights(tmp_path / "plain")
+    assert all(torch.equal(tensor, kept[n]) for n, tensor in weights(tmp_path / "full").items())
 
 
 def test_cache_refuses_what_training_would(run, config: Path, tmp_path: Path):
