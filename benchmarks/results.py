@@ -61,7 +61,7 @@ def update_document(folder: Path = RESULTS, document: Path = DOCUMENT) -> str:
     """Put each benchmark's ``summary`` between its marks in docs/speed.md; returns the text.
 
     Marks are ``<!-- NAME -->`` and ``<!-- /NAME -->``. Benchmarks without ``summary`` or without
-    results are passed by.
+    results are passed by; raises ``ValueError`` if one with both has no marks.
     """
     text = document.read_text()
     for name in NAMES:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from stemweave.checkpoints.average import mean_state
+from stemweave.files import InputError
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 
 
@@ -22,6 +23,8 @@ def merge(folders: list[Path]) -> None:
     states: dict[str, dict[str, Any]] = {
         str(one): read_checkpoint(one / "checkpoint.pt") for one in folders
     }
+    if len({frozenset(state["network"]) for state in states.values()}) > 1:
+        raise InputError(f"{', '.join(states)} cannot be merged: their networks differ")
     network = mean_state({key: state["network"] for key, state in states.items()})
     shadows = zip(*(state["average"]["shadow_params"] for state in states.values()), strict=True)
     average = [torch.stack(parameters).mean(dim=0) for parameters in shadows]

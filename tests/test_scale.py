@@ -1,10 +1,11 @@
 """The tables of docs/scale.md are computed from the committed rates; the rates are plausible."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+
+from tests.scripts import script
 
 ROOT = Path(__file__).parent.parent
 
@@ -12,14 +13,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def scale():
     """scripts/scale_table.py as a module."""
-    spec = importlib.util.spec_from_file_location("scale_table", ROOT / "scripts/scale_table.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["scale_table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script("scale_table")
 
 
 @pytest.fixture(scope="module")

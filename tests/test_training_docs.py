@@ -1,17 +1,15 @@
 """The measured tables of the training documents are those of the committed figures."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
 from stemweave.evaluation.documents import with_block
+from tests.scripts import script
 
 ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("training_docs", ROOT / "scripts/training_docs.py")
-training_docs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(training_docs)
+training_docs = script("training_docs")
 
 
 @pytest.mark.parametrize("name", list(training_docs.BLOCKS))

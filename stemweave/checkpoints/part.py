@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,9 @@ from torch import Tensor
 
 from stemweave.files import InputError, appearing
 from stemweave.loading import WEIGHTS
-from stemweave.models.int8_weights import dequantise_, quantised
+from stemweave.models.int8_weights import dequantise_
 
 CONFIG = "config.json"
-READ_INT8 = ("CompactUNet", "MaskRefiner")
-"""Networks that are an ``Int8Weights``."""
 
 
 def part_weights(folder: Path) -> dict[str, Tensor]:
@@ -43,18 +40,3 @@ def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
         save_file(dict(state), partial / WEIGHTS, metadata={"format": "pt"})
         shutil.copy(like / CONFIG, partial / CONFIG)
         shutil.rmtree(out, ignore_errors=True)
-
-
-def compress_part(folder: Path, out: Path) -> None:
-    """Write the part in ``folder`` to ``out`` with large layers in int8 (``quantised``).
-
-    Raises:
-        InputError: if ``folder`` is no part whose network can read that; if ``out`` is something
-            else than a part to replace.
-    """
-    require_replaceable(out)
-    state = part_weights(folder)
-    name = json.loads((folder / CONFIG).read_text()).get("_class_name")
-    if name not in READ_INT8:
-        raise InputError(f"{folder} holds a {name}: only {' and '.join(READ_INT8)} can be int8")
-    write_part(out, quantised(state), like=folder)

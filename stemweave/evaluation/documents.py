@@ -21,11 +21,10 @@ def with_block(text: str, name: str, block: str) -> str:
     return f"{before}{start}{block.strip()}\n{stop}{after}"
 
 
-def renew(document: Path, name: str, block: str) -> str:
-    """The same in a file, whose new text is returned; raises ``InputError`` if it has no marks."""
+def renew(document: Path, name: str, block: str) -> None:
+    """The same in a file; raises ``InputError`` if it has no marks."""
     try:
         text = with_block(document.read_text(), name, block)
     except ValueError as error:
         raise InputError(f"{document} has {error}") from error
     document.write_text(text)
-    return text

@@ -49,3 +49,4 @@ class Int8Weights:
     def _fix_state_dict_keys_on_load(self, state_dict: dict[str, Any]) -> None:
         """diffusers' own hook for files whose weights are to be changed before they are used."""
         dequantise_(state_dict)
+        super()._fix_state_dict_keys_on_load(state_dict)  # type: ignore[misc]

@@ -36,7 +36,7 @@ TAIL_S = 1.0
 """After the last note, for reverb and release."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MidiJob:
     """Everything a worker needs to render one file; paths are absolute, for workers elsewhere."""
 
@@ -136,7 +136,14 @@ def render_midi_folder(
     def jobs() -> Iterator[MidiJob]:
         for path in _midi_files(collection):
             job = MidiJob(
-                collection, path, data, seed, fonts, sample_rate, min_stems, max_duration_s
+                collection=collection,
+                path=path,
+                data=data,
+                seed=seed,
+                soundfonts=fonts,
+                sample_rate=sample_rate,
+                min_stems=min_stems,
+                max_duration_s=max_duration_s,
             )
             if job.key not in done and job.song_name not in done:
                 yield job

@@ -68,7 +68,7 @@ def test_what_is_not_compressed(run, tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["denoiser", "refiner"])
 def test_networks_that_may_be_compressed_read_it(kind: str):
-    from stemweave.checkpoints.part import READ_INT8
+    from stemweave.checkpoints.compress import READ_INT8
     from stemweave.models.int8_weights import Int8Weights
     from stemweave.training.networks import COMPONENTS
 

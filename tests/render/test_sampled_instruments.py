@@ -1,29 +1,16 @@
 """Recordings of single notes as SoundFonts: the keys that each one plays."""
 
-import importlib.util
 import re
 import struct
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from stemweave.render.collection import TRAINING_INSTRUMENTS
 from stemweave.render.synth import _program
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def script(name: str) -> ModuleType:
-    """``scripts/NAME.py`` as a module."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # one imports the other
-    spec.loader.exec_module(module)
-    return module
-
+from tests.scripts import script
 
 sampled = script("sampled_instruments")
 patches = script("patch_instruments")

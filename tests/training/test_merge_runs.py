@@ -1,6 +1,5 @@
 """``scripts/merge_runs.py``: runs go on from their mean, each at its own step."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,16 @@ import torch
 
 from stemweave.files import InputError
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
+from tests.scripts import script
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "merge_runs.py"
-spec = importlib.util.spec_from_file_location("merge_runs", SCRIPT)
-merge_runs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(merge_runs)
+merge_runs = script("merge_runs")
 
 
-def stopped_run(folder: Path, step: int, weight: torch.Tensor) -> Path:
+def stopped_run(folder: Path, step: int, weight: torch.Tensor, name: str = "weight") -> Path:
     folder.mkdir()
     state = {
         "step": step,
-        "network": {"weight": weight},
+        "network": {name: weight},
         "average": {"shadow_params": [2 * weight]},
         "optimiser": {"momentum": 3 * weight},
     }
@@ -51,3 +48,14 @@ def test_runs_of_different_networks_stay_as_they_are(tmp_path: Path):
     assert torch.equal(
         read_checkpoint(runs[0] / "checkpoint.pt")["network"]["weight"], torch.ones(2)
     )
+
+
+def test_runs_with_other_weights_stay_as_they_are(tmp_path: Path):
+    runs = [
+        stopped_run(tmp_path / "a", 10, torch.ones(2)),
+        stopped_run(tmp_path / "b", 20, torch.ones(2), name="other"),
+    ]
+    before = [(run / "checkpoint.pt").read_bytes() for run in runs]
+    with pytest.raises(InputError, match="networks differ"):
+        merge_runs.merge(runs)
+    assert [(run / "checkpoint.pt").read_bytes() for run in runs] == before
