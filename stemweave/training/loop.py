@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from stemweave.acceleration import check_compiler
 from stemweave.files import InputError
 from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
@@ -37,38 +38,9 @@ from stemweave.training.placement import (
     to_channels_last,
     whole,
 )
-from stemweave.training.settings import StageSettings
+from stemweave.training.stage import Stage
 
 LogExamples = Callable[[int, Mapping[str, Example]], None]
-
-
-class Stage(Protocol):
-    """What the loop needs to know of a stage.
-
-    A stage may also have an ``adversary`` (``Adversary`` or None), which the loop trains beside the
-    network, and ``examples(network) -> dict[str, Example]`` with averaged weights.
-    """
-
-    network: Any
-
-    @property
-    def settings(self) -> StageSettings:
-        """Steps, batch, optimiser."""
-        ...
-
-    def loss(
-        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Loss of one micro-batch and figures for the log."""
-        ...
-
-    def validate(self, network: nn.Module) -> dict[str, float]:
-        """Figures on held-out data, with averaged weights."""
-        ...
-
-    def export(self, network: nn.Module, folder: Path) -> None:
-        """Write the averaged weights as a model component."""
-        ...
 
 
 class TrainingRun:
@@ -77,11 +49,19 @@ class TrainingRun:
     In every process of a distributed run; the main one writes files and validates.
 
     Raises:
-        InputError: if the optimiser does not work with FSDP and that is asked for.
+        InputError: if the optimiser does not work with FSDP and that is asked for, or if there is
+            nothing to compile with.
     """
 
     def __init__(
-        self, stage: Stage, folder: Path, seed: int, mixed_precision: str, device: str = "auto"
+        self,
+        stage: Stage,
+        folder: Path,
+        seed: int,
+        mixed_precision: str,
+        device: str = "auto",
+        *,
+        compile: bool = False,
     ) -> None:
         self.stage, self.folder, self.seed = stage, folder, seed
         settings = stage.settings
@@ -108,6 +88,9 @@ class TrainingRun:
         )
         self._factor = learning_rate_factor(settings.optimiser, settings.steps)
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
+        if compile:
+            check_compiler(self.accelerator.device.type)
+            self.network.compile()
         self.parameters: list[Tensor] = self.optimiser.param_groups[0]["params"]
         self.adversary: Adversary | None = getattr(stage, "adversary", None)
         if self.adversary is not None:
@@ -267,7 +250,9 @@ class TrainingRun:
         network.eval()
         try:
             # weights that FSDP gathers in inference mode could not be trained on afterwards
-            with torch.no_grad() if self.skeleton else torch.inference_mode():
+            inference = torch.no_grad() if self.skeleton else torch.inference_mode()
+            # other shapes than training's would be compiled anew
+            with inference, torch.compiler.set_stance("force_eager"):
                 return action(network)
         finally:
             network.train()

@@ -265,6 +265,9 @@ class RunSettings(Strict):
     mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
         "no", description="auto: bf16 on a machine that computes in it, else no"
     )
+    compile: bool = Field(
+        False, description="torch.compile the network: a minute or two at first, faster steps"
+    )
     log: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
     finetune: FinetuneSettings = FinetuneSettings()
     log_mel: LogMelSettings = LogMelSettings()

@@ -18,8 +18,9 @@ from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.files import InputError
 from stemweave.training.logs import RunLog
-from stemweave.training.loop import Stage, TrainingRun
+from stemweave.training.loop import TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
+from stemweave.training.stage import Stage
 
 
 def prepare(config: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
@@ -72,7 +73,14 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
     """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder) if int(os.environ.get("RANK", "0")) == 0 else None
-    run = TrainingRun(stage, folder, settings.seed, settings.mixed_precision, device)
+    run = TrainingRun(
+        stage,
+        folder,
+        settings.seed,
+        settings.mixed_precision,
+        device,
+        compile=settings.compile,
+    )
 
     def stop(*_: object) -> None:
         run.stop_requested = True

@@ -161,6 +161,40 @@ def assert_equal(one: object, two: object, where: str = "") -> None:
         assert one == two, where
 
 
+def test_a_compiled_run_is_the_same_and_validates_uncompiled(
+    run, config: Path, vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trained: list[bool] = []
+
+    def backend(graph, inputs):
+        trained.append(torch.is_grad_enabled())
+        return graph.forward
+
+    plain_compile = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda one: plain_compile(one, backend=backend))
+    change(config, "denoiser", steps=3, validate_every_steps=1, examples=0)
+    train(run, "denoiser", config, tmp_path / "plain", "--vae", vae)
+    assert not trained
+    change(config, None, compile=True)
+    train(run, "denoiser", config, tmp_path / "compiled", "--vae", vae)
+    assert trained and all(trained)
+    plain, compiled = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["network"]
+        for name in ("plain", "compiled")
+    )
+    for name, weights in plain.items():
+        torch.testing.assert_close(compiled[name], weights, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_is_not_compiled_without_a_compiler(
+    run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    change(config, None, compile=True)
+    outcome = run("train", "vae", config, "--run", tmp_path / "vae", "--device", "cpu")
+    assert outcome.code == 2 and "no-such-compiler is not installed" in outcome.err
+
+
 def test_discriminators_begin_at_their_step(run, config: Path, tmp_path: Path):
     adversarial = {**ADVERSARIAL, "num_layers": 1}
     change(config, "vae", adversarial=adversarial)

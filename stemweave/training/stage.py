@@ -1,0 +1,41 @@
+"""What a stage of training is to the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stemweave.training.settings import StageSettings
+
+
+class Stage(Protocol):
+    """What the loop needs to know of a stage.
+
+    A stage may also have an ``adversary`` (``Adversary`` or None), which the loop trains beside the
+    network, and ``examples(network) -> dict[str, Example]`` with averaged weights.
+    """
+
+    network: Any
+
+    @property
+    def settings(self) -> StageSettings:
+        """Steps, batch, optimiser."""
+        ...
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss of one micro-batch and figures for the log."""
+        ...
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on held-out data, with averaged weights."""
+        ...
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """Write the averaged weights as a model component."""
+        ...
