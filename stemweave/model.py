@@ -43,6 +43,8 @@ class TaskSettings:
             and ``extend`` make are the same (``diffusion.bars``); None leaves them to the denoiser.
         generation_bar_gain, arrangement_bar_gain: of their deviation in time.
         beat_share: how much of a bar is the mean of its beats.
+        phrase_share: how much of what is left of a generated bar is like every second bar only, so
+            that bars follow each other in pairs.
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -59,6 +61,7 @@ class TaskSettings:
     generation_bar_gain: float = 1.0
     arrangement_bar_gain: float = 1.0
     beat_share: float = 0.0
+    phrase_share: float = 0.0
     sample_posterior: bool = False
 
 

@@ -58,6 +58,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         generation_bar_gain: float = TaskSettings.generation_bar_gain,
         arrangement_bar_gain: float = TaskSettings.arrangement_bar_gain,
         beat_share: float = TaskSettings.beat_share,
+        phrase_share: float = TaskSettings.phrase_share,
         sample_posterior: bool = TaskSettings.sample_posterior,
     ) -> None:
         super().__init__()
@@ -83,6 +84,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             generation_bar_gain=generation_bar_gain,
             arrangement_bar_gain=arrangement_bar_gain,
             beat_share=beat_share,
+            phrase_share=phrase_share,
             sample_posterior=sample_posterior,
         )
         self.check_components()

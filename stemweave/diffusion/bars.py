@@ -20,6 +20,7 @@ from stemweave.diffusion.guidance import ToldDenoiser
 from stemweave.diffusion.objective import clean_estimate, signal_and_noise, target
 
 BEATS_PER_BAR = 4
+BARS_PER_PHRASE = 2
 MAX_RAISE = 3.0
 """Most that a mean bar's deviation is raised, before ``Bars.gain``."""
 USUAL_BAR_S = 2.1
@@ -41,12 +42,15 @@ class Bars:
         above: timestep of the schedule down to which all bars are the same.
         gain: factor of their deviation in time: a mean bar makes for a duller and quieter piece.
         beat_share: how much of a bar is the mean of its beats, which makes the pulse.
+        phrase_share: how much of the rest is the mean of every second bar alone: at 1, phrases of
+            two bars come back, and a bar is not the one before.
     """
 
     positions: float | None
     above: int
     gain: float = 1.0
     beat_share: float = 0.0
+    phrase_share: float = 0.0
 
 
 def in_bars(denoiser: ToldDenoiser, scheduler: Any, bars: Bars | None) -> ToldDenoiser:
@@ -137,6 +141,9 @@ def with_equal_bars(clean: Tensor, bars: Bars) -> Tensor:
     assert bars.positions is not None
     height = clean.shape[3]
     weights = bar_weights(height, bars.positions)
+    if bars.phrase_share > 0:
+        of_phrases = bar_weights(height, BARS_PER_PHRASE * bars.positions)
+        weights = torch.lerp(weights, of_phrases, bars.phrase_share)
     if bars.beat_share > 0:
         of_beats = bar_weights(height, bars.positions / BEATS_PER_BAR)
         weights = torch.lerp(weights, of_beats, bars.beat_share)

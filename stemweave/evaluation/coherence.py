@@ -6,6 +6,7 @@ not hear any of this: stems of four different songs can score well there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,14 @@ ONSET = "onset-envelope correlation"
 BEAT = "beat F1"
 CHROMA = "chroma cosine"
 STABILITY = "tempo stability"
+LIKENESS = "likeness of bars"
 MEASURES = (ONSET, BEAT, CHROMA, STABILITY)
+PIECE_MEASURES = (*MEASURES, LIKENESS)
+"""What ``pairwise_coherence`` measures."""
+BAR_LENGTHS_S = (1.28, 3.5)
+"""Of bars of four beats at 188 to 69 beats a minute."""
+BAR_BANDS = 64
+BAR_HOP_S = 0.04
 PITCHLESS = ("drums",)
 """Stems left out of harmony."""
 
@@ -128,6 +136,28 @@ def tempo_stability(envelope: Array, sample_rate: int) -> float:
     return float(np.mean(np.abs(local / np.median(local) - 1) < TEMPO_TOLERANCE))
 
 
+def bar_likeness(piece: Array, sample_rate: int) -> float:
+    """How like a bar is to the next: the largest correlation of log-mels a bar's length apart.
+
+    Over all lengths in ``BAR_LENGTHS_S``, each band without its mean over time. NaN if nothing
+    changes, or the piece is shorter than two bars.
+    """
+    hop_length = round(BAR_HOP_S * sample_rate)
+    mel = librosa.feature.melspectrogram(
+        y=piece, sr=sample_rate, n_fft=2048, hop_length=hop_length, n_mels=BAR_BANDS, power=1.0
+    )
+    moving = np.log(mel + 1e-3)
+    moving -= moving.mean(axis=1, keepdims=True)
+    shortest, longest = (round(length_s / BAR_HOP_S) for length_s in BAR_LENGTHS_S)
+    values = []
+    for lag in range(shortest, min(longest, moving.shape[1] // 2) + 1):
+        before, after = moving[:, :-lag], moving[:, lag:]
+        size = math.sqrt(float(np.square(before).sum() * np.square(after).sum()))
+        if size > 1e-6:
+            values.append(float((before * after).sum()) / size)
+    return max(values, default=float("nan"))
+
+
 @dataclass(frozen=True)
 class Part:
     """What the measures need of one part of a piece, computed once."""
@@ -164,7 +194,10 @@ def agreement(given: Part, other: Part, sample_rate: int) -> dict[str, float]:
 
 
 def pairwise_coherence(stems: dict[str, Array], sample_rate: int) -> dict[str, float]:
-    """Each measure's mean over all pairs of ``stems`` of one piece (NaN where never defined)."""
+    """Each measure's mean over all pairs of ``stems`` of one piece (NaN where never defined).
+
+    Tempo stability and the likeness of bars are the whole piece's.
+    """
     parts = {name: describe_part({name: stem}, sample_rate) for name, stem in stems.items()}
     names: Sequence[str] = list(parts)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -173,6 +206,7 @@ def pairwise_coherence(stems: dict[str, Array], sample_rate: int) -> dict[str, f
     for measure in (ONSET, BEAT, CHROMA):
         finite = [value[measure] for value in values if np.isfinite(value[measure])]
         result[measure] = float(np.mean(finite)) if finite else float("nan")
-    mixture = onset_envelope(np.sum(list(stems.values()), axis=0), sample_rate)
-    result[STABILITY] = tempo_stability(mixture, sample_rate)
+    mixture = np.sum(list(stems.values()), axis=0)
+    result[STABILITY] = tempo_stability(onset_envelope(mixture, sample_rate), sample_rate)
+    result[LIKENESS] = bar_likeness(mixture, sample_rate)
     return result

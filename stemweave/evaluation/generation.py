@@ -17,7 +17,7 @@ from tqdm import tqdm
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import frechet
-from stemweave.evaluation.coherence import MEASURES, pairwise_coherence
+from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
@@ -49,7 +49,7 @@ class StemSet:
         self.stems, self.sample_rate, self.num_coherent = list(stems), sample_rate, num_coherent
         self.mixtures: list[Tensor] = []
         self.levels: dict[str, list[float]] = {stem: [] for stem in stems}
-        self.coherence: dict[str, list[float]] = {measure: [] for measure in MEASURES}
+        self.coherence: dict[str, list[float]] = {measure: [] for measure in PIECE_MEASURES}
 
     def add(self, stems: Tensor) -> None:
         """Add one piece, stems (S, T)."""
@@ -261,6 +261,6 @@ def _notes(duration_s: float, reference: int, num_coherent: int) -> list[str]:
         "Levels are as they come; one row shows the generated clips with one gain for all that "
         "brings their mean level to the reference's.",
         "Intervals: value ± 1.96 bootstrap standard errors, songs (generated: clips) resampled.",
-        f"Coherence: mean over pairs of stems, first {num_coherent} pieces of each row; stems of "
-        "different songs show what no coherence scores.",
+        f"Coherence: mean over pairs of stems (tempo and bars: of the piece), first {num_coherent} "
+        "pieces of each row; stems of different songs show what no coherence scores.",
     ]

@@ -107,7 +107,7 @@ def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
                     )
                 ),
             )
-            for measure in coherence.MEASURES
+            for measure in coherence.PIECE_MEASURES
         ),
     ]
 

@@ -67,4 +67,10 @@ def _bars(
         tempo_bpm = slowest * (fastest / slowest) ** place
     positions = max(1, round(BEATS_PER_BAR * 60 / tempo_bpm / pipe.position_s))
     config = pipe.config
-    return Bars(positions, config.bar_timestep, config.generation_bar_gain, config.beat_share)
+    return Bars(
+        positions,
+        config.bar_timestep,
+        config.generation_bar_gain,
+        config.beat_share,
+        config.phrase_share,
+    )

@@ -228,6 +228,7 @@ class SamplingSettings(Strict):
     generation_bar_gain: float = Field(TaskSettings.generation_bar_gain, gt=0)
     arrangement_bar_gain: float = Field(TaskSettings.arrangement_bar_gain, gt=0)
     beat_share: float = Field(TaskSettings.beat_share, ge=0, le=1)
+    phrase_share: float = Field(TaskSettings.phrase_share, ge=0, le=1)
     sample_posterior: bool = TaskSettings.sample_posterior
 
 

@@ -44,6 +44,17 @@ def test_beats_make_a_pulse():
     assert unlike[2] < 1e-4 < unlike[1] < unlike[0]
 
 
+def test_phrases_are_of_two_bars():
+    alike = with_equal_bars(noise(9), Bars(7, 400, phrase_share=1.0))
+    assert torch.allclose(alike[..., 14:, :], alike[..., :-14, :], atol=1e-5)
+    part = with_equal_bars(noise(9), Bars(7, 400, phrase_share=0.5))
+    unlike = [
+        float((some[..., 7:, :] - some[..., :-7, :]).std() / some.std())
+        for some in (with_equal_bars(noise(9), BARS), part, alike)
+    ]
+    assert unlike[0] < 1e-4 < 0.5 < unlike[1] < unlike[2]
+
+
 def repeating(positions: float, height: int = 128) -> torch.Tensor:
     """Stems (2, C, H, W) whose bars of so many positions are the same, between positions, too."""
     bar = torch.randn(2, 3, 16, 5, generator=torch.Generator().manual_seed(6))

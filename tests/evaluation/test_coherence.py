@@ -8,10 +8,11 @@ pytest.importorskip("librosa")
 from stemweave.evaluation.coherence import (
     BEAT,
     CHROMA,
-    MEASURES,
     ONSET,
+    PIECE_MEASURES,
     STABILITY,
     agreement,
+    bar_likeness,
     beat_f1,
     chroma_cosine,
     describe_part,
@@ -83,10 +84,24 @@ def test_unsteady_tempo_is_less_stable() -> None:
     )
 
 
+def test_bars_that_return_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    bars = [rng.standard_normal(2 * SAMPLE_RATE).astype(np.float32) for _ in range(4)]
+    for bar in bars:  # notes that come and go
+        bar *= np.repeat(rng.random(8), SAMPLE_RATE // 4).astype(np.float32)
+    same, other = np.tile(bars[0], 4), np.concatenate(bars)
+    in_pairs = np.concatenate([bars[0], bars[1], bars[0], bars[1]])
+    assert bar_likeness(same, SAMPLE_RATE) > 0.98
+    assert bar_likeness(other, SAMPLE_RATE) < 0.5
+    assert bar_likeness(in_pairs, SAMPLE_RATE) < 0.5
+    assert np.isnan(bar_likeness(np.zeros(4 * SAMPLE_RATE, np.float32), SAMPLE_RATE))
+    assert np.isnan(bar_likeness(same[: 2 * SAMPLE_RATE], SAMPLE_RATE))
+
+
 def test_pairs_of_a_piece_and_silence() -> None:
     stems = {"bass": chord(261.63), "piano": chord(261.63, 523.25), "drums": clicks(0.5, 0.1, 4.0)}
     values = pairwise_coherence(stems, SAMPLE_RATE)
-    assert set(values) == set(MEASURES)
+    assert set(values) == set(PIECE_MEASURES)
     assert values[CHROMA] > 0.95
     silent = {name: np.zeros(SAMPLE_RATE * 4, dtype=np.float32) for name in ("bass", "drums")}
     assert all(np.isnan(value) for value in pairwise_coherence(silent, SAMPLE_RATE).values())
