@@ -42,8 +42,7 @@ def accelerate(pipe: Any, dtype: str = "float32", compile: bool = False) -> None
     if chosen is not None:
         network.forward = in_type(network.forward, pipe.compute_device.type, chosen)  # type: ignore[method-assign]
     if compile:
-        check_compiler(pipe.compute_device.type)
-        network.compile()
+        compile_network(network, pipe.compute_device.type)
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -67,14 +66,17 @@ def in_type(
     return predict
 
 
-def check_compiler(device_type: str) -> None:
-    """Raise ``InputError`` if torch.compile has nothing to compile with."""
+def compile_network(network: nn.Module, device_type: str) -> None:
+    """torch.compile ``network`` in place, at its first call; raises ``InputError`` if there is
+    nothing to compile with.
+    """
     if device_type == "cpu":
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
             raise InputError(f"--compile needs a C++ compiler, and {compiler} is not installed")
     elif device_type == "cuda" and importlib.util.find_spec("triton") is None:
         raise InputError("--compile needs Triton: pip install triton, or leave the option out")
+    network.compile()
 
 
 def windows_that_fit(free_bytes: int, bytes_per_window: int) -> int:

@@ -141,12 +141,10 @@ def with_equal_bars(clean: Tensor, bars: Bars) -> Tensor:
     assert bars.positions is not None
     height = clean.shape[3]
     weights = bar_weights(height, bars.positions)
-    if bars.phrase_share > 0:
-        of_phrases = bar_weights(height, BARS_PER_PHRASE * bars.positions)
-        weights = torch.lerp(weights, of_phrases, bars.phrase_share)
-    if bars.beat_share > 0:
-        of_beats = bar_weights(height, bars.positions / BEATS_PER_BAR)
-        weights = torch.lerp(weights, of_beats, bars.beat_share)
+    of_phrases, of_beats = BARS_PER_PHRASE * bars.positions, bars.positions / BEATS_PER_BAR
+    for positions, share in ((of_phrases, bars.phrase_share), (of_beats, bars.beat_share)):
+        if share > 0:
+            weights = torch.lerp(weights, bar_weights(height, positions), share)
     repeated = torch.einsum("hg,bscgw->bschw", weights.to(clean), clean)
     steady = repeated.mean(dim=3, keepdim=True)
     deviation = repeated - steady

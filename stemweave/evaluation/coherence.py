@@ -14,6 +14,8 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
+from stemweave.diffusion.bars import BAR_RANGE_S
+
 Array = NDArray[np.float32]
 
 HOP_LENGTH = 256
@@ -37,8 +39,6 @@ LIKENESS = "likeness of bars"
 MEASURES = (ONSET, BEAT, CHROMA, STABILITY)
 PIECE_MEASURES = (*MEASURES, LIKENESS)
 """What ``pairwise_coherence`` measures."""
-BAR_LENGTHS_S = (1.28, 3.5)
-"""Of bars of four beats at 188 to 69 beats a minute."""
 BAR_BANDS = 64
 BAR_HOP_S = 0.04
 PITCHLESS = ("drums",)
@@ -139,7 +139,7 @@ def tempo_stability(envelope: Array, sample_rate: int) -> float:
 def bar_likeness(piece: Array, sample_rate: int) -> float:
     """How like a bar is to the next: the largest correlation of log-mels a bar's length apart.
 
-    Over all lengths in ``BAR_LENGTHS_S``, each band without its mean over time. NaN if nothing
+    Over all lengths in ``BAR_RANGE_S``, each band without its mean over time. NaN if nothing
     changes, or the piece is shorter than two bars.
     """
     hop_length = round(BAR_HOP_S * sample_rate)
@@ -148,7 +148,7 @@ def bar_likeness(piece: Array, sample_rate: int) -> float:
     )
     moving = np.log(mel + 1e-3)
     moving -= moving.mean(axis=1, keepdims=True)
-    shortest, longest = (round(length_s / BAR_HOP_S) for length_s in BAR_LENGTHS_S)
+    shortest, longest = (round(length_s / BAR_HOP_S) for length_s in BAR_RANGE_S)
     values = []
     for lag in range(shortest, min(longest, moving.shape[1] // 2) + 1):
         before, after = moving[:, :-lag], moving[:, lag:]

@@ -16,6 +16,8 @@ from stemweave.training.describe import BYTES_PER_WEIGHT, describe
 from stemweave.training.settings import computes_in_bfloat16, load_settings
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
+NOT_COUNTED = ("window", "basis", SCALE)
+"""Ends of names of what a file holds beside weights."""
 
 # arXiv 2409.12346 and the configuration published with it
 PAPER = {
@@ -91,8 +93,7 @@ def test_the_bundled_preset_is_the_bundled_model():
     for name, count in found.parameters.items():
         path = BUNDLED_MODEL / name / "diffusion_pytorch_model.safetensors"
         with safe_open(path, "np") as file:
-            others = ("window", "basis", SCALE)
-            weights = [key for key in file.keys() if not key.endswith(others)]  # noqa: SIM118
+            weights = [key for key in file.keys() if not key.endswith(NOT_COUNTED)]  # noqa: SIM118
             shapes = [file.get_slice(key).get_shape() for key in weights]
         stored = 0
         for shape in shapes:
