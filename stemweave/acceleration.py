@@ -73,9 +73,15 @@ def compile_network(network: nn.Module, device_type: str) -> None:
     if device_type == "cpu":
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
-            raise InputError(f"--compile needs a C++ compiler, and {compiler} is not installed")
+            raise InputError(
+                f"compiling needs a C++ compiler, and {compiler} is not installed: install it, or "
+                "go without --compile (in settings of training: compile)"
+            )
     elif device_type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise InputError("--compile needs Triton: pip install triton, or leave the option out")
+        raise InputError(
+            "compiling needs Triton: pip install triton, or go without --compile (in settings of "
+            "training: compile)"
+        )
     network.compile()
 
 

@@ -109,6 +109,8 @@ def separate(
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
+    if failures is None and not any(Path(file).exists() for file, _ in found):
+        raise InputError(f"{found[0].file} does not exist: check the name")
     shared = separation_workers(workers, ray, device)
     pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
     asked = Separation(

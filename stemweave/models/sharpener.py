@@ -82,7 +82,14 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         ``spectrum`` is complex, of overlapping windows four hops long, and of the level and the
         scale of the model's. Bins from ``num_bins`` on keep their masks; there may be fewer.
         ``factors`` are those of a longer window, where this is a piece of it.
+
+        Computed in float32, with autocast or without: oneDNN's gradients of dilated convolutions in
+        bfloat16 are NaN, or crash, on some CPUs.
         """
+        with torch.autocast(spectrum.device.type, enabled=False):
+            return self._masks(spectrum, masks.float(), factors)
+
+    def _masks(self, spectrum: Tensor, masks: Tensor, factors: Factors | None) -> Tensor:
         num_bins = min(self.config.num_bins, spectrum.shape[-2])
         prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
         told = []
