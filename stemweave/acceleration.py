@@ -6,6 +6,7 @@ everywhere; only what a network is asked for goes to its device.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -17,18 +18,19 @@ from torch import Tensor, nn
 
 from stemweave.files import InputError
 
-DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Names of ``--dtype``; None leaves the networks as they are."""
+DTYPES = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Names of ``--dtype``; None leaves the denoiser as it is."""
 FREE_SHARE = 0.8
 """Of a device's free memory that batches of windows may fill."""
 MAX_WINDOWS = 64
 
 
-def accelerate(pipe: Any, dtype: str = "float32", compile: bool = False) -> None:
+def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     """Let ``pipe``'s denoiser compute in ``dtype`` (autocast: weights stay as they are), compiled.
 
     On other devices than the CPU its weights are put channels last, which their half-precision
-    convolutions want. All else of a model takes little time and stays in float32.
+    convolutions want. All else of a model takes little time and stays in float32, but for a mask
+    refiner on CPUs that compute in bfloat16: "float32" keeps that in float32, too.
 
     Raises:
         InputError: if there is no such type, or no compiler.
@@ -38,6 +40,8 @@ def accelerate(pipe: Any, dtype: str = "float32", compile: bool = False) -> None
     network: nn.Module = pipe.denoiser
     if pipe.compute_device.type != "cpu":
         channels_last(network)
+    if dtype == "float32" and pipe.refiner is not None:
+        pipe.refiner.exact = True
     chosen = DTYPES[dtype]
     if chosen is not None:
         network.forward = in_type(network.forward, pipe.compute_device.type, chosen)  # type: ignore[method-assign]
@@ -64,6 +68,23 @@ def in_type(
             return forward(*arguments, **options).float()
 
     return predict
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 here: on GPUs, and CPUs with instructions for it.
+
+    Others emulate it, which takes several times as long.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return cpu_computes_in_bfloat16()
+
+
+@functools.cache
+def cpu_computes_in_bfloat16() -> bool:
+    """``computes_in_bfloat16`` of the CPU, whatever else there is."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(value for name, value in capabilities.items() if name.endswith("bf16"))
 
 
 def compile_network(network: nn.Module, device_type: str) -> None:

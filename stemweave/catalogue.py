@@ -41,7 +41,7 @@ class Separation:
     guidance: float | None = None
     steps: int | None = None
     sampler: str | None = None
-    dtype: str = "float32"
+    dtype: str = "auto"
     compile: bool = False
     seed: int = 0
     plot: bool = False
@@ -155,7 +155,7 @@ def worker_pipeline(
     device: str,
     sampler: str | None,
     threads: int,
-    dtype: str = "float32",
+    dtype: str = "auto",
     compile: bool = False,
 ) -> StemModel:
     """The model, once in a worker's life."""

@@ -33,7 +33,11 @@ Sampler = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
 Dtype = Annotated[
-    str, typer.Option(help="of the denoiser: float32, or bfloat16 or float16 where they are fast")
+    str,
+    typer.Option(
+        help="auto: float32, masks in bfloat16 on CPUs that have it; float32: everything; bfloat16 "
+        "or float16: the denoiser, where they are fast"
+    ),
 ]
 Compile = Annotated[
     bool, typer.Option("--compile", help="compile the denoiser: minutes at first, for GPUs")
@@ -54,7 +58,7 @@ def load(
     model: str | None,
     device: str = "cpu",
     sampler: str | None = None,
-    dtype: str = "float32",
+    dtype: str = "auto",
     compile: bool = False,
 ) -> StemModel:
     """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stemweave.acceleration import computes_in_bfloat16
 from stemweave.files import InputError
 from stemweave.model import TaskSettings
 
@@ -316,17 +316,6 @@ def load_settings(path: Path, kind: type[RunSettings] = RunSettings) -> RunSetti
     if settings.mixed_precision == "auto":
         return changed(settings, mixed_precision="bf16" if computes_in_bfloat16() else "no")
     return settings
-
-
-def computes_in_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here: on GPUs, and CPUs with instructions for it.
-
-    Others emulate it, which takes several times as long.
-    """
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return any(value for name, value in capabilities.items() if name.endswith("bf16"))
 
 
 def save_settings(settings: RunSettings, path: Path) -> None:

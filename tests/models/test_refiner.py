@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from stemweave.acceleration import accelerate
 from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import mask_targets
 from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.models import refiner as refiner_module
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
@@ -100,6 +102,22 @@ def test_fine_spectra_and_band_mixers_are_heard_once_trained():
     assert (masks(waveform) - masks(0.1 * waveform)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("faster", [False, True])
+def test_masks_are_made_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
+    monkeypatch.setattr(refiner_module, "cpu_computes_in_bfloat16", lambda: faster)
+    refiner = tiny_refiner()
+    torch.nn.init.normal_(refiner.conv_out.weight, std=0.1)
+    mixture, stems = spectra(20)
+    trained_with = refiner(mixture, stems)
+    with torch.inference_mode():
+        masks = refiner(mixture, stems)
+        refiner.exact = True
+        exact = refiner(mixture, stems)
+    assert torch.allclose(exact, trained_with, atol=1e-6) and masks.dtype == torch.float32
+    assert ((masks - exact).abs().max() > 1e-6) == faster
+    assert (masks - exact).abs().mean() < 3e-3
+
+
 def test_a_refiner_for_another_front_end_is_refused():
     mel = make_tiny_pipeline().log_mel.config
     assert hearing_refiner().misfits(mel) == []
@@ -175,3 +193,9 @@ def test_a_model_with_a_refiner_separates_with_it(refined_pipe: StemweavePipelin
     refined_pipe.save_pretrained(tmp_path / "model")
     loaded = separate(StemweavePipeline.from_pretrained(tmp_path / "model"))
     assert torch.equal(loaded["drums"], refined["drums"])
+
+
+@pytest.mark.parametrize(("dtype", "exact"), [("auto", False), ("float32", True)])
+def test_float32_is_for_masks_too_if_asked_for(refined_pipe, dtype: str, exact: bool):
+    accelerate(refined_pipe, dtype)
+    assert refined_pipe.refiner.exact is exact

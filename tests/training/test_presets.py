@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from stemweave.acceleration import computes_in_bfloat16
 from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
 from stemweave.model import TaskSettings
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.int8_weights import SCALE
 from stemweave.training.describe import BYTES_PER_WEIGHT, describe
-from stemweave.training.settings import computes_in_bfloat16, load_settings
+from stemweave.training.settings import load_settings
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 NOT_COUNTED = ("window", "basis", SCALE)
