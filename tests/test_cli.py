@@ -114,6 +114,12 @@ def test_bad_files_are_one_sentence_and_leave_nothing(run, tiny_model, tmp_path)
         assert not out.exists() or left_behind(out) == []
 
 
+def test_a_missing_file_is_refused_before_a_model_is_loaded(run, tmp_path):
+    missing = tmp_path / "missing.wav"
+    result = run("separate", missing, "-o", tmp_path / "out", "--model", tmp_path / "no_model")
+    assert result.code == 2 and f"{missing} does not exist" in result.err
+
+
 def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
     music = tmp_path / "music"
     (music / "deep").mkdir(parents=True)
