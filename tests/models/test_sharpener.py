@@ -124,6 +124,27 @@ def test_training_tells_a_tone_from_noise_where_bands_cannot():
     assert (after > before + 3).all()
 
 
+def test_gradients_are_those_of_float32_under_autocast():
+    """In bfloat16, those of such convolutions are NaN on some CPUs."""
+    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
+    bins = torch.rand(1, 2, *spectrum.shape[1:], generator=torch.Generator().manual_seed(2))
+    gradients = []
+    for autocast in (False, True):
+        torch.manual_seed(0)
+        own = {"num_bins": N_FFT // 2, "sample_rate": RATE, "n_fft": N_FFT}
+        sharpener = MaskSharpener(2, channels=24, dilations=(2, 4), **own)
+        for name, parameter in sharpener.named_parameters():
+            if "weight" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            masks = sharpener(spectrum, bins / bins.sum(1, keepdim=True))
+        assert masks.dtype == torch.float32
+        masks[:, 0].mean().backward()
+        gradients.append(sharpener.get_parameter("blocks.0.conv1.weight").grad)
+    assert gradients[0].norm() > 0
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-7)
+
+
 def test_a_model_with_a_sharpener_is_saved_loaded_and_checked(tmp_path):
     parts = make_tiny_pipeline().components
     pipe = StemweavePipeline(**{**parts, "sharpener": tiny_sharpener(4)})

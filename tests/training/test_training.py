@@ -97,15 +97,6 @@ def test_a_sharpener_wants_a_refiner_of_its_stems(
     assert result.code == 2 and reason in result.err, result.err
 
 
-def test_a_sharpener_learns_where_networks_compute_in_bfloat16(run, config: Path, tmp_path: Path):
-    """Gradients of these convolutions in bfloat16 are NaN on some CPUs."""
-    MaskRefiner(4, 32, (16, 32), blind_share=0.5).save_pretrained(tmp_path / "refiner")
-    change(config, None, mixed_precision="bf16")
-    change(config, "sharpener", model={"channels": 24, "dilations": [2, 4]})
-    train(run, "sharpener", config, tmp_path / "run", "--refiner", tmp_path / "refiner")
-    assert last_log(tmp_path / "run")["step"] == 2
-
-
 ADVERSARIAL = {"channels": 2, "start_step": 1}
 
 
