@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from stemweave import piece_commands
-from stemweave.audio.files import check_format
+from stemweave.audio.files import check_format, probe_audio
 from stemweave.catalogue import (
     Failure,
     Mixture,
@@ -109,8 +109,8 @@ def separate(
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
-    if failures is None and not any(Path(file).exists() for file, _ in found):
-        raise InputError(f"{found[0].file} does not exist: check the name")
+    if not (failures or skip_existing) and not any(Path(file).exists() for file, _ in found):
+        probe_audio(Path(found[0].file))  # refuses it, before a model is loaded
     shared = separation_workers(workers, ray, device)
     pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
     asked = Separation(

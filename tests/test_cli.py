@@ -120,6 +120,15 @@ def test_a_missing_file_is_refused_before_a_model_is_loaded(run, tmp_path):
     assert result.code == 2 and f"{missing} does not exist" in result.err
 
 
+def test_stems_that_are_there_need_no_mixture_any_more(run, tiny_model, tmp_path):
+    write_noise(tmp_path / "song.wav")
+    command = ("separate", tmp_path / "song.wav", "-o", tmp_path / "out", "--model", tiny_model)
+    assert run(*command).code == 0
+    (tmp_path / "song.wav").unlink()
+    result = run(*command, "--skip-existing")
+    assert result.code == 0 and "1 of 1 files" in result.out, result
+
+
 def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
     music = tmp_path / "music"
     (music / "deep").mkdir(parents=True)
