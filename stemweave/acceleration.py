@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     """Let ``pipe``'s denoiser compute in ``dtype`` (autocast: weights stay as they are), compiled.
 
     On other devices than the CPU its weights are put channels last, which their half-precision
-    convolutions want. All else of a model takes little time and stays in float32, but for a mask
-    refiner on CPUs that compute in bfloat16: "float32" keeps that in float32, too.
+    convolutions want. All else of a model takes little time and stays in float32, but for masks on
+    CPUs that compute in bfloat16: "float32" keeps those in float32, too.
 
     Raises:
         InputError: if there is no such type, or no compiler.
@@ -40,8 +41,9 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     network: nn.Module = pipe.denoiser
     if pipe.compute_device.type != "cpu":
         channels_last(network)
-    if dtype == "float32" and pipe.refiner is not None:
-        pipe.refiner.exact = True
+    if dtype == "float32":
+        for masks in filter(None, (pipe.refiner, pipe.sharpener)):
+            masks.exact = True
     chosen = DTYPES[dtype]
     if chosen is not None:
         network.forward = in_type(network.forward, pipe.compute_device.type, chosen)  # type: ignore[method-assign]
@@ -85,6 +87,17 @@ def cpu_computes_in_bfloat16() -> bool:
     """``computes_in_bfloat16`` of the CPU, whatever else there is."""
     capabilities = torch.cpu.get_capabilities()
     return any(value for name, value in capabilities.items() if name.endswith("bf16"))
+
+
+def mask_precision(network: Any, device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 for a network of masks on CPUs that are faster in it.
+
+    But not in training, nor for weights of another type, nor where ``network.exact`` is set.
+    """
+    faster = device.type == "cpu" and network.dtype == torch.float32 and cpu_computes_in_bfloat16()
+    if faster and not network.exact and not torch.is_grad_enabled():
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def compile_network(network: nn.Module, device_type: str) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from stemweave import acceleration
 from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import MaskRefiner
 from stemweave.models.unet3d import UNet3D
 from stemweave.pipeline import StemweavePipeline
 
@@ -27,6 +28,23 @@ def test_half_precision_changes_little(tiny_model, dtype: str):
     ours = stems_of(pipe)
     assert ours.dtype == torch.float32
     assert 0 < (ours - expected).abs().mean() < 0.1 * expected.abs().mean()
+
+
+def test_masks_and_their_estimates_are_coarser_on_cpus_of_bfloat16(tiny_model, monkeypatch):
+    pipe = StemweavePipeline.from_pretrained(tiny_model)
+    refiner = MaskRefiner(
+        len(pipe.stems), 32, (16, 32), attention_levels=(1,), head_channels=16, estimate_share=1.0
+    )
+    pipe.register_modules(refiner=refiner)
+    for parameter in pipe.denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: False)
+    expected = stems_of(pipe)
+    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: True)
+    ours = stems_of(pipe)
+    assert 0 < (ours - expected).abs().mean() < 0.1 * expected.abs().mean()
+    acceleration.accelerate(pipe, "float32")
+    assert torch.equal(stems_of(pipe), expected)
 
 
 def test_unknown_types_are_refused(run, tiny_model, examples_file):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 STARTS = 2
 """Factorisations from other random numbers, whose masks' mean is taken: each errs elsewhere."""
@@ -51,6 +52,14 @@ class Factors(NamedTuple):
         explained = (templates[:, :, None] * shares) @ activations[:, :, None]
         return (explained / whole[:, :, None]).mean(dim=1)
 
+    def padded(self, num_components: int) -> Factors:
+        """The same and as many silent ones as make K = ``num_components``."""
+        missing = num_components - self.templates.shape[-1]
+        return Factors(
+            functional.pad(self.templates, (0, missing)),
+            functional.pad(self.activations, (0, 0, 0, missing)),
+        )
+
     def balanced(self) -> Factors:
         """The same product, of spectra that half precision can hold: the largest number is one."""
         largest = self.templates.amax(dim=-2).clamp(min=EPSILON)
@@ -59,11 +68,11 @@ class Factors(NamedTuple):
 
 
 @torch.no_grad()
-def factorise(parts: Tensor, num_components: int) -> Factors:
+def factorise(parts: Tensor, num_components: int, seed: int = 0) -> Factors:
     """K = ``num_components`` spectra of every stem, from magnitudes (B, S, bins, frames).
 
-    ``parts`` are the mixture's magnitudes, each stem's share of them. The same parts give the same
-    factors, in whatever order the stems are.
+    ``parts`` are the mixture's magnitudes, each stem's share of them. The same parts and ``seed``
+    give the same factors, in whatever order the stems are.
     """
     batch, stems, bins, frames = parts.shape
     parts = parts[:, None].float()
@@ -71,7 +80,7 @@ def factorise(parts: Tensor, num_components: int) -> Factors:
     level = parts.mean(dim=(-3, -2, -1), keepdim=True)
     shape = batch, STARTS, stems
     parts = parts.expand(*shape, -1, -1).flatten(0, 2)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
 
     def start(rows: int, columns: int) -> Tensor:
         drawn = torch.rand(STARTS, 1, rows, columns, generator=generator)

@@ -6,54 +6,73 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.data.mixing import equalise
 from stemweave.data.shards import Arrays, Shards
-from stemweave.models.refiner import MaskRefiner, hidden_estimates
+from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 
 
 class BandMaskShards(Shards):
-    """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M) without estimates.
+    """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M), made without estimates.
 
     For a sharpener that is told ``Factors`` there are those of the crops, too, as ``templates`` and
-    ``activations``. Arguments are those of ``Shards``, and the two networks.
+    ``activations``. Of every other crop they are what a second look is told, where there is a
+    sharpener ``first_look`` that has had the first one. Other arguments are those of ``Shards``,
+    and the two networks.
     """
 
     def __init__(
-        self, *arguments: Any, refiner: MaskRefiner, sharpener: MaskSharpener, **options: Any
+        self,
+        *arguments: Any,
+        refiner: MaskRefiner,
+        sharpener: MaskSharpener,
+        first_look: MaskSharpener | None = None,
+        **options: Any,
     ) -> None:
-        self.refiner, self.sharpener = refiner, sharpener
-        super().__init__(*arguments, networks=[refiner], **options)
+        self.refiner, self.sharpener, self.first_look = refiner, sharpener, first_look
+        networks: list[nn.Module] = [refiner, *filter(None, [first_look])]
+        super().__init__(*arguments, networks=networks, **options)
         self.separator = MaskSeparator(self.log_mel, self.log_mel.config.sample_rate)
 
     def _own_description(self) -> dict[str, Any]:
         config = self.sharpener.config
-        if not config.num_components:
-            return {}
-        return {"num_components": config.num_components, "num_bins": config.num_bins}
+        described: dict[str, Any] = {"blind_shifts": self.refiner.config.blind_shifts}
+        if config.num_components:
+            described |= {"num_components": config.num_components, "num_bins": config.num_bins}
+        if self.first_look is not None:
+            described["later_components"] = self.first_look.config.later_components
+        return described
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         stems = equalise(self.draw(count, rng).waveforms, self.settings, rng)
         if stems.ndim > 3:
             stems = stems.mean(dim=2)
         # one by one: the memory of larger spectra would be mapped and unmapped each time
-        parts = [self._heard(mixture) for mixture in stems.sum(dim=1).split(1)]
+        mixtures = stems.sum(dim=1).split(1)
+        parts = [self._heard(mixture, index % 2 == 1) for index, mixture in enumerate(mixtures)]
         arrays = {name: torch.cat([part[name] for part in parts]).half() for name in parts[0]}
         return {"stems": stems.half(), **arrays}
 
     @torch.inference_mode()
-    def _heard(self, mixture: Tensor) -> Arrays:
+    def _heard(self, mixture: Tensor, later: bool) -> Arrays:
         log_mel = self.log_mel(mixture)
-        hidden = hidden_estimates(log_mel, len(self.stems))
-        masks: Tensor = self.refiner(log_mel, hidden, self.refiner.fine_of(mixture))
+        masks = self.refiner.blind(log_mel, self.refiner.fine_of(mixture))
         if not self.sharpener.config.num_components:
             return {"masks": masks}
         spectrum = self.separator.spectrum(mixture)
-        factors = self.sharpener.factors(spectrum, self.separator.bin_masks(masks, spectrum))
+        banded = self.separator.bin_masks(masks, spectrum)
+        if self.first_look is None:
+            factors = self.sharpener.factors(spectrum, banded)
+        else:
+            config = self.first_look.config
+            make = self.first_look.later_factors if later else self.first_look.factors
+            factors = make(spectrum, banded).padded(
+                max(config.num_components, config.later_components)
+            )
         return {"masks": masks, **factors.balanced()._asdict()}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -18,7 +17,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.acceleration import cpu_computes_in_bfloat16
+from stemweave.acceleration import mask_precision
 from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
 from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import mel_masks
@@ -154,7 +153,7 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         level = (mixture - self.config.mel_mean) / self.config.mel_std
         share = (estimates - mixture[:, None]).clamp(*ESTIMATE_RANGE)
         heard = torch.cat([level[:, None], share], dim=1)
-        with self._precision(mixture.device):
+        with mask_precision(self, mixture.device):
             change = functional.pixel_shuffle(self._network(heard, fine), 2).float()
         return torch.softmax(share.float() + change, dim=1)[..., :frames, :]
 
@@ -173,11 +172,15 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         if share < 1:
             masks = masks + (1 - share) * self(mixture, estimates, fine)
         if share > 0:
-            shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
-            masks = masks + share * torch.stack(shifted).mean(dim=0)
+            masks = masks + share * self.blind(mixture, fine)
         if self.config.estimate_share > 0:
             masks = torch.lerp(masks, mel_masks(estimates), self.config.estimate_share)
         return masks
+
+    def blind(self, mixture: Tensor, fine: Tensor | None = None) -> Tensor:
+        """The mean of masks without estimates over all ``blind_shifts``; else as ``forward``."""
+        shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
+        return torch.stack(shifted).mean(dim=0)
 
     def _blind(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
         """Masks without estimates, of the mixture ``shift`` frames later."""
@@ -194,13 +197,6 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         fine = functional.pad(fine, (0, 0, 0, like.shape[2] - fine.shape[2]), mode="replicate")
         fine = (fine - self.config.mel_mean) / self.config.mel_std
         return fine.to(like.dtype).contiguous(memory_format=torch.channels_last)
-
-    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
-        """bfloat16 on CPUs that are faster in it, but to train or if results are to be exact."""
-        faster = device.type == "cpu" and self.dtype == torch.float32 and cpu_computes_in_bfloat16()
-        if faster and not self.exact and not torch.is_grad_enabled():
-            return torch.autocast(device.type, torch.bfloat16)
-        return nullcontext()
 
     def _network(self, heard: Tensor, fine: Tensor | None) -> Tensor:
         hidden = functional.pixel_unshuffle(heard.to(self.dtype), 2)

@@ -19,6 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.acceleration import mask_precision
 from stemweave.audio.factorisation import Factors, factorise
 from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import HOPS_PER_WINDOW
@@ -49,8 +50,13 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         channels: width of all layers.
         dilations: of each residual block's first convolution, in bins and frames.
         num_components: spectra by which every stem's part of a window is explained; 0 does without.
+        later_components: the same of a second look, in which what the first one made is explained
+            and the bands' masks are sharpened once more; the two looks' mean is taken. 0 takes one.
         sample_rate, n_fft: of the spectra it is trained with. Others must have bins as wide.
     """
+
+    exact = False
+    """Computes in float32 everywhere, also where the CPU is faster in bfloat16."""
 
     @register_to_config
     def __init__(
@@ -60,10 +66,13 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         channels: int = 24,
         dilations: Sequence[int] = (1, 2, 4),
         num_components: int = 0,
+        later_components: int = 0,
         sample_rate: int = 16000,
         n_fft: int = 2048,
     ) -> None:
         super().__init__()
+        if later_components and not num_components:
+            raise ValueError("later_components need num_components, too")
         told = 2 * num_stems if num_components else num_stems
         self.conv_in = nn.Conv2d(SPECTRUM_CHANNELS + told, channels, 3, padding=1)
         self.bin_embedding = nn.Parameter(torch.zeros(channels, num_bins, 1))
@@ -83,7 +92,7 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         scale of the model's. Bins from ``num_bins`` on keep their masks; there may be fewer.
         ``factors`` are those of a longer window, where this is a piece of it.
 
-        Computed in float32, with autocast or without: oneDNN's gradients of dilated convolutions in
+        Trained in float32, with autocast or without: oneDNN's gradients of dilated convolutions in
         bfloat16 are NaN, or crash, on some CPUs.
         """
         with torch.autocast(spectrum.device.type, enabled=False):
@@ -101,32 +110,51 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         share = (prior + math.log(self.config.num_stems)).clamp(min=-6) / 2
         heard = spectrum_features(spectrum[:, :num_bins])
         hidden = torch.cat([heard, share, *told], dim=1).to(self.dtype)
-        hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
-        hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins]))
-        change = self.conv_out(functional.silu(hidden, inplace=True)).float()
-        sharp = torch.softmax(prior + change, dim=1)
+        with mask_precision(self, spectrum.device):
+            hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
+            hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins]))
+            change = self.conv_out(functional.silu(hidden, inplace=True))
+        sharp = torch.softmax(prior + change.float(), dim=1)
         return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
 
     def sharpen(self, spectrum: Tensor, masks: Tensor) -> Tensor:
         """``forward`` of a whole window, whose moments then judge together once more.
 
-        Sharp masks know better than those of bands to whom a spectrum of the ``Factors`` belongs.
+        Sharp masks know better than those of bands to whom a spectrum of the ``Factors`` belongs,
+        and have better factors, which a second look is told.
         """
         if not self.config.num_components:
             return cast(Tensor, self(spectrum, masks))
-        factors = self.factors(spectrum, masks)
+        sharp, settled = self._look(spectrum, masks, self.factors(spectrum, masks))
+        if self.config.later_components:
+            later = self.factors(spectrum, settled, later=True)
+            settled = self._look(spectrum, masks, later, sharp)[1]
+        return settled
+
+    def later_factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
+        """What a second look is told of a window, given as to ``forward``."""
+        _, settled = self._look(spectrum, masks, self.factors(spectrum, masks))
+        return self.factors(spectrum, settled, later=True)
+
+    def _look(
+        self, spectrum: Tensor, masks: Tensor, factors: Factors, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Sharp masks, their mean with those ``before`` it, and these by whom spectra belong to."""
         sharp: Tensor = self(spectrum, masks, factors)
         sharp = sharp.to(spectrum.device)  # a model that is offloaded answers from elsewhere
+        if before is not None:
+            sharp = torch.lerp(before, sharp, 0.5)
         num_bins = min(self.config.num_bins, spectrum.shape[-2])
         own = sharp[..., :num_bins, :]
         templates = factors.templates[..., :num_bins, :]
         parts = own * spectrum[:, None, :num_bins].abs()
         found = Factors(templates, factors.activations).reassigned(parts)
         logits = torch.lerp((own + MIN_FOUND).log(), (found + MIN_FOUND).log(), REASSIGNED_SHARE)
-        return torch.cat([torch.softmax(logits, dim=1), sharp[..., num_bins:, :]], dim=2)
+        settled = torch.cat([torch.softmax(logits, dim=1), sharp[..., num_bins:, :]], dim=2)
+        return sharp, settled
 
-    def factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
-        """What explains the stems of a window, given as to ``forward``.
+    def factors(self, spectrum: Tensor, masks: Tensor, *, later: bool = False) -> Factors:
+        """What explains the stems of a window, given as to ``forward``, in its first or later look.
 
         Its rows are bins, above ``num_bins`` and up to the model's highest one pooled.
         """
@@ -138,7 +166,8 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         if pooled > 0:
             high = parts[..., num_bins : num_bins + pooled * POOLED_BINS, :]
             rows.append(high.unflatten(-2, (pooled, POOLED_BINS)).mean(dim=-2))
-        return factorise(torch.cat(rows, dim=-2), self.config.num_components)
+        components = self.config.later_components if later else self.config.num_components
+        return factorise(torch.cat(rows, dim=-2), components, seed=int(later))
 
 
 def spectrum_features(spectrum: Tensor) -> Tensor:

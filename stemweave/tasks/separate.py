@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.acceleration import WindowBatch
+from stemweave.acceleration import WindowBatch, mask_precision
 from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.audio.windows import cross_faded, windows_over
 from stemweave.diffusion.guidance import EVERYWHERE, guided
@@ -124,7 +125,13 @@ def _separate_windows(
     scaled = [window.waveform * window.gain for window in heard if window is not None]
     generators = [_of_window(pipe, generator) for _ in scaled]
     spectra = windows_spectra(
-        pipe, scaled, request.guidance, request.steps, generators, request.interval
+        pipe,
+        scaled,
+        request.guidance,
+        request.steps,
+        generators,
+        request.interval,
+        for_masks=masker is not None,
     )
     for index, found in zip(sounding, spectra, strict=True):
         mixture, window = mixtures[index], heard[index]
@@ -189,25 +196,32 @@ def windows_spectra(
     steps: int,
     generators: Sequence[torch.Generator | None],
     interval: tuple[int, int] = EVERYWHERE,
+    *,
+    for_masks: bool = False,
 ) -> list[Spectra]:
-    """``separated_spectra`` of several windows at once, each with its generator."""
+    """``separated_spectra`` of several windows at once, each with its generator.
+
+    ``for_masks`` they may be as coarse as the refiner's numbers are, which masks hardly differ by.
+    """
     if not waveforms:
         return []
     num_samples = pipe.log_mel.segment_samples
     padded = [functional.pad(row, (0, num_samples - row.shape[-1])) for row in waveforms]
     mels = [pipe.log_mel(row).cpu() for row in padded]
     rows = zip(mels, generators, strict=True)
-    mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
-    shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
-    latents = sample(
-        guided(denoiser_of(pipe), mixtures, guidance, interval),
-        pipe.scheduler,
-        torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
-        steps,
-        generator=None if None in generators else list(generators),  # type: ignore[arg-type]
-        eta=pipe.config.eta,
-    )
-    log_mels = decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+    with _precision(pipe, for_masks):
+        mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
+        shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
+        latents = sample(
+            guided(denoiser_of(pipe), mixtures.float(), guidance, interval),
+            pipe.scheduler,
+            torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
+            steps,
+            generator=None if None in generators else list(generators),  # type: ignore[arg-type]
+            eta=pipe.config.eta,
+        )
+        decoded = decode(pipe, latents.float().flatten(0, 1)).float()
+    log_mels = decoded.unflatten(0, latents.shape[:2])
     found = []
     for stems, mel, row in zip(log_mels, mels, padded, strict=True):
         if row.ndim > 1:
@@ -215,6 +229,12 @@ def windows_spectra(
             mel = pipe.log_mel(row).cpu()
         found.append(Spectra(stems, mel, row))
     return found
+
+
+def _precision(pipe: StemModel, for_masks: bool) -> AbstractContextManager[Any]:
+    if not for_masks or pipe.refiner is None:
+        return nullcontext()
+    return mask_precision(pipe.refiner, pipe.compute_device)
 
 
 def separation_masks(pipe: StemModel, spectra: Spectra) -> Tensor:

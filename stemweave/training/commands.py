@@ -145,7 +145,12 @@ def train_sharpener(
 ) -> None:
     """Train what brings the refiner's masks from bands to single bins."""
     from stemweave.training.finetune import load_base, resolved, take_over, with_options
-    from stemweave.training.networks import load_component, load_weights, make_refiner
+    from stemweave.training.networks import (
+        load_component,
+        load_weights,
+        make_refiner,
+        make_sharpener,
+    )
     from stemweave.training.stage_sharpener import SharpenerStage
     from stemweave.training.start import load_songs, prepare, start
 
@@ -158,11 +163,18 @@ def train_sharpener(
         take_over(trained, base.refiner, base, settings)
     else:
         trained = load_component("refiner", refiner or REFINER)
-    stage = SharpenerStage(settings, *load_songs(settings), trained)
-    if base is not None and base.sharpener is not None:
-        take_over(stage.network, base.sharpener, base, settings)
-    elif base is None and init is not None:
-        load_weights(stage.network, "sharpener", init)
+
+    def begin(network: Any) -> Any:
+        if base is not None and base.sharpener is not None:
+            take_over(network, base.sharpener, base, settings)
+        elif base is None and init is not None:
+            load_weights(network, "sharpener", init)
+        return network
+
+    two_looks = settings.sharpener.model.get("later_components")
+    first_look = begin(make_sharpener(settings)) if two_looks else None
+    stage = SharpenerStage(settings, *load_songs(settings), trained, first_look)
+    begin(stage.network)
     start(stage, settings, run or Path("runs/sharpener"), minutes, device)
 
 

@@ -17,7 +17,7 @@ from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
-from stemweave.models.sharpener import SPECTRUM, MaskSharpener
+from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
 from stemweave.training.settings import LogMelSettings, RunSettings
@@ -173,13 +173,13 @@ def load_component(kind: str, folder: Path) -> Any:
 def load_weights(network: nn.Module, kind: str, folder: Path) -> None:
     """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape.
 
-    Attention along time and repetitions of a refiner's blocks that the part lacks begin untrained:
-    they change nothing at first.
+    Attention along time, repetitions of a refiner's blocks and a sharpener's blocks that the part
+    lacks begin untrained: they change nothing at first.
     """
     added = {
         f"{name}.{key}": value
         for name, module in network.named_modules()
-        if isinstance(module, (TimeAttention, Repetition))
+        if isinstance(module, (TimeAttention, Repetition, DilatedBlock))
         for key, value in module.state_dict().items()
     }
     try:

@@ -18,6 +18,7 @@ from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
 from stemweave.files import InputError
 from stemweave.models.refiner import MaskRefiner
+from stemweave.models.sharpener import MaskSharpener
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
 from stemweave.training.losses import separation_error_db
@@ -30,13 +31,21 @@ from stemweave.training.stage_refiner import EVALUATED_DB
 class SharpenerStage:
     """Negative SI-SDR of the stems that are heard; what is left of those that are silent.
 
+    A sharpener of two looks is trained in both. ``first_look`` makes what the second one is told:
+    the weights that training begins with, which stay as they are.
+
     Raises:
         InputError: if the refiner has not learnt to make masks without estimates, which are what
             the sharpener is trained on, or is of other stems.
     """
 
     def __init__(
-        self, settings: RunSettings, train: Songs, validation: Songs, refiner: MaskRefiner
+        self,
+        settings: RunSettings,
+        train: Songs,
+        validation: Songs,
+        refiner: MaskRefiner,
+        first_look: MaskSharpener | None = None,
     ) -> None:
         if refiner.config.num_stems != len(settings.stems):
             raise InputError(
@@ -53,6 +62,8 @@ class SharpenerStage:
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
         self.network = make_sharpener(settings)
+        if first_look is not None:
+            first_look.eval().requires_grad_(False)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> BandMaskShards:
             return BandMaskShards(
@@ -64,6 +75,7 @@ class SharpenerStage:
                 plan,
                 refiner=refiner,
                 sharpener=self.network,
+                first_look=first_look,
                 seed=seed,
                 channels=settings.channels,
             )

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from stemweave import acceleration
 from stemweave.acceleration import accelerate
 from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import mask_targets
 from stemweave.evaluation.signal_measures import si_sdr_db
-from stemweave.models import refiner as refiner_module
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
@@ -104,7 +104,7 @@ def test_fine_spectra_and_band_mixers_are_heard_once_trained():
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_masks_are_made_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
-    monkeypatch.setattr(refiner_module, "cpu_computes_in_bfloat16", lambda: faster)
+    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: faster)
     refiner = tiny_refiner()
     torch.nn.init.normal_(refiner.conv_out.weight, std=0.1)
     mixture, stems = spectra(20)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from stemweave import acceleration
 from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.evaluation.signal_measures import si_sdr_db
@@ -124,6 +125,23 @@ def test_training_tells_a_tone_from_noise_where_bands_cannot():
     assert (after > before + 3).all()
 
 
+@pytest.mark.parametrize("faster", [False, True])
+def test_masks_are_sharpened_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
+    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: faster)
+    sharpener = tiny_sharpener()
+    torch.nn.init.normal_(sharpener.conv_out.weight, std=0.1)
+    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
+    even = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
+    trained_with = sharpener(spectrum, even)
+    with torch.inference_mode():
+        masks = sharpener(spectrum, even)
+        sharpener.exact = True
+        exact = sharpener(spectrum, even)
+    assert torch.allclose(exact, trained_with, atol=1e-5) and masks.dtype == torch.float32
+    assert ((masks - exact).abs().max() > 1e-5) == faster
+    assert (masks - exact).abs().mean() < 3e-3
+
+
 def test_gradients_are_those_of_float32_under_autocast():
     """In bfloat16, those of such convolutions are NaN on some CPUs."""
     spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
@@ -171,3 +189,32 @@ def test_a_window_judges_together_what_was_sharpened():
         return some[..., : N_FFT // 4, :].diff(dim=-1).abs().mean().item()
 
     assert unrest(together) < 0.9 * unrest(alone)
+
+
+def test_a_second_look_is_told_better_factors():
+    generator = torch.Generator().manual_seed(6)
+    notes = torch.rand(2, N_FFT // 2 + 1, 3, generator=generator) ** 6
+    played = (torch.rand(2, 3, 60, generator=generator) > 0.6).float()
+    stems = (notes @ played)[None] + 1e-4
+    spectrum = stems.sum(1).to(torch.complex64)
+    true = stems / stems.sum(1, keepdim=True)
+    wrong = torch.rand(true[:, :1].shape, generator=generator) < 0.4
+    masks = torch.where(wrong, true.flip(1), true)
+
+    def error(some: torch.Tensor) -> float:
+        return (some[..., : N_FFT // 2, :] - true[..., : N_FFT // 2, :]).square().mean().item()
+
+    with torch.no_grad():
+        one = tiny_sharpener(num_components=3)
+        two = tiny_sharpener(num_components=3, later_components=5)
+        told, sharp = two.later_factors(spectrum, masks), two.sharpen(spectrum, masks)
+        assert error(told.masks()) < 0.95 * error(one.factors(spectrum, masks).masks())
+        assert error(sharp) < 0.99 * error(one.sharpen(spectrum, masks)) < 0.9 * error(masks)
+    assert torch.allclose(sharp.sum(1), torch.ones_like(sharp[:, 0]), atol=1e-5)
+    assert told.templates.shape[-1] == 5
+    assert torch.allclose(told.padded(8).masks(), told.masks(), atol=1e-6)
+
+
+def test_a_second_look_needs_a_first():
+    with pytest.raises(ValueError, match="later_components need num_components"):
+        tiny_sharpener(later_components=5)

@@ -92,7 +92,9 @@ def write_settings(data: Path, folder: Path) -> Path:
         },
         "sharpener": {
             **common,
-            "model": {"channels": 8, "dilations": [1, 2], "num_components": 2},
+            "model": {
+                "channels": 8, "dilations": [1, 2], "num_components": 2, "later_components": 3,
+            },
             "piece_frames": 16,
             "shard_size": 8,
             "first_shards": 1,

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
 from stemweave.pipeline import StemweavePipeline
-from stemweave.training.networks import load_component
+from stemweave.training.networks import load_component, make_refiner
 from stemweave.training.settings import RunSettings, load_settings
 from stemweave.training.stage_denoiser import draw_situation
 from tests.training.command import change, last_log, train
@@ -80,6 +80,18 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     wrong = run("assemble", config, tmp_path / "other", "--vae", tmp_path)
     assert wrong.code == 2 and "no trained vae" in wrong.err
     assert not (tmp_path / "other").exists()
+
+
+def test_every_other_crop_is_told_what_a_second_look_is(run, config: Path, tmp_path: Path):
+    settings = load_settings(config)
+    refiner = make_refiner(settings)
+    refiner.save_pretrained(tmp_path / "refiner")
+    train(run, "sharpener", config, tmp_path / "run", "--refiner", tmp_path / "refiner")
+    shards = [load_file(path) for path in settings.cache.glob("*/shard_000000.safetensors")]
+    templates = shards[0]["templates"].float()
+    assert templates.shape[-1] == 3
+    audible = templates.flatten(1, -2).amax(dim=1) > 0
+    assert audible[1::2].all() and audible[::2, :2].all() and not audible[::2, 2].any()
 
 
 @pytest.mark.parametrize(
