@@ -30,7 +30,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     refiner = MaskRefiner(
         num_mels=32, block_channels=(16, 32), attention_levels=(), blind_share=0.5
     )
-    sharpener = MaskSharpener(num_bins=128, channels=8, dilations=(1,), n_fft=512)
+    own = {"num_components": 2, "later_components": 3}
+    sharpener = MaskSharpener(num_bins=128, channels=8, dilations=(1,), n_fft=512, **own)
     for layer in (refiner.conv_out, sharpener.conv_out, pipe.denoiser.conv_out):
         torch.nn.init.normal_(layer.weight, std=0.1)
     pipe.register_modules(refiner=refiner, sharpener=sharpener)
