@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STARTS = 2
-"""Factorisations from other random numbers, whose masks' mean is taken: each errs elsewhere."""
 ITERATIONS = 15
 """In which every stem's part is explained for itself."""
 JOINT_ITERATIONS = 4
@@ -52,12 +50,16 @@ class Factors(NamedTuple):
         explained = (templates[:, :, None] * shares) @ activations[:, :, None]
         return (explained / whole[:, :, None]).mean(dim=1)
 
-    def padded(self, num_components: int) -> Factors:
-        """The same and as many silent ones as make K = ``num_components``."""
+    def padded(self, num_components: int, starts: int) -> Factors:
+        """The same masks of more factors: silent spectra up to K, every start as often as needed.
+
+        ``starts`` is a multiple of those there are.
+        """
         missing = num_components - self.templates.shape[-1]
+        times = starts // self.templates.shape[1]
         return Factors(
-            functional.pad(self.templates, (0, missing)),
-            functional.pad(self.activations, (0, 0, 0, missing)),
+            functional.pad(self.templates, (0, missing)).repeat_interleave(times, dim=1),
+            functional.pad(self.activations, (0, 0, 0, missing)).repeat_interleave(times, dim=1),
         )
 
     def balanced(self) -> Factors:
@@ -68,22 +70,24 @@ class Factors(NamedTuple):
 
 
 @torch.no_grad()
-def factorise(parts: Tensor, num_components: int, seed: int = 0) -> Factors:
+def factorise(parts: Tensor, num_components: int, starts: int = 2, seed: int = 0) -> Factors:
     """K = ``num_components`` spectra of every stem, from magnitudes (B, S, bins, frames).
 
-    ``parts`` are the mixture's magnitudes, each stem's share of them. The same parts and ``seed``
-    give the same factors, in whatever order the stems are.
+    ``parts`` are the mixture's magnitudes, each stem's share of them. There are as many
+    factorisations as ``starts``, each from other random numbers: what their masks err in differs,
+    so the mean is better. The same parts and ``seed`` give the same factors, in whatever order the
+    stems are.
     """
     batch, stems, bins, frames = parts.shape
     parts = parts[:, None].float()
     mixture = parts.sum(dim=2, keepdim=True)
     level = parts.mean(dim=(-3, -2, -1), keepdim=True)
-    shape = batch, STARTS, stems
+    shape = batch, starts, stems
     parts = parts.expand(*shape, -1, -1).flatten(0, 2)
     generator = torch.Generator().manual_seed(seed)
 
     def start(rows: int, columns: int) -> Tensor:
-        drawn = torch.rand(STARTS, 1, rows, columns, generator=generator)
+        drawn = torch.rand(starts, 1, rows, columns, generator=generator)
         return drawn.to(parts.device)
 
     templates = start(bins, num_components) * level + EPSILON

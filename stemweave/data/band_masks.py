@@ -13,7 +13,7 @@ from stemweave.audio.masking import MaskSeparator
 from stemweave.data.mixing import equalise
 from stemweave.data.shards import Arrays, Shards
 from stemweave.models.refiner import MaskRefiner
-from stemweave.models.sharpener import MaskSharpener
+from stemweave.models.sharpener import FIRST_STARTS, LATER_STARTS, MaskSharpener
 
 
 class BandMaskShards(Shards):
@@ -43,6 +43,7 @@ class BandMaskShards(Shards):
         described: dict[str, Any] = {"blind_shifts": self.refiner.config.blind_shifts}
         if config.num_components:
             described |= {"num_components": config.num_components, "num_bins": config.num_bins}
+            described["starts"] = FIRST_STARTS, LATER_STARTS
         if self.first_look is not None:
             described["later_components"] = self.first_look.config.later_components
         return described
@@ -70,9 +71,8 @@ class BandMaskShards(Shards):
         else:
             config = self.first_look.config
             make = self.first_look.later_factors if later else self.first_look.factors
-            factors = make(spectrum, banded).padded(
-                max(config.num_components, config.later_components)
-            )
+            most = max(config.num_components, config.later_components)
+            factors = make(spectrum, banded).padded(most, FIRST_STARTS)
         return {"masks": masks, **factors.balanced()._asdict()}
 
 

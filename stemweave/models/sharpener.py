@@ -37,6 +37,10 @@ POOLED_BINS = 8
 """Bins above ``num_bins`` that are one row of what is factorised."""
 MIN_FOUND = 1e-4
 """Of factors' masks."""
+FIRST_STARTS = 4
+"""Factorisations whose mean the first look is told."""
+LATER_STARTS = 1
+"""The same of the second, whose masks and many spectra leave less to chance."""
 REASSIGNED_SHARE = 0.4
 """How much it counts in the end to whom the spectra of a window belong."""
 
@@ -160,14 +164,16 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         """
         num_bins = self.config.num_bins
         highest = max(num_bins, self.config.n_fft // 2)
-        parts = masks[..., :highest, :] * spectrum[:, None, :highest].abs()
-        rows = [parts[..., :num_bins, :]]
-        pooled = (parts.shape[-2] - num_bins) // POOLED_BINS
+        heard = masks[..., :highest, :] * spectrum[:, None, :highest].abs()
+        rows = [heard[..., :num_bins, :]]
+        pooled = (heard.shape[-2] - num_bins) // POOLED_BINS
         if pooled > 0:
-            high = parts[..., num_bins : num_bins + pooled * POOLED_BINS, :]
+            high = heard[..., num_bins : num_bins + pooled * POOLED_BINS, :]
             rows.append(high.unflatten(-2, (pooled, POOLED_BINS)).mean(dim=-2))
-        components = self.config.later_components if later else self.config.num_components
-        return factorise(torch.cat(rows, dim=-2), components, seed=int(later))
+        parts = torch.cat(rows, dim=-2)
+        if later:
+            return factorise(parts, self.config.later_components, LATER_STARTS, seed=1)
+        return factorise(parts, self.config.num_components, FIRST_STARTS)
 
 
 def spectrum_features(spectrum: Tensor) -> Tensor:
