@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from stemweave import acceleration
 from stemweave.acceleration import accelerate
 from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import mask_targets
@@ -11,6 +10,7 @@ from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
+from tests.models.precision import check_masks_in_bfloat16
 
 
 def tiny_refiner(num_stems: int = 4) -> MaskRefiner:
@@ -104,18 +104,7 @@ def test_fine_spectra_and_band_mixers_are_heard_once_trained():
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_masks_are_made_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
-    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: faster)
-    refiner = tiny_refiner()
-    torch.nn.init.normal_(refiner.conv_out.weight, std=0.1)
-    mixture, stems = spectra(20)
-    trained_with = refiner(mixture, stems)
-    with torch.inference_mode():
-        masks = refiner(mixture, stems)
-        refiner.exact = True
-        exact = refiner(mixture, stems)
-    assert torch.allclose(exact, trained_with, atol=1e-6) and masks.dtype == torch.float32
-    assert ((masks - exact).abs().max() > 1e-6) == faster
-    assert (masks - exact).abs().mean() < 3e-3
+    check_masks_in_bfloat16(monkeypatch, tiny_refiner(), spectra(20), faster, rounding=1e-6)
 
 
 def test_a_refiner_for_another_front_end_is_refused():

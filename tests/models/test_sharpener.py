@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from stemweave import acceleration
 from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.evaluation.signal_measures import si_sdr_db
@@ -13,6 +12,7 @@ from stemweave.files import InputError
 from stemweave.models.sharpener import FIRST_STARTS, MaskSharpener, spectrum_features
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
+from tests.models.precision import check_masks_in_bfloat16
 
 LOG_MEL = make_tiny_pipeline().log_mel
 RATE, N_FFT = LOG_MEL.config.sample_rate, LOG_MEL.config.n_fft
@@ -127,19 +127,9 @@ def test_training_tells_a_tone_from_noise_where_bands_cannot():
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_masks_are_sharpened_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
-    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: faster)
-    sharpener = tiny_sharpener()
-    torch.nn.init.normal_(sharpener.conv_out.weight, std=0.1)
     spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
     even = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
-    trained_with = sharpener(spectrum, even)
-    with torch.inference_mode():
-        masks = sharpener(spectrum, even)
-        sharpener.exact = True
-        exact = sharpener(spectrum, even)
-    assert torch.allclose(exact, trained_with, atol=1e-5) and masks.dtype == torch.float32
-    assert ((masks - exact).abs().max() > 1e-5) == faster
-    assert (masks - exact).abs().mean() < 3e-3
+    check_masks_in_bfloat16(monkeypatch, tiny_sharpener(), (spectrum, even), faster, rounding=1e-5)
 
 
 def test_gradients_are_those_of_float32_under_autocast():
