@@ -17,7 +17,12 @@ from stemweave.files import InputError
 from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import load_settings
 
-STAGES = ("vae", "denoiser", "refiner")
+STAGES = {  # in their order: the exports each is trained behind
+    "vae": (),
+    "denoiser": ("vae",),
+    "refiner": ("vae", "denoiser"),
+    "sharpener": ("refiner",),
+}
 COST_FILE = "cpu_hours.json"
 MODEL_FOLDER = "model"
 
@@ -31,8 +36,8 @@ def train_ours(config: Path, run: Path) -> float:
         InputError: if a stage fails; it has said why.
     """
     exports = {stage: run / stage / "export" for stage in STAGES}
-    for number, stage in enumerate(STAGES):
-        parts = [word for done in STAGES[:number] for word in (f"--{done}", str(exports[done]))]
+    for stage, needed in STAGES.items():
+        parts = [word for part in needed for word in (f"--{part}", str(exports[part]))]
         spent = _run("train", stage, str(config), *parts, "--run", str(run / stage))
         cost = run / stage / COST_FILE
         before = json.loads(cost.read_text()) if cost.exists() else 0.0

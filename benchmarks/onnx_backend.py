@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -80,9 +80,10 @@ def run(repeats: int = 5, steps: int | None = None, model: str | None = None) ->
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         sessions = {}
         for name, (module, inputs) in networks_of(pipe).items():
-            session = Session(module, inputs, Path(folder) / f"{name.replace(' ', '_')}.onnx")
+            with in_float32(module):
+                session = Session(module, inputs, Path(folder) / f"{name.replace(' ', '_')}.onnx")
+                expected = module(*inputs)
             sessions[name] = session
-            expected = module(*inputs)
             error = (session(*inputs) - expected).abs().max() / expected.abs().max()
             networks[name] = {
                 "torch_s": median_s(partial(module, *inputs), repeats),
@@ -98,6 +99,17 @@ def run(repeats: int = 5, steps: int | None = None, model: str | None = None) ->
             for name, task in tasks.items():
                 whole[name]["onnx_s"] = median_s(task, repeats)
     return {"networks": networks, "tasks": whole, "threads": torch.get_num_threads()}
+
+
+@contextmanager
+def in_float32(module: nn.Module) -> Iterator[None]:
+    """A network of masks as other CPUs compute it: ONNX Runtime's have no bfloat16."""
+    before = getattr(module, "exact", None)
+    if before is not None:
+        cast(Any, module).exact = True
+    yield
+    if before is not None:
+        cast(Any, module).exact = before
 
 
 def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
@@ -119,11 +131,21 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         ),
     }
     if pipe.refiner is not None:
-        estimates = torch.randn(1, stems, frames, bands)
-        fine = pipe.refiner.fine_of(0.1 * torch.randn(1, pipe.log_mel.segment_samples))
-        heard = (log_mel[:, 0], estimates) if fine is None else (log_mel[:, 0], estimates, fine)
-        networks["mask refiner"] = (pipe.refiner, heard)
+        for shift in {0, *pipe.refiner.config.blind_shifts}:
+            later, samples = frames + shift, shift * pipe.log_mel.config.hop_length
+            waveform = 0.1 * torch.randn(1, pipe.log_mel.segment_samples + samples)
+            heard = [torch.randn(1, later, bands), torch.randn(1, stems, later, bands)]
+            fine = pipe.refiner.fine_of(waveform)
+            networks[refiner_name(shift)] = (
+                pipe.refiner,
+                tuple(heard if fine is None else [*heard, fine]),
+            )
     return networks
+
+
+def refiner_name(shift: int) -> str:
+    """Of the mask refiner, for a window that begins ``shift`` frames later."""
+    return f"mask refiner, {shift} frames later" if shift else "mask refiner"
 
 
 class Session:
@@ -171,8 +193,9 @@ def replaced(pipe: Any, sessions: dict[str, Session]) -> Iterator[None]:
         magnitude, phase = sessions["vocoder, without its inverse transform"](log_mel)
         return magnitude, phase
 
-    def refine(*inputs: Tensor | None) -> Tensor:
-        return sessions["mask refiner"](*(tensor for tensor in inputs if tensor is not None))
+    def refine(mixture: Tensor, *others: Tensor | None) -> Tensor:
+        name = refiner_name(mixture.shape[1] - pipe.log_mel.config.segment_frames)
+        return sessions[name](mixture, *(tensor for tensor in others if tensor is not None))
 
     places: list[tuple[Any, str, Any]] = [
         (pipe.denoiser, "forward", denoise),

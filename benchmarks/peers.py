@@ -1,13 +1,16 @@
 """Seconds per second of audio of other systems and of ours, on the same cores in one run.
 
-Weights are random, which changes no time. The paper's network is extrapolated from one step of its
-sampler, as ``unet3d`` has measured it before.
+Weights of others are random, which changes no time. Each runs in a process of its own, as their
+commands do: ours keeps the memory that it frees (``stemweave.memory``), others do not. The paper's
+network is extrapolated from one step of its sampler, as ``unet3d`` has measured it before.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from typing import Any
 
@@ -47,15 +50,16 @@ def run(
     Raises:
         InputError: if the ``demucs`` package is missing.
     """
-    mixture = torch.from_numpy(read_song())
-    pipe = load_model(model)
-    ours = median_of(lambda: pipe.separate(mixture, SAMPLE_RATE), repeats)
-    rows = [
-        row("Stemweave", "stereo, 44.1 kHz", parameters(pipe), ours),
-        *htdemucs_rows(mixture, repeats, PUBLISHED_HTDEMUCS if htdemucs is None else htdemucs),
-        open_unmix_row(repeats),
-        *paper_rows(load("unet3d")),
-    ]
+    config = PUBLISHED_HTDEMUCS if htdemucs is None else htdemucs
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
+        calls = (
+            pool.submit(our_rows, repeats, model),
+            pool.submit(htdemucs_rows, repeats, config),
+            pool.submit(open_unmix_rows, repeats),
+        )
+        rows = [row for call in calls for row in call.result()]
+    rows += paper_rows(load("unet3d"))
     return {"rows": rows, "threads": torch.get_num_threads(), "audio_s": WINDOW_S}
 
 
@@ -76,9 +80,17 @@ def row(name: str, audio: str, millions: float, seconds: float, note: str = "") 
     }
 
 
+def our_rows(repeats: int, model: str | None) -> list[dict[str, Any]]:
+    """Ours, with masks."""
+    pipe = load_model(model)
+    mixture = torch.from_numpy(read_song())
+    seconds = median_of(lambda: pipe.separate(mixture, SAMPLE_RATE), repeats)
+    return [row("Stemweave", "stereo, 44.1 kHz", parameters(pipe), seconds)]
+
+
 def parameters(pipe: Any) -> float:
     """Millions of parameters that separation uses."""
-    used = (pipe.vae, pipe.denoiser, pipe.refiner)
+    used = (pipe.vae, pipe.denoiser, pipe.refiner, pipe.sharpener)
     return sum(count(part) for part in used if part is not None)
 
 
@@ -87,7 +99,7 @@ def count(module: torch.nn.Module) -> float:
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
 
 
-def htdemucs_rows(mixture: Tensor, repeats: int, config: dict[str, Any]) -> list[dict[str, Any]]:
+def htdemucs_rows(repeats: int, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Hybrid Transformer Demucs (arXiv 2211.08553) with and without overlapping segments."""
     from stemweave.files import InputError
 
@@ -97,6 +109,7 @@ def htdemucs_rows(mixture: Tensor, repeats: int, config: dict[str, Any]) -> list
     except ImportError as error:
         raise InputError(f"peers needs the demucs package ({error}): run 'make bench'") from error
     network = HTDemucs(list(STEMS), **config).eval()
+    mixture = torch.from_numpy(read_song())
     rows = []
     for overlap, words in ((0.0, "no overlap"), (0.25, "its default overlap")):
 
@@ -110,7 +123,7 @@ def htdemucs_rows(mixture: Tensor, repeats: int, config: dict[str, Any]) -> list
     return rows
 
 
-def open_unmix_row(repeats: int) -> dict[str, Any]:
+def open_unmix_rows(repeats: int) -> list[dict[str, Any]]:
     """Our Open-Unmix baseline at its published width."""
     from baselines.open_unmix import OpenUnmix
 
@@ -118,7 +131,7 @@ def open_unmix_row(repeats: int) -> dict[str, Any]:
     mono = 0.1 * torch.randn(round(WINDOW_S * network.config.sample_rate))
     generator = torch.Generator()
     seconds = median_of(lambda: network.separate(mono, generator), repeats)
-    return row("Open-Unmix, our baseline", "mono, 16 kHz", count(network), seconds)
+    return [row("Open-Unmix, our baseline", "mono, 16 kHz", count(network), seconds)]
 
 
 def paper_rows(network: dict[str, Any] | None) -> list[dict[str, Any]]:

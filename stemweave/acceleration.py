@@ -89,13 +89,20 @@ def cpu_computes_in_bfloat16() -> bool:
     return any(value for name, value in capabilities.items() if name.endswith("bf16"))
 
 
-def mask_precision(network: Any, device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 for a network of masks on CPUs that are faster in it.
+def mask_dtype(network: Any, device: torch.device) -> torch.dtype:
+    """What a network of masks computes in: bfloat16 on CPUs that are faster in it, else float32.
 
     But not in training, nor for weights of another type, nor where ``network.exact`` is set.
     """
     faster = device.type == "cpu" and network.dtype == torch.float32 and cpu_computes_in_bfloat16()
     if faster and not network.exact and not torch.is_grad_enabled():
+        return torch.bfloat16
+    return torch.float32
+
+
+def mask_precision(network: Any, device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast to ``mask_dtype`` if that is bfloat16."""
+    if mask_dtype(network, device) == torch.bfloat16:
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemweave.files import InputError
+from stemweave.memory import keep_freed_memory
 from stemweave.model_folder import BUNDLED_MODEL
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
     """The model in a folder or on the hub (None: the bundled one), on ``device``.
 
     For commands, which load one model in the life of their process: afterwards diffusers takes
-    the packages of ``NOT_NEEDED`` for absent. A folder with parts of other packages, e.g. the
-    paper's vocoder, and a hub id are loaded as a ``StemweavePipeline``.
+    the packages of ``NOT_NEEDED`` for absent, and freed memory stays with the process. A folder
+    with parts of other packages, e.g. the paper's vocoder, and a hub id are loaded as a
+    ``StemweavePipeline``.
 
     Raises:
         InputError: if there is no such model or the device cannot be used here.
     """
+    keep_freed_memory()
     folder = BUNDLED_MODEL if model is None else Path(model)
     if not has_own_parts_only(folder):
         from stemweave.pipeline import load_pipeline

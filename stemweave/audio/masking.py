@@ -73,7 +73,7 @@ class MaskSeparator:
             self.waveform(spectrum * mask, padded.shape[-1])[..., :num_samples]
             for mask in bin_masks[:-1]
         ]
-        rest = mixture - torch.stack(stems).sum(dim=0) if stems else mixture
+        rest = mixture - sum(stems, torch.zeros_like(mixture))
         return torch.stack([*stems, rest])
 
     def spectrum(self, waveforms: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class MaskSeparator:
         ``spectrum`` is the mono mixture's, at the model's level.
         """
         at_frames = self._at_frames(masks, spectrum.shape[-1])
-        bin_masks = (at_frames @ self.to_bins.to(masks.device)).transpose(-1, -2)
+        bin_masks = self.to_bins.to(masks.device).mT @ at_frames.mT  # frames last in memory, too
         if self.sharpener is None:
             return bin_masks
         device = next(self.sharpener.parameters()).device

@@ -35,7 +35,8 @@ def panned(masks: Tensor, spectrum: Tensor) -> Tensor:
     """
     if torch.equal(spectrum[0], spectrum[1]):
         return masks
-    magnitude = torch.view_as_real(spectrum).square().sum(dim=-1).sqrt()  # abs() is slow
+    real, imaginary = spectrum.real, spectrum.imag
+    magnitude = torch.addcmul(real * real, imaginary, imaginary).sqrt_()  # abs() is slow
     angle = torch.atan2(magnitude[1], magnitude[0]) * (2 / math.pi)
     cells = (angle * DIRECTIONS).long().clamp_(max=DIRECTIONS - 1)
     believed = masks + MIN_MASK

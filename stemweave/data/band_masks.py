@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemweave.audio.factorisation import Factors
+from stemweave.audio.factorisation import EXPONENT, ITERATIONS, Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.data.mixing import equalise
 from stemweave.data.shards import Arrays, Shards
 from stemweave.models.refiner import MaskRefiner
-from stemweave.models.sharpener import FIRST_STARTS, LATER_STARTS, MaskSharpener
+from stemweave.models.sharpener import FIRST_LOOK, LATER_LOOK, MaskSharpener
 
 
 class BandMaskShards(Shards):
@@ -43,7 +43,7 @@ class BandMaskShards(Shards):
         described: dict[str, Any] = {"blind_shifts": self.refiner.config.blind_shifts}
         if config.num_components:
             described |= {"num_components": config.num_components, "num_bins": config.num_bins}
-            described["starts"] = FIRST_STARTS, LATER_STARTS
+            described["looks"] = FIRST_LOOK, LATER_LOOK, ITERATIONS, EXPONENT
         if self.first_look is not None:
             described["later_components"] = self.first_look.config.later_components
         return described
@@ -72,7 +72,7 @@ class BandMaskShards(Shards):
             config = self.first_look.config
             make = self.first_look.later_factors if later else self.first_look.factors
             most = max(config.num_components, config.later_components)
-            factors = make(spectrum, banded).padded(most, FIRST_STARTS)
+            factors = make(spectrum, banded).padded(most, FIRST_LOOK["starts"])
         return {"masks": masks, **factors.balanced()._asdict()}
 
 

@@ -19,7 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.acceleration import mask_precision
+from stemweave.acceleration import mask_dtype, mask_precision
 from stemweave.audio.factorisation import Factors, factorise
 from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import HOPS_PER_WINDOW
@@ -37,9 +37,9 @@ POOLED_BINS = 8
 """Bins above ``num_bins`` that are one row of what is factorised."""
 MIN_FOUND = 1e-4
 """Of factors' masks."""
-FIRST_STARTS = 4
-"""Factorisations whose mean the first look is told."""
-LATER_STARTS = 1
+FIRST_LOOK: dict[str, Any] = {"starts": 4, "joint_iterations": 3, "seed": 0}
+"""How the first look's parts are factorised."""
+LATER_LOOK: dict[str, Any] = {"starts": 1, "joint_iterations": 6, "seed": 1}
 """The same of the second, whose masks and many spectra leave less to chance."""
 REASSIGNED_SHARE = 0.4
 """How much it counts in the end to whom the spectra of a window belong."""
@@ -107,7 +107,7 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
         told = []
         if self.config.num_components:
-            found = (factors or self.factors(spectrum, masks)).masks()[..., :num_bins, :]
+            found = (factors or self.factors(spectrum, masks)).of_rows(num_bins).masks()
             more = (found + MIN_FOUND).log() - prior
             prior = torch.log_softmax(prior + more / 2, dim=1)
             told = [more.clamp(-4, 4) / 2]
@@ -116,7 +116,7 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         hidden = torch.cat([heard, share, *told], dim=1).to(self.dtype)
         with mask_precision(self, spectrum.device):
             hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
-            hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins]))
+            hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins].to(hidden.dtype)))
             change = self.conv_out(functional.silu(hidden, inplace=True))
         sharp = torch.softmax(prior + change.float(), dim=1)
         return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
@@ -131,31 +131,44 @@ class MaskSharpener(ModelMixin, ConfigMixin):
             return cast(Tensor, self(spectrum, masks))
         sharp, settled = self._look(spectrum, masks, self.factors(spectrum, masks))
         if self.config.later_components:
-            later = self.factors(spectrum, settled, later=True)
+            later = self._later_factors(spectrum, masks, settled)
             settled = self._look(spectrum, masks, later, sharp)[1]
-        return settled
+        return self._with_upper(settled, masks)
 
     def later_factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
         """What a second look is told of a window, given as to ``forward``."""
         _, settled = self._look(spectrum, masks, self.factors(spectrum, masks))
-        return self.factors(spectrum, settled, later=True)
+        return self._later_factors(spectrum, masks, settled)
+
+    def _later_factors(self, spectrum: Tensor, masks: Tensor, settled: Tensor) -> Factors:
+        heard = masks[..., : self._highest, :]
+        return self.factors(spectrum, self._with_upper(settled, heard), later=True)
+
+    def _with_upper(self, sharp: Tensor, masks: Tensor) -> Tensor:
+        """Masks of bins that are sharpened, and above them those of the bands."""
+        return torch.cat([sharp, masks[..., sharp.shape[-2] :, :]], dim=2)
 
     def _look(
         self, spectrum: Tensor, masks: Tensor, factors: Factors, before: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Sharp masks, their mean with those ``before`` it, and these by whom spectra belong to."""
-        sharp: Tensor = self(spectrum, masks, factors)
+        """Sharp masks, their mean with those ``before`` it, and these by whom spectra belong to.
+
+        Of the bins that are sharpened, no others.
+        """
+        num_bins = min(self.config.num_bins, spectrum.shape[-2])
+        heard = spectrum[:, :num_bins]
+        sharp: Tensor = self(heard, masks[..., :num_bins, :], factors)
         sharp = sharp.to(spectrum.device)  # a model that is offloaded answers from elsewhere
         if before is not None:
             sharp = torch.lerp(before, sharp, 0.5)
-        num_bins = min(self.config.num_bins, spectrum.shape[-2])
-        own = sharp[..., :num_bins, :]
-        templates = factors.templates[..., :num_bins, :]
-        parts = own * spectrum[:, None, :num_bins].abs()
-        found = Factors(templates, factors.activations).reassigned(parts)
-        logits = torch.lerp((own + MIN_FOUND).log(), (found + MIN_FOUND).log(), REASSIGNED_SHARE)
-        settled = torch.cat([torch.softmax(logits, dim=1), sharp[..., num_bins:, :]], dim=2)
-        return sharp, settled
+        found = factors.of_rows(num_bins).reassigned(sharp * heard[:, None].abs())
+        logits = torch.lerp((sharp + MIN_FOUND).log(), (found + MIN_FOUND).log(), REASSIGNED_SHARE)
+        return sharp, torch.softmax(logits, dim=1)
+
+    @property
+    def _highest(self) -> int:
+        """Bins that are factorised."""
+        return max(self.config.num_bins, self.config.n_fft // 2)
 
     def factors(self, spectrum: Tensor, masks: Tensor, *, later: bool = False) -> Factors:
         """What explains the stems of a window, given as to ``forward``, in its first or later look.
@@ -163,17 +176,16 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         Its rows are bins, above ``num_bins`` and up to the model's highest one pooled.
         """
         num_bins = self.config.num_bins
-        highest = max(num_bins, self.config.n_fft // 2)
-        heard = masks[..., :highest, :] * spectrum[:, None, :highest].abs()
+        heard = masks[..., : self._highest, :] * spectrum[:, None, : self._highest].abs()
         rows = [heard[..., :num_bins, :]]
         pooled = (heard.shape[-2] - num_bins) // POOLED_BINS
         if pooled > 0:
             high = heard[..., num_bins : num_bins + pooled * POOLED_BINS, :]
             rows.append(high.unflatten(-2, (pooled, POOLED_BINS)).mean(dim=-2))
-        parts = torch.cat(rows, dim=-2)
+        parts, dtype = torch.cat(rows, dim=-2), mask_dtype(self, spectrum.device)
         if later:
-            return factorise(parts, self.config.later_components, LATER_STARTS, seed=1)
-        return factorise(parts, self.config.num_components, FIRST_STARTS)
+            return factorise(parts, self.config.later_components, **LATER_LOOK, dtype=dtype)
+        return factorise(parts, self.config.num_components, **FIRST_LOOK, dtype=dtype)
 
 
 def spectrum_features(spectrum: Tensor) -> Tensor:

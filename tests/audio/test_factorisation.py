@@ -1,5 +1,6 @@
 """Factorised stems: what is played again and again finds its stem."""
 
+import pytest
 import torch
 
 from stemweave.audio.factorisation import Factors, factorise
@@ -19,10 +20,13 @@ def two_players() -> tuple[torch.Tensor, torch.Tensor]:
     return stems, torch.where(wrong, masks.flip(1), masks)
 
 
-def test_what_most_moments_agree_on_wins():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_most_moments_agree_on_wins(dtype: torch.dtype):
     stems, masks = two_players()
     mixture = stems.sum(1, keepdim=True)
-    found = factorise(masks * mixture, 3).masks()
+    factors = factorise(masks * mixture, 3, dtype=dtype)
+    assert factors.templates.dtype == factors.activations.dtype == torch.float32
+    found = factors.masks()
     assert torch.allclose(found.sum(1), torch.ones(1, 40, 60), atol=1e-2)
 
     def error(some: torch.Tensor) -> float:
@@ -41,8 +45,9 @@ def test_the_same_parts_give_the_same_factors_in_any_order():
     assert torch.allclose(louder, found, atol=1e-2)
 
 
-def test_silence_is_explained_by_nothing():
-    masks = factorise(torch.zeros(1, 2, 8, 5), 2).masks()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_silence_is_explained_by_nothing(dtype: torch.dtype):
+    masks = factorise(torch.zeros(1, 2, 8, 5), 2, dtype=dtype).masks()
     assert masks.isfinite().all() and (masks <= 1).all()
 
 

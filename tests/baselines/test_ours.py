@@ -29,7 +29,7 @@ def test_a_run_of_all_stages_has_a_row_with_its_cost(run, ours, data, tiny_model
     assert min(hours) > 0
     pipe, cpu_hours = load_ours(folder)
     assert cpu_hours == pytest.approx(sum(hours))
-    assert pipe.refiner is not None
+    assert pipe.refiner is not None and pipe.sharpener is not None
     out = tmp_path / "report"
     result = run(
         "evaluate", data, "--run", export("open_unmix", tmp_path), "--ours", folder,

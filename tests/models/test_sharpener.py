@@ -9,7 +9,7 @@ from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.files import InputError
-from stemweave.models.sharpener import FIRST_STARTS, MaskSharpener, spectrum_features
+from stemweave.models.sharpener import FIRST_LOOK, MaskSharpener, spectrum_features
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
 from tests.models.precision import check_masks_in_bfloat16
@@ -82,10 +82,10 @@ def test_factors_are_what_untrained_masks_are_drawn_to(num_bins: int):
     spectrum = separator.spectrum(mixture)
     noise = torch.rand(1, 2, *spectrum.shape[1:], generator=torch.Generator().manual_seed(4))
     masks = noise / noise.sum(1, keepdim=True)
+    sharpened = slice(0, min(num_bins, N_FFT // 2))
     with torch.no_grad():
         sharp = sharpener(spectrum, masks)
-    sharpened = slice(0, min(num_bins, N_FFT // 2))
-    found = sharpener.factors(spectrum, masks).masks()[..., sharpened, :].clamp(min=1e-4)
+        found = sharpener.factors(spectrum, masks).masks()[..., sharpened, :].clamp(min=1e-4)
     between = (masks[..., sharpened, :] * found).sqrt()
     between = between / between.sum(1, keepdim=True)
     assert torch.allclose(sharp[..., sharpened, :], between, atol=2e-3)
@@ -98,10 +98,10 @@ def test_a_piece_is_told_the_factors_of_its_window():
     masks = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
     masks[:, 0] += 0.3 * torch.rand(masks[:, 0].shape, generator=torch.Generator().manual_seed(5))
     masks[:, 1] = 1 - masks[:, 0]
-    templates, activations = sharpener.factors(spectrum, masks)
     piece = slice(5, 15)
-    told = Factors(templates, activations[..., piece])
     with torch.no_grad():
+        templates, activations = sharpener.factors(spectrum, masks)
+        told = Factors(templates, activations[..., piece])
         whole = sharpener(spectrum, masks)[..., piece]
         of_piece = sharpener(spectrum[..., piece], masks[..., piece], told)
     assert torch.allclose(of_piece, whole, atol=1e-4)
@@ -202,8 +202,8 @@ def test_a_second_look_makes_masks_better():
         assert error(sharp) < 0.99 * error(one.sharpen(spectrum, masks)) < 0.9 * error(masks)
     assert torch.allclose(sharp.sum(1), torch.ones_like(sharp[:, 0]), atol=1e-5)
     assert told.templates.shape[-1] == 5
-    padded = told.padded(8, FIRST_STARTS)
-    assert padded.templates.shape[1] == FIRST_STARTS > told.templates.shape[1]
+    padded = told.padded(8, FIRST_LOOK["starts"])
+    assert padded.templates.shape[1] == FIRST_LOOK["starts"] > told.templates.shape[1]
     assert torch.allclose(padded.masks(), told.masks(), atol=1e-6)
 
 
