@@ -28,6 +28,7 @@ bench: $(VENV)/.baselines  ## time and memory of everything: benchmarks/results.
 	$(BIN)/python -m benchmarks
 
 baseline-scores: $(VENV)/.baselines  ## train every baseline and write its scores to docs/scores
+	scripts/install-system-packages.sh render
 	scripts/baselines.sh
 
 $(VENV)/.inference: pyproject.toml constraints.txt

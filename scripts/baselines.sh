@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains each baseline for so many CPU-hours (resumable: started again with more, it goes on), our model
-# from nothing by baselines/configs/ours.yaml (0.64 CPU-hours), and scores them beside our bundled model:
+# from nothing by baselines/configs/ours.yaml (0.4 CPU-hours), and scores them beside our bundled model:
 # docs/scores/baselines_*. Let nothing else run while it scores: times count.
 #   scripts/baselines.sh [CPU-HOURS OF EACH BASELINE [CPU-HOURS OF OUR MODEL]]
 set -euo pipefail
