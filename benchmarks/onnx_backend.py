@@ -107,9 +107,11 @@ def in_float32(module: nn.Module) -> Iterator[None]:
     before = getattr(module, "exact", None)
     if before is not None:
         cast(Any, module).exact = True
-    yield
-    if before is not None:
-        cast(Any, module).exact = before
+    try:
+        yield
+    finally:
+        if before is not None:
+            cast(Any, module).exact = before
 
 
 def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
@@ -131,7 +133,7 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         ),
     }
     if pipe.refiner is not None:
-        for shift in {0, *pipe.refiner.config.blind_shifts}:
+        for shift in sorted({0, *pipe.refiner.config.blind_shifts}):
             later, samples = frames + shift, shift * pipe.log_mel.config.hop_length
             waveform = 0.1 * torch.randn(1, pipe.log_mel.segment_samples + samples)
             heard = [torch.randn(1, later, bands), torch.randn(1, stems, later, bands)]
