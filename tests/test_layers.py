@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
-    {"stems", "files", "model_folder", "jobs"},
+    {"stems", "files", "memory", "model_folder", "jobs"},
     {"acceleration", "audio", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
