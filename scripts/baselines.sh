@@ -7,13 +7,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=.venv/bin/python
-stemweave=("$python" -m stemweave)
-# songs to train on, to validate with, and the test sets of scripts/scores.sh; what is there stays
-"${stemweave[@]}" compose data/fresh9 --songs 1300 --seed 1300000 --voiced
-"${stemweave[@]}" compose data/riffs8 --songs 100 --seed 430000 --riffs --voiced
-"${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
-  --held-out-grooves --soundfont TimGM6mb.sf2
-[ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4
+# songs to train on; what is there stays
+"$python" -m stemweave compose data/fresh9 --songs 1300 --seed 1300000 --voiced
+"$python" -m stemweave compose data/riffs8 --songs 100 --seed 430000 --riffs --voiced
+scripts/test_songs.sh
 reports=out/reports
 runs=()
 budget=() # else that of the settings

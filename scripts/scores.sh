@@ -9,11 +9,7 @@ model=()
 [ $# -eq 0 ] || model=(--model "$1")
 reports=out/scores
 
-# composed songs: grooves, chords and SoundFont (TimGM6mb) that training never used
-"${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
-  --held-out-grooves --soundfont TimGM6mb.sf2
-# human-written songs, same SoundFont
-[ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4
+scripts/test_songs.sh
 
 evaluate() { # NAME, then the command's arguments
   local name=$1

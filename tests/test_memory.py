@@ -34,7 +34,8 @@ def resident_mb(way: str, **environment: str) -> tuple[int, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_freed_memory_is_kept_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    for name in ("THP_MEM_ALLOC_ENABLE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
     given_back, pages = resident_mb("give back")
     assert pages == "None"
     kept, pages = resident_mb("keep")

@@ -179,8 +179,7 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
 
     def blind(self, mixture: Tensor, fine: Tensor | None = None) -> Tensor:
         """The mean of masks without estimates over all ``blind_shifts``; else as ``forward``."""
-        with mask_precision(self, mixture.device):  # which converts weights once for all shifts
-            shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
+        shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
         return torch.stack(shifted).mean(dim=0)
 
     def _blind(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:

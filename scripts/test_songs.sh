@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Makes the songs that scripts/scores.sh and scripts/baselines.sh measure with; what is there stays.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+stemweave=(.venv/bin/python -m stemweave)
+
+# composed songs: grooves, chords and SoundFont (TimGM6mb) that training never used
+"${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
+  --held-out-grooves --soundfont TimGM6mb.sf2
+# human-written songs, same SoundFont
+[ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4
