@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains each baseline for so many CPU-hours (resumable: started again with more, it goes on), our model
-# from nothing by baselines/configs/ours.yaml (0.4 CPU-hours), and scores them beside our bundled model:
-# docs/scores/baselines_*. Let nothing else run while it scores: times count.
+# Trains each baseline for so many CPU-hours (resumable: started again with more, it goes on; 0.8 by their
+# settings), our model from nothing by baselines/configs/ours.yaml (0.8 CPU-hours), and scores them beside
+# our bundled model: docs/scores/baselines_*. Let nothing else run while it scores: times count.
 #   scripts/baselines.sh [CPU-HOURS OF EACH BASELINE [CPU-HOURS OF OUR MODEL]]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -205,6 +205,9 @@ class SharpenerSettings(ShardedSettings):
     silence_weight: float = Field(
         0.1, ge=0, description="of the energy in dB that masks leave of silent stems"
     )
+    mel_weight: float = Field(
+        0.0, ge=0, description="of the squared error of the separated stems' log-mels"
+    )
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> SharpenerSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from stemweave.training.stage_refiner import EVALUATED_DB
 class SharpenerStage:
     """Negative SI-SDR of the stems that are heard; what is left of those that are silent.
 
+    To either the squared error of the estimates' log-mels may be added, as in the refiner's stage:
+    SI-SDR alone lets doubtful sound leak into quiet stems.
+
     A sharpener of two looks is trained in both. ``first_look`` makes what the second one is told:
     the weights that training begins with, which stay as they are.
 
@@ -59,6 +63,7 @@ class SharpenerStage:
             )
         self.settings = settings.sharpener
         log_mel = LogMel(**settings.log_mel.model_dump())
+        self.log_mel = copy.deepcopy(log_mel)  # goes where the network is
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
         self.network = make_sharpener(settings)
@@ -102,11 +107,18 @@ class SharpenerStage:
             self.settings.silence_energy,
             self.settings.silence_weight,
         )
+        figures = {}
+        if self.settings.mel_weight > 0:
+            self.log_mel.to(device)
+            mel_error = (self.log_mel(estimates) - self.log_mel(stems)).square().mean()
+            loss = loss + self.settings.mel_weight * mel_error
+            figures["log_mel_mse"] = mel_error.item()
         with torch.no_grad():
             gained_db = reached_db - si_sdr_db(plain, stems)
         return loss, {
             "si_sdr_db": reached_db[heard].mean().item(),
             "gained_db": gained_db[heard].mean().item(),
+            **figures,
         }
 
     def validate(self, network: Any) -> dict[str, float]:

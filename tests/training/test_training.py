@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,6 +15,8 @@ from stemweave.pipeline import StemweavePipeline
 from stemweave.training.networks import load_component, make_refiner
 from stemweave.training.settings import RunSettings, load_settings
 from stemweave.training.stage_denoiser import draw_situation
+from stemweave.training.stage_sharpener import SharpenerStage
+from stemweave.training.start import load_songs
 from tests.training.command import change, last_log, train
 
 
@@ -92,6 +95,24 @@ def test_every_other_crop_is_told_what_a_second_look_is(run, config: Path, tmp_p
     assert templates.shape[-1] == 3
     audible = templates.flatten(1, -2).amax(dim=1) > 0
     assert audible[1::2].all() and audible[::2, :2].all() and not audible[::2, 2].any()
+
+
+def test_log_mels_of_separated_stems_count_by_their_weight(config: Path):
+    settings = load_settings(config)
+    refiner = make_refiner(settings)
+
+    def loss(mel_weight: float) -> tuple[float, dict[str, float]]:
+        weighted = settings.sharpener.model_copy(update={"mel_weight": mel_weight})
+        of_all = settings.model_copy(update={"sharpener": weighted})
+        stage = SharpenerStage(of_all, *load_songs(of_all), refiner)
+        found, figures = stage.loss(stage.network, 1, np.random.default_rng(0), torch.Generator())
+        found.backward()
+        assert all(p.grad.isfinite().all() for p in stage.network.parameters() if p.grad is not None)
+        return found.item(), figures
+
+    (plain, _), (weighted, figures) = loss(0.0), loss(2.0)
+    assert figures["log_mel_mse"] > 0.1
+    assert weighted - plain == pytest.approx(2 * figures["log_mel_mse"], rel=1e-3)
 
 
 @pytest.mark.parametrize(
