@@ -107,7 +107,8 @@ def test_log_mels_of_separated_stems_count_by_their_weight(config: Path):
         stage = SharpenerStage(of_all, *load_songs(of_all), refiner)
         found, figures = stage.loss(stage.network, 1, np.random.default_rng(0), torch.Generator())
         found.backward()
-        assert all(p.grad.isfinite().all() for p in stage.network.parameters() if p.grad is not None)
+        gradients = [weights.grad for weights in stage.network.parameters()]
+        assert all(grad.isfinite().all() for grad in gradients if grad is not None)
         return found.item(), figures
 
     (plain, _), (weighted, figures) = loss(0.0), loss(2.0)
