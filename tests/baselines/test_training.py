@@ -116,4 +116,4 @@ def test_shipped_settings_are_valid(name: str):
     settings = load_settings(folder / f"{name}.yaml", BaselineSettings)
     assert isinstance(settings, BaselineSettings)
     model = build(name, settings, 5120)
-    assert model.stems == settings.stems and settings.section(name).cpu_hours == 5
+    assert model.stems == settings.stems and settings.section(name).cpu_hours == 0.8
