@@ -107,19 +107,18 @@ class SharpenerStage:
             self.settings.silence_energy,
             self.settings.silence_weight,
         )
-        figures = {}
+        with torch.no_grad():
+            gained_db = reached_db - si_sdr_db(plain, stems)
+        figures = {
+            "si_sdr_db": reached_db[heard].mean().item(),
+            "gained_db": gained_db[heard].mean().item(),
+        }
         if self.settings.mel_weight > 0:
             self.log_mel.to(device)
             mel_error = (self.log_mel(estimates) - self.log_mel(stems)).square().mean()
             loss = loss + self.settings.mel_weight * mel_error
             figures["log_mel_mse"] = mel_error.item()
-        with torch.no_grad():
-            gained_db = reached_db - si_sdr_db(plain, stems)
-        return loss, {
-            "si_sdr_db": reached_db[heard].mean().item(),
-            "gained_db": gained_db[heard].mean().item(),
-            **figures,
-        }
+        return loss, figures
 
     def validate(self, network: Any) -> dict[str, float]:
         """SI-SDR improvement over the mixture by sharpened masks, and by the bands' own."""
