@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stemweave.audio.files import (
-    AUDIO_SUFFIXES,
-    AudioFormat,
-    AudioReader,
-    AudioWriter,
-    WriterGroup,
-    read_audio,
-)
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError, require_absent
+from stemweave.io.decode import AUDIO_SUFFIXES, AudioReader, read_audio
+from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from stemweave.audio.files import AUDIO_SUFFIXES, AudioFormat, probe_audio
 from stemweave.files import InputError, OutputError, appearing
+from stemweave.io.decode import AUDIO_SUFFIXES, probe_audio
+from stemweave.io.encode import AudioFormat
 from stemweave.jobs import Failed, WorkerDied, Workers, outcomes, usable_cores
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from stemweave import piece_commands
-from stemweave.audio.files import check_format, probe_audio
 from stemweave.catalogue import (
     Failure,
     Mixture,
@@ -34,6 +33,8 @@ from stemweave.data import commands as data_commands
 from stemweave.data.commands import RayOption
 from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import InputError, require_absent
+from stemweave.io.decode import probe_audio
+from stemweave.io.encode import check_format
 from stemweave.options import (
     Bar,
     Compile,

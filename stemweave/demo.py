@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.audio.files import read_audio
 from stemweave.batch import separate_file, write_stems
 from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.io.decode import read_audio
 from stemweave.loading import load_model
 from stemweave.plots import plot_files
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from stemweave.audio.files import FORMATS, AudioFormat
 from stemweave.files import InputError
+from stemweave.io.encode import FORMATS, AudioFormat
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -30,7 +30,7 @@ from stemweave.options import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stemweave.audio.files import AudioFormat
+    from stemweave.io.encode import AudioFormat
     from stemweave.model import StemModel
 
 Source = Annotated[
@@ -146,9 +146,9 @@ def _run(
     """Read the piece, run ``task(piece, sample_rate, generator=, progress=)``, write the result."""
     import torch
 
-    from stemweave.audio.files import check_format
     from stemweave.batch import read_piece, write_stems
     from stemweave.files import require_absent
+    from stemweave.io.encode import check_format
     from stemweave.stems import MIXTURE
 
     piece, sample_rate = read_piece(source, pipe.stems)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stemweave.audio.files import AudioReader
 from stemweave.files import appearing, writing_failed
+from stemweave.io.decode import AudioReader
 
 MAX_DURATION_S = 30.0
 

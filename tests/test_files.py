@@ -18,8 +18,9 @@ import pytest
 import soundfile
 import torch
 
-from stemweave.audio.files import AudioWriter, WriterGroup, probe_audio
 from stemweave.files import InputError
+from stemweave.io.decode import probe_audio
+from stemweave.io.encode import AudioWriter, WriterGroup
 
 
 def write_noise(path: Path, num_samples: int = 20_000, **options: str) -> Path:
@@ -125,7 +126,7 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
 
 def test_the_next_run_clears_up_after_a_killed_one(tmp_path):
     program = (
-        "import os, pathlib, sys; from stemweave.audio.files import AudioWriter; "
+        "import os, pathlib, sys; from stemweave.io.encode import AudioWriter; "
         "AudioWriter(pathlib.Path(sys.argv[1]), 16000, 1); os.kill(os.getpid(), 9)"
     )
     path = tmp_path / "out" / "bass.wav"

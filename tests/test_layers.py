@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
     {"stems", "files", "memory", "model_folder", "jobs"},
-    {"acceleration", "audio", "models"},
+    {"acceleration", "audio", "io", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
     {"pipeline", "model", "loaded_model", "loading"},

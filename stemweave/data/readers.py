@@ -24,9 +24,9 @@ import numpy as np
 import soundfile
 import yaml
 
-from stemweave.audio.files import probe_audio
 from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
 from stemweave.files import InputError
+from stemweave.io.decode import probe_audio
 from stemweave.stems import stem_of_program
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}

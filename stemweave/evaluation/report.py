@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from stemweave.audio.files import write_audio
 from stemweave.evaluation import plots
 from stemweave.evaluation.results import Evaluation, Example, provenance
 from stemweave.evaluation.table import Cell, Table
 from stemweave.files import InputError
+from stemweave.io.encode import write_audio
 
 STYLE = """
 body { font-family: system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }

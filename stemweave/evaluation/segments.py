@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.files import probe_audio, read_audio
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
 from stemweave.evaluation.signal_measures import is_silent
 from stemweave.files import InputError
+from stemweave.io.decode import probe_audio, read_audio
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stemweave.audio.files import AudioInfo, AudioReader, AudioWriter, WriterGroup, probe_audio
 from stemweave.files import InputError
+from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
+from stemweave.io.encode import AudioWriter, WriterGroup
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.library import BLOCK_SAMPLES, Library, copy_audio

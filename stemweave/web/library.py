@@ -13,14 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stemweave.audio.files import (
-    AudioFormat,
-    AudioReader,
-    AudioWriter,
-    WriterGroup,
-    check_format,
-    probe_audio,
-)
+from stemweave.io.decode import AudioReader, probe_audio
+from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup, check_format
 from stemweave.web.tables import Version, new_id
 
 BLOCK_SAMPLES = 1 << 19

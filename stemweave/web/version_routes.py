@@ -12,8 +12,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse, StreamingResponse
 
-from stemweave.audio.files import AudioFormat
 from stemweave.files import InputError
+from stemweave.io.encode import AudioFormat
 from stemweave.web.answers import VersionAnswer, version_answer
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.studio import Studio, studio_of

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stemweave.audio import masking
-from stemweave.audio.files import read_audio
 from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.io.decode import read_audio
 from stemweave.pipeline import StemweavePipeline, load_pipeline
 from stemweave.tasks.spectra import to_model_rate
 
