@@ -12,7 +12,7 @@ LAYERS = [
     {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
-    {"piece_commands", "catalogue", "web"},
+    {"separate_command", "piece_commands", "catalogue", "web"},
     {"cli", "demo"},
     {"__main__"},
 ]
