@@ -6,6 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
     {"stems", "files", "memory", "model_folder", "jobs"},
+    {"music"},
     {"acceleration", "audio", "io", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
