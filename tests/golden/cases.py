@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stemweave.acceleration import accelerate
-from stemweave.audio.files import read_audio
+from stemweave.io.decode import read_audio
 from stemweave.loading import load_model
 from stemweave.model import StemModel
 from stemweave.tasks.spectra import to_model_rate
