@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stemweave.files import InputError
+from stemweave.files import InputError, OutputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
-from stemweave.web.library import BLOCK_SAMPLES, Library, copy_audio
+from stemweave.web.fitting import BLOCK_SAMPLES, Shape, changes, common_shape, fitted
+from stemweave.web.library import Library
 from stemweave.web.settings import Settings
 from stemweave.web.uploads import Upload
 
@@ -22,28 +24,34 @@ MAX_BYTES_PER_SECOND = 2 * 192_000 * BYTES_PER_SAMPLE
 """Decoded audio of stereo at 192 kHz, or eight channels at 48 kHz."""
 
 
-def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -> None:
+def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -> list[str]:
     """Write ``folder/<track>.wav`` for every uploaded file, and the mixture of stems without one.
 
-    Everything is decoded, so that later nothing can turn out to be damaged. Raises ``Refused``.
+    Everything is decoded, so that later nothing can turn out to be damaged. Tracks of other rates,
+    channels or lengths are fitted to each other; returns a sentence for each change. Raises
+    ``Refused``.
     """
-    infos = {name: _probe(path, upload.labels[name]) for name, path in upload.files.items()}
-    decoded = 0
+    labels = upload.labels
+    infos = {name: _probe(path, labels[name]) for name, path in upload.files.items()}
     for name, info in infos.items():
-        _check_size(info, upload.labels[name], settings)
-        decoded += info.num_samples * info.channels * BYTES_PER_SAMPLE
-    _check_equal(infos, upload.labels)
-    if library.free_bytes() < 2 * decoded + settings.min_free_mb * 1e6:
+        _check_size(info, labels[name], settings)
+    try:
+        shape = common_shape(infos, labels)
+    except InputError as error:
+        raise Refused(422, str(error)) from error
+    if shape.bytes > settings.max_seconds * MAX_BYTES_PER_SECOND:
+        raise Refused(413, "the files have too different lengths, rates and channels")
+    if library.free_bytes() < 2 * len(infos) * shape.bytes + settings.min_free_mb * 1e6:
         raise Refused(507, DISK_FULL)
     try:
         for name, path in upload.files.items():
-            with _Sound(path, upload.labels[name]) as reader:
-                copy_audio(reader, folder / f"{name}.wav", "wav")
+            _write_track(path, labels[name], folder / f"{name}.wav", shape)
             path.unlink()
         if MIXTURE not in infos:
-            _write_sum(folder, list(infos))
-    except InputError as error:
+            _write_sum(folder, list(infos), shape)
+    except OutputError as error:
         raise Refused(507, DISK_FULL) from error
+    return [line for name, info in infos.items() for line in changes(info, labels[name], shape)]
 
 
 class _Sound(AudioReader):
@@ -83,36 +91,31 @@ def _check_size(info: AudioInfo, label: str, settings: Settings) -> None:
         raise Refused(413, f"{label} has too many channels for its length and sample rate")
 
 
-def _check_equal(infos: dict[str, AudioInfo], labels: dict[str, str]) -> None:
-    first = next(iter(infos))
-    for name, info in infos.items():
-        other = infos[first]
-        if (info.sample_rate, info.channels, info.num_samples) != (
-            other.sample_rate,
-            other.channels,
-            other.num_samples,
-        ):
-            raise Refused(
-                422,
-                f"{labels[name]} ({_words(info)}) does not match {labels[first]} ({_words(other)}):"
-                " send tracks of one song, of equal length, channels and sample rate",
-            )
+def _write_track(path: Path, label: str, target: Path, shape: Shape) -> None:
+    with (
+        _Sound(path, label) as reader,
+        WriterGroup({label: _writer(target, shape)}) as group,
+    ):
+        for block in fitted(reader, reader.info, shape):
+            group.write({label: block})
 
 
-def _words(info: AudioInfo) -> str:
-    return f"{info.channels} channels, {info.num_samples} samples, {info.sample_rate} Hz"
-
-
-def _write_sum(folder: Path, names: list[str]) -> None:
-    """Write the mixture of the tracks ``names``."""
+def _write_sum(folder: Path, names: Sequence[str], shape: Shape) -> None:
+    """Write the mixture of the tracks ``names``. Raises ``Refused`` if it is not finite."""
     readers = [AudioReader(folder / f"{name}.wav") for name in names]
-    info = readers[0].info
-    path = folder / f"{MIXTURE}.wav"
-    writer = AudioWriter(path, info.sample_rate, info.channels, "wav", info.num_samples)
-    with WriterGroup({MIXTURE: writer}) as group:
-        for start in range(0, info.num_samples, BLOCK_SAMPLES):
-            length = min(BLOCK_SAMPLES, info.num_samples - start)
-            parts = [reader(start, length) for reader in readers]
-            group.write({MIXTURE: sum(parts[1:], parts[0])})
-    for reader in readers:
-        reader.__exit__()
+    try:
+        with WriterGroup({MIXTURE: _writer(folder / f"{MIXTURE}.wav", shape)}) as group:
+            for start in range(0, shape.num_samples, BLOCK_SAMPLES):
+                length = min(BLOCK_SAMPLES, shape.num_samples - start)
+                parts = [reader(start, length) for reader in readers]
+                block = sum(parts[1:], parts[0])
+                if not block.isfinite().all():
+                    raise Refused(415, "the sum of the files is not finite: send quieter ones")
+                group.write({MIXTURE: block})
+    finally:
+        for reader in readers:
+            reader.__exit__()
+
+
+def _writer(path: Path, shape: Shape) -> AudioWriter:
+    return AudioWriter(path, shape.sample_rate, shape.channels, "wav", shape.num_samples)

@@ -15,9 +15,8 @@ from typing import Any
 
 from stemweave.io.decode import AudioReader, probe_audio
 from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup, check_format
+from stemweave.web.fitting import BLOCK_SAMPLES
 from stemweave.web.tables import Version, new_id
-
-BLOCK_SAMPLES = 1 << 19
 
 
 class Library:
@@ -79,6 +78,10 @@ class Library:
             with AudioReader(source) as reader:
                 copy_audio(reader, path, fmt)
         return path
+
+    def without_paths(self, sentence: str) -> str:
+        """``sentence`` without where the server keeps its files."""
+        return sentence.replace(f"{self.data}/", "")
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.data).free

@@ -44,8 +44,9 @@ async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
         def store() -> None:
             version: Version | None = None
             if upload.files:
-                ingest(upload, folder, settings, library)
-                version = describe_version(folder, project.id, "upload")
+                notes = ingest(upload, folder, settings, library)
+                params = {"notes": notes} if notes else {}
+                version = describe_version(folder, project.id, "upload", params)
                 library.publish(folder, version.id)
             studio.store.add_project(project, version)
 
