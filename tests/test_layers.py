@@ -21,7 +21,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
 WEB_LAYERS = [
+    {"wording", "fitting"},
     {"errors", "settings", "tables", "pace", "feed", "job_requests"},
+    {"attempts"},
     {"answers", "guards", "library", "store", "uploads"},
     {"ingest", "runner"},
     {"worker"},

@@ -8,20 +8,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
 from stemweave.web import job_routes, project_routes, version_routes
 from stemweave.web.answers import Health, ModelAnswer
-from stemweave.web.errors import PROBLEMS, Refused, answer_errors, name_methods
+from stemweave.web.attempts import Attempts
+from stemweave.web.errors import PROBLEMS, answer_errors, name_methods
 from stemweave.web.guards import (
     COOKIE,
     HEADERS,
     SESSION_PATH,
     UPLOAD_PATH,
     Guard,
-    equal,
+    address_of,
+    check_token,
     session_of,
 )
 from stemweave.web.runner import Runner
@@ -60,15 +63,16 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
         redoc_url=None,
         responses=PROBLEMS,
     )
-    app.state.studio = studio
-    app.add_middleware(Guard, settings=settings)
+    app.state.studio, app.state.attempts = studio, Attempts()
+    app.add_middleware(Guard, settings=settings, attempts=app.state.attempts)
     answer_errors(app, HEADERS)
-    app.add_api_route("/health", health, methods=["GET"], tags=["server"])
-    app.add_api_route("/api/model", model, methods=["GET"], tags=["server"])
-    app.add_api_route(
+    whole = APIRouter()
+    whole.add_api_route("/health", health, methods=["GET"], tags=["server"])
+    whole.add_api_route("/api/model", model, methods=["GET"], tags=["server"])
+    whole.add_api_route(
         SESSION_PATH, begin_session, methods=["POST"], status_code=204, tags=["server"]
     )
-    app.add_api_route(
+    whole.add_api_route(
         UPLOAD_PATH,
         project_routes.create_project,
         methods=["POST"],
@@ -76,14 +80,29 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
         tags=["projects"],
         openapi_extra=project_routes.upload_body(runner.stems),
     )
-    routes = list(app.routes)
-    for module in (project_routes, job_routes, version_routes):
-        app.include_router(module.router)
-        routes += module.router.routes
-    name_methods(app, routes)
+    routers = [whole, *(module.router for module in (project_routes, job_routes, version_routes))]
+    for router in routers:
+        app.include_router(router)
+        app.include_router(heads_of(router))
+    name_methods(app, [*app.routes, *(route for router in routers for route in router.routes)])
     if page.is_dir():  # not in an installation without the page
         app.mount("/", StaticFiles(directory=page, html=True))
     return app
+
+
+def heads_of(router: APIRouter) -> APIRouter:
+    """HEAD for everything that can be had by GET; not in openapi.json, where it says nothing."""
+    heads = APIRouter()
+    for route in router.routes:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            heads.add_api_route(
+                route.path,
+                route.endpoint,
+                methods=["HEAD"],
+                response_class=route.response_class,
+                include_in_schema=False,
+            )
+    return heads
 
 
 def health() -> Health:
@@ -99,8 +118,8 @@ def model(studio: InStudio) -> ModelAnswer:
 def begin_session(given: Credentials, request: Request, studio: InStudio) -> Response:
     """Exchange the token for a cookie, as players and event streams cannot send headers."""
     token = studio.settings.token
-    if token is not None and not equal(given.token, token):
-        raise Refused(401, "the token is wrong")
+    if token is not None:
+        check_token(given.token, token, address_of(request.scope), request.app.state.attempts)
     response = Response(status_code=204)
     if token is not None:
         response.set_cookie(

@@ -14,6 +14,8 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from stemweave.web.wording import sentence_of
+
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 DISK_FULL = "the server's disk is full: delete projects, or ask whoever runs it"
 
@@ -43,10 +45,17 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
         413: "too large or too long",
         415: "not audio, or not the expected kind of body",
         422: "parameters",
-        429: "queue full",
+        429: "queue full, or too many wrong tokens",
         507: "disk full",
     }.items()
 }
+
+
+FRAMEWORK_SENTENCES = {
+    400: "the body cannot be read",
+    404: "there is nothing at this address",
+}
+"""For what the framework refuses by itself."""
 
 
 def plain(text: str) -> str:
@@ -59,9 +68,14 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-        return JSONResponse({"detail": plain(f"{place}: {first['msg']}")}, 422)
+        return JSONResponse({"detail": plain(sentence_of(error.errors()[0], error.body))}, 422)
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        sentence = error.detail
+        if not isinstance(error, Refused):
+            sentence = FRAMEWORK_SENTENCES.get(error.status_code, sentence)
+        return JSONResponse({"detail": plain(sentence)}, error.status_code, error.headers)
 
     async def disk(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, OSError)
@@ -78,6 +92,7 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
         return JSONResponse({"detail": "the server failed; its log says why"}, 500, headers)
 
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(OSError, disk)
     app.add_exception_handler(OperationalError, database)
     app.add_exception_handler(Exception, unexpected)
@@ -90,13 +105,14 @@ def name_methods(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """
 
     async def wrong_method(request: Request, error: Exception) -> JSONResponse:
-        allowed = [
-            method
-            for route in routes
-            if isinstance(route, APIRoute) and route.path_regex.match(request.url.path)
-            for method in route.methods or ()
-        ]
-        headers = {"allow": ", ".join(sorted(allowed) or ("GET", "HEAD"))}
+        allowed: set[str] = set()
+        for route in routes:
+            if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
+                allowed |= route.methods or set()
+        allowed = allowed or {"GET"}
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        headers = {"allow": ", ".join(sorted(allowed))}
         return JSONResponse({"detail": f"not possible with {request.method}"}, 405, headers)
 
     app.add_exception_handler(405, wrong_method)

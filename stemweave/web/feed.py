@@ -14,6 +14,12 @@ class Feed:
     def __init__(self) -> None:
         self._followers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._lock = threading.Lock()
+        self.closed = False
+
+    def close(self) -> None:
+        """The server stops: whoever follows a job wakes up and ends."""
+        self.closed = True
+        self.changed()
 
     def changed(self, job_id: str | None = None) -> None:
         """One job has news; None: perhaps all, as the queue has moved."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import json
 import math
+import re
 import time
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stemweave.web.attempts import Attempts
 from stemweave.web.errors import Refused
 from stemweave.web.settings import Settings, is_loopback
 
@@ -25,6 +28,10 @@ MULTIPART_OVERHEAD_BYTES = 64 * 1024
 DRAIN_S = 2.0
 """A refused upload is read on for so long, so that the client sees the answer, not a reset."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+ONE_RANGE = re.compile(
+    r"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-\d{1,18})[ \t]*", re.IGNORECASE | re.ASCII
+)
+WWW_AUTHENTICATE = {"www-authenticate": 'Bearer realm="stemweave"'}
 
 HEADERS = {
     "content-security-policy": (
@@ -51,11 +58,26 @@ def equal(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
+def check_token(given: str, token: str, client: str, attempts: Attempts) -> None:
+    """Raise ``Refused`` for a wrong token, or one that comes too soon after several wrong ones."""
+    attempts.check_allowed(client)
+    if not equal(given, token):
+        attempts.failed(client)
+        raise Refused(401, "the token is wrong", WWW_AUTHENTICATE)
+    attempts.succeeded(client)
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request came from; a proxy on this machine says it in X-Forwarded-For."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 class Guard:
     """ASGI middleware: host, origin and token are checked, bodies limited, headers added."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: Settings, attempts: Attempts) -> None:
+        self._app, self._settings, self._attempts = app, settings, attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,14 +95,16 @@ class Guard:
 
         is_api = scope["path"].startswith("/api/")
         body = Body(receive, self._settings, scope)
+        say = in_own_words(send_marked)
+        _forget_odd_ranges(scope)
         try:
             self._check(scope, Headers(scope=scope))
             body.check_declared_length()
         except Refused as refused:
             await body.drain()
-            await _answer(refused)(scope, receive, send_marked)
+            await _answer(refused)(scope, receive, say)
             return
-        await self._app(scope, body.receive, send_marked)
+        await self._app(scope, body.receive, say)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raise ``Refused`` for requests that may not be made."""
@@ -90,19 +114,16 @@ class Guard:
         if scope["method"] not in SAFE_METHODS:
             _check_origin(headers, host)
         if scope["path"].startswith("/api/") and scope["path"] != SESSION_PATH:
-            self._check_token(headers)
+            self._check_token(headers, address_of(scope))
 
     def _knows(self, host: str) -> bool:
         """Whether a request to ``host`` was meant for us: a page may give its name our address."""
         name = _hostname(f"//{host}")
         return name is not None and (is_loopback(name) or name in self._settings.allowed_hosts)
 
-    def _check_token(self, headers: Headers) -> None:
+    def _check_token(self, headers: Headers, client: str) -> None:
         token = self._settings.token
         if token is None:
-            return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and equal(given.strip(), token):
             return
         try:
             morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -110,9 +131,11 @@ class Guard:
             morsel = None
         if morsel is not None and equal(morsel.value, session_of(token)):
             return
-        raise Refused(
-            401, "this server asks for its token", {"www-authenticate": 'Bearer realm="stemweave"'}
-        )
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and given.strip():
+            check_token(given.strip(), token, client, self._attempts)
+            return
+        raise Refused(401, "this server asks for its token", WWW_AUTHENTICATE)
 
 
 class Body:
@@ -182,6 +205,36 @@ def _check_origin(headers: Headers, host: str) -> None:
     foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
     if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(403, "requests of other sites are refused")
+
+
+def in_own_words(send: Send) -> Send:
+    """``send`` that makes the framework's answer to a range beyond the end one of ours."""
+    replaced = False
+
+    async def send_words(message: Message) -> None:
+        nonlocal replaced
+        if message["type"] == "http.response.start" and message["status"] == 416:
+            replaced = True
+            body = json.dumps({"detail": "the range begins beyond the end of the file"}).encode()
+            headers = MutableHeaders(scope=message)
+            headers["content-type"], headers["content-length"] = "application/json", str(len(body))
+            await send(message)
+            await send({"type": "http.response.body", "body": body})
+        elif not replaced:
+            await send(message)
+
+    return send_words
+
+
+def _forget_odd_ranges(scope: Scope) -> None:
+    """Take a Range header out of the request if it is not one well-formed range of bytes.
+
+    RFC 9110 (14.2) lets a server send everything then, where the framework would answer with 400.
+    """
+    given = Headers(scope=scope).getlist("range")
+    match = ONE_RANGE.fullmatch(given[0]) if len(given) == 1 else None
+    if given and (match is None or (match[2] and int(match[2]) < int(match[1]))):
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0].lower() != b"range"]
 
 
 def _hostname(url: str) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from stemweave.files import InputError
@@ -42,7 +42,7 @@ def create_job(project_id: str, wanted: JobRequest, studio: InStudio) -> JobAnsw
     try:
         studio.runner.check(wanted.task, params, version, studio.settings.max_seconds)
     except InputError as error:
-        raise Refused(422, str(error)) from error
+        raise Refused(422, studio.library.without_paths(str(error))) from error
     job = Job(
         project_id=project_id,
         version_id=version_id,
@@ -92,20 +92,22 @@ def delete_job(job_id: str, studio: InStudio) -> None:
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}, "description": "events named job"}},
 )
-async def follow_job(job_id: str, studio: InStudio) -> StreamingResponse:
+async def follow_job(job_id: str, studio: InStudio, request: Request) -> Response:
     """Server-sent events: the job now, at each change, and when it has ended."""
     await to_thread.run_sync(studio.job, job_id)
-    return StreamingResponse(
-        _events(job_id, studio),
-        media_type="text/event-stream",
-        headers={"x-accel-buffering": "no"},
-    )
+    about: dict[str, Any] = {
+        "media_type": "text/event-stream",
+        "headers": {"x-accel-buffering": "no"},
+    }
+    if request.method == "HEAD":
+        return Response(**about)
+    return StreamingResponse(_events(job_id, studio), **about)
 
 
 async def _events(job_id: str, studio: Studio) -> AsyncIterator[str]:
     sent = None
     with studio.feed.following(job_id) as changed:
-        while True:
+        while not studio.feed.closed:
             changed.clear()
             try:
                 job = await to_thread.run_sync(lambda: studio.job_answer(studio.job(job_id)))

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stemweave.files import InputError
 from stemweave.loading import load_model
 from stemweave.web.app import create_app
+from stemweave.web.feed import Feed
 from stemweave.web.runner import Runner
 from stemweave.web.settings import Settings
 
 MAX_CONNECTIONS = 512
+GRACE_S = 2
+"""Answers under way have so long to end when the server stops."""
 
 
 def serve(settings: Settings, model: str | None, device: str) -> None:
@@ -35,16 +41,41 @@ def serve(settings: Settings, model: str | None, device: str) -> None:
         raise InputError(f"--data {settings.data} cannot be used: {error.strerror}") from error
     host, port = listener.getsockname()[:2]
     print(f"Stemweave studio at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    config = uvicorn.Config(
-        app,
-        http=protocol(settings.stall_s),
-        ws="none",
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=3,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    StudioServer(app, app.state.studio.feed, settings.stall_s).run(sockets=[listener])
+
+
+class StudioServer(uvicorn.Server):
+    """uvicorn that ends without a traceback while pages are open and downloads under way."""
+
+    def __init__(self, app: ASGIApp, feed: Feed, stall_s: float) -> None:
+        async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                if not self.should_exit:
+                    raise
+
+        super().__init__(
+            uvicorn.Config(
+                quiet,
+                http=protocol(stall_s),
+                ws="none",
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S + 3,
+            )
+        )
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the event streams at once, and what else is still sent after a moment."""
+        self._feed.close()
+        asyncio.get_running_loop().call_later(GRACE_S, self._cut)
+        await super().shutdown(sockets)
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -64,7 +95,7 @@ def listen(host: str, port: int) -> socket.socket:
 def protocol(patience_s: float) -> type[H11Protocol]:
     """HTTP/1.1 that closes connections on which no request is complete after ``patience_s``.
 
-    uvicorn has a limit only for the time between two requests.
+    uvicorn has a limit only for the time between two requests, and refuses in plain text.
     """
 
     class Patient(H11Protocol):
@@ -72,6 +103,8 @@ def protocol(patience_s: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if len(self.connections) > MAX_CONNECTIONS:
+                self.app = _busy
             self._watch()
 
         def data_received(self, data: bytes) -> None:
@@ -81,6 +114,17 @@ def protocol(patience_s: float) -> type[H11Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget()
             super().connection_lost(exc)
+
+        def send_400_response(self, msg: str) -> None:
+            body = json.dumps({"detail": "this is no HTTP request"}).encode()
+            headers = [("content-type", "application/json"), ("connection", "close")]
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def _watch(self) -> None:
             """The clock runs from the first byte of a request's head to its last."""
@@ -95,3 +139,10 @@ def protocol(patience_s: float) -> type[H11Protocol]:
                 self.patience = None
 
     return Patient
+
+
+async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer while too many clients are connected."""
+    headers = {"connection": "close", "retry-after": "5"}
+    busy = JSONResponse({"detail": "too many clients at once: try again soon"}, 503, headers)
+    await busy(scope, receive, send)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from io import RawIOBase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from stemweave.files import InputError
-from stemweave.io.encode import AudioFormat
+from stemweave.files import InputError, OutputError
+from stemweave.io.encode import AudioFormat, check_format
 from stemweave.web.answers import VersionAnswer, version_answer
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.studio import Studio, studio_of
@@ -23,6 +24,8 @@ MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
 CHUNK_BYTES = 1 << 18
 MAX_AGE = {"cache-control": "private, max-age=3600"}
 """Versions never change, so players may seek in what they have."""
+
+log = logging.getLogger("stemweave.web")
 
 router = APIRouter(prefix="/api/versions", tags=["versions"])
 InStudio = Annotated[Studio, Depends(studio_of)]
@@ -64,34 +67,47 @@ async def get_track(
     responses={200: {"content": {"application/zip": {}}, "description": "zip of all tracks"}},
 )
 async def download_version(
-    version_id: str, studio: InStudio, format: AudioFormat = "wav"
-) -> StreamingResponse:
-    """A zip of all tracks."""
+    version_id: str, studio: InStudio, request: Request, format: AudioFormat = "wav"
+) -> Response:
+    """A zip of all tracks, sent while it is made: one track is encoded after the other."""
     version = await to_thread.run_sync(studio.version, version_id)
-    files = {
-        f"{name}.{format}": await _encoded(studio, version, name, format)
-        for name in version.track_names
+    _check_format(version, format)
+    about: dict[str, Any] = {
+        "media_type": "application/zip",
+        "headers": {"content-disposition": saved_as(f"{await _file_stem(studio, version)}.zip")},
     }
-    filename = f"{await _file_stem(studio, version)}.zip"
-    disposition = FileResponse(next(iter(files.values())), filename=filename).headers
-    return StreamingResponse(
-        _zipped(files),
-        media_type="application/zip",
-        headers={"content-disposition": disposition["content-disposition"]},
-    )
+    if request.method == "HEAD":
+        return Response(**about)
+    return StreamingResponse(_zipped(studio, version, format), **about)
+
+
+def saved_as(filename: str) -> str:
+    """Content-Disposition that makes browsers save an answer under ``filename``."""
+    return FileResponse("", filename=filename).headers["content-disposition"]
+
+
+def _check_format(version: Version, fmt: AudioFormat) -> None:
+    """Raise ``Refused`` if ``fmt`` cannot hold the version's tracks."""
+    try:
+        check_format(fmt, version.sample_rate, version.channels)
+    except InputError as error:
+        raise Refused(422, str(error).replace("--", "")) from error
 
 
 async def _encoded(studio: Studio, version: Version, name: str, fmt: AudioFormat) -> Path:
     """The file to send. Raises ``Refused``."""
+    _check_format(version, fmt)
     try:
         path = await to_thread.run_sync(
             studio.library.encoded, version, name, fmt, limiter=studio.conversions
         )
+    except OutputError as error:
+        raise Refused(507, DISK_FULL) from error
     except InputError as error:
-        sentence = str(error)
-        if sentence.startswith("cannot write"):
-            raise Refused(507, DISK_FULL) from error
-        raise Refused(422, sentence.replace("--", "")) from error
+        if not studio.library.folder(version.id).exists():
+            raise Refused(404, "the version was deleted") from error
+        log.error("version %s: %s", version.id, error)
+        raise Refused(500, f"the track {name} is damaged on the server") from error
     if not path.exists():
         raise Refused(404, "the version was deleted")
     return path
@@ -122,13 +138,15 @@ class _Pieces(RawIOBase):
         return taken
 
 
-def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
-    """A zip of ``files``, stored as they are, made while it is sent."""
+async def _zipped(studio: Studio, version: Version, fmt: AudioFormat) -> AsyncIterator[bytes]:
+    """A zip of the tracks as they are, each sent as soon as it is encoded."""
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in files.items():
-            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as entry:
-                while chunk := source.read(CHUNK_BYTES):
-                    entry.write(chunk)
-                    yield pieces.take()
+        for name in version.track_names:
+            with archive.open(f"{name}.{fmt}", "w", force_zip64=True) as entry:
+                yield pieces.take()  # the client sees that something comes
+                with (await _encoded(studio, version, name, fmt)).open("rb") as source:
+                    while chunk := await to_thread.run_sync(source.read, CHUNK_BYTES):
+                        await to_thread.run_sync(entry.write, chunk)  # computes a checksum
+                        yield pieces.take()
     yield pieces.take()

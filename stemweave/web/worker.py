@@ -103,13 +103,13 @@ class Worker:
                 return partial(end, "cancelled")
             return partial(self._store.requeue_job, job.id)
         except InputError as error:
-            return partial(end, "failed", self._without_paths(str(error)))
+            return partial(end, "failed", self._library.without_paths(str(error)))
         except MemoryError:
             return partial(end, "failed", "not enough memory: use a shorter piece")
         except Exception as error:
             log.exception("job %s (%s) failed", job.id, job.task)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return partial(end, "failed", self._without_paths(f"unexpected: {reason}"))
+            return partial(end, "failed", self._library.without_paths(f"unexpected: {reason}"))
 
     def _run(self, job: Job, pace: Pace, folder: Path) -> Version:
         """Fill ``folder`` with the job's tracks; returns the row for them."""
@@ -135,7 +135,3 @@ class Worker:
     def _stop_if_told(self, job_id: str) -> None:
         if self._stopping.is_set() or job_id in self._cancelled:
             raise _Stopped
-
-    def _without_paths(self, sentence: str) -> str:
-        """``sentence`` without where the server keeps its files."""
-        return sentence.replace(f"{self._library.data}/", "")

@@ -139,6 +139,113 @@ def test_formats_and_downloads(client):
     assert refused.status_code == 422 and "MP3 cannot hold 3 channels" in refused.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("header", "status", "content"),
+    [
+        ("bytes=4-11", 206, slice(4, 12)),
+        ("bytes=4-11, 20-23", 200, slice(None)),
+        ("Bytes=-8", 206, slice(-8, None)),
+        ("bytes=0-999999999", 206, slice(None)),
+        ("bytes=11-4", 200, slice(None)),
+        ("bytes=", 200, slice(None)),
+        ("bytes=a-b", 200, slice(None)),
+        ("bytes=1_0-20", 200, slice(None)),
+        ("bytes=-", 200, slice(None)),
+        ("seconds=1-2", 200, slice(None)),
+        ("nonsense", 200, slice(None)),
+        ("bytes=" + "9" * 5000 + "-", 200, slice(None)),
+        ("bytes=999999999-", 416, None),
+        ("bytes=-0", 416, None),
+    ],
+)
+def test_ranges(client, header, status, content):
+    version = upload(client)["versions"][0]
+    path = f"/api/versions/{version['id']}/tracks/mixture"
+    whole = client.get(path)
+    assert whole.headers["accept-ranges"] == "bytes"
+    part = client.get(path, headers={"range": header})
+    assert part.status_code == status
+    if content is None:
+        assert part.headers["content-range"] == f"bytes */{len(whole.content)}"
+        assert "beyond the end" in part.json()["detail"]
+    else:
+        assert part.content == whole.content[content]
+
+
+def test_head_is_get_without_the_content(client):
+    project = upload(client)
+    separated = finish(client, project, "separate")
+    (job,) = client.get("/api/jobs").json()
+    path = f"/api/versions/{separated['id']}"
+    for address in (
+        "/health",
+        "/api/model",
+        "/api/projects",
+        f"/api/projects/{project['id']}",
+        f"/api/jobs/{job['id']}",
+        f"/api/jobs/{job['id']}/events",
+        path,
+        f"{path}/tracks/bass",
+        f"{path}/tracks/bass?format=flac&download=1",
+        f"{path}/download",
+        "/app.js",
+    ):
+        head, got = client.head(address), client.get(address)
+        assert (head.status_code, head.content) == (got.status_code, b"") == (200, b""), address
+        for name in ("content-type", "content-disposition", "cache-control"):
+            assert head.headers.get(name) == got.headers.get(name)
+    assert client.head(f"{path}/tracks/flute").status_code == 404
+    assert client.head("/api/projects/nothing").status_code == 404
+    paths = client.get("/openapi.json").json()["paths"]
+    assert not any("head" in operations for operations in paths.values())
+
+
+def test_errors_tell_no_path(client, tmp_path):
+    """A track that is damaged on the server, or gone."""
+    project = upload(client)
+    version = project["head_version_id"]
+    file = tmp_path / "data" / "versions" / version / "mixture.wav"
+    file.write_bytes(b"damaged")
+    path = f"/api/versions/{version}/tracks/mixture"
+    damaged = client.get(path, params={"format": "flac"})
+    assert damaged.status_code == 500
+    assert damaged.json() == {"detail": "the track mixture is damaged on the server"}
+    file.unlink()
+    assert str(tmp_path) not in client.get(path).text
+    assert str(tmp_path) not in client.get(path, params={"format": "flac"}).text
+
+
+def test_every_error_is_one_sentence_of_ours(client):
+    project = upload(client)
+    jobs = f"/api/projects/{project['id']}/jobs"
+    track_path = f"/api/versions/{project['head_version_id']}/tracks/mixture"
+    sentences = {
+        "/nothing": "there is nothing at this address",
+        "/api/nothing": "there is nothing at this address",
+        f"{track_path}?format=exe": "format: must be",
+        "/api/jobs?project_id=" + "x" * 101: "project_id: may have at most 100 characters",
+    }
+    for path, sentence in sentences.items():
+        answer = client.get(path)
+        assert list(answer.json()) == ["detail"] and answer.json()["detail"].startswith(sentence)
+    for body, sentence in (
+        (b"{", "the body is not JSON"),
+        (b"[]", "the body: must be an object"),
+        (b'{"task": "compose"}', "task: must be one of 'separate'"),
+        (b"{}", "task: is missing"),
+        (b'{"task": "edit"}', "params: is missing"),
+        (b'{"task": "vary", "params": {"strength": 2}}', "params.strength: must be at most 1"),
+        (b'{"task": "vary", "params": {"x": 2}}', "params.x: there is no such parameter"),
+        (b'{"task": "vary", "params": {"steps": 1.5}}', "params.steps: must be a whole number"),
+        (b'{"task": "vary", "seed": "x"}', "seed: must be a whole number"),
+    ):
+        answer = client.post(jobs, content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422 and answer.json()["detail"].startswith(sentence), body
+    unreadable = client.post(jobs, content=b"\xff", headers={"content-type": "application/json"})
+    assert unreadable.status_code in (400, 422)
+    assert unreadable.json()["detail"] in ("the body cannot be read", "the body is not JSON")
+
+
 def test_undo_rename_delete(client, tmp_path):
     project = upload(client)
     separated = finish(client, project, "separate")
@@ -264,7 +371,7 @@ def test_wrong_places(client):
     assert client.post(path, json=foreign).status_code == 404
     assert client.post(path, content=b"{").status_code == 422
     wrong = client.put(path.removesuffix("/jobs"))
-    assert wrong.status_code == 405 and wrong.headers["allow"] == "DELETE, GET, PATCH"
+    assert wrong.status_code == 405 and wrong.headers["allow"] == "DELETE, GET, HEAD, PATCH"
     assert client.post("/app.js").headers["allow"] == "GET, HEAD"
     lone = client.post(path, content=b'{"task":"edit","params":{"renew":{"\\ud800":[0,"a"]}}}')
     assert lone.status_code == 422

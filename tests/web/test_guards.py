@@ -1,8 +1,12 @@
 """Who may ask: token, host, origin; and how every answer is marked."""
 
+import time
+
 import pytest
 
 from stemweave.files import InputError
+from stemweave.web.attempts import Attempts
+from stemweave.web.errors import Refused
 from stemweave.web.settings import Settings
 from tests.web.conftest import sound, upload
 
@@ -90,6 +94,59 @@ def test_the_session(studio):
     stolen = {"cookie": f"stemweave_session={TOKEN}"}
     client.cookies.clear()
     assert client.get("/api/projects", headers=stolen).status_code == 401
+
+
+def test_wrong_tokens_are_slowed(studio):
+    client = studio(token=TOKEN)
+    for number in range(5):
+        if number % 2:
+            wrong = client.post("/api/session", json={"token": f"guess {number}"})
+        else:
+            wrong = client.get("/api/model", headers={"authorization": f"Bearer guess{number}"})
+        assert wrong.status_code == 401
+        assert wrong.headers["www-authenticate"].startswith("Bearer")
+    slowed = client.post("/api/session", json={"token": TOKEN})
+    assert slowed.status_code == 429 and int(slowed.headers["retry-after"]) == 1
+    assert "wait 1 s" in slowed.json()["detail"]
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert client.get("/api/model", headers=bearer).status_code == 429
+    begun = studio(token=TOKEN, data=studio.data.parent / "other")
+    begun.post("/api/session", json={"token": TOKEN})
+    for _ in range(7):
+        assert begun.get("/api/model", headers={"authorization": "Bearer x"}).is_success
+    time.sleep(1.1)
+    assert client.get("/api/model", headers=bearer).status_code == 200
+    assert client.get("/api/model").status_code == 401, "no token is no wrong one"
+
+
+def test_the_wait_doubles_up_to_a_minute_and_is_forgotten():
+    now = [0.0]
+    attempts = Attempts(clock=lambda: now[0])
+
+    def wait_s(client: str) -> int:
+        try:
+            attempts.check_allowed(client)
+        except Refused as refused:
+            assert refused.headers is not None
+            return int(refused.headers["retry-after"])
+        return 0
+
+    waits = []
+    for _ in range(13):
+        attempts.failed("2001:db8::1")
+        waits.append(wait_s("2001:db8::1"))
+        now[0] += waits[-1]
+    assert waits == [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    attempts.failed("2001:db8::1")
+    assert wait_s("2001:db8::ffff:1") == 60, "one household has many addresses"
+    assert wait_s("2001:db8:0:1::1") == wait_s("192.0.2.1") == 0
+    attempts.succeeded("2001:db8::1")
+    assert wait_s("2001:db8::1") == 0
+    for _ in range(4):
+        attempts.failed("192.0.2.1")
+    now[0] += 901
+    attempts.failed("192.0.2.1")
+    assert wait_s("192.0.2.1") == 0
 
 
 def test_a_server_without_a_token_needs_no_session(client):

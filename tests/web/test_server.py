@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -218,6 +219,40 @@ def test_killed_and_started_again(tiny_model, tmp_path):
     assert files_below(home) == set()
     outside = {path.name for path in tmp_path.iterdir()} - {"page"}
     assert outside == {"home", "data"}
+
+
+def test_an_interrupted_server_ends_quietly_while_pages_are_open(tiny_model, tmp_path):
+    server = ServerProcess(tiny_model, tmp_path / "data")
+    client = server.client()
+    project = upload(client, sound(60, 2, 44_100))
+    job = start(client, project, "generate", seconds=20, steps=1000)
+    page, loading = connect(server.url), connect(server.url)
+    events = f"GET /api/jobs/{job['id']}/events HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    page.sendall(events.encode())
+    assert b"200 OK" in page.recv(100)
+    path = f"/api/versions/{project['head_version_id']}/tracks/mixture"
+    loading.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+    assert b"200 OK" in loading.recv(100)  # and then stops reading
+    server.process.send_signal(signal.SIGINT)
+    said, _ = server.process.communicate(timeout=60)
+    assert (server.process.returncode, said) == (130, "")
+    assert read_all(page).endswith(b"0\r\n\r\n"), "the stream was ended, not cut"
+    loading.close()
+
+
+def test_what_is_no_request_hears_so_in_json(url):
+    connection = connect(url)
+    connection.sendall(b"GET /\x00 HTTP/9.9\r\n\r\n")
+    head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    assert b" 400 " in head and json.loads(body) == {"detail": "this is no HTTP request"}
+
+
+def test_more_clients_than_can_be_served(studio, monkeypatch):
+    monkeypatch.setattr("stemweave.web.server.MAX_CONNECTIONS", 1)
+    with on_a_socket(studio.app(), STALL_S) as url, httpx.Client(base_url=url) as first:
+        assert first.get("/health").is_success
+        refused = httpx.get(f"{url}/health")
+    assert refused.status_code == 503 and "too many clients" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
