@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from stemweave.files import InputError, OutputError, appearing
 from stemweave.io.decode import AUDIO_SUFFIXES, probe_audio
 from stemweave.io.encode import AudioFormat
-from stemweave.jobs import Failed, WorkerDied, Workers, outcomes, usable_cores
+from stemweave.jobs import Failed, WorkerDied, Workers, outcomes
+from stemweave.threads import usable_cores
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress

@@ -41,6 +41,7 @@ from stemweave.options import (
 )
 from stemweave.render import commands as render_commands
 from stemweave.stems import MIXTURE
+from stemweave.threads import prepare_threads
 from stemweave.training import commands as training_commands
 from stemweave.web import commands as web_commands
 
@@ -181,6 +182,7 @@ def _end(number: int, _: object) -> None:
 
 def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
+    prepare_threads()
     signal.signal(signal.SIGTERM, _end)
     atexit.register(gc.freeze)  # what is collected at the end of Python would be all of torch
     try:

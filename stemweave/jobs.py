@@ -21,6 +21,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from stemweave.files import InputError
+from stemweave.threads import usable_cores
 
 IN_FLIGHT = 3
 """Jobs handed out at once for every worker: one runs, the next ones are at hand."""
@@ -57,13 +58,6 @@ class Workers:
 
 
 TWO_PROCESSES = Workers()
-
-
-def usable_cores() -> int:
-    """Cores of this machine that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class WorkerDied(Exception):
