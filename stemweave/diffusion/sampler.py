@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stemweave.diffusion.constraints import Constraint, Free
 from stemweave.diffusion.guidance import ToldDenoiser
-from stemweave.diffusion.schedulers import respace
+from stemweave.diffusion.schedulers import set_timesteps
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -35,7 +35,8 @@ def sample(
     strength: float = 1.0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Latents drawn by ``num_steps`` denoiser calls (fewer if ``strength`` < 1).
+    """Latents drawn by ``num_steps`` denoiser calls (fewer if ``strength`` < 1; a few more where
+    ``schedulers.set_timesteps`` says so).
 
     Args:
         denoiser: (latents, timestep (B,) or (B, S), known) → prediction, e.g. from
@@ -55,9 +56,9 @@ def sample(
         raise ValueError("strength below 1 needs initial latents")
     constraint = constraint or Free()
     scheduler = copy.deepcopy(scheduler)
-    scheduler.set_timesteps(num_steps, device=noise.device)
-    respace(scheduler, timestep_shift)
-    first = num_steps - round(num_steps * strength)
+    set_timesteps(scheduler, num_steps, timestep_shift, noise.device)
+    total = len(scheduler.timesteps)
+    first = total - round(total * strength)
     timesteps = scheduler.timesteps[first:]
     latents = noise * scheduler.init_noise_sigma
     if initial is not None and strength < 1:

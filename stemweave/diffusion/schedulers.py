@@ -31,6 +31,30 @@ def with_sampler(scheduler: Any, name: str) -> Any:
     return SAMPLERS[name].from_config(scheduler.config)
 
 
+def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: Any = None) -> None:
+    """Choose about ``num_steps`` timesteps, as the reference does where it has a way of its own.
+
+    That is DDIM with "leading" timesteps: they are N // ``num_steps`` apart over all N of training,
+    then offset, so there are more of them than ``num_steps`` where that does not divide N.
+    diffusers takes the first ``num_steps`` of these: 600 of 1000 would begin in the middle of the
+    noise. A timestep past the last one, at which the reference stops with an error, is left out.
+    Other samplers begin at the last timestep and are moved by ``shift`` (``respace``).
+    """
+    config = scheduler.config
+    count = config.num_train_timesteps
+    if isinstance(scheduler, DDIMScheduler) and config.timestep_spacing == "leading":
+        scheduler.set_timesteps(num_steps, device=device)
+        timesteps = np.arange(0, count, count // num_steps) + config.steps_offset
+        timesteps = timesteps[timesteps < count][::-1]
+        scheduler.timesteps = torch.from_numpy(timesteps.copy()).to(scheduler.timesteps)
+        return
+    if config.timestep_spacing == "leading":
+        scheduler.register_to_config(timestep_spacing="linspace")
+    most = count - 1 if scheduler.config.timestep_spacing == "linspace" else count
+    scheduler.set_timesteps(min(num_steps, most), device=device)
+    respace(scheduler, shift)
+
+
 def shifted(timesteps: NDArray, num_train_timesteps: int, shift: float) -> NDArray:
     """``timesteps`` moved towards pure noise: t → shift · t / (1 + (shift - 1) · t), where t = 1 is
     the last (arXiv 2403.03206, Section 5.3.2); 1 leaves them.
