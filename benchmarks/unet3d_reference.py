@@ -25,7 +25,8 @@ from stemweave.models.unet3d import (
 
 def predict(network: UNet3D, latents: Tensor, timestep: Tensor, mixture: Tensor) -> Tensor:
     """``network(latents, timestep, mixture)``; a mixture of zeros is none."""
-    embedding = network.time_embed(sinusoidal_embedding(timestep, network.config.model_channels))
+    phases = sinusoidal_embedding(timestep, network.config.model_channels)
+    embedding = network.time_embed(phases.to(latents.dtype))
     hidden, skips = latents, []
     for layers in network.input_blocks:
         hidden = hidden + repeated(mixture, hidden)
@@ -93,7 +94,8 @@ def attended(block: AttentionBlock, hidden: Tensor) -> Tensor:
     query, key, value = qkv.reshape(batch * block.num_heads, 3 * width, -1).split(width, dim=1)
     scale = 1 / math.sqrt(math.sqrt(width))
     pairs = torch.einsum("bct,bcs->bts", query * scale, key * scale)
-    mixed = torch.einsum("bts,bcs->bct", torch.softmax(pairs.float(), dim=-1), value)
+    weights = torch.softmax(pairs.float(), dim=-1).to(value.dtype)
+    mixed = torch.einsum("bts,bcs->bct", weights, value)
     update = functional.conv1d(
         mixed.reshape(batch, channels, -1), block.project.weight, block.project.bias
     )

@@ -84,11 +84,15 @@ class LatentGrid:
         return int(self.log_mel.config.segment_frames) // self.time_stride
 
     def positions_for(self, num_samples: int) -> int:
-        """H that covers ``num_samples``, a multiple of what the denoiser's levels need."""
+        """H that covers ``num_samples``, a multiple of what the denoiser's levels need.
+
+        At least a window for the paper's network, which was trained on whole ones alone.
+        """
         config = self.denoiser.config
         widths = getattr(config, "block_channels", None) or config.channel_mult
         multiple = 2 ** (len(widths) - 1)
-        return max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
+        positions = max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
+        return positions if config.known_stems else max(positions, self.window_positions)
 
     def check_components(self) -> None:
         """Raise ``InputError`` that names every pair of parts that do not fit together."""

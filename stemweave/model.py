@@ -31,6 +31,8 @@ class TaskSettings:
     Attributes:
         reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
             None leaves levels as they are (the paper).
+        clip_mixture: mixtures are clipped to ±1 before ``separate`` takes their log-mel, as those
+            of training were (the paper's code).
         separation_steps, separation_guidance: defaults of ``separate``.
         generation_steps: default of all other tasks.
         eta: DDIM's share of fresh noise.
@@ -50,6 +52,7 @@ class TaskSettings:
     """
 
     reference_rms: float | None = None
+    clip_mixture: bool = False
     separation_steps: int = 1
     separation_guidance: float = 1.0
     generation_steps: int = 50

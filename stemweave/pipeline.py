@@ -47,6 +47,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         refiner: ModelMixin | None = None,
         sharpener: ModelMixin | None = None,
         reference_rms: float | None = TaskSettings.reference_rms,
+        clip_mixture: bool = TaskSettings.clip_mixture,
         separation_steps: int = TaskSettings.separation_steps,
         separation_guidance: float = TaskSettings.separation_guidance,
         generation_steps: int = TaskSettings.generation_steps,
@@ -73,6 +74,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         )
         self.register_to_config(
             reference_rms=reference_rms,
+            clip_mixture=clip_mixture,
             separation_steps=separation_steps,
             separation_guidance=separation_guidance,
             generation_steps=generation_steps,

@@ -41,6 +41,7 @@ PAPER_SCHEDULE: dict[str, Any] = {
 """The paper's noise schedule for diffusers' ``DDIMScheduler``."""
 
 PAPER_SAMPLING: dict[str, Any] = {
+    "clip_mixture": True,
     "separation_steps": 200,
     "separation_guidance": 2.0,
     "generation_steps": 200,

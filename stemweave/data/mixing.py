@@ -38,6 +38,8 @@ class MixSettings:
         tape_semitones: a crop is played so much faster or slower at most, all stems of a song
             alike: other keys, tempi and timbres.
         drive_probability: chance that a stem is overdriven, by 0 to ``MOST_DRIVE_DB``.
+        clip_mixture: clip the mixture to ±1 before its log-mel (the paper's code); not for
+            equalised stems.
     """
 
     stem_gain_std_db: float = 3.0
@@ -48,6 +50,7 @@ class MixSettings:
     equaliser_std_db: float = 3.0
     tape_semitones: float = 0.0
     drive_probability: float = 0.0
+    clip_mixture: bool = False
 
 
 MOST_DRIVE_DB = 30.0
@@ -197,8 +200,9 @@ def mix_mels(
     """
     spectra = mix_spectra(log_mel, waveforms, settings, rng)
     stems = log_mel.mel_of_magnitude(spectra.abs())
-    mixture = log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
-    return stems, mixture
+    if settings.clip_mixture:
+        return stems, log_mel(waveforms.sum(dim=1).clamp(-1, 1))
+    return stems, log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
 
 
 def mix_spectra(

@@ -282,6 +282,7 @@ def paper_command(
     arranged: Annotated[int, typer.Option("--arranged", min=2, help="Arrangement.")] = 32,
     steps: Steps = None,
     sampler: Sampler = None,
+    guidance: Annotated[float | None, typer.Option(help="Separation's weight w.")] = None,
     vggish: Vggish = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -295,7 +296,9 @@ def paper_command(
     pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
-    separated = evaluate_separation(pipe, songs, segments, seed=seed, progress=True)
+    separated = evaluate_separation(
+        pipe, songs, segments, steps=steps, guidance=guidance, seed=seed, progress=True
+    )
     generated = evaluate_generation(
         pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
     )

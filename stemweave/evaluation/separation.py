@@ -67,12 +67,18 @@ class Truth:
 
 
 class SegmentScores:
-    """Collects single values: measure → row → stem → one number per segment (NaN: no value)."""
+    """Collects single values: measure → row → stem → one number per segment (NaN: no value).
 
-    def __init__(self, stems: Sequence[str], sample_rate: int) -> None:
+    ``own_mel`` is the front end of the log-mels that are scored.
+    """
+
+    def __init__(
+        self, stems: Sequence[str], sample_rate: int, own_mel: LogMel | None = None
+    ) -> None:
         self.stems = list(stems)
         paper_mel = LogMel()
         self.paper_mel = paper_mel if paper_mel.config.sample_rate == sample_rate else None
+        self.scores_paper_mels = own_mel is not None and is_paper_front_end(own_mel)
         self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
 
     def add(self, measure: str, row: str, per_stem: Tensor) -> None:
@@ -92,6 +98,9 @@ class SegmentScores:
         self.add(MSE, row, measures.log_mel_mse(estimated_mel, truth.log_mel))
         self.add(L1, row, measures.log_mel_l1(estimated_mel, truth.log_mel))
         if waveforms is None:
+            if self.scores_paper_mels:
+                self.add(PAPER_MSE, row, measures.log_mel_mse(estimated_mel, truth.log_mel))
+                self.add(PAPER_L1, row, measures.log_mel_l1(estimated_mel, truth.log_mel))
             return
         if self.paper_mel is not None:
             paper_truth, paper_estimate = self.paper_mel(stems), self.paper_mel(waveforms)
@@ -124,6 +133,13 @@ class SegmentScores:
                 for stem, values in per_stem.items():
                     table.put_samples(measure, row, stem, values, songs)
             table.put_mean_column(measure)
+
+
+def is_paper_front_end(log_mel: LogMel) -> bool:
+    """Whether log-mels are the paper's, windows of any length."""
+    of_window = "segment_frames"
+    paper = {key: value for key, value in LogMel().config.items() if not key.startswith("_")}
+    return all(log_mel.config[key] == paper[key] for key in paper if key != of_window)
 
 
 def level_gain(pipe: Any, mixture: Tensor) -> float:
@@ -226,7 +242,7 @@ def evaluate_separation(
     config = pipe.log_mel.config
     stem_names = list(pipe.denoiser.config.stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    scores = SegmentScores(stem_names, config.sample_rate)
+    scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel)
     segments, examples = [], []
     found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
     for index, (segment, stems) in enumerate(
@@ -272,7 +288,7 @@ def _notes(duration_s: float, scores: SegmentScores, songs: Sequence[str]) -> li
         "mixture is the plain sum of the stems.",
         "Log-mel errors are in the model's own bands, at the level it hears, over all stems, "
         "silent ones included; the paper's front end (64 bands, hop 160, floor 1e-5) is the same "
-        "for every model, but needs a waveform.",
+        "for every model, but needs a waveform, unless it is the model's own.",
         "SI-SDR and SDR over stems that are mixed with others: RMS of at least "
         f"{measures.SILENCE_DBFS:.0f} dBFS, stem and rest no more than {-measures.MIXED_DB:.0f} dB "
         f"below the mixture (segments: {', '.join(counted)}). Buried and lone stems count only in "

@@ -16,6 +16,7 @@ from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.audio.windows import cross_faded, windows_over
 from stemweave.diffusion.guidance import EVERYWHERE, guided
 from stemweave.diffusion.sampler import Progress, sample
+from stemweave.tasks.context import channel_gains
 from stemweave.tasks.spectra import (
     decode,
     denoiser_of,
@@ -144,7 +145,9 @@ def _separate_windows(
             model_rate = pipe.log_mel.config.sample_rate
             vocoded = vocode(pipe, found.stems) / window.gain
             stems = from_model_rate(vocoded, model_rate, request.sample_rate, mixture.shape[-1])
-            stacks[index] = stems[:, None].expand(-1, len(mixture), -1)
+            # mono stems take the mixture's balance between the channels
+            balance = channel_gains(mixture) * (mixture != 0).any(dim=1)
+            stacks[index] = balance[:, None] * stems[:, None]
     return stacks
 
 
@@ -156,6 +159,8 @@ def _heard(pipe: StemModel, mixture: Tensor, sample_rate: int) -> Heard | None:
         heard = torch.stack(rows)[:, : pipe.log_mel.segment_samples]
     else:
         heard = to_model_rate(mixture, sample_rate, model_rate)[: pipe.log_mel.segment_samples]
+    if pipe.config.clip_mixture:
+        heard = heard.clamp(-1, 1)
     mono = heard.mean(dim=0) if heard.ndim == 2 else heard
     rms = mono.square().mean().sqrt().item()
     if rms < SILENCE:

@@ -55,6 +55,7 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
         parts.get("refiner"),
         parts.get("sharpener"),
         reference_rms=settings.mixing.reference_rms,
+        clip_mixture=settings.mixing.clip_mixture,
         **sampling,
     )
     for part in filter(None, (pipe.vae, pipe.denoiser, pipe.vocoder, pipe.refiner, pipe.sharpener)):

@@ -12,7 +12,8 @@ def learning_rate_factor(settings: OptimiserSettings, num_steps: int) -> Callabl
     """Step → factor of the learning rate: linear warm-up, then constant or cosine."""
 
     def factor(step: int) -> float:
-        warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
+        done = step if settings.warmup_from_zero else step + 1
+        warm = min(1.0, done / max(settings.warmup_steps, 1))
         if settings.schedule == "constant":
             return warm
         return warm * 0.5 * (1 + math.cos(math.pi * min(step / num_steps, 1.0)))

@@ -94,8 +94,12 @@ class TrainingRun:
         self.adversary: Adversary | None = getattr(stage, "adversary", None)
         if self.adversary is not None:
             self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, self._factor)
+        # after k steps min(decay, (1 + k) / (10 + k)), from k = 1 on, as in the paper's code
         self.average = EMAModel(
-            self.parameters, decay=settings.optimiser.ema_decay, foreach=not sharded
+            self.parameters,
+            decay=settings.optimiser.ema_decay,
+            update_after_step=-1,
+            foreach=not sharded,
         )
         self.average.to(self.accelerator.device)
         self.step = 0

@@ -93,9 +93,10 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return factor @ matrix
 
 
-def make_optimiser(network: nn.Module, kind: str, **kwargs: Any) -> torch.optim.AdamW:
-    """AdamW, or ``Muon``, for the parameters of ``network`` that are trained."""
+def make_optimiser(network: nn.Module, kind: str, **kwargs: Any) -> torch.optim.Adam:
+    """Adam, AdamW or ``Muon`` (``kind``) for the parameters of ``network`` that are trained."""
     named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
     if kind == "muon":
         return Muon(named, **kwargs)
-    return torch.optim.AdamW([parameter for _, parameter in named], **kwargs)
+    optimiser = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+    return optimiser([parameter for _, parameter in named], **kwargs)

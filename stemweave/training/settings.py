@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stemweave.acceleration import computes_in_bfloat16
 from stemweave.files import InputError
 from stemweave.model import TaskSettings
+from stemweave.training.settings_file import read_settings_file
 
 
 class Strict(BaseModel):
@@ -42,16 +43,26 @@ class MixingSettings(Strict):
     equaliser_std_db: float = 3.0
     tape_semitones: float = Field(0.0, ge=0, le=12)
     drive_probability: float = Field(0.0, ge=0, le=1)
+    clip_mixture: bool = Field(False, description="to ±1 before its log-mel (the paper's code)")
+
+    @model_validator(mode="after")
+    def _clips_what_is_mixed(self) -> MixingSettings:
+        if self.clip_mixture and self.equaliser_std_db:
+            raise ValueError("clip_mixture takes no equaliser: set equaliser_std_db to 0")
+        return self
 
 
 class OptimiserSettings(Strict):
-    """AdamW or Muon with linear warm-up, then constant or cosine to zero at ``steps``."""
+    """Adam, AdamW or Muon with linear warm-up, then constant or cosine to zero at ``steps``."""
 
-    kind: Literal["adamw", "muon"] = "adamw"
+    kind: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 3e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
     warmup_steps: int = 200
+    warmup_from_zero: bool = Field(
+        False, description="the first step's learning rate is 0, not a share of the full one"
+    )
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_norm: float = 1.0
     ema_decay: float = Field(0.999, ge=0, lt=1)
@@ -113,6 +124,11 @@ class VAESettings(StageSettings):
     mse_weight: float = 0.5
     kl_weight: float = 2e-3
     spectral_weight: float = Field(0.0, ge=0, description="of multi_resolution_mel_distance")
+    scale_crops: int = Field(16, ge=1, description="of which the latents' scale is measured")
+    scale_of: Literal["means", "stem_samples"] = Field(
+        "means",
+        description="posterior means of stems and mixtures, or samples of stems alone (the paper)",
+    )
     adversarial: PatchAdversarialSettings | None = None
 
 
@@ -302,16 +318,11 @@ def changed(settings: AnySettings, /, **update: Any) -> AnySettings:
 def load_settings(path: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
     """Settings from a YAML file; raises ``InputError`` naming the key that is wrong.
 
-    ``kind`` may be a subclass with further sections.
+    ``kind`` may be a subclass with further sections. A file that ``extends`` another, named from
+    its own folder, holds only what differs.
     """
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise InputError(f"cannot read settings {path}: {error.strerror}") from error
-    try:
-        settings = kind.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from error
+        settings = kind.model_validate(read_settings_file(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

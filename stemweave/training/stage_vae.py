@@ -119,11 +119,17 @@ class VAEStage:
 
     def export(self, network: Any, folder: Path) -> None:
         """Save with the scaling factor that gives the latents unit standard deviation."""
-        log_mel = self.mels(self.train, 16, self.mix_settings, np.random.default_rng(2))
+        settings = self.settings
+        rng = np.random.default_rng(2)
+        log_mel = self.mels(self.train, settings.scale_crops, self.mix_settings, rng)
+        of_stems = settings.scale_of == "stem_samples"
+        if of_stems:
+            log_mel = log_mel.unflatten(0, (settings.scale_crops, -1))[:, :-1].flatten(0, 1)
         autoencoder = autoencoder_in(network)
-        log_mel = log_mel.to(next(network.parameters()).device)
-        std = autoencoder.encode(log_mel).latent_dist.mean.std().item()
-        autoencoder.register_to_config(scaling_factor=1.0 / std)
+        posterior = autoencoder.encode(log_mel.to(next(network.parameters()).device)).latent_dist
+        generator = torch.Generator().manual_seed(self.run.seed)
+        latents = posterior.sample(generator) if of_stems else posterior.mean
+        autoencoder.register_to_config(scaling_factor=1.0 / latents.std().item())
         autoencoder.save_pretrained(folder)
 
 

@@ -1,6 +1,7 @@
 """Training crops: deterministic, coherent or not, summing to their mixture."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,10 @@ def test_filtered_mels_are_those_of_the_filtered_sum():
     stems, mixture = mix_mels(LOG_MEL, waveforms, PLAIN, np.random.default_rng(0))
     assert torch.allclose(stems, LOG_MEL(waveforms), atol=1e-4)
     assert torch.allclose(mixture, LOG_MEL(waveforms.sum(1)), atol=1e-3)
+    loud, clipped = 10 * waveforms, replace(PLAIN, clip_mixture=True)
+    stems, mixture = mix_mels(LOG_MEL, loud, clipped, np.random.default_rng(0))
+    assert torch.allclose(stems, LOG_MEL(loud), atol=1e-4)
+    assert torch.equal(mixture, LOG_MEL(loud.sum(1).clamp(-1, 1)))
     filtered, _ = mix_mels(LOG_MEL, waveforms, MixSettings(), np.random.default_rng(0))
     change_db = 20 / np.log(10) * (filtered - stems)
     assert 1 < change_db.std() < 6

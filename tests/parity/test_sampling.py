@@ -61,7 +61,9 @@ def test_timesteps_of_every_number_of_steps():
         )
 
 
-@pytest.mark.parametrize(("steps", "eta"), [(1, 1.0), (7, 0.0), (150, 1.0), (333, 0.0), (1000, 1.0)])
+@pytest.mark.parametrize(
+    ("steps", "eta"), [(1, 1.0), (7, 0.0), (150, 1.0), (333, 0.0), (1000, 1.0)]
+)
 def test_trajectories(steps: int, eta: float):
     noise = ref.reference_input("ddim.x_T")
     drawn = sample(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from safetensors import safe_open
 
 from stemweave.acceleration import computes_in_bfloat16
 from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
+from stemweave.files import InputError
 from stemweave.model import TaskSettings
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.int8_weights import SCALE
 from stemweave.training.describe import BYTES_PER_WEIGHT, describe
-from stemweave.training.settings import load_settings
+from stemweave.training.settings import RunSettings, load_settings
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 NOT_COUNTED = ("window", "basis", SCALE)
@@ -40,35 +42,94 @@ PAPER = {
     "mixing.equaliser_std_db": 0,
     "mixing.stem_drop_probability": 0,
     "mixing.cross_song_probability": 0,
+    "mixing.clip_mixture": True,
     "vae.optimiser.learning_rate": 0,
+    "vae.scale_of": "stem_samples",
+    "vae.scale_crops": 3,
     "denoiser.latents": "sample",
     "denoiser.min_snr_gamma": float("inf"),
     "denoiser.arrangement_share": 0,
     "denoiser.own_timesteps_probability": 0,
     "denoiser.pure_noise_probability": 0,
     "denoiser.mask_weight": 0,
+    "denoiser.optimiser.kind": "adam",
     "denoiser.optimiser.learning_rate": 3e-5,
     "denoiser.optimiser.weight_decay": 0,
     "denoiser.optimiser.betas": (0.9, 0.999),
     "denoiser.optimiser.schedule": "constant",
+    "denoiser.optimiser.warmup_steps": 1000,
+    "denoiser.optimiser.warmup_from_zero": True,
     "denoiser.optimiser.clip_norm": float("inf"),
     "denoiser.optimiser.ema_decay": 0.9999,
     "denoiser.crop_frames": 1024,
 }
+PAPERS_CODE = {
+    "denoiser.optimiser.kind": "adamw",
+    "denoiser.optimiser.weight_decay": 0.01,
+    "denoiser.batch_size": 3,
+    "denoiser.steps": 1_043_000,
+    "sampling.separation_guidance": 1,
+}
+"""What its authors' code and configuration have otherwise."""
+
+
+def value_of(settings: RunSettings, key: str) -> Any:
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
 
 
 def test_the_papers_constants():
     settings = load_settings(CONFIGS / "paper.yaml")
     for key, expected in PAPER.items():
-        value = settings
-        for name in key.split("."):
-            value = getattr(value, name)
-        assert value == expected, key
+        assert value_of(settings, key) == expected, key
     assert 1 - settings.denoiser.separation_share == pytest.approx(0.1)  # condition dropped
     assert settings.denoiser.scheduler == PAPER_SCHEDULE
     expected = {**asdict(TaskSettings()), **PAPER_SAMPLING, "sampler": "ddim"}
     assert expected.pop("reference_rms") is settings.mixing.reference_rms is None
+    assert expected.pop("clip_mixture") is settings.mixing.clip_mixture is True
     assert settings.sampling.model_dump() == expected
+
+
+def test_the_papers_code_differs_in_what_it_says():
+    paper, code = (load_settings(CONFIGS / f"{name}.yaml") for name in ("paper", "paper_code"))
+    for key, expected in PAPERS_CODE.items():
+        assert value_of(code, key) == expected != value_of(paper, key), key
+    for section in ("denoiser", "sampling"):
+        keys = [key.removeprefix(section + ".") for key in PAPERS_CODE if key.startswith(section)]
+        ours, theirs = (flat(getattr(one, section).model_dump()) for one in (code, paper))
+        assert sorted(key for key in ours if ours[key] != theirs[key]) == sorted(keys)
+    same = paper.model_copy(update={"denoiser": code.denoiser, "sampling": code.sampling})
+    assert same == code
+
+
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = flat(value) if isinstance(value, dict) else {"": value}
+        found |= {f"{key}.{name}".rstrip("."): one for name, one in inner.items()}
+    return found
+
+
+def test_a_file_may_say_only_how_it_differs(tmp_path: Path):
+    (tmp_path / "base.yaml").write_text("data: [songs]\ndenoiser: {steps: 7, batch_size: 2}\n")
+    (tmp_path / "below").mkdir()
+    changed = tmp_path / "below" / "changed.yaml"
+    changed.write_text("extends: ../base.yaml\nseed: 3\ndenoiser: {steps: 9}\n")
+    settings = load_settings(changed)
+    assert (settings.seed, settings.denoiser.steps, settings.denoiser.batch_size) == (3, 9, 2)
+    for text, message in (
+        ("extends: changed.yaml", "extends itself"),
+        ("extends: nothing.yaml", "cannot read settings"),
+        ("extends: ../base.yaml\ndenoiser: {stepz: 9}", "changed.yaml: denoiser.stepz"),
+        ("- 3", "holds no settings"),
+        ("data: [", "is not valid YAML"),
+    ):
+        changed.write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_settings(changed)
 
 
 def test_the_papers_sizes():
