@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pretty_midi
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
@@ -37,12 +36,15 @@ from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.midi import write_midi
 from stemweave.pipeline import StemweavePipeline, load_pipeline
 from stemweave.render.collection import CompositionJob, make_song, soundfonts_by_stem
-from stemweave.render.compose import compose_song, read_groove_families
+from stemweave.render.compose import compose_song
 from stemweave.render.freedoom import render_freedoom
+from stemweave.render.grooves import read_groove_families
 from stemweave.render.midi_folder import MidiJob, render_file
-from stemweave.render.score import Part
+from stemweave.render.sheets import score_of
 from stemweave.stems import STEMS
 from stemweave.tasks.separate import separated_spectra, separation_masks
 
@@ -73,34 +75,33 @@ def per_hour(total: float, songs: Sequence[Song]) -> float:
     return total / (sum(song.duration_s for song in songs) / 3600)
 
 
-def write_midi(parts: Sequence[Part], path: Path) -> None:
-    """A MIDI file of composed parts."""
-    midi = pretty_midi.PrettyMIDI()
-    for part in parts:
-        instrument = pretty_midi.Instrument(part.program, part.is_drum)
-        instrument.notes = [
-            pretty_midi.Note(note.velocity, note.pitch, note.start_s, note.end_s)
-            for note in part.notes
-        ]
-        midi.instruments.append(instrument)
-    midi.write(str(path))
-
-
 def music_rates(folder: Path) -> tuple[dict[str, float], list[Song]]:
     """Composing and rendering; also the songs, at 16 kHz."""
     fonts = soundfonts_by_stem()
 
     def composed(index: int, sample_rate: int) -> tuple[Song, float]:
         data = folder / str(sample_rate)
-        job = CompositionJob(data, index, 0, "train", fonts, False, sample_rate)
+        job = CompositionJob(
+            data=data, index=index, seed=0, split="train", soundfonts=fonts, sample_rate=sample_rate
+        )
         return timed(lambda: make_song(job))
 
     def rendered(index: int) -> tuple[Song, float]:
         rng = np.random.default_rng(index)
         song = compose_song(read_groove_families(), rng)
         path = folder / f"{index}.mid"
-        write_midi([part for parts in song.stems.values() for part in parts], path)
-        job = MidiJob(folder, path, folder / "midi", 0, fonts, 16000, 2, 600.0)
+        sheet = LeadSheet.from_text(tempo_bpm=song.tempo_bpm, duration_s=song.duration_s)
+        write_midi(path, score_of(song.stems, sheet), sheet)
+        job = MidiJob(
+            collection=folder,
+            path=path,
+            data=folder / "midi",
+            seed=0,
+            soundfonts=fonts,
+            sample_rate=16000,
+            min_stems=2,
+            max_duration_s=600.0,
+        )
         made, seconds = timed(lambda: render_file(job))  # type: ignore[arg-type, return-value]
         assert isinstance(made, Song), made
         return made, seconds

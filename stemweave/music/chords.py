@@ -174,10 +174,13 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
     return bars
 
 
+def parse_symbol(symbol: str) -> Chord | None:
+    """A chord, or None for "N.C."; ``InputError`` if it is neither."""
+    return None if symbol.strip().lower() in NO_CHORD_SPELLINGS else parse_chord(symbol)
+
+
 def _chord_in_bar(symbol: str, bar: int) -> Chord | None:
-    if symbol.lower() in NO_CHORD_SPELLINGS:
-        return None
     try:
-        return parse_chord(symbol)
+        return parse_symbol(symbol)
     except InputError as error:
         raise InputError(f"bar {bar}: {error}") from error

@@ -11,6 +11,9 @@ from stemweave.files import InputError
 MAJOR_TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 MINOR_TONICS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 """The usual name of each pitch class as a tonic."""
+SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+SHARP_TONICS = (2, 4, 7, 9, 11)
+"""Major tonics whose key signature has sharps."""
 SIGNATURES = {
     "major": (*MAJOR_TONICS, "C#", "F#", "Cb"),
     "minor": (*MINOR_TONICS, "D#", "A#", "Ab"),
@@ -21,6 +24,13 @@ SIGNATURES = {
 def key_name(tonic: int, minor: bool) -> str:
     """The usual name of a key by the pitch class of its tonic, e.g. "C# minor"."""
     return f"{MINOR_TONICS[tonic % 12]} minor" if minor else f"{MAJOR_TONICS[tonic % 12]} major"
+
+
+def note_name(pitch_class: int, key: str | None = None) -> str:
+    """Name of a note as ``key`` spells it: with sharps in keys of sharps, else with flats."""
+    tonic, minor = (0, False) if key is None else tonic_of(key)
+    sharps = (tonic + 3 * minor) % 12 in SHARP_TONICS
+    return (SHARP_NAMES if sharps else MAJOR_TONICS)[pitch_class % 12]
 
 
 def parse_key(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from stemweave.files import InputError
-from stemweave.music.chords import NO_CHORD, Chord, ChordChange, parse_bars, parse_chord
+from stemweave.music.chords import NO_CHORD, Chord, ChordChange, parse_bars, parse_symbol
 from stemweave.music.instruments import parse_instruments
 from stemweave.music.keys import parse_key
 from stemweave.music.metre import beats_per_bar, parse_metre
@@ -66,10 +66,11 @@ class LeadSheet:
                 raise ValueError("beats_s must be at least two rising times in seconds")
         if self.downbeats is not None and (
             self.beats_s is None
+            or not self.downbeats
             or not _rising(self.downbeats)
             or any(not 0 <= beat < len(self.beats_s) for beat in self.downbeats)
         ):
-            raise ValueError("downbeats must be rising indices into beats_s")
+            raise ValueError("downbeats must be at least one, rising, indices into beats_s")
         if self.chords is not None and not _rising([c.start_beat for c in self.chords]):
             raise ValueError("chords must be sorted by start_beat")
 
@@ -81,17 +82,36 @@ class LeadSheet:
     def beat_at(self, time_s: Times) -> Times:
         """Beats from the first one at a time in seconds (or an array of them)."""
         beats_s = self._known_beats()
-        return _line(time_s, beats_s, np.arange(len(beats_s), dtype=np.float64))
+        return interpolate(time_s, beats_s, np.arange(len(beats_s), dtype=np.float64))
 
     def time_of(self, beat: Times) -> Times:
         """Seconds of a beat (or of an array of them), fractions between beats included."""
         beats_s = self._known_beats()
-        return _line(beat, np.arange(len(beats_s), dtype=np.float64), beats_s)
+        return interpolate(beat, np.arange(len(beats_s), dtype=np.float64), beats_s)
 
     def chord_at(self, beat: float) -> Chord | None:
         """The chord that sounds at a beat; None: none does, or it is unknown."""
         started = [change for change in self.chords or () if change.start_beat <= beat]
         return started[-1].chord if started else None
+
+    def excerpt(self, start_s: float, end_s: float) -> LeadSheet:
+        """The sheet of a cut: from the last beat before it, which may be before 0 s, to its end."""
+        beats_s = self._known_beats()
+        last = len(beats_s) - 1
+        first = min(max(math.floor(self.beat_at(start_s) + 1e-6), 0), last - 1)
+        end = min(max(math.ceil(self.beat_at(end_s) - 1e-6), first + 1), last)
+        downbeats = [beat - first for beat in self.downbeats or () if first <= beat <= end]
+        chords = None
+        if self.chords is not None:
+            chords = [c for c in self.chords if first < c.start_beat < end]
+            if any(change.start_beat <= first for change in self.chords):
+                chords = [ChordChange(float(first), self.chord_at(first)), *chords]
+        return replace(
+            self,
+            beats_s=tuple((beats_s[first : end + 1] - start_s).tolist()),
+            downbeats=tuple(downbeats) or None,
+            chords=None if chords is None else _moved(chords, -first),
+        )
 
     def _known_beats(self) -> np.ndarray:
         if self.beats_s is None:
@@ -212,12 +232,16 @@ def changes_of_bars(
     return tuple(changes)
 
 
+def _moved(changes: Sequence[ChordChange], beats: float) -> tuple[ChordChange, ...]:
+    return tuple(ChordChange(c.start_beat + beats, c.chord) for c in changes)
+
+
 def _rising(values: Sequence[float]) -> bool:
     return all(one < other for one, other in pairwise(values))
 
 
-def _line(at: Times, known: np.ndarray, values: np.ndarray) -> Times:
-    """Values between the known ones, and outside as the first or last two go on."""
+def interpolate(at: Times, known: np.ndarray, values: np.ndarray) -> Times:
+    """``values`` at ``known`` points, between them and outside as the first or last two go on."""
     last = len(known) - 2
     index = np.clip(np.searchsorted(known, at, side="right") - 1, 0, last)
     share = (at - known[index]) / (known[index + 1] - known[index])
@@ -292,7 +316,7 @@ def _change(value: Any) -> ChordChange:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(f'[start_beat, "symbol"] is expected, not {value}')
     symbol = _text(value[1])
-    return ChordChange(_number(value[0]), None if symbol == NO_CHORD else parse_chord(symbol))
+    return ChordChange(_number(value[0]), parse_symbol(symbol))
 
 
 def _instruments(value: Any) -> dict[str, str]:

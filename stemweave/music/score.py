@@ -40,6 +40,24 @@ class Score:
         """When the last note ends; 0 without notes."""
         return max((n.end_beat for notes in self.notes.values() for n in notes), default=0.0)
 
+    def excerpt(self, start_beat: float, end_beat: float) -> Score:
+        """Notes that sound between two beats, cut there and counted from the first."""
+        return Score(
+            {
+                stem: tuple(
+                    ScoreNote(
+                        max(note.start_beat, start_beat) - start_beat,
+                        min(note.end_beat, end_beat) - start_beat,
+                        note.pitch,
+                        note.velocity,
+                    )
+                    for note in notes
+                    if note.start_beat < end_beat and note.end_beat > start_beat
+                )
+                for stem, notes in self.notes.items()
+            }
+        )
+
 
 def _order(note: ScoreNote) -> tuple[float, int, float, int]:
     return note.start_beat, note.pitch, note.end_beat, note.velocity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from stemweave.data.readers import Skipped
 from stemweave.data.songs import Song, append_line, append_to_manifest, listed_names, read_song
 from stemweave.files import InputError
 from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
-from stemweave.render.compose import Unplayable, compose_song, read_groove_families
-from stemweave.render.mixdown import render_stems, write_stems
+from stemweave.render.compose import ComposedSong, Unplayable, compose_song
+from stemweave.render.grooves import drawn_families
+from stemweave.render.mixdown import Sound, draw_sounds, render_stems
+from stemweave.render.sheets import Music, score_of, sheet_of_composed, write_stems
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import STEMS
 
@@ -91,6 +94,30 @@ def find_soundfont(name: str) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompositionOptions:
+    """What else a composed song is a function of, beside its seed and index.
+
+    Attributes:
+        metres: that songs are drawn from (see ``grooves.METRES``).
+        held_out_grooves: only grooves that training songs never use.
+        riffs: guitar and bass play rock riffs (see ``riffs``).
+        voiced: sounds vary in filter and envelope (``effects.draw_voicing``).
+        crossed: every stem's parts are those of one of several grooves.
+        exact_tempo: False: as older songs, whose parts drift (see ``compose_song``).
+    """
+
+    metres: tuple[str, ...] = ("4/4",)
+    held_out_grooves: bool = False
+    riffs: bool = False
+    voiced: bool = False
+    crossed: bool = False
+    exact_tempo: bool = True
+
+
+DEFAULT_OPTIONS = CompositionOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompositionJob:
     """Everything a worker needs to make one song; paths are absolute, for workers elsewhere."""
 
@@ -99,11 +126,8 @@ class CompositionJob:
     seed: int
     split: str
     soundfonts: Mapping[str, Sequence[tuple[Path, float]]]
-    held_out_grooves: bool
     sample_rate: int
-    riffs: bool = False
-    voiced: bool = False
-    crossed: bool = False
+    options: CompositionOptions = DEFAULT_OPTIONS
 
 
 @lru_cache(maxsize=1)
@@ -118,37 +142,53 @@ def make_song(job: CompositionJob) -> Song:
     if folder.exists():  # finished, but its worker or the driver died before it was listed
         return read_song(folder)
     synthesiser = worker_synthesiser(job.sample_rate)
-    families = [
-        family for family in read_groove_families() if family.is_validation == job.held_out_grooves
-    ]
     for attempt in range(50):
-        rng = np.random.default_rng([job.seed, job.index, attempt])
+        seed = [job.seed, job.index, attempt]
         try:
-            composed = compose_song(families, rng, riff=job.riffs, crossed=job.crossed)
+            composed, sounds = compose(seed, job.options, job.soundfonts)
         except Unplayable:
             continue
-        stems, fonts = render_stems(
-            composed.stems,
-            composed.duration_s,
-            synthesiser,
-            job.soundfonts,
-            rng,
-            job.voiced,
-        )
+        stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser)
         details = {
             "origin": "composed by stemweave over grooves of mma 21.09",
             "licence": "CC0-1.0",
-            "seed": [job.seed, job.index, attempt],
+            "seed": seed,
             "groove_family": composed.family,
+            "metre": composed.form.metre,
             "tempo_bpm": round(composed.tempo_bpm, 3),
-            "soundfonts": fonts,
+            "soundfonts": font_names(sounds),
+            "options": dataclasses.asdict(job.options),
         }
         samples = len(next(iter(stems.values())))
         duration_s = samples / job.sample_rate
         song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details=details)
-        write_stems(folder, stems, job.sample_rate, song)
+        sheet = sheet_of_composed(composed, sounds, synthesiser)
+        music = Music(sheet, score_of(composed.stems, sheet))
+        write_stems(folder, stems, job.sample_rate, song, music)
         return song
     raise RuntimeError(f"song {job.index}: fifty draws in a row were unplayable")
+
+
+def compose(
+    seed: Sequence[int],
+    options: CompositionOptions,
+    soundfonts: Mapping[str, Sequence[tuple[Path, float]]],
+) -> tuple[ComposedSong, dict[str, Sound]]:
+    """The song of a seed, and how its stems sound; raises ``Unplayable``."""
+    rng = np.random.default_rng(seed)
+    composed = compose_song(
+        drawn_families(options.metres, options.held_out_grooves),
+        rng,
+        riff=options.riffs,
+        crossed=options.crossed,
+        exact_tempo=options.exact_tempo,
+    )
+    return composed, draw_sounds(list(composed.stems), soundfonts, rng, options.voiced)
+
+
+def font_names(sounds: Mapping[str, Sound]) -> dict[str, str]:
+    """Name of each stem's SoundFont."""
+    return {stem: sound.font.name for stem, sound in sounds.items()}
 
 
 def soundfonts_by_stem(
@@ -208,20 +248,17 @@ def compose_collection(
     soundfonts: Mapping[str, float] | None = None,
     split: str = "train",
     first: int = 0,
-    held_out_grooves: bool = False,
     sample_rate: int = 16000,
     workers: Workers = TWO_PROCESSES,
-    riffs: bool = False,
-    voiced: bool = False,
-    crossed: bool = False,
+    options: CompositionOptions = DEFAULT_OPTIONS,
 ) -> Collected:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
 
-    With ``riffs``, guitar and bass play rock riffs (see ``render.riffs``); ``voiced``, sounds vary
-    in filter and envelope (``render.effects.draw_voicing``); ``crossed``, every stem's parts are
-    those of one of several grooves.
+    Raises:
+        InputError: if a SoundFont, mma or grooves in one of the metres are missing.
     """
     by_stem = soundfonts_by_stem(soundfonts)
+    drawn_families(options.metres, options.held_out_grooves)
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     existing = listed_names(data)
@@ -233,11 +270,8 @@ def compose_collection(
             seed=seed,
             split=split,
             soundfonts=by_stem,
-            held_out_grooves=held_out_grooves,
             sample_rate=sample_rate,
-            riffs=riffs,
-            voiced=voiced,
-            crossed=crossed,
+            options=options,
         )
         for index in todo
     )

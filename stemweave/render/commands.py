@@ -25,6 +25,9 @@ def compose(
     soundfont: Annotated[
         list[str] | None, typer.Option(help="file or name; the training set's by default")
     ] = None,
+    metres: Annotated[
+        str, typer.Option(help="drawn among, e.g. 4/4,3/4,6/8; also 12/8 and 5/4")
+    ] = "4/4",
     held_out_grooves: Annotated[
         bool, typer.Option(help="only grooves that training songs never use")
     ] = False,
@@ -35,10 +38,23 @@ def compose(
     crossed: Annotated[
         bool, typer.Option("--crossed", help="each stem's parts from one of several grooves")
     ] = False,
+    mma_tempo: Annotated[
+        bool,
+        typer.Option("--mma-tempo", help="as older songs: grooves in whole beats a minute, drift"),
+    ] = False,
 ) -> None:
-    """Compose and render songs with mma and fluidsynth."""
-    from stemweave.render.collection import compose_collection
+    """Compose and render songs with mma and fluidsynth, each with its sheet and score."""
+    from stemweave.music.metre import parse_metre
+    from stemweave.render.collection import CompositionOptions, compose_collection
 
+    options = CompositionOptions(
+        metres=tuple(parse_metre(metre) for metre in metres.split(",")),
+        held_out_grooves=held_out_grooves,
+        riffs=riffs,
+        voiced=voiced,
+        crossed=crossed,
+        exact_tempo=not mma_tempo,
+    )
     made = compose_collection(
         data,
         songs,
@@ -46,12 +62,9 @@ def compose(
         soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
         split=split,
         first=first,
-        held_out_grooves=held_out_grooves,
         sample_rate=sample_rate,
         workers=Workers(workers, ray),
-        riffs=riffs,
-        voiced=voiced,
-        crossed=crossed,
+        options=options,
     )
     typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
 
@@ -70,6 +83,7 @@ def render(
         int, typer.Option(min=1, max=4, help="skip files with fewer of the four classes")
     ] = 2,
     max_seconds: Annotated[float, typer.Option(min=10, help="cut longer songs")] = 600.0,
+    licence: Annotated[str | None, typer.Option(help="of the files, noted with each song")] = None,
 ) -> None:
     """Turn MIDI files into songs: parts by class, random presets, SoundFonts and effects."""
     from stemweave.render.collection import SKIPPED
@@ -84,6 +98,7 @@ def render(
         workers=Workers(workers, ray),
         min_stems=min_stems,
         max_duration_s=max_seconds,
+        licence=licence,
     )
     typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
     if made.skipped:

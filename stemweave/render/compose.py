@@ -1,14 +1,11 @@
 """Songs of our own: mma's accompaniment grooves over drawn chords, plus melodies.
 
-A song is a function of (seed, index): key, tempo, chords, grooves, who plays what. The grooves are
-those of Debian's ``mma`` package; every groove file is a family, and families are split between
-training and validation.
+A song is a function of (seed, index): key, tempo, chords, grooves, who plays what. Families of
+grooves (see ``grooves``) are split between training and validation.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
 import subprocess
 import tempfile
 import zlib
@@ -17,61 +14,52 @@ from pathlib import Path
 
 import numpy as np
 
-from stemweave.files import InputError
+from stemweave.music.metre import beats_per_bar, chord_starts
+from stemweave.music.midi_file import read_midi_file
+from stemweave.render.form import Form
+from stemweave.render.grooves import GrooveFamily
 from stemweave.render.harmony import Chord, Key, draw_progression
 from stemweave.render.lines import draw_bass, draw_comping, draw_melody
 from stemweave.render.riffs import draw_riff_parts
-from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
+from stemweave.render.score import Note, Part, parts_of, stem_of
 from stemweave.stems import PROGRAMS
 
-MMA_LIBRARY = Path("/usr/share/mma/lib")
+MICROSECONDS_A_MINUTE = 60_000_000
 CROSSED_WITH = 2
 """Further grooves of a crossed song."""
-NOT_A_VERSE = re.compile(r"intro|end|fill|break|sus|tag|test", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class GrooveFamily:
-    """The 4/4 grooves of one mma library file."""
-
-    library_file: str
-    grooves: tuple[str, ...]
-
-    @property
-    def is_validation(self) -> bool:
-        """One family in twelve is never used for training."""
-        return zlib.crc32(self.library_file.encode()) % 12 == 0
-
-
-def read_groove_families(library: Path = MMA_LIBRARY) -> list[GrooveFamily]:
-    """All families with at least one usable groove; ``InputError`` if mma is not installed."""
-    if not library.is_dir() or shutil.which("mma") is None:
-        raise InputError(
-            "composing needs mma: run scripts/install-system-packages.sh render (Debian: mma)"
-        )
-    families = []
-    for path in sorted(library.rglob("*.mma")):
-        text = path.read_text(errors="replace")
-        times = re.findall(r"^\s*time\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
-        if any(time not in ("4", "4/4") for time in times):
-            continue
-        names = re.findall(r"^\s*defgroove\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
-        usable = tuple(dict.fromkeys(name for name in names if not NOT_A_VERSE.search(name)))
-        if usable:
-            family = str(path.relative_to(library).with_suffix(""))
-            families.append(GrooveFamily(family, usable))
-    return families
+TEMPI_BPM: dict[str, tuple[float, float]] = {
+    "4/4": (72, 168),
+    "3/4": (76, 190),
+    "5/4": (90, 190),
+    "6/8": (45, 130),
+    "12/8": (45, 115),
+}
+"""Felt beats a minute that songs of each metre have."""
 
 
 @dataclass
 class ComposedSong:
-    """Parts of each stem, and how the song was made."""
+    """Parts of each stem, and how the song was made.
+
+    Attributes:
+        duration_s: of the music and a second for what rings on.
+        grid_beat_s: length of a beat of most parts; without ``exact_tempo`` mma's.
+        grooves: families, of which a crossed song has several.
+        riff: whether guitar and bass play riffs.
+    """
 
     stems: dict[str, list[Part]]
-    duration_s: float
+    form: Form
     tempo_bpm: float
-    family: str
-    bars: list[list[Chord]]
+    duration_s: float
+    grid_beat_s: float
+    grooves: tuple[str, ...]
+    riff: bool
+
+    @property
+    def family(self) -> str:
+        """The families by name."""
+        return " + ".join(self.grooves)
 
 
 class Unplayable(ValueError):
@@ -84,41 +72,50 @@ def compose_song(
     target_duration_s: float = 64.0,
     riff: bool = False,
     crossed: bool = False,
+    exact_tempo: bool = True,
 ) -> ComposedSong:
     """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
 
-    With ``riff``, guitar and bass play a rock riff in place of the groove's parts; ``crossed``,
-    every stem's parts are those of one of several grooves.
+    Families of several metres: first one of these is drawn. With ``riff``, guitar and bass play a
+    rock riff in place of the groove's parts; ``crossed``, every stem's parts are those of one of
+    several grooves. Without ``exact_tempo`` the grooves' parts are as fast as mma plays them, whose
+    tempi are whole numbers, and drift away from the lines drawn here: so were older songs.
     """
+    metres = sorted({family.metre for family in families})
+    if len(metres) > 1:
+        metre = metres[rng.integers(len(metres))]
+        families = [family for family in families if family.metre == metre]
     family = families[rng.integers(len(families))]
     key = Key(int(rng.integers(12)), bool(rng.random() < 0.4))
-    tempo_bpm = float(rng.uniform(72, 168))
+    tempo_bpm = float(rng.uniform(*TEMPI_BPM[family.metre]))
     beat_s = 60 / tempo_bpm
     section_bars = int(rng.choice([4, 8]))
-    num_sections = max(round(target_duration_s / (section_bars * 4 * beat_s)), 2)
+    section_s = section_bars * beats_per_bar(family.metre) * beat_s
+    num_sections = max(round(target_duration_s / section_s), 2)
     seventh_probability = float(rng.choice([0.0, 0.1, 0.5, 0.9]))
     themes = [draw_progression(key, section_bars, seventh_probability, rng) for _ in range(3)]
     order = [int(rng.choice([0, 0, 1, 1, 2])) for _ in range(num_sections)]
-    bars = [chords for theme in order for chords in themes[theme]]
+    form = Form([chords for theme in order for chords in themes[theme]], key, beat_s, family.metre)
     played = [family]
-    parts = _accompany(family, themes, order, tempo_bpm, rng)
+    parts = _accompany(family, themes, order, tempo_bpm, exact_tempo, rng)
     if crossed:
         played += [families[rng.integers(len(families))] for _ in range(CROSSED_WITH)]
-        others = [_accompany(other, themes, order, tempo_bpm, rng) for other in played[1:]]
+        others = [
+            _accompany(other, themes, order, tempo_bpm, exact_tempo, rng) for other in played[1:]
+        ]
         parts = cross_parts([parts, *others], rng)
-    duration_s = len(bars) * 4 * beat_s
-    stems = _assign(parts, bars, key, beat_s, rng)
+    stems = _assign(parts, form, rng)
     if riff:
-        stems |= draw_riff_parts(bars, key, beat_s, rng)
+        stems |= draw_riff_parts(form, rng)
         stems["bass"][0].program = int(rng.choice(PROGRAMS["bass"]))
-    section_s = section_bars * 4 * beat_s
     _drop_out(stems, section_s, num_sections, rng)
     _humanise(stems, rng)
     for stem, own_parts in stems.items():
         if sum(len(part.notes) for part in own_parts) < 8:
             raise Unplayable(f"{stem} hardly plays")
-    names = " + ".join(one.library_file for one in played)
-    return ComposedSong(stems, duration_s + 1.0, tempo_bpm, names, bars)
+    names = tuple(one.library_file for one in played)
+    grid_beat_s = beat_s if exact_tempo else _mma_beat_s(family, tempo_bpm)
+    return ComposedSong(stems, form, tempo_bpm, form.duration_s + 1.0, grid_beat_s, names, riff)
 
 
 def _accompany(
@@ -126,20 +123,44 @@ def _accompany(
     themes: list[list[list[Chord]]],
     order: list[int],
     tempo_bpm: float,
+    exact_tempo: bool,
     rng: np.random.Generator,
 ) -> list[Part]:
     """The parts of ``family``, which has a groove for each of the ``themes``."""
     grooves = [family.grooves[rng.integers(len(family.grooves))] for _ in themes]
-    lines = [f"Tempo {tempo_bpm:.3f}"]
+    mma_tempo_bpm = tempo_bpm * family.mma_beats / beats_per_bar(family.metre)
+    lines = [f"Tempo {mma_tempo_bpm:.3f}"]
     number = 1
     for theme in order:
         lines.append(f"Groove {family.library_file}:{grooves[theme]}")
         for chords in themes[theme]:
-            lines.append(f"{number} " + " / ".join(chord.name for chord in chords))
+            lines.append(f"{number} {_mma_bar(chords, family)}")
             number += 1
     score = "\n".join(lines) + "\n"
     # mma draws, too: without a seed its grooves' chances would be others in every run
-    return _run_mma(f"RndSeed {zlib.crc32(score.encode())}\n{score}")
+    parts = _run_mma(f"RndSeed {zlib.crc32(score.encode())}\n{score}")
+    if exact_tempo:
+        factor = 60 / tempo_bpm / _mma_beat_s(family, tempo_bpm)
+        for part in parts:
+            part.notes = [
+                Note(n.start_s * factor, n.end_s * factor, n.pitch, n.velocity) for n in part.notes
+            ]
+    return parts
+
+
+def _mma_beat_s(family: GrooveFamily, tempo_bpm: float) -> float:
+    """A felt beat as mma plays it: whole beats a minute, whole microseconds a beat."""
+    ratio = family.mma_beats / beats_per_bar(family.metre)
+    return MICROSECONDS_A_MINUTE // int(round(tempo_bpm * ratio, 3)) * 1e-6 * ratio
+
+
+def _mma_bar(chords: list[Chord], family: GrooveFamily) -> str:
+    """A bar's chords as mma reads them, each with the mma beat that it begins on."""
+    if family.metre == "4/4":  # so written that songs of old seeds stay
+        return " / ".join(chord.name for chord in chords)
+    beats = beats_per_bar(family.metre)
+    starts = [1 + s * family.mma_beats / beats for s in chord_starts(len(chords), beats)]
+    return " ".join(f"{c.name}@{at:g}" for c, at in zip(chords, starts, strict=True))
 
 
 def cross_parts(groups: list[list[Part]], rng: np.random.Generator) -> list[Part]:
@@ -169,19 +190,13 @@ def _run_mma(score: str) -> list[Part]:
         )
         if done.returncode or not midi.exists():
             raise Unplayable("mma: " + (done.stdout + done.stderr).strip()[-200:])
-        try:
-            return read_midi(midi)
-        except UnreadableMidi as error:
-            raise Unplayable(str(error)) from error
+        parts = parts_of(read_midi_file(midi))
+    if not parts:
+        raise Unplayable("mma: no notes")
+    return parts
 
 
-def _assign(
-    parts: list[Part],
-    bars: list[list[Chord]],
-    key: Key,
-    beat_s: float,
-    rng: np.random.Generator,
-) -> dict[str, list[Part]]:
+def _assign(parts: list[Part], form: Form, rng: np.random.Generator) -> dict[str, list[Part]]:
     """Give every part to a stem, fill stems that nobody plays, add melodies."""
     stems: dict[str, list[Part]] = {"bass": [], "drums": [], "guitar": [], "piano": []}
     others: list[Part] = []
@@ -205,11 +220,11 @@ def _assign(
         # grooves often give both instruments the same chords: then one gets a part of its own
         if not stems[stem] or rng.random() < 0.3:
             style = str(rng.choice(["strum", "arpeggio", "block", "stab"]))
-            stems[stem] = [Part(0, False, draw_comping(bars, beat_s, style, rng))]
+            stems[stem] = [Part(0, False, draw_comping(form, style, rng))]
     if not stems["bass"] or rng.random() < 0.15:
-        stems["bass"] = [Part(0, False, draw_bass(bars, beat_s, rng))]
+        stems["bass"] = [Part(0, False, draw_bass(form, rng))]
     if rng.random() < 0.65:
-        melody = Part(0, False, draw_melody(bars, key, beat_s, rng), "melody")
+        melody = Part(0, False, draw_melody(form, rng), "melody")
         soloist = chordal[0]
         if rng.random() < 0.35:  # the melody instead of the chords, not above them
             stems[soloist] = []

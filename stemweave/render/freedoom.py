@@ -14,9 +14,12 @@ import numpy as np
 
 from stemweave.data.songs import MANIFEST, Song, append_to_manifest
 from stemweave.files import InputError
+from stemweave.music.midi import score_and_sheet
+from stemweave.music.midi_file import MidiSong, read_midi_file
 from stemweave.render.collection import VALIDATION_SOUNDFONT, find_soundfont
-from stemweave.render.mixdown import PEAK, write_stems
-from stemweave.render.score import Part, UnreadableMidi, classes_of, end_s, read_midi
+from stemweave.render.mixdown import PEAK
+from stemweave.render.score import Part, classes_of, end_s, parts_of
+from stemweave.render.sheets import Music, excerpt, score_of, write_stems
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
 
@@ -44,7 +47,7 @@ def read_lumps(wad: Path) -> dict[str, bytes]:
     return lumps
 
 
-def read_songs() -> dict[str, dict[str, list[Part]]]:
+def read_songs() -> dict[str, MidiSong]:
     """Every distinct song of the package with enough classes, by WAD and lump name."""
     missing = [wad for wad in WADS if not wad.exists()]
     if missing:
@@ -62,11 +65,11 @@ def read_songs() -> dict[str, dict[str, list[Part]]]:
                 file.write(content)
                 file.flush()
                 try:
-                    stems = classes_of(read_midi(Path(file.name)))
-                except UnreadableMidi:
+                    song = read_midi_file(Path(file.name))
+                except InputError:
                     continue
-            if sum(bool(parts) for parts in stems.values()) >= MIN_CLASSES:
-                songs[f"{wad.stem}_{name}"] = stems
+            if len({track.stem for track in song.tracks if track.notes} - {None}) >= MIN_CLASSES:
+                songs[f"{wad.stem}_{name}"] = song
     return songs
 
 
@@ -114,7 +117,8 @@ def render_freedoom(
         raise InputError(f"no song {only} with {MIN_CLASSES} of {', '.join(STEMS)} in freedoom")
     synthesiser = Synthesiser(sample_rate)
     written = []
-    for name, stems in songs.items():
+    for name, midi in songs.items():
+        stems = classes_of(parts_of(midi))
         duration_s = song_duration_s(stems)
         first = round(start_s * sample_rate)
         last = first + round((length_s or duration_s) * sample_rate)
@@ -135,7 +139,11 @@ def render_freedoom(
         }
         duration = num_samples / sample_rate
         song = Song(folder, "test", duration, sample_rate, tuple(stems), details=details)
-        write_stems(folder, files, sample_rate, song)
+        whole_sheet = score_and_sheet(midi)[1]
+        music = excerpt(
+            Music(whole_sheet, score_of(stems, whole_sheet)), start_s, start_s + duration
+        )
+        write_stems(folder, files, sample_rate, song, music)
         append_to_manifest(data, song)
         written.append(song)
     return written

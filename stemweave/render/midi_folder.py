@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,19 @@ from stemweave.data.readers import Skipped, split_of_name
 from stemweave.data.songs import Song, listed_names, read_song
 from stemweave.files import InputError
 from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.music.midi import score_and_sheet
+from stemweave.music.midi_file import read_midi_file
 from stemweave.render.collection import (
     SKIPPED,
     Collected,
     collect,
+    font_names,
     soundfonts_by_stem,
     worker_synthesiser,
 )
-from stemweave.render.mixdown import render_stems, write_stems
-from stemweave.render.score import Part, UnreadableMidi, classes_of, end_s, read_midi
+from stemweave.render.mixdown import draw_sounds, render_stems
+from stemweave.render.score import Part, classes_of, end_s, parts_of
+from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
 from stemweave.stems import PROGRAMS
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -48,6 +52,7 @@ class MidiJob:
     sample_rate: int
     min_stems: int
     max_duration_s: float
+    licence: str | None = None
 
     @property
     def key(self) -> str:
@@ -67,10 +72,11 @@ def render_file(job: MidiJob) -> Song | Skipped:
     if folder.exists():  # finished, but its worker or the driver died before it was listed
         return read_song(folder)
     try:
-        parts = read_midi(job.path)
-    except UnreadableMidi as error:
+        midi = read_midi_file(job.path)
+        _, sheet = score_and_sheet(midi)
+    except (InputError, ValueError) as error:
         return Skipped(Path(job.key), str(error))
-    stems = {stem: own for stem, own in classes_of(parts).items() if own}
+    stems = {stem: own for stem, own in classes_of(parts_of(midi)).items() if own}
     if len(stems) < job.min_stems:
         return Skipped(Path(job.key), f"only {', '.join(stems) or 'other instruments'}")
     duration_s = min(end_s(stems) + TAIL_S, job.max_duration_s)
@@ -79,10 +85,15 @@ def render_file(job: MidiJob) -> Song | Skipped:
     rng = np.random.default_rng([job.seed, zlib.crc32(job.key.encode())])
     for stem, own in stems.items():
         _draw_presets(stem, own, rng)
-    waveforms, fonts = render_stems(
-        stems, duration_s, worker_synthesiser(job.sample_rate), job.soundfonts, rng
-    )
+    sounds = draw_sounds(list(stems), job.soundfonts, rng)
+    synthesiser = worker_synthesiser(job.sample_rate)
+    waveforms = render_stems(stems, sounds, duration_s, synthesiser)
+    fonts = font_names(sounds)
     details = {"origin": f"MIDI {job.key}", "seed": job.seed, "soundfonts": fonts}
+    if job.licence is not None:
+        details["licence"] = job.licence
+    sheet = replace(sheet, instruments=instruments_heard(stems, sounds, synthesiser))
+    music = excerpt(Music(sheet, score_of(stems, sheet)), 0.0, duration_s)
     samples = len(next(iter(waveforms.values())))
     song = Song(
         folder,
@@ -92,7 +103,7 @@ def render_file(job: MidiJob) -> Song | Skipped:
         tuple(waveforms),
         details=details,
     )
-    write_stems(folder, waveforms, job.sample_rate, song)
+    write_stems(folder, waveforms, job.sample_rate, song, music)
     return song
 
 
@@ -115,6 +126,7 @@ def render_midi_folder(
     workers: Workers = TWO_PROCESSES,
     min_stems: int = 2,
     max_duration_s: float = 600.0,
+    licence: str | None = None,
 ) -> Collected:
     """Render every MIDI file below ``collection``; what earlier runs made or skipped is kept.
 
@@ -122,6 +134,7 @@ def render_midi_folder(
         soundfonts: names or files with weights; None: the bundled model's training set.
         min_stems: of the four classes, that a file must have.
         max_duration_s: longer songs are cut.
+        licence: of the files, noted with every song.
 
     Raises:
         InputError: if there is no MIDI file or a SoundFont is missing.
@@ -144,6 +157,7 @@ def render_midi_folder(
                 sample_rate=sample_rate,
                 min_stems=min_stems,
                 max_duration_s=max_duration_s,
+                licence=licence,
             )
             if job.key not in done and job.song_name not in done:
                 yield job

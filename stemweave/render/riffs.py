@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemweave.render.form import Form
 from stemweave.render.harmony import Chord, Key
-from stemweave.render.lines import BEATS_PER_BAR, Bars, chord_at, nearest
+from stemweave.render.lines import nearest
 from stemweave.render.score import Note, Part
 
 LOWEST_GUITAR, LOWEST_BASS = 38, 26
@@ -31,19 +32,19 @@ class Stroke:
     muted: bool
 
 
-def draw_riff(rng: np.random.Generator, key: Key) -> list[Stroke]:
+def draw_riff(form: Form, rng: np.random.Generator) -> list[Stroke]:
     """One or two bars: a pedal tone in even strokes, accents that move with chord or scale."""
     num_bars = int(rng.choice([1, 2]))
-    grid = float(rng.choice([0.5, 0.5, 0.25]))
+    grid = float(rng.choice([form.eighth, form.eighth, form.eighth / 2]))
     accent_probability, rest_probability = rng.uniform(0.2, 0.5), rng.uniform(0, 0.3)
     follows_chords = rng.random() < 0.6
     power_chords = rng.random() < 0.7
-    scale = [(pitch_class - key.tonic) % 12 for pitch_class in key.scale]
-    onsets = np.arange(0, num_bars * BEATS_PER_BAR, grid)
+    scale = [(pitch_class - form.key.tonic) % 12 for pitch_class in form.key.scale]
+    onsets = np.arange(0, num_bars * form.beats_per_bar, grid)
     kept = [float(onset) for onset in onsets if onset == 0 or rng.random() >= rest_probability]
     strokes = []
     for index, beat in enumerate(kept):
-        after = kept[index + 1] if index + 1 < len(kept) else num_bars * BEATS_PER_BAR
+        after = kept[index + 1] if index + 1 < len(kept) else num_bars * form.beats_per_bar
         accent = beat == 0 or rng.random() < accent_probability
         interval = None if follows_chords else 0
         if accent and beat > 0 and rng.random() < 0.6:
@@ -56,26 +57,26 @@ def draw_riff(rng: np.random.Generator, key: Key) -> list[Stroke]:
 
 def play_riff(
     strokes: list[Stroke],
-    bars: Bars,
-    key: Key,
-    beat_s: float,
+    form: Form,
     lowest: int,
     rng: np.random.Generator,
 ) -> list[Note]:
     """The riff through the song, from ``lowest`` up; pass after pass not quite the same."""
-    riff_bars = int(max(stroke.beat for stroke in strokes) // BEATS_PER_BAR) + 1
+    riff_bars = int(max(stroke.beat for stroke in strokes) // form.beats_per_bar) + 1
     guitar = lowest == LOWEST_GUITAR
     notes: list[Note] = []
-    for bar in range(0, len(bars), riff_bars):
+    for bar in range(0, len(form.bars), riff_bars):
         for stroke in strokes:
-            beat = bar * BEATS_PER_BAR + stroke.beat
-            if beat >= len(bars) * BEATS_PER_BAR or rng.random() < 0.03:
+            beat = bar * form.beats_per_bar + stroke.beat
+            if beat >= form.num_beats or rng.random() < 0.03:
                 continue
-            pitch = _pitch(stroke, chord_at(bars, beat), key, lowest)
-            length_s = stroke.length * beat_s * (rng.uniform(0.3, 0.6) if stroke.muted else 0.95)
+            pitch = _pitch(stroke, form.chord_at(beat), form.key, lowest)
+            length_s = (
+                stroke.length * form.beat_s * (rng.uniform(0.3, 0.6) if stroke.muted else 0.95)
+            )
             velocity = int(np.clip(rng.normal(88 if stroke.muted else 108, 6), 40, 127))
             intervals = (0, 7, 12) if stroke.is_chord and guitar else (0,)
-            start_s = beat * beat_s
+            start_s = beat * form.beat_s
             notes += [Note(start_s, start_s + length_s, pitch + i, velocity) for i in intervals]
     return notes
 
@@ -85,25 +86,21 @@ def _pitch(stroke: Stroke, chord: Chord, key: Key, lowest: int) -> int:
     return lowest + (pitch_class - lowest) % 12
 
 
-def draw_riff_parts(
-    bars: Bars, key: Key, beat_s: float, rng: np.random.Generator
-) -> dict[str, list[Part]]:
+def draw_riff_parts(form: Form, rng: np.random.Generator) -> dict[str, list[Part]]:
     """Guitar parts (rhythm, often doubled, sometimes a lead in thirds) and the bass below."""
-    strokes = draw_riff(rng, key)
+    strokes = draw_riff(form, rng)
     program = int(rng.choice(RIFF_PROGRAMS))
-    guitars = [
-        Part(program, False, play_riff(strokes, bars, key, beat_s, LOWEST_GUITAR, rng), "riff")
-    ]
+    guitars = [Part(program, False, play_riff(strokes, form, LOWEST_GUITAR, rng), "riff")]
     if rng.random() < 0.5:
         other = int(rng.choice(RIFF_PROGRAMS))
-        doubled = play_riff(strokes, bars, key, beat_s, LOWEST_GUITAR, rng)
+        doubled = play_riff(strokes, form, LOWEST_GUITAR, rng)
         guitars.append(Part(other, False, doubled, "riff, doubled"))
     if rng.random() < 0.3:
         third = [
-            Note(n.start_s, n.end_s, nearest(n.pitch + 15.5, key.scale), n.velocity)
+            Note(n.start_s, n.end_s, nearest(n.pitch + 15.5, form.key.scale), n.velocity)
             for n in guitars[0].notes
             if n.velocity > 98
         ]
         guitars.append(Part(program, False, third, "riff, thirds"))
-    bass = play_riff(strokes, bars, key, beat_s, LOWEST_BASS, rng)
+    bass = play_riff(strokes, form, LOWEST_BASS, rng)
     return {"guitar": guitars, "bass": [Part(0, False, bass, "bass riff")]}

@@ -1,14 +1,15 @@
-"""Scores: notes by part, the four classes, and reading them from MIDI files."""
+"""Parts: the notes of each instrument in seconds, and the four classes that they belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import pretty_midi
+import numpy as np
 
-from stemweave.stems import STEMS, stem_of_program
+from stemweave.music.instruments import stem_of_track
+from stemweave.music.midi_file import MidiSong
+from stemweave.stems import STEMS
 
 
 @dataclass(frozen=True)
@@ -35,34 +36,23 @@ class Part:
         return sum(note.pitch for note in self.notes) / max(len(self.notes), 1)
 
 
-class UnreadableMidi(ValueError):
-    """A MIDI file that cannot be used; the message says why."""
-
-
-def read_midi(path: Path) -> list[Part]:
-    """Parts with at least one note; raises ``UnreadableMidi``."""
-    try:
-        midi = pretty_midi.PrettyMIDI(str(path))
-    except Exception as error:  # the parser raises whatever a broken byte leads to
-        reason = str(error) or type(error).__name__
-        raise UnreadableMidi(f"not a MIDI file that can be parsed ({reason})") from error
+def parts_of(song: MidiSong) -> list[Part]:
+    """Parts with at least one note of a MIDI file."""
     parts = []
-    for instrument in midi.instruments:
-        notes = [Note(note.start, note.end, note.pitch, note.velocity) for note in instrument.notes]
-        if notes:
-            parts.append(Part(instrument.program, instrument.is_drum, notes, instrument.name))
-    if not parts:
-        raise UnreadableMidi("no notes")
+    for track in song.tracks:
+        if track.notes:
+            times = song.seconds(np.array([(note.start, note.end) for note in track.notes]))
+            notes = [
+                Note(start_s, end_s, note.pitch, note.velocity)
+                for (start_s, end_s), note in zip(times.tolist(), track.notes, strict=True)
+            ]
+            parts.append(Part(track.program, track.is_drum, notes, track.name))
     return parts
 
 
 def stem_of(part: Part) -> str | None:
-    """Class of a part: drums by channel, the others by program (or a bass by its name)."""
-    if part.is_drum:
-        return "drums"
-    if part.name.lower().startswith(("bass", "walk")):
-        return "bass"
-    return stem_of_program(part.program)
+    """Class of a part, as ``stem_of_track`` says."""
+    return stem_of_track(part.program, part.is_drum, part.name)
 
 
 def classes_of(parts: Sequence[Part]) -> dict[str, list[Part]]:

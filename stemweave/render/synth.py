@@ -186,6 +186,11 @@ class Synthesiser:
         total = round(duration_s * self.sample_rate)
         return np.ascontiguousarray(internal[:total].T)
 
+    def kit_heard(self, soundfont: Path, drum_kit: int) -> int:
+        """The drum kit that ``render`` plays for ``drum_kit`` with a SoundFont."""
+        with self._prepared(soundfont) as (synth, font):
+            return _drum_preset(synth, font, drum_kit)[1]
+
     def _play(
         self, synth: fluidsynth.Synth, events: Sequence[Event], duration_s: float
     ) -> np.ndarray:

@@ -10,10 +10,17 @@ import soundfile
 from stemweave.data.songs import read_manifest, read_song
 from stemweave.files import InputError
 from stemweave.jobs import Workers
-from stemweave.render.collection import VALIDATION_SOUNDFONT, compose_collection, find_soundfont
-from stemweave.render.compose import compose_song, cross_parts, read_groove_families
-from stemweave.render.mixdown import render_stems
-from stemweave.render.score import Note, Part, UnreadableMidi, read_midi, stem_of
+from stemweave.music.midi_file import read_midi_file
+from stemweave.render.collection import (
+    VALIDATION_SOUNDFONT,
+    CompositionOptions,
+    compose_collection,
+    find_soundfont,
+)
+from stemweave.render.compose import compose_song, cross_parts
+from stemweave.render.grooves import read_groove_families
+from stemweave.render.mixdown import draw_sounds, render_stems
+from stemweave.render.score import Note, Part, parts_of, stem_of
 from stemweave.render.synth import Synthesiser, Voicing
 
 SECONDS = 2.0
@@ -47,11 +54,12 @@ def write_four_notes(path: Path) -> None:
 
 def test_a_four_note_midi_renders_to_the_right_stems(tmp_path: Path, soundfont, synthesiser):
     write_four_notes(tmp_path / "four.mid")
-    parts = read_midi(tmp_path / "four.mid")
+    parts = parts_of(read_midi_file(tmp_path / "four.mid"))
     stems = {stem_of(part): [part] for part in parts}
     assert set(stems) == {"bass", "guitar", "piano", "drums"}
     fonts = {stem: [(soundfont, 1.0)] for stem in stems}
-    waveforms, _ = render_stems(stems, SECONDS, synthesiser, fonts, np.random.default_rng(0))
+    sounds = draw_sounds(list(stems), fonts, np.random.default_rng(0))
+    waveforms = render_stems(stems, sounds, SECONDS, synthesiser)
     for stem, start_s in {"bass": 0.0, "guitar": 0.5, "piano": 1.0, "drums": 1.5}.items():
         envelope = np.abs(waveforms[stem]).reshape(-1, 160).max(axis=1)  # 10 ms
         before = envelope[: max(int(start_s * 100) - 2, 0)]  # resampling rings a little
@@ -104,14 +112,7 @@ def test_rendering_leaves_no_trace_in_the_next_one(soundfont, synthesiser):
         assert np.array_equal(before, synthesiser.render([part], soundfont, SECONDS))
 
 
-def test_broken_midi_and_missing_soundfonts_say_why(tmp_path: Path):
-    (tmp_path / "bad.mid").write_bytes(b"MThd nonsense")
-    with pytest.raises(UnreadableMidi, match="parsed"):
-        read_midi(tmp_path / "bad.mid")
-    silent = mido.MidiFile(tracks=[mido.MidiTrack([mido.Message("program_change", program=3)])])
-    silent.save(tmp_path / "empty.mid")
-    with pytest.raises(UnreadableMidi, match="no notes"):
-        read_midi(tmp_path / "empty.mid")
+def test_missing_soundfonts_say_why():
     with pytest.raises(InputError, match="install-system-packages"):
         find_soundfont("Nowhere.sf2")
 
@@ -124,11 +125,14 @@ def test_groove_families_are_split():
 
 
 def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
-    options = dict(seed=7, soundfonts={VALIDATION_SOUNDFONT: 1.0}, split="validation")
-    made = compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True)
-    alone = compose_collection(
-        tmp_path / "b", 1, **options, held_out_grooves=True, first=1, workers=Workers(1)
+    options = dict(
+        seed=7,
+        soundfonts={VALIDATION_SOUNDFONT: 1.0},
+        split="validation",
+        options=CompositionOptions(held_out_grooves=True),
     )
+    made = compose_collection(tmp_path / "a", 2, **options)
+    alone = compose_collection(tmp_path / "b", 1, **options, first=1, workers=Workers(1))
     assert made.songs == 2 and alone.songs == 1
     assert [song.name for song in read_manifest(tmp_path / "a")] == ["song_00000", "song_00001"]
     for stem in ("bass", "drums", "guitar", "piano"):
@@ -144,7 +148,7 @@ def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
     assert families[song.details["groove_family"]].is_validation
     assert set(song.details["soundfonts"].values()) == {VALIDATION_SOUNDFONT}
     # what exists is kept
-    assert compose_collection(tmp_path / "a", 2, **options, held_out_grooves=True).songs == 0
+    assert compose_collection(tmp_path / "a", 2, **options).songs == 0
 
 
 def test_what_mma_draws_is_a_function_of_the_seed():
