@@ -22,13 +22,13 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 WEB_LAYERS = [
     {"wording", "fitting"},
-    {"errors", "settings", "tables", "pace", "feed", "job_requests"},
+    {"errors", "settings", "tables", "pace", "feed", "job_requests", "desk"},
     {"attempts"},
     {"answers", "guards", "library", "store", "uploads"},
-    {"ingest", "runner"},
+    {"ingest", "runner", "mixdown"},
     {"worker"},
     {"studio"},
-    {"project_routes", "job_routes", "version_routes"},
+    {"project_routes", "job_routes", "version_routes", "event_routes"},
     {"app"},
     {"server"},
     {"commands"},

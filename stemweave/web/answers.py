@@ -34,8 +34,11 @@ class ModelAnswer(BaseModel):
 
 
 class Track(BaseModel):
+    """One track of a version; tracks of equal ``content`` are equal to the last bit."""
+
     name: str
     bytes: int
+    content: str
 
 
 class VersionAnswer(BaseModel):
@@ -80,9 +83,32 @@ class JobAnswer(BaseModel):
     finished_at: str | None
 
 
+class Packing(BaseModel):
+    """A zip that is being made for a client: ``done`` of ``total`` tracks are in it."""
+
+    project_id: str
+    version_id: str
+    format: str
+    done: int
+    total: int
+
+    def same(self, other: Packing) -> bool:
+        """Whether the two are of the same zip."""
+        return (self.version_id, self.format) == (other.version_id, other.format)
+
+
+class Deleted(BaseModel):
+    """A project that is no more."""
+
+    id: str
+
+
 def version_answer(version: Version) -> VersionAnswer:
+    """Versions of older servers have no content, which the place stands for."""
+    duration_s = version.num_samples / version.sample_rate
+    tracks = [{"content": f"{version.id}/{row['name']}", **row} for row in version.tracks]
     return VersionAnswer.model_validate(
-        {**version.model_dump(), "duration_s": version.num_samples / version.sample_rate}
+        {**version.model_dump(), "duration_s": duration_s, "tracks": tracks}
     )
 
 

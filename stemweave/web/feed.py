@@ -1,4 +1,4 @@
-"""News of jobs, from the worker's thread to the event streams that wait for them."""
+"""News of jobs and projects, from any thread to the event streams that wait for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Feed:
-    """Wakes whoever follows a job. ``changed`` may be called from any thread."""
+    """Wakes whoever follows a job or project. ``changed`` may be called from any thread."""
 
     def __init__(self) -> None:
         self._followers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
@@ -17,29 +17,29 @@ class Feed:
         self.closed = False
 
     def close(self) -> None:
-        """The server stops: whoever follows a job wakes up and ends."""
+        """The server stops: whoever follows something wakes up and ends."""
         self.closed = True
         self.changed()
 
-    def changed(self, job_id: str | None = None) -> None:
-        """One job has news; None: perhaps all, as the queue has moved."""
+    def changed(self, *topics: str) -> None:
+        """The jobs and projects with these ids have news; without ids all may have some."""
         with self._lock:
-            names = self._followers if job_id is None else (job_id,)
+            names = topics or tuple(self._followers)
             woken = [follower for name in names for follower in self._followers.get(name, ())]
         for loop, event in woken:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
 
     @contextmanager
-    def following(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set at each change of the job while the block runs."""
+    def following(self, topic: str) -> Iterator[asyncio.Event]:
+        """An event that is set at each change of ``topic``, an id, while the block runs."""
         follower = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
-            self._followers.setdefault(job_id, set()).add(follower)
+            self._followers.setdefault(topic, set()).add(follower)
         try:
             yield follower[1]
         finally:
             with self._lock:
-                self._followers[job_id].discard(follower)
-                if not self._followers[job_id]:
-                    del self._followers[job_id]
+                self._followers[topic].discard(follower)
+                if not self._followers[topic]:
+                    del self._followers[topic]

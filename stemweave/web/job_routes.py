@@ -1,25 +1,19 @@
-"""``/api/jobs``: start, follow, cancel and forget jobs."""
+"""``/api/jobs``: start, list, cancel and forget jobs."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
-from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query
 
 from stemweave.files import InputError
 from stemweave.web.answers import JobAnswer
 from stemweave.web.errors import Refused
 from stemweave.web.job_requests import JobRequest, chosen_params
 from stemweave.web.studio import Studio, studio_of
-from stemweave.web.tables import ENDED, Job
+from stemweave.web.tables import Job
 
-HEARTBEAT_S = 15.0
-"""Proxies close connections on which nothing comes for a minute."""
 RANDOM_SEEDS = 2**31
 
 router = APIRouter(prefix="/api", tags=["jobs"])
@@ -53,6 +47,7 @@ def create_job(project_id: str, wanted: JobRequest, studio: InStudio) -> JobAnsw
     if not studio.store.add_job(job, studio.settings.max_queue):
         raise Refused(429, "the queue is full: try again when a job has ended")
     studio.worker.wake()
+    studio.feed.changed(project_id)
     return studio.job_answer(studio.job(job.id))
 
 
@@ -85,40 +80,3 @@ def delete_job(job_id: str, studio: InStudio) -> None:
     if not studio.store.delete_job(job_id):
         studio.job(job_id)
         raise Refused(409, "the job has not ended: cancel it first")
-
-
-@router.get(
-    "/jobs/{job_id}/events",
-    response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "events named job"}},
-)
-async def follow_job(job_id: str, studio: InStudio, request: Request) -> Response:
-    """Server-sent events: the job now, at each change, and when it has ended."""
-    await to_thread.run_sync(studio.job, job_id)
-    about: dict[str, Any] = {
-        "media_type": "text/event-stream",
-        "headers": {"x-accel-buffering": "no"},
-    }
-    if request.method == "HEAD":
-        return Response(**about)
-    return StreamingResponse(_events(job_id, studio), **about)
-
-
-async def _events(job_id: str, studio: Studio) -> AsyncIterator[str]:
-    sent = None
-    with studio.feed.following(job_id) as changed:
-        while not studio.feed.closed:
-            changed.clear()
-            try:
-                job = await to_thread.run_sync(lambda: studio.job_answer(studio.job(job_id)))
-            except Refused:  # deleted meanwhile
-                return
-            if job != sent:
-                sent = job
-                yield f"event: job\ndata: {job.model_dump_json()}\n\n"
-            if job.state in ENDED:
-                return
-            try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
-            except asyncio.TimeoutError:
-                yield ": still here\n\n"

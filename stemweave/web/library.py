@@ -6,6 +6,7 @@ formats. ``working/`` holds what is being made; it is emptied when a server star
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -17,6 +18,8 @@ from stemweave.io.decode import AudioReader, probe_audio
 from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup, check_format
 from stemweave.web.fitting import BLOCK_SAMPLES
 from stemweave.web.tables import Version, new_id
+
+CHUNK_BYTES = 1 << 20
 
 
 class Library:
@@ -54,6 +57,47 @@ class Library:
 
     def track(self, version_id: str, name: str) -> Path:
         return self.folder(version_id) / f"{name}.wav"
+
+    def describe(
+        self,
+        folder: Path,
+        project_id: str,
+        task: str,
+        params: dict[str, Any] | None = None,
+        seed: int | None = None,
+        parent: Version | None = None,
+    ) -> Version:
+        """The row, with a new id, for the tracks in ``folder``.
+
+        A track that ``parent`` has, too, takes no room of its own.
+        """
+        files = sorted(folder.glob("*.wav"))
+        info = probe_audio(files[0])
+        return Version(
+            project_id=project_id,
+            parent_id=parent.id if parent else None,
+            task=task,
+            params=params or {},
+            seed=seed,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            num_samples=info.num_samples,
+            tracks=[self._describe_track(file, parent) for file in files],
+        )
+
+    def _describe_track(self, file: Path, parent: Version | None) -> dict[str, Any]:
+        row = {"name": file.stem, "bytes": file.stat().st_size}
+        theirs = next((t for t in parent.tracks if t["name"] == file.stem), {}) if parent else {}
+        if parent is None or theirs.get("content") is None:
+            return {**row, "content": content_of(file)}
+        original = self.track(parent.id, file.stem)
+        if file.samefile(original):
+            return {**row, "content": theirs["content"]}
+        content = content_of(file)
+        if content == theirs["content"]:
+            file.unlink()
+            share_file(original, file)
+        return {**row, "content": content}
 
     def publish(self, folder: Path, version_id: str) -> None:
         """Make ``folder``, with a ``<track>.wav`` each, the files of a version."""
@@ -105,25 +149,10 @@ def share_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def describe_version(
-    folder: Path,
-    project_id: str,
-    task: str,
-    params: dict[str, Any] | None = None,
-    seed: int | None = None,
-    parent_id: str | None = None,
-) -> Version:
-    """The row, with a new id, for the tracks in ``folder``."""
-    files = sorted(folder.glob("*.wav"))
-    info = probe_audio(files[0])
-    return Version(
-        project_id=project_id,
-        parent_id=parent_id,
-        task=task,
-        params=params or {},
-        seed=seed,
-        sample_rate=info.sample_rate,
-        channels=info.channels,
-        num_samples=info.num_samples,
-        tracks=[{"name": file.stem, "bytes": file.stat().st_size} for file in files],
-    )
+def content_of(path: Path) -> str:
+    """What stands for the bytes of a file: files of equal content have equal ones."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()[:32]

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stemweave.stems import MIXTURE
 from stemweave.web.answers import ProjectAnswer, project_answer
+from stemweave.web.desk import DeskState
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.ingest import ingest
-from stemweave.web.library import describe_version
 from stemweave.web.studio import Studio, studio_of
 from stemweave.web.tables import Project, Version
 from stemweave.web.uploads import MAX_NAME_LENGTH, Upload, harmless_text, receive_upload
@@ -46,7 +46,7 @@ async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
             if upload.files:
                 notes = ingest(upload, folder, settings, library)
                 params = {"notes": notes} if notes else {}
-                version = describe_version(folder, project.id, "upload", params)
+                version = library.describe(folder, project.id, "upload", params)
                 library.publish(folder, version.id)
             studio.store.add_project(project, version)
 
@@ -90,7 +90,22 @@ def change_project(project_id: str, change: ProjectChange, studio: InStudio) -> 
     if name == "":
         raise Refused(422, "name: it holds no character that can be shown")
     project = studio.store.change_project(project_id, name, head)
+    studio.feed.changed(project_id)
     return studio.project_answer(project or studio.project(project_id))
+
+
+@router.get("/{project_id}/desk")
+def get_desk(project_id: str, studio: InStudio) -> DeskState:
+    """Faders, loop, selection and zoom, as they were left."""
+    studio.project(project_id)
+    return DeskState.model_validate(studio.store.desk(project_id))
+
+
+@router.put("/{project_id}/desk", status_code=204)
+def keep_desk(project_id: str, desk: DeskState, studio: InStudio) -> None:
+    """Keep faders, loop, selection and zoom for the next visit."""
+    if not studio.store.keep_desk(project_id, desk.model_dump(mode="json")):
+        raise Refused(404, "there is no such project")
 
 
 @router.delete("/{project_id}", status_code=204)

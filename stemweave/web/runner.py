@@ -144,7 +144,20 @@ class Runner:
         else:
             waveforms, sample_rate = read_piece(source, self.stems)
         call = self._pipeline_call(task, params)
-        write_stems(out, call(waveforms, sample_rate, **options), sample_rate, "wav", False)
+        result = call(waveforms, sample_rate, **options)
+        kept = [name for name in self._kept(task, params) if name in result and name in waveforms]
+        made = {name: waveform for name, waveform in result.items() if name not in kept}
+        write_stems(out, made, sample_rate, "wav", overwrite=False)
+        for name in kept:
+            share_file(source / f"{name}.wav", out / f"{name}.wav")
+
+    def _kept(self, task: str, params: Params) -> list[str]:
+        """Stems that a task hands back as they were given, to the last sample."""
+        if task == "arrange":
+            return list(params["given"])
+        if task == "edit":
+            return [name for name in self.stems if name not in params["renew"]]
+        return []
 
     def _pipeline_call(self, task: str, params: Params) -> Callable[..., dict[str, Tensor]]:
         """``call(waveforms, sample_rate, steps=, generator=, progress=)`` for a task on a piece."""

@@ -18,7 +18,7 @@ from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, SQLModel, col, create_engine, delete, select
 
 from stemweave.files import InputError
-from stemweave.web.tables import ENDED, Job, Project, Version, iso, now
+from stemweave.web.tables import ENDED, Desk, Job, Project, Version, iso, now
 
 INTERRUPTED = "the server stopped while this job ran: start it again"
 
@@ -112,6 +112,22 @@ class Store:
                 project.touched_at = now()
             return project
 
+    def desk(self, project_id: str) -> dict[str, Any]:
+        """How the project was last listened to; empty if nobody has said so."""
+        with self.transaction() as session:
+            desk = session.get(Desk, project_id)
+            return desk.state if desk is not None else {}
+
+    def keep_desk(self, project_id: str, state: dict[str, Any]) -> bool:
+        """Whether there is such a project, which now has this desk."""
+        with self.transaction() as session:
+            project = session.get(Project, project_id)
+            if project is None:
+                return False
+            session.merge(Desk(project_id=project_id, state=state))
+            project.touched_at = now()
+            return True
+
     def delete_project(self, project_id: str) -> list[str] | None:
         """Ids of its versions, whose files are to be removed; None if there is no such project."""
         with self.transaction() as session:
@@ -122,6 +138,7 @@ class Store:
             versions = list(session.exec(select(Version.id).where(of_project)))
             session.exec(delete(Version).where(col(Version.project_id) == project_id))
             session.exec(delete(Job).where(col(Job.project_id) == project_id))
+            session.exec(delete(Desk).where(col(Desk.project_id) == project_id))
             session.delete(project)
             return versions
 
@@ -144,6 +161,15 @@ class Store:
             if project_id is not None:
                 query = query.where(Job.project_id == project_id)
             return list(session.exec(query))
+
+    def latest_jobs(self, project_id: str, ended: int) -> list[Job]:
+        """Jobs of a project that have not ended, and the latest ``ended`` ones that have."""
+        of_project = select(Job).where(Job.project_id == project_id)
+        newest_first = col(Job.number).desc()
+        with self.transaction() as session:
+            begun = list(session.exec(of_project.where(col(Job.state).not_in(ENDED))))
+            over = of_project.where(col(Job.state).in_(ENDED)).order_by(newest_first).limit(ended)
+            return sorted([*begun, *session.exec(over)], key=lambda job: job.number or 0)
 
     def job(self, job_id: str) -> Job | None:
         with self.transaction() as session:

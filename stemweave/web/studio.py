@@ -12,7 +12,13 @@ from datetime import datetime
 from anyio import CapacityLimiter
 from fastapi import Request
 
-from stemweave.web.answers import JobAnswer, ProjectAnswer, job_answer, project_answer
+from stemweave.web.answers import (
+    JobAnswer,
+    Packing,
+    ProjectAnswer,
+    job_answer,
+    project_answer,
+)
 from stemweave.web.errors import Refused
 from stemweave.web.feed import Feed
 from stemweave.web.library import Library
@@ -39,6 +45,7 @@ class Studio:
         self.feed = Feed()
         self.worker = Worker(self.store, self.library, runner, self.feed)
         self.conversions = CapacityLimiter(CONVERSIONS)
+        self._packings: dict[tuple[str, str], Packing] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -92,6 +99,25 @@ class Studio:
             raise Refused(409, "the job has ended")
         self.worker.cancel(job_id)
 
+    def tell_packing(self, version: Version, fmt: str, done: int) -> None:
+        """``done`` tracks of ``version`` are in a zip for a client; with all of them it is done."""
+        total = len(version.tracks)
+        if done < total:
+            self._packings[version.id, fmt] = Packing(
+                project_id=version.project_id,
+                version_id=version.id,
+                format=fmt,
+                done=done,
+                total=total,
+            )
+        else:
+            self._packings.pop((version.id, fmt), None)
+        self.feed.changed(version.project_id)
+
+    def packings_of(self, project_id: str) -> list[Packing]:
+        """The zips that are being made of a project's versions."""
+        return [one for one in list(self._packings.values()) if one.project_id == project_id]
+
     # rows or 404
 
     def project(self, project_id: str) -> Project:
@@ -117,6 +143,10 @@ class Studio:
     def project_answer(self, project: Project) -> ProjectAnswer:
         versions = self.store.versions(project.id)
         return project_answer(project, versions, self.settings.keep_days)
+
+    def latest_jobs(self, project_id: str, ended: int) -> list[JobAnswer]:
+        """A project's jobs that go on, and the latest that have ended."""
+        return [self.job_answer(job) for job in self.store.latest_jobs(project_id, ended)]
 
     def job_answer(self, job: Job) -> JobAnswer:
         pace = self.worker.pace(job.id)

@@ -78,3 +78,10 @@ class Job(SQLModel, table=True):
     created_at: str = Field(default_factory=now)
     started_at: str | None = None
     finished_at: str | None = None
+
+
+class Desk(SQLModel, table=True):
+    """How a project was last listened to."""
+
+    project_id: str = Field(primary_key=True)
+    state: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON))

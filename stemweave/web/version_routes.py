@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from io import RawIOBase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from starlette.datastructures import QueryParams
 
 from stemweave.files import InputError, OutputError
 from stemweave.io.encode import AudioFormat, check_format
 from stemweave.web.answers import VersionAnswer, version_answer
-from stemweave.web.errors import DISK_FULL, Refused
+from stemweave.web.errors import DISK_FULL, Refused, plain
+from stemweave.web.mixdown import Mix, mix_of, write_mix
 from stemweave.web.studio import Studio, studio_of
 from stemweave.web.tables import Version
 
@@ -81,6 +85,101 @@ async def download_version(
     return StreamingResponse(_zipped(studio, version, format), **about)
 
 
+@router.get(
+    "/{version_id}/mix",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}, "description": "audio"}
+    },
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "gains",
+                "in": "query",
+                "style": "form",
+                "explode": True,
+                "description": "track=gain, linear; pan.track=pan, from -1 to 1",
+                "schema": {"type": "object", "additionalProperties": {"type": "number"}},
+            }
+        ]
+    },
+)
+async def get_mix(
+    version_id: str,
+    studio: InStudio,
+    request: Request,
+    start: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 0.0,
+    end: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+    format: AudioFormat = "wav",
+    download: bool = False,
+) -> Response:
+    """The tracks as one, each with a gain and a pan of its own, from ``start`` to ``end`` (s).
+
+    Formats that clip are turned down as a whole if need be; the header ``stemweave-gain-db`` says
+    by how much.
+    """
+    version = await to_thread.run_sync(studio.version, version_id)
+    gains, pans = _faders(request.query_params)
+    try:
+        mix = mix_of(version, gains, pans, start, end)
+        check_format(format, version.sample_rate, mix.channels)
+    except InputError as error:
+        raise Refused(422, str(error).replace("--", "")) from error
+    headers = {"cache-control": "no-store"}
+    if download:
+        headers["content-disposition"] = saved_as(
+            f"{await _file_stem(studio, version)} - mix.{format}"
+        )
+    if request.method == "HEAD":
+        return Response(media_type=MEDIA_TYPES[format], headers=headers)
+    file, gain = await _rendered(studio, version, mix, format)
+    headers["content-length"] = str(os.fstat(file.fileno()).st_size)
+    if gain < 1:
+        headers["stemweave-gain-db"] = f"{20 * math.log10(gain):.2f}"
+    return StreamingResponse(_sent(file), media_type=MEDIA_TYPES[format], headers=headers)
+
+
+def _faders(query: QueryParams) -> tuple[dict[str, float], dict[str, float]]:
+    """Gains and pans by track: all parameters that have no meaning of their own."""
+    gains: dict[str, float] = {}
+    pans: dict[str, float] = {}
+    for key, text in query.multi_items():
+        if key in ("start", "end", "format", "download"):
+            continue
+        try:
+            value = float(text)
+        except ValueError:
+            raise Refused(422, f"{plain(key)}: must be a number") from None
+        into = pans if key.startswith("pan.") else gains
+        into[plain(key.removeprefix("pan."))] = value
+    return gains, pans
+
+
+async def _rendered(
+    studio: Studio, version: Version, mix: Mix, fmt: AudioFormat
+) -> tuple[BinaryIO, float]:
+    """The mix as an open file that has no name any more, and the gain it was given."""
+
+    def render() -> tuple[BinaryIO, float]:
+        with studio.library.working_folder() as folder:
+            path = folder / f"mix.{fmt}"
+            gain = write_mix(studio.library, version, mix, path, fmt)
+            return path.open("rb"), gain
+
+    try:
+        return await to_thread.run_sync(render, limiter=studio.conversions)
+    except OutputError as error:
+        raise Refused(507, DISK_FULL) from error
+    except InputError as error:
+        raise Refused(422, studio.library.without_paths(str(error))) from error
+
+
+def _sent(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
 def saved_as(filename: str) -> str:
     """Content-Disposition that makes browsers save an answer under ``filename``."""
     return FileResponse("", filename=filename).headers["content-disposition"]
@@ -141,12 +240,16 @@ class _Pieces(RawIOBase):
 async def _zipped(studio: Studio, version: Version, fmt: AudioFormat) -> AsyncIterator[bytes]:
     """A zip of the tracks as they are, each sent as soon as it is encoded."""
     pieces = _Pieces()
-    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
-        for name in version.track_names:
-            with archive.open(f"{name}.{fmt}", "w", force_zip64=True) as entry:
-                yield pieces.take()  # the client sees that something comes
-                with (await _encoded(studio, version, name, fmt)).open("rb") as source:
-                    while chunk := await to_thread.run_sync(source.read, CHUNK_BYTES):
-                        await to_thread.run_sync(entry.write, chunk)  # computes a checksum
-                        yield pieces.take()
+    try:
+        with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
+            for done, name in enumerate(version.track_names):
+                studio.tell_packing(version, fmt, done)
+                with archive.open(f"{name}.{fmt}", "w", force_zip64=True) as entry:
+                    yield pieces.take()  # the client sees that something comes
+                    with (await _encoded(studio, version, name, fmt)).open("rb") as source:
+                        while chunk := await to_thread.run_sync(source.read, CHUNK_BYTES):
+                            await to_thread.run_sync(entry.write, chunk)  # computes a checksum
+                            yield pieces.take()
+    finally:
+        studio.tell_packing(version, fmt, len(version.tracks))
     yield pieces.take()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from stemweave.files import InputError
 from stemweave.web.feed import Feed
-from stemweave.web.library import Library, describe_version
+from stemweave.web.library import Library
 from stemweave.web.pace import Pace
 from stemweave.web.runner import Runner
 from stemweave.web.store import Store
@@ -117,14 +117,15 @@ class Worker:
         def progress(step: int, steps: int) -> None:
             self._stop_if_told(job.id)
             pace.reach(step, steps, time.monotonic())
-            self._feed.changed(job.id)
+            self._feed.changed(job.id, job.project_id)
 
         source = self._library.folder(job.version_id) if job.version_id else None
         self._stop_if_told(job.id)
         self._runner.run(job.task, job.params, job.seed, source, folder, progress)
         self._stop_if_told(job.id)
-        return describe_version(
-            folder, job.project_id, job.task, job.params, job.seed, job.version_id
+        parent = self._store.version(job.version_id) if job.version_id else None
+        return self._library.describe(
+            folder, job.project_id, job.task, job.params, job.seed, parent
         )
 
     def _finish(self, job: Job, pace: Pace, version: Version) -> None:

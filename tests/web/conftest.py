@@ -56,7 +56,7 @@ def start(client: Any, project: dict, task: str, seed: int | None = 0, **params:
 def wait(client: Any, job: dict, *states: str) -> dict:
     """The job when it has ended, or is in one of ``states``."""
     states = states or ("done", "failed", "cancelled")
-    for _ in range(600):
+    for _ in range(2400):
         job = client.get(f"/api/jobs/{job['id']}").json()
         if job["state"] in states:
             return job

@@ -1,0 +1,126 @@
+"""The tracks of a version as one: with a gain and a place each, from one time to another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stemweave.files import InputError
+from stemweave.io.decode import AudioReader
+from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup, check_format
+from stemweave.stems import MIXTURE
+from stemweave.web.fitting import BLOCK_SAMPLES
+from stemweave.web.library import Library
+from stemweave.web.tables import Version
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST_GAIN = 4.0
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What is heard of a version.
+
+    Attributes:
+        gains: linear, by track; a track that is not named is silent.
+        pans: from -1 (left) to 1; the other side is turned down, the near one stays as it is.
+        start, end: samples.
+        channels: of the result; a mono track that is not in the middle makes it stereo.
+    """
+
+    gains: Mapping[str, float]
+    pans: Mapping[str, float]
+    start: int
+    end: int
+    channels: int
+
+
+def mix_of(
+    version: Version,
+    gains: Mapping[str, float],
+    pans: Mapping[str, float],
+    start_s: float,
+    end_s: float | None,
+) -> Mix:
+    """The mix of ``version`` in which tracks that are not named are heard as they are.
+
+    The mixture, which repeats what the stems play, is heard instead of them if it is named.
+    """
+    names = version.track_names
+    for name in (*gains, *pans):
+        if name not in names:
+            raise InputError(f"the version has no track {name}, only {', '.join(names)}")
+    for name, gain in gains.items():
+        if not 0 <= gain <= LARGEST_GAIN:  # NaN is neither
+            raise InputError(f"the gain of {name} must be from 0 to {LARGEST_GAIN:g}")
+    for name, pan in pans.items():
+        if not -1 <= pan <= 1:
+            raise InputError(f"the pan of {name} must be from -1 to 1")
+    panned = any(pans.values())
+    if panned and version.channels > 2:
+        raise InputError(f"{version.channels} channels cannot be panned")
+    duration_s = version.num_samples / version.sample_rate
+    stop_s = duration_s if end_s is None else end_s
+    if not 0 <= start_s < stop_s <= duration_s + 1e-6:
+        raise InputError(f"start must be before end, and both within 0 and {duration_s:.3f} s")
+    start = math.floor(start_s * version.sample_rate)
+    end = min(math.ceil(stop_s * version.sample_rate), version.num_samples)
+    instead = gains.get(MIXTURE, 0.0) > 0
+    usual = {name: 1.0 for name in names if (name == MIXTURE) == (len(names) == 1) and not instead}
+    channels = 2 if panned else version.channels
+    return Mix({**usual, **gains}, dict(pans), start, end, channels)
+
+
+def write_mix(library: Library, version: Version, mix: Mix, path: Path, fmt: AudioFormat) -> float:
+    """Write the mix; returns the gain that keeps formats which clip from it, 1 if none is needed.
+
+    Raises:
+        InputError: if the format cannot hold it, the disk is full, or the sum is not finite.
+    """
+    check_format(fmt, version.sample_rate, mix.channels)
+    gain = 1.0
+    if fmt != "wav":
+        peak = max(float(block.abs().max()) for block in _blocks(library, version, mix))
+        gain = min(1.0, 1.0 / peak) if peak > 0 else 1.0
+    length = mix.end - mix.start
+    writer = AudioWriter(path, version.sample_rate, mix.channels, fmt, length)
+    with WriterGroup({path.name: writer}) as group:
+        for block in _blocks(library, version, mix):
+            group.write({path.name: block * gain if gain < 1 else block})
+    return gain
+
+
+def _blocks(library: Library, version: Version, mix: Mix) -> Iterator[Tensor]:
+    heard = {name: gain for name, gain in mix.gains.items() if gain > 0}
+    heard = heard or {version.track_names[0]: 0.0}
+    with ExitStack() as files:
+        readers = {
+            name: files.enter_context(AudioReader(library.track(version.id, name)))
+            for name in heard
+        }
+        for start in range(mix.start, mix.end, BLOCK_SAMPLES):
+            length = min(BLOCK_SAMPLES, mix.end - start)
+            parts = [
+                _placed(reader(start, length), heard[name], mix.pans.get(name, 0.0), mix)
+                for name, reader in readers.items()
+            ]
+            block = sum(parts[1:], parts[0])
+            if not block.isfinite().all():
+                raise InputError("the mix is not finite: lower the gains")
+            yield block
+
+
+def _placed(block: Tensor, gain: float, pan: float, mix: Mix) -> Tensor:
+    """One track's part (channels, samples) of a mix."""
+    if mix.channels > block.shape[0]:
+        block = block.expand(mix.channels, -1)
+    if mix.channels != 2 or pan == 0:
+        return block * gain
+    sides = block.new_tensor([min(1.0, 1.0 - pan), min(1.0, 1.0 + pan)])
+    return block * (gain * sides[:, None])

@@ -1,0 +1,136 @@
+"""Mixes of a version, faders kept for a project, and tracks that two versions share."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from stemweave.stems import MIXTURE, STEMS
+from tests.web.conftest import RATE, finish, sound, track, upload
+
+
+@pytest.fixture
+def version(client) -> dict:
+    """Bass and drums, 0.5 s of stereo."""
+    files = {
+        "bass": ("b.wav", sound(0.5, 2)),
+        "drums": ("d.wav", sound(0.5, 2)),
+    }
+    return client.post("/api/projects", files=files).json()["versions"][0]
+
+
+def mix(client, version: dict, **query) -> np.ndarray:
+    answer = client.get(f"/api/versions/{version['id']}/mix", params=query)
+    assert answer.status_code == 200, answer.text
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    samples, rate = soundfile.read(io.BytesIO(answer.content), dtype="float32", always_2d=True)
+    assert rate == RATE
+    return samples
+
+
+def test_a_mix_has_gains_pans_and_a_region(client, version):
+    bass, drums = (track(client, version, name)[0] for name in ("bass", "drums"))
+    assert np.allclose(mix(client, version), bass + drums, atol=1e-6)
+    assert np.array_equal(mix(client, version, drums=0), bass)
+    assert np.allclose(mix(client, version, bass=0.5, drums=2), 0.5 * bass + 2 * drums, atol=1e-6)
+    assert np.array_equal(mix(client, version, mixture=1), track(client, version, MIXTURE)[0])
+    assert np.abs(mix(client, version, bass=0, drums=0)).max() == 0
+    part = mix(client, version, drums=0, start=0.1, end=0.25)
+    assert np.array_equal(part, bass[1600:4000])
+    left = mix(client, version, drums=0, **{"pan.bass": -0.25})
+    assert np.allclose(left, bass * [1, 0.75], atol=1e-6)
+
+
+def test_a_mono_track_beside_the_middle_makes_the_mix_stereo(client):
+    version = upload(client, sound(0.2))["versions"][0]
+    song = track(client, version, MIXTURE)[0]
+    assert mix(client, version).shape == (3200, 1)
+    assert np.array_equal(mix(client, version, **{"pan.mixture": 1}), song * [0, 1])
+
+
+def test_formats_that_clip_are_turned_down_as_a_whole(client, version):
+    path = f"/api/versions/{version['id']}/mix"
+    query = {"bass": 4, "drums": 4, "format": "flac", "download": 1}
+    loud = client.get(path, params=query)
+    whole = mix(client, version, bass=4, drums=4)
+    peak = np.abs(whole).max()
+    assert peak > 1
+    assert float(loud.headers["stemweave-gain-db"]) == pytest.approx(-20 * np.log10(peak), abs=0.01)
+    assert "b%20-%20mix.flac" in loud.headers["content-disposition"]
+    samples = soundfile.read(io.BytesIO(loud.content), dtype="float32")[0]
+    assert np.allclose(samples, whole / peak, atol=1e-6)
+    quiet = client.get(path, params={"format": "flac"})
+    assert "stemweave-gain-db" not in quiet.headers
+    head = client.head(path, params=query)
+    assert head.is_success and head.content == b""
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"flute": 1}, "no track flute, only bass, drums, mixture"),
+        ({"bass": "loud"}, "bass: must be a number"),
+        ({"bass": "nan"}, "gain of bass"),
+        ({"bass": -1}, "gain of bass"),
+        ({"bass": 5}, "gain of bass"),
+        ({"pan.bass": 2}, "pan of bass"),
+        ({"start": 0.5}, "start must be before end"),
+        ({"start": 0.3, "end": 0.2}, "start must be before end"),
+        ({"end": 9}, "start must be before end"),
+        ({"start": -1}, "start: must be at least 0"),
+        ({"format": "exe"}, "format: must be"),
+    ],
+)
+def test_mixes_that_cannot_be(client, version, query, message):
+    answer = client.get(f"/api/versions/{version['id']}/mix", params=query)
+    assert answer.status_code == 422 and message in answer.json()["detail"]
+
+
+def test_a_desk_is_kept_for_each_project(client):
+    project, other = upload(client), upload(client)
+    path = f"/api/projects/{project['id']}/desk"
+    usual = client.get(path).json()
+    assert (usual["lanes"], usual["volume"], usual["selection"]) == ({}, 1.0, None)
+    desk = {
+        "lanes": {"bass": {"volume": 0.5, "pan": -0.5, "muted": True, "soloed": False}},
+        "volume": 0.8,
+        "looping": True,
+        "spectral": False,
+        "zoom": 0.25,
+        "start_s": 1.5,
+        "position_s": 2.0,
+        "selection": {"start_s": 1.0, "end_s": 2.5, "stems": ["bass"]},
+    }
+    assert client.put(path, json=desk).status_code == 204
+    assert client.get(path).json() == desk
+    assert client.get(f"/api/projects/{other['id']}/desk").json() == usual
+    assert client.put(path, json={**desk, "volume": 2}).status_code == 422
+    assert client.put("/api/projects/nothing/desk", json=desk).status_code == 404
+    client.delete(f"/api/projects/{project['id']}")
+    assert client.get(path).status_code == 404
+
+
+def test_what_a_fill_leaves_alone_takes_no_room(client, tmp_path):
+    project = upload(client, sound(1.0, 2))
+    separated = finish(client, project, "separate")
+    edited = finish(client, project, "edit", renew={"drums": [0.2, 0.4]}, steps=1)
+    versions = tmp_path / "data" / "versions"
+
+    def contents(version: dict) -> dict[str, str]:
+        return {row["name"]: row["content"] for row in version["tracks"]}
+
+    before, after = contents(separated), contents(edited)
+    assert contents(project["versions"][0])[MIXTURE] == before[MIXTURE]
+    assert len({*before.values()}) == 5
+    for name in (*STEMS, MIXTURE):
+        files = [versions / version["id"] / f"{name}.wav" for version in (separated, edited)]
+        is_new = name in ("drums", MIXTURE)
+        assert files[0].samefile(files[1]) is not is_new
+        assert (before[name] == after[name]) is not is_new
+    again = finish(client, project, "edit", renew={"drums": [0.2, 0.4]}, steps=1)
+    assert again["parent_id"] == edited["id"]
+    arranged = finish(client, project, "arrange", given=["bass"], add=["piano"])
+    assert contents(arranged)["bass"] == before["bass"]
+    client.delete(f"/api/projects/{project['id']}")
+    assert list(versions.iterdir()) == []
