@@ -5,6 +5,7 @@ Results of one input appear together when all of them are complete, or not at al
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ import torch
 
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError, require_absent
-from stemweave.io.decode import AUDIO_SUFFIXES, AudioReader, read_audio
+from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader
 from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
     from stemweave.model import Method, StemModel
+
+logger = logging.getLogger(__name__)
 
 
 def separate_file(
@@ -40,6 +43,7 @@ def separate_file(
     require_absent(list(files.values()), overwrite)
     with AudioReader(path) as reader:
         info = reader.info
+        warn_of_shortfall(info)
         writers = open_writers(files, info.sample_rate, info.channels, fmt, info.num_samples)
         with WriterGroup(writers) as group:
             for block in pipe.separate_blocks(
@@ -97,7 +101,9 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
     waveforms: dict[str, torch.Tensor] = {}
     first: tuple[Path, int, torch.Size] | None = None
     for stem, path in given.items():
-        waveform, sample_rate = read_audio(path)
+        with AudioReader(path) as reader:
+            warn_of_shortfall(reader.info)
+            waveform, sample_rate = reader(0, reader.info.num_samples), reader.info.sample_rate
         if first is None:
             first = (path, sample_rate, waveform.shape)
         elif (sample_rate, waveform.shape) != first[1:]:
@@ -121,7 +127,9 @@ def read_piece(source: Path, stems: Sequence[str]) -> tuple[dict[str, torch.Tens
         return read_given({MIXTURE: source})
     files: dict[str, Path] = {}
     for path in sorted(source.iterdir()):
-        if path.suffix.lower() not in AUDIO_SUFFIXES or path.stem not in (*stems, MIXTURE):
+        if path.suffix.lower() not in AUDIO_SUFFIXES + VIDEO_SUFFIXES:
+            continue
+        if path.stem not in (*stems, MIXTURE):
             continue
         if path.stem in files:
             raise InputError(f"{source} has both {files[path.stem].name} and {path.name}: keep one")
@@ -132,6 +140,12 @@ def read_piece(source: Path, stems: Sequence[str]) -> tuple[dict[str, torch.Tens
             "stems or a mixture file"
         )
     return read_given(files)
+
+
+def warn_of_shortfall(info: AudioInfo) -> None:
+    """Say in one line if a file holds less than it states."""
+    if info.shortfall:
+        logger.warning(info.shortfall)
 
 
 def describe(waveform: torch.Tensor, sample_rate: int) -> str:

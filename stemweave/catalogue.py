@@ -19,6 +19,7 @@ from stemweave.files import InputError, OutputError, appearing
 from stemweave.io.decode import AUDIO_SUFFIXES, probe_audio
 from stemweave.io.encode import AudioFormat
 from stemweave.jobs import Failed, WorkerDied, Workers, outcomes
+from stemweave.notices import show_warnings
 from stemweave.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def separate_song(job: SeparationJob) -> Failure | None:
     Raises:
         OutputError: if results cannot be written.
     """
+    show_warnings()
     if job.asked.existing != "replace" and is_complete(job.folder, job.asked):
         return None  # finished, but its worker died before it could tell
     try:

@@ -21,6 +21,7 @@ from stemweave.data import commands as data_commands
 from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import InputError, require_absent
 from stemweave.io.encode import check_format
+from stemweave.notices import show_warnings
 from stemweave.options import (
     Bar,
     Compile,
@@ -184,6 +185,7 @@ def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
     prepare_threads()
     signal.signal(signal.SIGTERM, _end)
+    show_warnings()
     atexit.register(gc.freeze)  # what is collected at the end of Python would be all of torch
     try:
         app()

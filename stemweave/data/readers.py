@@ -26,7 +26,7 @@ import yaml
 
 from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
 from stemweave.files import InputError
-from stemweave.io.decode import probe_audio
+from stemweave.io.decode import read_header
 from stemweave.stems import stem_of_program
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
@@ -205,7 +205,7 @@ def _read(folder: Path, data: Path, layout: str, files: Files, min_duration_s: f
     lengths: dict[float, Path] = {}
     rates = set()
     for path in (path for paths in files.values() for path in paths):
-        about = probe_audio(path)
+        about = read_header(path)
         lengths[round(about.num_samples / about.sample_rate, 2)] = path
         rates.add(about.sample_rate)
     if len(lengths) > 1:

@@ -20,7 +20,7 @@ from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
 from stemweave.evaluation.signal_measures import is_silent
 from stemweave.files import InputError
-from stemweave.io.decode import probe_audio, read_audio
+from stemweave.io.decode import read_audio, read_header
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
@@ -87,7 +87,7 @@ def load_stems(segment: Segment, stems: Sequence[str], sample_rate: int) -> Tens
 
 
 def _read_mono(path: Path, segment: Segment, num_samples: int, sample_rate: int) -> Tensor:
-    rate = probe_audio(path).sample_rate
+    rate = read_header(path).sample_rate
     waveform, _ = read_audio(
         path, start=round(segment.start_s * rate), frames=round(segment.duration_s * rate)
     )

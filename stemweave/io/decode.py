@@ -1,110 +1,170 @@
 """Audio files in: what they hold, and their samples as float32 tensors (channels, samples).
 
-numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
+libsndfile reads what it can read exactly, FFmpeg all the rest. No length is taken on trust: of
+compressed files all is decoded once to count what is there. numpy, soundfile and av are imported by
+what uses them, for ``stemweave --help`` does not.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from stemweave.files import InputError
+from stemweave.io import ffmpeg
+from stemweave.io.sndfile import INDEXED, PCM_CONTAINERS, NotReadable, SndfileSound
+from stemweave.io.stated import riff_sound
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".opus")
+AUDIO_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus", ".wma", ".aif", ".aiff", ".aifc",
+    ".caf", ".au", ".snd", ".w64", ".rf64", ".bwf", ".oga", ".m4b", ".mka", ".weba", ".mp2", ".ac3",
+    ".eac3", ".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".amr",
+)  # fmt: skip
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".asf", ".3gp", ".mpg",
+    ".mpeg", ".ts", ".mts", ".ogv",
+)  # fmt: skip
+"""Files that may have sound beside pictures."""
+VORBIS_BLOCK_S = 0.02
+"""By so much FFmpeg may miscount a short OGG, which libsndfile does not."""
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
-STREAMED_BYTES = 2**31 - 2**16
-"""Sizes from here on stand in headers that were written before the length was known."""
-SF_ERR_NO_FILE = 7
-"""libsndfile's code for what no decoder knows, though the file is there."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Sample rate in Hz, number of channels, and samples per channel of an audio file."""
+    """What an audio file holds.
+
+    Attributes:
+        sample_rate: in Hz.
+        num_samples: per channel, as many as can be read.
+        stated_samples: as many as the file states, if that is more.
+        lost_samples: of ``num_samples``, those that are silent because they are damaged.
+    """
 
     path: Path
     sample_rate: int
     channels: int
     num_samples: int
+    stated_samples: int | None = None
+    lost_samples: int = 0
 
     @property
     def duration_s(self) -> float:
         return self.num_samples / self.sample_rate
 
+    @property
+    def shortfall(self) -> str | None:
+        """One sentence if something is missing, for users."""
+        if self.stated_samples is not None and self.stated_samples > self.num_samples:
+            stated_s = self.stated_samples / self.sample_rate
+            digits = 1 if stated_s - self.duration_s >= 0.1 else 3
+            return (
+                f"{self.path} is damaged or cut off: {self.duration_s:.{digits}f} of "
+                f"{stated_s:.{digits}f} s can be decoded"
+            )
+        if self.lost_samples:
+            lost_s = self.lost_samples / self.sample_rate
+            return (
+                f"{self.path} is damaged: {lost_s:.3f} of {self.duration_s:.1f} s cannot be "
+                "decoded and are silent"
+            )
+        return None
 
-def probe_audio(path: Path) -> AudioInfo:
-    """What an audio file holds, from its header.
+
+class _Sound(Protocol):
+    def seek(self, start: int) -> None: ...
+
+    def read(self, length: int) -> np.ndarray: ...
+
+    def close(self) -> None: ...
+
+
+class _Found(NamedTuple):
+    info: AudioInfo
+    open: Callable[[], _Sound]
+
+
+def probe_audio(path: Path, max_duration_s: float | None = None) -> AudioInfo:
+    """What an audio file holds; compressed files are decoded once to count it.
+
+    Args:
+        max_duration_s: counting ends here, and a longer file is this long.
 
     Raises:
-        InputError: if it is missing, a folder, empty, no audio, cut off, or its rate is out of
-            range.
+        InputError: if it is missing, a folder, empty, no audio, or its rate is out of range.
     """
-    import soundfile
+    return _find(path, counted=True, max_duration_s=max_duration_s).info
 
-    if path.is_dir():
-        raise InputError(f"{path} is a folder where an audio file is expected")
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the name")
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty (0 bytes)")
-        info = soundfile.info(str(path), verbose=True)
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: permission denied") from error
-    except UnicodeEncodeError as error:
-        raise InputError(f"{os.fsencode(path)!r} is not a name in Unicode: rename it") from error
-    except soundfile.LibsndfileError as error:
-        reason = "damaged" if error.code == SF_ERR_NO_FILE else error.error_string
-        raise InputError(
-            f"{path} is not audio that can be read (WAV, FLAC, OGG or MP3): {reason}"
-        ) from error
-    cut = re.search(r"^data : (\d+) \(should be (\d+)\)$", info.extra_info, re.MULTILINE)
-    if cut and int(cut[2]) < int(cut[1]) < STREAMED_BYTES:
-        raise InputError(f"{path} is damaged or cut off: {cut[2]} of {cut[1]} bytes are there")
-    if info.frames <= 0:
-        raise InputError(f"{path} holds no samples")
-    if not MIN_SAMPLE_RATE <= info.samplerate <= MAX_SAMPLE_RATE:
-        raise InputError(
-            f"{path} has a sample rate of {info.samplerate} Hz: resample it to between "
-            f"{MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz"
-        )
-    return AudioInfo(path, info.samplerate, info.channels, info.frames)
+
+def read_header(path: Path) -> AudioInfo:
+    """As ``probe_audio``, but FLAC and OGG are as long as they state: for large data sets.
+
+    Raises:
+        InputError: as ``probe_audio``.
+    """
+    return _find(path, counted=False).info
 
 
 class AudioReader:
-    """Random access to an audio file: ``reader(start, length)`` → (channels, length)."""
+    """Samples of an audio file: ``reader(start, length)`` → (channels, length).
 
-    def __init__(self, path: Path) -> None:
-        import soundfile
+    Reading on from where the last read began decodes nothing twice, whatever the format. To go back
+    further, some formats are decoded from their beginning.
 
-        self.info = probe_audio(path)
-        self._sound = soundfile.SoundFile(str(path))
+    Args:
+        counted: False takes a stated length on trust (``read_header``).
+    """
+
+    def __init__(self, path: Path, counted: bool = True) -> None:
+        import numpy as np
+
+        found = _find(path, counted)
+        self.info = found.info
+        with _reading(path):
+            self._sound = found.open()
+        self._kept = np.zeros((0, self.info.channels), np.float32)
+        self._kept_at = self._position = 0
 
     def __call__(self, start: int, length: int) -> Tensor:
         """Samples [start, start + length); raises ``InputError`` if they are not there."""
         import numpy as np
-        import soundfile
         import torch
 
         path = self.info.path
-        try:
-            if self._sound.tell() != start:
-                self._sound.seek(start)
-            samples = self._sound.read(length, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise InputError(f"{path} is damaged: {error.error_string}") from error
+        with _reading(path):
+            samples = self._read(start, length)
         if len(samples) < length:
             at_s = (start + len(samples)) / self.info.sample_rate
             raise InputError(f"{path} is damaged or cut off: no samples after {at_s:.1f} s")
         if not np.isfinite(samples).all():
             raise InputError(f"{path} has samples that are not numbers (NaN or infinite)")
-        return torch.from_numpy(np.ascontiguousarray(samples.T))
+        return torch.from_numpy(samples.T.copy())
+
+    def _read(self, start: int, length: int) -> np.ndarray:
+        """Samples (length, channels); those from ``start`` to where the file stands are kept."""
+        import numpy as np
+
+        if self._kept_at <= start <= self._position:
+            kept = self._kept[start - self._kept_at :]
+        else:
+            self._sound.seek(start)
+            self._position, kept = start, self._kept[:0]
+        if len(kept) < length:
+            new = self._sound.read(length - len(kept))
+            self._position += len(new)
+            kept = np.concatenate([kept, new])
+        self._kept, self._kept_at = kept, start
+        return kept[:length]
 
     def __enter__(self) -> AudioReader:
         return self
@@ -119,6 +179,122 @@ def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Tensor, in
     Raises:
         InputError: as ``probe_audio``, and for damaged files and samples that are not finite.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(path, counted=frames < 0) as reader:
         length = reader.info.num_samples - start if frames < 0 else frames
         return reader(start, length), reader.info.sample_rate
+
+
+def is_audio(path: Path) -> bool:
+    """Whether there is sound in a file, by its beginning; false for what cannot be read at all."""
+    try:
+        _find(path, counted=False, max_duration_s=0.0)
+    except InputError:
+        return False
+    return True
+
+
+def _find(path: Path, counted: bool, max_duration_s: float | None = None) -> _Found:
+    """What is in a file and what reads it; raises ``InputError``."""
+    try:
+        os.fsencode(path).decode()
+        about = path.stat()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{os.fsencode(path)!r} is not a name in Unicode: rename it") from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise InputError(f"{path} does not exist: check the name") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(about.st_mode):
+        raise InputError(f"{path} is a folder where an audio file is expected")
+    if not stat.S_ISREG(about.st_mode):
+        raise InputError(f"{path} is no regular file: save the sound to one first")
+    if about.st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes)")
+    return _find_in(path, about.st_size, about.st_mtime_ns, counted, max_duration_s)
+
+
+@lru_cache(maxsize=256)
+def _find_in(
+    path: Path, size: int, changed_ns: int, counted: bool, max_duration_s: float | None
+) -> _Found:
+    """``_find`` for an existing file; a file that has not changed is not counted again."""
+    with _reading(path):
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start.startswith(PCM_CONTAINERS) and (found := _uncompressed(path, start)):
+            return found
+        if start.startswith(INDEXED) and not counted and (found := _by_sndfile(path)):
+            return found
+        try:
+            counts = ffmpeg.count(path, max_duration_s=max_duration_s)
+        except ffmpeg.NotDecodable as error:
+            raise InputError(f"{path} is not audio that can be read: {error}") from error
+        if start.startswith(INDEXED) and not counts.lost_samples and not counts.is_short:
+            found = _by_sndfile(path)
+            if found and abs(found.info.duration_s - counts.num_samples / counts.sample_rate) <= (
+                0 if start.startswith(b"fLaC") else VORBIS_BLOCK_S
+            ):
+                return found
+        return _by_ffmpeg(path, counts)
+
+
+def _uncompressed(path: Path, start: bytes) -> _Found | None:
+    """What libsndfile finds, or FFmpeg after a header that states less than there is."""
+    if start.startswith(b"RI") or start.startswith(b"RF"):
+        riff = riff_sound(path)
+        if riff is not None and riff.is_longer:
+            with suppress(ffmpeg.NotDecodable):
+                return _by_ffmpeg(path, ffmpeg.count(path, {"ignore_length": "1"}))
+        if riff is not None and not riff.there:
+            raise InputError(f"{path} holds no samples")
+    return _by_sndfile(path)
+
+
+def _by_sndfile(path: Path) -> _Found | None:
+    try:
+        sound = SndfileSound(path)
+    except NotReadable:
+        return None
+    sound.close()
+    if sound.num_samples <= 0:
+        return None
+    info = AudioInfo(
+        path, sound.sample_rate, sound.channels, sound.num_samples, sound.stated_samples
+    )
+    return _Found(_checked(info), lambda: SndfileSound(path))
+
+
+def _by_ffmpeg(path: Path, counts: ffmpeg.Counted) -> _Found:
+    info = AudioInfo(
+        path,
+        counts.sample_rate,
+        counts.channels,
+        counts.num_samples,
+        counts.stated_samples,
+        counts.lost_samples,
+    )
+    return _Found(_checked(info), lambda: ffmpeg.FFmpegSound(path, counts))
+
+
+def _checked(info: AudioInfo) -> AudioInfo:
+    if not MIN_SAMPLE_RATE <= info.sample_rate <= MAX_SAMPLE_RATE:
+        raise InputError(
+            f"{info.path} has a sample rate of {info.sample_rate} Hz: resample it to between "
+            f"{MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE} Hz"
+        )
+    return info
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What goes wrong with a file becomes one sentence about it."""
+    try:
+        yield
+    except (ffmpeg.NotDecodable, NotReadable) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}")

@@ -58,8 +58,8 @@ def test_a_header_that_lies(client, data):
         assert answer.json()["versions"][0]["duration_s"] == 2
     cut = sound(3, fmt="FLAC")[:20_000]
     answer = client.post("/api/projects", files={MIXTURE: ("cut.flac", cut)})
-    assert answer.status_code == 415 and answer.json()["detail"].startswith("cut.flac is damaged")
-    assert "/" not in answer.json()["detail"]
+    assert answer.status_code == 201  # what is left of it
+    assert 0 < answer.json()["versions"][0]["duration_s"] < 3
 
 
 def test_the_size_is_counted_while_it_comes(studio, data):
