@@ -42,6 +42,9 @@ def compose(
         bool,
         typer.Option("--mma-tempo", help="as older songs: grooves in whole beats a minute, drift"),
     ] = False,
+    scores_only: Annotated[
+        bool, typer.Option("--scores-only", help="only sheet.json and score.mid, no sound")
+    ] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth, each with its sheet and score."""
     from stemweave.music.metre import parse_metre
@@ -55,6 +58,20 @@ def compose(
         crossed=crossed,
         exact_tempo=not mma_tempo,
     )
+    if scores_only:
+        from stemweave.render.scores_only import compose_scores
+
+        new = compose_scores(
+            data,
+            songs,
+            seed=seed,
+            first=first,
+            soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
+            options=options,
+            workers=Workers(workers, ray),
+        )
+        typer.echo(f"{new} sheets and scores → {data}")
+        return
     made = compose_collection(
         data,
         songs,

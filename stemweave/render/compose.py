@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from stemweave.music.harmony import Chord, Key, draw_progression
 from stemweave.music.metre import beats_per_bar, chord_starts
 from stemweave.music.midi_file import read_midi_file
 from stemweave.render.form import Form
 from stemweave.render.grooves import GrooveFamily
-from stemweave.render.harmony import Chord, Key, draw_progression
 from stemweave.render.lines import draw_bass, draw_comping, draw_melody
 from stemweave.render.riffs import draw_riff_parts
 from stemweave.render.score import Note, Part, parts_of, stem_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stemweave.music.harmony import Chord, Key
 from stemweave.music.metre import beats_per_bar, chord_starts, is_compound
-from stemweave.render.harmony import Chord, Key
 
 STRONG_BEATS: dict[str, tuple[int, ...]] = {
     "4/4": (0, 2),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemweave.music.harmony import Chord, Key
 from stemweave.render.form import Form
-from stemweave.render.harmony import Chord, Key
 from stemweave.render.lines import nearest
 from stemweave.render.score import Note, Part
 

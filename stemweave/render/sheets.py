@@ -16,6 +16,7 @@ import soundfile
 from stemweave.data.songs import Song, write_song
 from stemweave.files import appearing
 from stemweave.music.chords import ChordChange, parse_chord
+from stemweave.music.harmony import QUALITIES
 from stemweave.music.instruments import instrument_of
 from stemweave.music.keys import key_name, note_name
 from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet, changes_of_bars, steady_beats
@@ -25,7 +26,6 @@ from stemweave.music.score import Score, ScoreNote, playable
 from stemweave.music.styles import style_of_groove
 from stemweave.render.compose import ComposedSong
 from stemweave.render.form import Form
-from stemweave.render.harmony import QUALITIES
 from stemweave.render.mixdown import Sound
 from stemweave.render.score import Part
 from stemweave.render.synth import Synthesiser

@@ -202,6 +202,29 @@ def train_vocoder(
     start(stage, settings, run or Path("runs/vocoder"), minutes, device)
 
 
+@app.command("score")
+def train_score(
+    config: Config,
+    init: Annotated[Path | None, typer.Option(help="score model to start from")] = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the score model on the notes and sheets of songs."""
+    from stemweave.data.scores import ScoreCorpus, score_folders
+    from stemweave.training.networks import load_weights
+    from stemweave.training.stage_score import STEMS, ScoreStage
+    from stemweave.training.start import prepare, start
+
+    settings = prepare(config)
+    train = ScoreCorpus(score_folders(settings.data), STEMS)
+    held_out = ScoreCorpus(score_folders(settings.score.validation), STEMS, train.styles)
+    stage = ScoreStage(settings, train, held_out)
+    if init is not None:
+        load_weights(stage.network, "score", init)
+    start(stage, settings, run or Path("runs/score"), minutes, device)
+
+
 def assemble(
     config: Config,
     out: Annotated[Path, typer.Argument(help="model folder to write")],

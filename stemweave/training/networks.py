@@ -17,6 +17,7 @@ from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
+from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
@@ -28,6 +29,7 @@ COMPONENTS: dict[str, tuple[Any, ...]] = {
     "refiner": (MaskRefiner,),
     "sharpener": (MaskSharpener,),
     "vocoder": (SpectralVocoder, SpeechT5HifiGan),
+    "score": (ScoreTransformer,),
 }
 
 

@@ -139,6 +139,25 @@ class VocoderSettings(StageSettings):
     adversarial: WaveformAdversarialSettings | None = None
 
 
+class ScoreSettings(StageSettings):
+    """The score model's training; what is left of the shares rewrites a region."""
+
+    validation: tuple[Path, ...] = Field((), description="folders of songs that never train")
+    window_bars: int = Field(16, ge=2, description="bars that are read and written at once")
+    max_events: int = Field(1000, ge=64, description="notes and headers; longer windows are cut")
+    new_share: float = Field(0.35, ge=0, le=1, description="of windows of which nothing is given")
+    continuation_share: float = Field(
+        0.25, ge=0, le=1, description="of windows whose first bars are given"
+    )
+    arrangement_share: float = Field(
+        0.25, ge=0, le=1, description="of windows of which some stems are given"
+    )
+    sheet_drop_probability: float = Field(
+        0.2, ge=0, le=1, description="of each of tempo, harmony, style and instruments"
+    )
+    validation_samples: int = Field(64, ge=1, description="windows")
+
+
 class DenoiserSettings(ShardedSettings):
     """Shares of the batch by task, and how each is noised."""
 
@@ -297,6 +316,7 @@ class RunSettings(Strict):
     refiner: RefinerSettings = RefinerSettings()
     sharpener: SharpenerSettings = SharpenerSettings()
     vocoder: VocoderSettings = VocoderSettings()
+    score: ScoreSettings = ScoreSettings()
     sampling: SamplingSettings = SamplingSettings()
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from stemweave.files import InputError
+from stemweave.music.harmony import Chord, Key
 from stemweave.music.metre import is_compound
 from stemweave.render.compose import ComposedSong, compose_song
 from stemweave.render.form import Form
 from stemweave.render.grooves import METRES, drawn_families, read_groove_families
-from stemweave.render.harmony import Chord, Key
 from stemweave.render.lines import draw_bass, draw_comping
 from stemweave.render.riffs import draw_riff_parts
 

@@ -1,0 +1,123 @@
+"""Lead sheets drawn at random, so that a piece can begin from nothing; what a user gives stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stemweave.music.chords import ChordChange, parse_chord
+from stemweave.music.harmony import Key, draw_progression
+from stemweave.music.instruments import INSTRUMENTS
+from stemweave.music.keys import key_name, tonic_of
+from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet, changes_of_bars, steady_beats
+from stemweave.music.metre import beats_per_bar
+
+TEMPO_BPM = (72.0, 168.0)
+"""Range of drawn tempi, that of composed songs."""
+METRES = ("4/4", "3/4", "6/8")
+METRE_CHANCES = (0.8, 0.12, 0.08)
+SECTION_BARS = 8
+NUM_THEMES = 2
+
+
+def draw_sheet(
+    duration_s: float,
+    styles: Sequence[str],
+    rng: np.random.Generator,
+    given: LeadSheet | None = None,
+) -> LeadSheet:
+    """A sheet of whole bars that cover ``duration_s``; fields that ``given`` has are kept.
+
+    Given chords repeat until the end; given beats go on at their last tempo.
+
+    Args:
+        duration_s: seconds of the piece.
+        styles: names to draw from.
+        rng: of the draws; as many are made whatever is given, so that a seed means the same.
+        given: a sheet some of whose fields are wanted.
+    """
+    given = given or LeadSheet()
+    metre = str(rng.choice(METRES, p=METRE_CHANCES))
+    tempo_bpm = float(round(rng.uniform(*TEMPO_BPM), 1))
+    key = key_name(int(rng.integers(12)), bool(rng.random() < 0.4))
+    style = str(rng.choice(styles)) if styles else None
+    instruments = {stem: str(rng.choice(list(kinds))) for stem, kinds in INSTRUMENTS.items()}
+    metre, tempo_bpm = given.metre or _usual_metre(given) or metre, given.tempo_bpm or tempo_bpm
+    bar_beats = beats_per_bar(metre)
+    beats_s = _covering(given.beats_s, tempo_bpm, bar_beats, duration_s)
+    num_bars = (len(beats_s) - 1) // bar_beats
+    chords = given.chords
+    if chords is None:
+        chords = draw_chords(given.key or key, num_bars, bar_beats, rng)
+        key = given.key or key
+    else:
+        chords = repeated(chords, bar_beats, num_bars)
+    return replace(
+        given,
+        beats_s=beats_s,
+        downbeats=tuple(range(_first_downbeat(given), len(beats_s), bar_beats)),
+        metre=metre,
+        tempo_bpm=tempo_bpm,
+        key=key if given.chords is None else given.key,
+        chords=chords,
+        style=given.style or style,
+        instruments={**instruments, **given.instruments},
+    )
+
+
+def draw_chords(
+    key: str, num_bars: int, bar_beats: int, rng: np.random.Generator
+) -> tuple[ChordChange, ...]:
+    """Changes of ``num_bars`` bars in ``key``: two themes, each of a progression of its own."""
+    seventh_probability = float(rng.choice([0.0, 0.1, 0.5, 0.9]))
+    tonic = Key(*tonic_of(key))
+    themes = [
+        draw_progression(tonic, SECTION_BARS, seventh_probability, rng) for _ in range(NUM_THEMES)
+    ]
+    order = [int(rng.choice([0, 0, 1])) for _ in range(math.ceil(num_bars / SECTION_BARS))]
+    bars = []
+    for names in (bar for theme in order for bar in themes[theme]):
+        places = [index * bar_beats / len(names) for index in range(len(names))]
+        bars.append(
+            [ChordChange(at, parse_chord(one.name)) for at, one in zip(places, names, strict=True)]
+        )
+    return changes_of_bars(bars[:num_bars], bar_beats, num_bars)
+
+
+def repeated(
+    chords: Sequence[ChordChange], bar_beats: int, num_bars: int
+) -> tuple[ChordChange, ...]:
+    """``chords`` over and over until ``num_bars`` bars are full."""
+    last = chords[-1].start_beat if chords else 0.0
+    length = (math.floor(last / bar_beats) + 1) * bar_beats
+    changes = []
+    for first in range(0, num_bars * bar_beats, length):
+        for change in chords:
+            if first + change.start_beat < num_bars * bar_beats:
+                changes.append(ChordChange(first + change.start_beat, change.chord))
+    return tuple(changes)
+
+
+def _usual_metre(given: LeadSheet) -> str | None:
+    """4/4 where given chords or beats leave no choice."""
+    return DEFAULT_METRE if given.chords is not None or given.beats_s is not None else None
+
+
+def _first_downbeat(given: LeadSheet) -> int:
+    return given.downbeats[0] if given.downbeats else 0
+
+
+def _covering(
+    beats_s: tuple[float, ...] | None, tempo_bpm: float, bar_beats: int, duration_s: float
+) -> tuple[float, ...]:
+    """Times of the beats of whole bars that cover ``duration_s``."""
+    if beats_s is None:
+        num_bars = max(math.ceil(duration_s * tempo_bpm / 60 / bar_beats - 1e-6), 1)
+        return steady_beats(tempo_bpm, num_bars * bar_beats)
+    last_s = beats_s[-1] - beats_s[-2]
+    more = max(math.ceil((duration_s - beats_s[-1]) / last_s - 1e-6), 0)
+    more += -(len(beats_s) - 1 + more) % bar_beats
+    return (*beats_s, *(beats_s[-1] + last_s * (index + 1) for index in range(more)))

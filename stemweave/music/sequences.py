@@ -1,0 +1,125 @@
+"""Windows of bars as sequences of events, given segments first (``models.score_transformer``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemweave.music.events import DURATION, PITCH, STEP, VELOCITY, Segment, transposed
+
+DRUM_PITCHES_FROM = 128
+FIELDS = ("step", "pitch", "duration", "velocity", "stem", "segment", "given")
+
+
+@dataclass
+class BarWindow:
+    """Bars of a piece that the score model reads or writes at once.
+
+    Attributes:
+        segments: by stem, what it plays in each bar; stems that are missing are unknown.
+        beats: of each bar.
+        chords: ``events.chord_rows`` of the bars.
+        instruments: class number of each stem's instrument, 0 if unknown.
+        style: number of the style, 0 if unknown.
+        log_tempo: natural logarithm of beats a minute; NaN if unknown.
+    """
+
+    segments: dict[str, list[Segment]]
+    beats: np.ndarray
+    chords: np.ndarray
+    instruments: dict[str, int]
+    style: int
+    log_tempo: float
+
+    @property
+    def num_bars(self) -> int:
+        """Bars in the window."""
+        return len(self.beats)
+
+    def part(self, start: int, stop: int) -> BarWindow:
+        """Bars ``start`` to ``stop``."""
+        segments = {stem: own[start:stop] for stem, own in self.segments.items()}
+        return BarWindow(
+            segments,
+            self.beats[start:stop],
+            self.chords[start:stop],
+            self.instruments,
+            self.style,
+            self.log_tempo,
+        )
+
+    def in_other_key(self, semitones: int) -> BarWindow:
+        """The same, higher by so many semitones; drums stay."""
+        segments = {
+            stem: own if stem == "drums" else [_moved(segment, semitones) for segment in own]
+            for stem, own in self.segments.items()
+        }
+        chords = transposed(self.chords, semitones)
+        return BarWindow(segments, self.beats, chords, self.instruments, self.style, self.log_tempo)
+
+
+def _moved(segment: Segment, semitones: int) -> Segment:
+    moved = segment.copy()
+    moved[:, PITCH] = np.clip(moved[:, PITCH].astype(int) + semitones, 0, 127)
+    return moved
+
+
+def segment_order(
+    given: Mapping[str, np.ndarray], stems: Sequence[str], num_bars: int
+) -> list[tuple[int, int, bool]]:
+    """Bar, stem number and whether given, of every segment in the order of its sequence.
+
+    ``given`` holds a bool for each bar of a stem.
+    """
+    places = [(bar, number) for bar in range(num_bars) for number in range(len(stems))]
+    order = [(bar, number, True) for bar, number in places if given[stems[number]][bar]]
+    return order + [(bar, number, False) for bar, number in places if not given[stems[number]][bar]]
+
+
+def segment_fields(
+    window: BarWindow, order: Sequence[tuple[int, int, bool]], stems: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Arrays for ``Segments``, without the axis of the batch."""
+    bars = np.array([bar for bar, _, _ in order])
+    return {
+        "bar": bars,
+        "beats": window.beats[bars].astype(np.int64),
+        "chords": window.chords[bars].astype(np.float32),
+        "instrument": np.array([window.instruments.get(stems[n], 0) for _, n, _ in order]),
+        "style": np.array(window.style),
+        "log_tempo": np.array(window.log_tempo, dtype=np.float32),
+    }
+
+
+def header(number: int, index: int, given: bool, step: int) -> np.ndarray:
+    """One event (1, ``FIELDS``) that begins segment ``index`` of stem ``number``."""
+    return np.array([[step, 0, 0, 0, number, index, int(given)]])
+
+
+def note_events(
+    segment: Segment, number: int, index: int, given: bool, is_drums: bool
+) -> np.ndarray:
+    """Events (N, ``FIELDS``) of a segment's notes."""
+    events = np.zeros((len(segment), len(FIELDS)), dtype=np.int64)
+    events[:, 0] = segment[:, STEP]
+    events[:, 1] = segment[:, PITCH].astype(np.int64) + DRUM_PITCHES_FROM * is_drums
+    events[:, 2], events[:, 3] = segment[:, DURATION], segment[:, VELOCITY]
+    events[:, 4:] = number, index, int(given)
+    return events
+
+
+def sequence_of(
+    window: BarWindow,
+    order: Sequence[tuple[int, int, bool]],
+    stems: Sequence[str],
+    header_step: int,
+) -> np.ndarray:
+    """Events (L, ``FIELDS``) of all segments in ``order``."""
+    pieces = []
+    for index, (bar, number, given) in enumerate(order):
+        pieces.append(header(number, index, given, header_step))
+        segment = window.segments[stems[number]][bar]
+        pieces.append(note_events(segment, number, index, given, stems[number] == "drums"))
+    return np.concatenate(pieces)

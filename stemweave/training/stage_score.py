@@ -1,0 +1,160 @@
+"""Training of the score model: bars of four stems, some given, the others to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stemweave.data.scores import ScoreCorpus
+from stemweave.models.score_transformer import HEADER, ScoreTransformer, Segments, Tokens
+from stemweave.music.sequences import (
+    FIELDS,
+    BarWindow,
+    segment_fields,
+    segment_order,
+    sequence_of,
+)
+from stemweave.training.settings import RunSettings, ScoreSettings
+
+STEMS = ("drums", "bass", "guitar", "piano")
+"""In the order in which a bar is written: rhythm first."""
+SEMITONES = (-5, 7)
+"""Range of the keys in which a song is shown."""
+
+
+def draw_given(
+    settings: ScoreSettings, stems: Sequence[str], num_bars: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Which bars of each stem are given: none, the first ones, some stems, or all but a region."""
+    given = {stem: np.zeros(num_bars, dtype=bool) for stem in stems}
+    draw = rng.random()
+    if draw < settings.new_share:
+        return given
+    draw -= settings.new_share
+    if draw < settings.continuation_share:
+        first_missing = rng.integers(1, num_bars)
+        for own in given.values():
+            own[:first_missing] = True
+        return given
+    chosen = rng.permutation(len(stems))[: rng.integers(1, len(stems))]
+    if draw - settings.continuation_share < settings.arrangement_share:
+        for number in chosen:
+            given[stems[number]][:] = True
+        return given
+    start, stop = sorted(rng.choice(num_bars + 1, 2, replace=False))
+    for own in given.values():
+        own[:] = True
+    for number in chosen:
+        given[stems[number]][start:stop] = False
+    return given
+
+
+def drop_sheet(window: BarWindow, probability: float, rng: np.random.Generator) -> BarWindow:
+    """``window`` without some of what its sheet says; every field goes by itself."""
+    chords, style, tempo = rng.random(3) < probability
+    return replace(
+        window,
+        chords=np.zeros_like(window.chords) if chords else window.chords,
+        style=0 if style else window.style,
+        log_tempo=float("nan") if tempo else window.log_tempo,
+        instruments={
+            stem: number for stem, number in window.instruments.items()
+            if rng.random() >= probability
+        },
+    )  # fmt: skip
+
+
+def as_batch(
+    windows: Sequence[tuple[BarWindow, list[tuple[int, int, bool]]]], stems: Sequence[str]
+) -> tuple[Tokens, Segments, Tensor]:
+    """Padded events, their segments, and where events are (B, L) bool."""
+    sequences = [sequence_of(window, order, stems, HEADER) for window, order in windows]
+    length = max(map(len, sequences))
+    events = np.zeros((len(windows), length, len(FIELDS)), dtype=np.int64)
+    is_event = np.zeros((len(windows), length), dtype=bool)
+    for row, sequence in enumerate(sequences):
+        events[row, : len(sequence)] = sequence
+        is_event[row, : len(sequence)] = True
+    tokens = Tokens(*torch.from_numpy(events).unbind(dim=-1))
+    named = [segment_fields(window, order, stems) for window, order in windows]
+    most = max(len(fields["bar"]) for fields in named)
+
+    def stacked(name: str) -> Tensor:
+        arrays = [fields[name] for fields in named]
+        if arrays[0].ndim:
+            arrays = [
+                np.pad(array, [(0, most - len(array))] + [(0, 0)] * (array.ndim - 1))
+                for array in arrays
+            ]
+        return torch.from_numpy(np.stack(arrays))
+
+    names = ("bar", "beats", "chords", "instrument", "style", "log_tempo")
+    return tokens, Segments(*map(stacked, names)), torch.from_numpy(is_event)
+
+
+class ScoreStage:
+    """The score model's training on ``score.mid`` and ``sheet.json`` of song folders."""
+
+    def __init__(self, settings: RunSettings, train: ScoreCorpus, validation: ScoreCorpus) -> None:
+        self.settings = settings.score
+        self.train, self.validation = train, validation
+        self.network = ScoreTransformer(
+            stems=STEMS,
+            styles=train.styles,
+            instruments=train.instruments,
+            max_bars=self.settings.window_bars,
+            **self.settings.model,
+        )
+        self.stems = tuple(self.network.config.stems)
+
+    def _draw(
+        self, corpus: ScoreCorpus, count: int, rng: np.random.Generator, vary: bool
+    ) -> list[tuple[BarWindow, list[tuple[int, int, bool]]]]:
+        windows = []
+        for _ in range(count):
+            window = corpus.draw(self.settings.window_bars, self.settings.max_events, rng)
+            given = draw_given(self.settings, self.stems, window.num_bars, rng)
+            if vary:
+                window = window.in_other_key(int(rng.integers(*SEMITONES)))
+                window = drop_sheet(window, self.settings.sheet_drop_probability, rng)
+            windows.append((window, segment_order(given, self.stems, window.num_bars)))
+        return windows
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        drawn = self._draw(self.train, self.settings.batch_size, rng, vary=True)
+        figures = self._figures(network, drawn)
+        loss = sum(figures.values(), torch.zeros(()))
+        return loss, {name: value.item() for name, value in figures.items()}
+
+    def _figures(self, network: Any, drawn: Any) -> dict[str, Tensor]:
+        """Mean nats a note of each attribute, the ends of segments among the steps."""
+        device = next(network.parameters()).device
+        tokens, segments, is_event = as_batch(drawn, self.stems)
+        tokens = tokens.map(lambda field: field.to(device))
+        segments = Segments(*(field.to(device) for field in vars(segments).values()))
+        losses = network(tokens, segments)
+        weight = is_event[:, 1:].to(device)
+        notes = (weight & (tokens.step[:, 1:] != HEADER)).sum().clamp(min=1)
+        return {name: (loss * weight).sum() / notes for name, loss in losses.items()}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Nats a note on songs of grooves that training never has: all, and of each attribute."""
+        rng = np.random.default_rng(1)
+        sums: dict[str, float] = {}
+        batches = -(-self.settings.validation_samples // self.settings.batch_size)
+        for _ in range(batches):
+            drawn = self._draw(self.validation, self.settings.batch_size, rng, vary=False)
+            for name, value in self._figures(network, drawn).items():
+                sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() / batches
+        return {"val_loss": sum(sums.values()), **sums}
+
+    def export(self, network: Any, folder: Path) -> None:
+        network.save_pretrained(folder)
