@@ -1,5 +1,22 @@
-"""``python -m stemweave``."""
+"""``python -m stemweave``, and what the console script calls.
 
-from stemweave.cli import main
+Signals are handled before anything else is imported.
+"""
 
-main()
+from stemweave import ends
+
+ends.handle_signals()
+
+
+def main() -> None:
+    """Run the command line and end this process."""
+    from stemweave.cli import main as run_command
+
+    try:
+        run_command()
+    finally:
+        ends.handle_signals(at_once=True)  # Python's own end takes time, too
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from stemweave.files import InputError, OutputError, appearing
+from stemweave.files import InputError, OutputError, Staging, appearing, writing_failed
 from stemweave.io.decode import AUDIO_SUFFIXES, probe_audio
 from stemweave.io.encode import AudioFormat
 from stemweave.jobs import Failed, WorkerDied, Workers, outcomes
@@ -275,11 +275,16 @@ def separate_on_workers(
         SeparationJob(Path(file).absolute(), folder / name, asked, model, device, workers.threads)
         for file, name in todo
     )
-    for outcome in outcomes(separate_song, jobs, workers, len(todo)):
-        if isinstance(outcome, Failed):
-            yield Failure(str(outcome.job.source), _sentence(outcome.error))
-        else:
-            yield outcome
+    try:
+        staging = Staging(folder)
+    except OSError as error:
+        raise writing_failed(folder, error) from error
+    with staging:  # folders that were made for nothing go when the workers have ended
+        for outcome in outcomes(separate_song, jobs, workers, len(todo)):
+            if isinstance(outcome, Failed):
+                yield Failure(str(outcome.job.source), _sentence(outcome.error))
+            else:
+                yield outcome
 
 
 def _sentence(error: Exception) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -18,6 +17,7 @@ import typer
 from stemweave import piece_commands, separate_command
 from stemweave.checkpoints import commands as checkpoint_commands
 from stemweave.data import commands as data_commands
+from stemweave.ends import handled_signals
 from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import InputError, require_absent
 from stemweave.io.encode import check_format
@@ -175,18 +175,16 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
     return files
 
 
-def _end(number: int, _: object) -> None:
-    """End as an exception does: nothing half-written stays. A second signal ends at once."""
-    signal.signal(number, signal.SIG_DFL)
-    sys.exit(128 + number)
-
-
 def main() -> None:
     """Run the command line; ``InputError`` becomes one line and exit code 2."""
     prepare_threads()
-    signal.signal(signal.SIGTERM, _end)
     show_warnings()
     atexit.register(gc.freeze)  # what is collected at the end of Python would be all of torch
+    with handled_signals():
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except InputError as error:
@@ -203,8 +201,6 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

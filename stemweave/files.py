@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import shutil
-import socket
-import tempfile
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from stemweave.ends import kept_at_end, removing_at_end, signals_held_back
+
+if sys.platform != "win32":
+    import fcntl
+
+PARTIAL = ".partial"
+"""Folder, inside a folder for results, of what is being made."""
+PATIENCE_S = 1.0
+"""For other processes that make or remove the same folders at the same time."""
 
 
 class InputError(Exception):
@@ -19,59 +31,150 @@ class OutputError(InputError):
     """A result could not be written, whatever the input: other inputs would fare no better."""
 
 
+class InUse(Exception):
+    """Another process is making what this one was about to make."""
+
+
+class Staging:
+    """A private folder below ``FOLDER/.partial`` for what becomes a part of ``FOLDER`` when done.
+
+    It goes when it is closed, and folders that were made for it and are empty go with it. What
+    killed processes left goes when somebody opens another one in ``FOLDER``: a process holds a lock
+    on what is its own for as long as it lives. No name in it grows with what is made.
+
+    Args:
+        name: what is being made, if only one process at a time may make it.
+
+    Raises:
+        OSError: if the folder cannot be made.
+        InUse: if another process is making ``name``.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        self._made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+        self._partial = folder / PARTIAL
+        try:
+            with signals_held_back():
+                self._lock, self.path = self._open(name)
+                removing_at_end(self.close)
+        except BaseException:
+            self._remove_folders()
+            raise
+
+    def _open(self, name: str | None) -> tuple[int, Path]:
+        remove_left(self._partial.parent)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._partial.mkdir(parents=True, exist_ok=True)
+                lock = self._partial / f"{_short(name) if name else secrets.token_hex(4)}.lock"
+                handle = os.open(lock, os.O_RDWR | os.O_CREAT | (0 if name else os.O_EXCL), 0o666)
+            except FileNotFoundError:  # another process has just removed an empty folder
+                if time.monotonic() > deadline_s:
+                    raise
+                continue
+            locked = _locked(handle)
+            if locked is None and name:  # locks do not work here: nobody can claim a name
+                os.close(handle)
+                name = None
+                continue
+            if locked is not False and os.fstat(handle).st_nlink:
+                private = lock.with_suffix("")
+                shutil.rmtree(private, ignore_errors=True)
+                private.mkdir(mode=0o700)
+                return handle, private
+            os.close(handle)  # another's, or just removed by who clears up
+            if time.monotonic() > deadline_s:
+                raise InUse(name)
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """Remove what is left of it; once is enough."""
+        if self._lock < 0:
+            return
+        with signals_held_back():
+            kept_at_end(self.close)
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.with_suffix(".lock").unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = -1
+            remove_left(self._partial.parent)
+            self._remove_folders()
+
+    def _remove_folders(self) -> None:
+        with suppress(OSError):  # others have put something there
+            self._partial.rmdir()
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what killed processes were making in ``folder``, never a living one's."""
+    with suppress(OSError):
+        for lock in (folder / PARTIAL).glob("*.lock"):
+            with suppress(OSError):
+                handle = os.open(lock, os.O_RDWR)
+                try:
+                    if _locked(handle):
+                        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                        lock.unlink()
+                finally:
+                    os.close(handle)
+        (folder / PARTIAL).rmdir()  # if there is nothing left in it
+
+
+def _locked(handle: int) -> bool | None:
+    """Whether this process has the lock on an open file now; None if there is no telling."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
+
+
+def _short(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+
+
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
     """A private place for a file or folder that becomes ``path`` when the block ends well.
 
     A file replaces an older one. A folder that somebody else finished in the meantime stays: makers
-    of one name make the same. What killed processes left behind goes when its name is made again.
+    of one name make the same.
+
+    Raises:
+        OutputError: if it cannot be written.
     """
-    folder = path.parent / ".partial"
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                folder.mkdir()
-            private = Path(tempfile.mkdtemp(prefix=f"{path.name}@{maker()}@", dir=folder))
-            break
-        except FileNotFoundError:  # another process has just removed the empty folder
-            continue
-        except OSError as error:
-            raise writing_failed(path, error) from error
-    partial = private / path.name
     try:
-        yield partial
+        staging = Staging(path.parent)
+    except OSError as error:
+        raise writing_failed(path, error) from error
+    with staging:
+        partial = staging.path / path.name
         try:
-            partial.replace(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-        remove_left(folder, path.name)
-        with suppress(OSError):
-            folder.rmdir()
-
-
-def maker() -> str:
-    """This process, as names of what it makes have it."""
-    return f"{socket.gethostname()}@{os.getpid()}"
-
-
-def remove_left(folder: Path, name: str) -> None:
-    """Remove what killed processes of this machine began in ``folder`` for ``name``."""
-    begun: list[Path] = []
-    if Path("/proc/self").exists():
-        with suppress(FileNotFoundError):  # another process has just removed the empty folder
-            begun.extend(folder.glob("*@*@*@*"))
-    for left in begun:
-        its_name, host, pid, _ = left.name.rsplit("@", 3)
-        if (its_name, host) != (name, socket.gethostname()) or Path(f"/proc/{pid}").exists():
-            continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+            yield partial
+            try:
+                partial.replace(path)
+            except OSError:
+                if not (partial.is_dir() and path.is_dir()):
+                    raise
+        except OSError as error:
+            name = error.filename
+            if name is None or Path(os.fsdecode(name)).is_relative_to(staging.path):
+                raise writing_failed(path, error) from error
+            raise
 
 
 def writing_failed(path: Path, error: BaseException) -> OutputError:

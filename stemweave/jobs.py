@@ -9,8 +9,10 @@ them need no memory.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +22,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from stemweave.ends import (
+    handle_signals_of_worker,
+    kept_at_end,
+    leave,
+    removing_at_end,
+    signals_held_back,
+)
 from stemweave.files import InputError
 from stemweave.threads import usable_cores
 
@@ -29,6 +38,8 @@ MAX_RETRIES = 3
 """How often a job is handed out again because its worker died."""
 MAX_FAILURES = 20
 """A job that fails does not stop the others; after so many, no further ones are started."""
+PATIENCE_S = 3.0
+"""For workers that end to remove what they were making."""
 
 Job = TypeVar("Job")
 Made = TypeVar("Made")
@@ -128,7 +139,7 @@ def outcomes(
         if workers.ray is None
         else _over_ray(make, started(), workers)
     )
-    for outcome in tqdm(results, total=total):
+    for outcome in tqdm(results, total=total, disable=None):  # None: on a terminal only
         failures += isinstance(outcome, Failed)
         yield outcome
 
@@ -140,13 +151,19 @@ def _over_processes(
     context = multiprocessing.get_context("spawn")
     suspects: deque[tuple[Job, int]] = deque()  # their pool died, so often
     running: dict[Future[Made], tuple[Job, int]] = {}
-    pool = ProcessPoolExecutor(processes, context)
+    pool = ProcessPoolExecutor(processes, context, _begin_worker)
+
+    def end_workers() -> None:
+        _end_workers(pool)
+
+    removing_at_end(end_workers)
     try:
         while True:
             broken = False
             for job, deaths in _next(jobs, suspects, running, IN_FLIGHT * processes):
                 try:
-                    running[pool.submit(make, job)] = job, deaths
+                    with signals_held_back():
+                        running[pool.submit(make, job)] = job, deaths
                 except BrokenProcessPool:  # it never began
                     suspects.appendleft((job, deaths))
                     broken = True
@@ -170,9 +187,38 @@ def _over_processes(
                     yield Failed(job, error)
             if broken:
                 pool.shutdown()
-                pool = ProcessPoolExecutor(processes, context)
+                pool = ProcessPoolExecutor(processes, context, _begin_worker)
+    except BaseException:  # nobody waits for results any more
+        end_workers()
+        raise
     finally:
+        kept_at_end(end_workers)
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Signals end a worker at once, and so does the end of the process that it works for."""
+    handle_signals_of_worker()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        leave(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _end_workers(pool: ProcessPoolExecutor) -> None:
+    """Ask all to remove what they were making, then end those that do not."""
+    workers = list((pool._processes or {}).values())
+    for worker in workers:
+        worker.terminate()
+    deadline_s = time.monotonic() + PATIENCE_S
+    for worker in workers:
+        worker.join(max(0.0, deadline_s - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()
 
 
 def _next(

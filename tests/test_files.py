@@ -90,12 +90,14 @@ def test_clipping_is_told(tmp_path, caplog):
     assert soundfile.read(tmp_path / "a.wav")[0].max() == 1.5
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, code):
     source = write_noise(tmp_path / "a.wav", 2_000_000)
 
     def end_once_it_writes() -> None:
-        while not list(tmp_path.glob("out/a/.piano*")):
+        while not list(tmp_path.glob("out/**/.partial/*/piano*")):
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 

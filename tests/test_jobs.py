@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stemweave.files import InputError, appearing
+from stemweave.files import InputError, InUse, OutputError, Staging, appearing, remove_left
 from stemweave.jobs import (
     IN_FLIGHT,
     MAX_FAILURES,
@@ -134,24 +135,51 @@ def test_files_and_folders_appear_whole_or_not_at_all(tmp_path: Path):
     with pytest.raises(KeyError), appearing(tmp_path / "broken") as partial:
         partial.write_text("half")
         raise KeyError
-    child = subprocess.Popen(["true"])
-    child.wait()
-    dead = f"song@{os.uname().nodename}@{child.pid}@x"
-    for left in (dead, f"song@elsewhere@{child.pid}@x", f"other@here@{child.pid}@x"):
-        (tmp_path / ".partial" / left).mkdir(parents=True)
+    assert list(tmp_path.iterdir()) == []
     for text in ("first", "second"):
         with appearing(tmp_path / "song") as partial:
             partial.mkdir()
             (partial / "bass").write_text(text)
             assert not (tmp_path / "song").exists() or text == "second"
     assert (tmp_path / "song" / "bass").read_text() == "first"
-    assert not (tmp_path / ".partial" / dead).exists()
-    assert len(list((tmp_path / ".partial").iterdir())) == 2
     for text in ("first", "second"):
         with appearing(tmp_path / "elsewhere" / "file") as partial:
             partial.write_text(text)
     assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["file"]
     assert (tmp_path / "elsewhere" / "file").read_text() == "second"
+    with pytest.raises(OutputError, match="song"), appearing(tmp_path / "song") as partial:
+        partial.write_text("a file where a folder is")
+    with pytest.raises(OutputError, match=r"cannot write .*full.*No space"):  # noqa: SIM117
+        with appearing(tmp_path / "full") as partial:
+            raise OSError(28, "No space left on device")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "song"]
+
+
+def test_what_killed_processes_left_goes_and_what_living_ones_make_stays(tmp_path: Path):
+    program = (
+        "import os, pathlib, sys, time; from stemweave.files import Staging\n"
+        "with Staging(pathlib.Path(sys.argv[1]), sys.argv[2]) as folder:\n"
+        "    (folder / 'bass.wav').touch(); print(flush=True); time.sleep(60)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, tmp_path, name], stdout=subprocess.PIPE)
+        for name in ("living", "dead")
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    assert len(list(tmp_path.glob(".partial/*/bass.wav"))) == 2
+    processes[1].kill()
+    processes[1].wait()
+    with Staging(tmp_path, "dead") as folder:
+        assert list(folder.iterdir()) == []
+        assert len(list(tmp_path.glob(".partial/*/bass.wav"))) == 1
+        with pytest.raises(InUse):
+            Staging(tmp_path, "living")
+    processes[0].kill()
+    processes[0].wait()
+    remove_left(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_makers_side_by_side_remove_the_folder_under_each_other(tmp_path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
-    {"stems", "files", "notices", "memory", "model_folder", "jobs", "threads"},
+    {"ends", "stems", "files", "notices", "memory", "model_folder", "jobs", "threads"},
     {"music"},
     {"acceleration", "audio", "io", "models"},
     {"diffusion", "data"},

@@ -6,15 +6,12 @@ numpy and soundfile are imported by what uses them, for ``stemweave --help`` doe
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from stemweave.files import InputError, maker, remove_left, writing_failed
+from stemweave.files import InputError, Staging, writing_failed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,23 +54,17 @@ class AudioWriter:
             "flac": ("FLAC", "PCM_24"),
             "mp3": ("MP3", "MPEG_LAYER_III"),
         }[fmt]
-        self._made = [f for f in (path.parent, *path.parent.parents) if not f.exists()]
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove_left(path.parent, f".{path.name}.partial")
-            handle, name = tempfile.mkstemp(
-                prefix=f".{path.name}.partial@{maker()}@", dir=path.parent
-            )
+            self._staging = Staging(path.parent)
         except OSError as error:
             raise writing_failed(path, error) from error
-        os.close(handle)
-        self._partial = Path(name)
+        self._partial = self._staging.path / path.name
         try:
             self._sound = soundfile.SoundFile(
-                name, "w", sample_rate, channels, format=container, subtype=subtype
+                str(self._partial), "w", sample_rate, channels, format=container, subtype=subtype
             )
         except soundfile.LibsndfileError as error:
-            self._remove()
+            self._staging.close()
             raise _not_written(path, error) from error
 
     def write(self, waveform: Tensor) -> None:
@@ -100,7 +91,6 @@ class AudioWriter:
         try:
             self._sound.flush()
             self._sound.close()
-            self._partial.chmod(0o666 & ~_umask())
         except (OSError, soundfile.LibsndfileError) as error:
             raise _not_written(self.path, error) from error
 
@@ -114,13 +104,7 @@ class AudioWriter:
     def discard(self) -> None:
         """Leave nothing behind, nor empty folders made for this file."""
         self._sound.close()
-        self._remove()
-
-    def _remove(self) -> None:
-        self._partial.unlink(missing_ok=True)
-        with suppress(OSError):  # others have put something there
-            for folder in self._made:
-                folder.rmdir()
+        self._staging.close()
 
 
 class WriterGroup:
@@ -180,9 +164,3 @@ def _not_written(path: Path, error: BaseException) -> InputError:
     if isinstance(error, soundfile.LibsndfileError):
         error = OSError(f"the disk may be full ({error.error_string.rstrip('.')})")
     return writing_failed(path, error)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
