@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemweave.files import InputError
 from stemweave.memory import keep_freed_memory
-from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.model_folder import BUNDLED_MODEL, INDEX, check_source
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -40,6 +40,7 @@ def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
     keep_freed_memory()
     folder = BUNDLED_MODEL if model is None else Path(model)
     if not has_own_parts_only(folder):
+        check_source(model or folder, INDEX)  # before what takes seconds to import
         from stemweave.pipeline import load_pipeline
 
         return load_pipeline(model, device)

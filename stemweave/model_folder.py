@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from inspect import signature
 from pathlib import Path
@@ -13,24 +14,43 @@ from stemweave.files import InputError
 BUNDLED_MODEL = Path(__file__).parent / "bundled"
 """The model that ships with the package."""
 INDEX = "model_index.json"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_TIMEOUT_S = 10.0
 PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
 """What every model has."""
 
 
-def check_model(source: str | Path, settings: Collection[str]) -> None:
-    """Raise ``InputError`` if ``source`` is neither a sound model folder nor like a hub id.
+def check_model(source: str | Path, settings: Collection[str], **of_hub: Any) -> None:
+    """Raise ``InputError`` if ``source`` is neither a sound model folder nor on the hub.
 
-    ``settings`` are the keys that a ``model_index.json`` may have.
+    ``settings`` are the keys that a ``model_index.json`` may have; ``of_hub`` as for
+    ``check_source``.
     """
+    check_source(source, INDEX, **of_hub)
     if Path(source).is_dir():
         check_model_folder(Path(source), settings)
+
+
+def check_source(source: str | Path, file: str, token: Any = None, cache_dir: Any = None) -> None:
+    """Raise ``InputError`` if ``source`` is neither a folder nor of the hub, with ``file`` in it.
+
+    The hub is asked once: its own libraries go on asking for a long while. A name below a folder
+    that is here is meant to be here.
+    """
+    if Path(source).is_dir():
         return
     if Path(source).exists():
         raise InputError(f"{source} is a file, not a model folder")
     name = str(source)
-    is_hub_id = name.count("/") == 1 and all(name.split("/")) and not name.startswith(".")
-    if not is_hub_id:
+    if not HUB_ID.fullmatch(name) or Path(name).parent.is_dir():
         raise InputError(f"no model at {source}: give a model folder or a hub id owner/name")
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        if not isinstance(try_to_load_from_cache(name, file, cache_dir), str):
+            HfApi(token=token).model_info(name, timeout=HUB_TIMEOUT_S)
+    except Exception as error:  # whatever a network, the hub or its library raise
+        raise loading_failed(source, error) from error
 
 
 def check_model_folder(folder: Path, settings: Collection[str]) -> None:

@@ -101,7 +101,9 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             InputError: if the folder is not a model or one of its configuration keys is unknown.
         """
         source = pretrained_model_name_or_path or BUNDLED_MODEL
-        check_model(source, set(inspect.signature(cls.__init__).parameters) - {"self"})
+        own = set(inspect.signature(cls.__init__).parameters) - {"self"}
+        of_hub = {name: options[name] for name in ("token", "cache_dir") if name in options}
+        check_model(source, own, **of_hub)
         try:
             pipe = cast(StemweavePipeline, super().from_pretrained(str(source), **options))
         except (OSError, ValueError) as error:

@@ -6,7 +6,8 @@ VAE and vocoder are files of their own, or a ``musicldm`` folder in diffusers' l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.checkpoints import weights
+from stemweave.checkpoints.reading import finite_number, printable, read_weights
 from stemweave.files import InputError
+from stemweave.model_folder import check_source
 from stemweave.models.unet3d import UNet3D
 from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS
@@ -70,8 +73,8 @@ def import_checkpoint(
     Raises:
         InputError: if a file cannot be read, a part is in none of the sources, or keys are missing.
     """
-    state, extra = read_checkpoint(Path(source))
-    denoiser = _load_unet(state, stems)
+    state = read_weights(Path(source))
+    unet = _unet_weights(state, stems)
     if musicldm is not None:
         vae_model, vocoder_model = load_musicldm(musicldm)
     else:
@@ -79,70 +82,102 @@ def import_checkpoint(
         vocoder_model = _load_vocoder(
             _part(vocoder, state, "first_stage_model.vocoder.", "vocoder", "--vocoder")
         )
-    if "scale_factor" not in extra:
+    if "scale_factor" not in state:
         raise InputError(f"{source} has no scale_factor, so its latents' scale is unknown")
-    vae_model.register_to_config(scaling_factor=float(extra["scale_factor"]))
+    scale = finite_number(state["scale_factor"], "scale_factor")
+    vae_model.register_to_config(scaling_factor=scale)
+    denoiser = _load_unet(unet, stems, vae_model.config.latent_channels)
     return StemweavePipeline(
-        LogMel(), vae_model, denoiser, DDIMScheduler(**PAPER_SCHEDULE), vocoder_model,
+        LogMel(), vae_model, denoiser, DDIMScheduler(**schedule_of(state)), vocoder_model,
         **PAPER_SAMPLING,
     )  # fmt: skip
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights of a checkpoint and its scalar buffers; nothing in the file is executed."""
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist or is a folder: give the .ckpt file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a file that is no pickle raises depends on its bytes
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} is not a checkpoint of plain weights: {reason}") from error
-    if isinstance(content, Mapping):
-        for key in ("state_dict", "generator"):
-            if isinstance(content.get(key), Mapping):
-                content = content[key]
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} holds no state_dict")
-    tensors = {name: t.float() for name, t in content.items() if isinstance(t, Tensor)}
-    scalars = {name: tensor for name, tensor in tensors.items() if tensor.numel() == 1}
-    return tensors, scalars
+def schedule_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The paper's schedule with the checkpoint's own ``betas``, if it has other ones.
+
+    Raises:
+        InputError: if they are no noise schedule.
+    """
+    betas = state.get("betas")
+    if betas is None:
+        return PAPER_SCHEDULE
+    if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas < 1)).all()):
+        raise InputError("the checkpoint's betas are no noise schedule: they must be in (0, 1)")
+    paper = DDIMScheduler(**PAPER_SCHEDULE).betas
+    if betas.shape == paper.shape and torch.allclose(betas, paper, rtol=1e-4):
+        return PAPER_SCHEDULE
+    return {
+        **PAPER_SCHEDULE, "num_train_timesteps": len(betas), "trained_betas": betas.tolist()
+    }  # fmt: skip
 
 
 def ema_weights(state: Mapping[str, Tensor], prefix: str = "model.") -> dict[str, Tensor]:
     """Weights below ``prefix`` as the running average has them (its names have no dots).
 
     Without ``model_ema.*`` the plain weights are returned. Raises ``InputError`` if the average
-    covers only some of them.
+    covers only some of them, or is there alone and has weights that no U-Net has.
     """
     plain = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
-    average = {name for name in state if name.startswith("model_ema.")}
-    if not average - {"model_ema.decay", "model_ema.num_updates"}:
+    average = _below(state, "model_ema.")
+    for counter in ("decay", "num_updates"):
+        average.pop(counter, None)
+    if not average:
         return plain
-    weights_, missing = {}, []
-    for name in plain:
-        key = "model_ema." + name[len(prefix) :].replace(".", "")
-        if key in state:
-            weights_[name] = state[key]
-        else:
-            missing.append(name)
+    if not plain:
+        start = "diffusion_model"
+        flat = [name.removeprefix(start) for name in average if name.startswith(start)]
+        dotted = weights.with_dots(flat)
+        unknown = sorted(average.keys() - {start + name for name in dotted})
+        if unknown:
+            raise InputError(
+                f"the running average has {len(unknown)} weights that no U-Net has, e.g. "
+                f"{printable(unknown[0])}"
+            )
+        return {f"{prefix}{start}.{dotted[name]}": average[start + name] for name in flat}
+    flat_names = {name: name[len(prefix) :].replace(".", "") for name in plain}
+    missing = [name for name, flat_name in flat_names.items() if flat_name not in average]
     if missing:
-        raise InputError(f"the running average lacks {len(missing)} weights, e.g. {missing[0]}")
-    return weights_
+        raise InputError(
+            f"the running average lacks {len(missing)} weights, e.g. {printable(missing[0])}"
+        )
+    return {name: average[flat_name] for name, flat_name in flat_names.items()}
 
 
-def _load_unet(state: Mapping[str, Tensor], stems: tuple[str, ...]) -> UNet3D:
+@contextmanager
+def _laid_out(part: str) -> Iterator[None]:
+    """In the block, weights that are missing or of other shapes are one sentence."""
+    try:
+        yield
+    except KeyError as error:
+        missing = printable(str(error.args[0]))
+        raise InputError(f"the {part} lacks weights, e.g. {missing}: is the file whole?") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise InputError(f"the {part}'s weights have other shapes than a {part}'s") from e
+
+
+def _unet_weights(state: Mapping[str, Tensor], stems: tuple[str, ...]) -> dict[str, Tensor]:
+    """The U-Net's averaged weights under the reference's names, if it has so many stems."""
     prefix = "model.diffusion_model."
     reference = _below(ema_weights(state), prefix)
-    if "input_blocks.0.0.weight" not in reference:
+    first = reference.get("input_blocks.0.0.weight")
+    if first is None:
         raise InputError(f"the checkpoint has no U-Net ({prefix}*): give an MSG-LD checkpoint")
-    config = weights.unet3d_config(reference)
-    if reference["input_blocks.0.0.weight"].shape[1] != len(stems):
+    if first.ndim == 5 and first.shape[1] != len(stems):
         raise InputError(
-            f"the checkpoint has {reference['input_blocks.0.0.weight'].shape[1]} stems; name them "
-            "in order with --stems"
+            f"the checkpoint has {first.shape[1]} stems; name them in order with --stems"
         )
-    network = UNet3D(stems=stems, **config)  # type: ignore[arg-type]
-    _load(network, weights.unet3d_state(reference), "U-Net")
+    return reference
+
+
+def _load_unet(
+    reference: Mapping[str, Tensor], stems: tuple[str, ...], latent_channels: int
+) -> UNet3D:
+    with _laid_out("U-Net"):
+        config: dict[str, Any] = weights.unet3d_config(reference)
+        network = UNet3D(stems=stems, latent_channels=latent_channels, **config)
+        state = weights.unet3d_state(reference)
+    _load(network, state, "U-Net")
     return network
 
 
@@ -152,9 +187,14 @@ def _load_vae(reference: Mapping[str, Tensor]) -> AutoencoderKL:
         for name, tensor in reference.items()
         if name.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv."))
     }
-    config = weights.vae_config(reference)
-    vae = AutoencoderKL(**config)
-    _load(vae, weights.vae_state(reference, config), "VAE")
+    with _laid_out("VAE"):
+        config: dict[str, Any] = weights.vae_config(reference)
+        vae = AutoencoderKL(**config)
+        state = weights.vae_state(reference, config)
+    if len(state) < len(reference):  # diffusers' converter passes over what it does not know
+        unused = len(reference) - len(state)
+        raise InputError(f"the VAE has {unused} weights that MusicLDM's has not")
+    _load(vae, state, "VAE")
     return vae
 
 
@@ -164,20 +204,23 @@ def _load_vocoder(reference: Mapping[str, Tensor]) -> SpeechT5HifiGan:
         for name, tensor in reference.items()
         if name.startswith(("conv_pre.", "ups.", "resblocks.", "conv_post."))
     }
-    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**weights.hifigan_config(reference)))
-    _load(vocoder, weights.hifigan_state(reference), "vocoder")
+    with _laid_out("vocoder"):
+        vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**weights.hifigan_config(reference)))
+        state = weights.hifigan_state(reference)
+    _load(vocoder, state, "vocoder")
     return vocoder
 
 
 def load_musicldm(source: str) -> tuple[AutoencoderKL, SpeechT5HifiGan]:
     """VAE and vocoder of a ``musicldm`` folder or hub id in diffusers' layout."""
+    check_source(source, "vae/config.json")
     try:
         return (
             AutoencoderKL.from_pretrained(source, subfolder="vae"),
             SpeechT5HifiGan.from_pretrained(source, subfolder="vocoder"),
         )
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = printable(str(error).splitlines()[0])
         raise InputError(f"cannot load vae and vocoder from {source}: {reason}") from error
 
 
@@ -187,8 +230,8 @@ def _part(
     """A part's weights from its own file, else from the checkpoint."""
     probe = "conv_pre.bias" if name == "vocoder" else "encoder.conv_in.weight"
     if path is not None:
-        tensors, _ = read_checkpoint(path)
-        for start in ("", prefix, "generator.", "module."):
+        tensors = read_weights(path)
+        for start in ("", prefix, "generator."):
             part = _below(tensors, start)
             if probe in part:
                 return part
@@ -217,5 +260,9 @@ def _load(module: torch.nn.Module, state: Mapping[str, Tensor], name: str) -> No
         ("lacks", missing), ("has unknown", unexpected), ("has another shape of", misshapen)
     ):  # fmt: skip
         if keys:
-            raise InputError(f"the {name} {problem} {len(keys)} weights, e.g. {keys[0]}")
+            example = printable(keys[0])
+            raise InputError(f"the {name} {problem} {len(keys)} weights, e.g. {example}")
+    spoilt = [key for key, tensor in state.items() if not tensor.isfinite().all()]
+    if spoilt:
+        raise InputError(f"the {name} has NaN or infinite weights, e.g. in {printable(spoilt[0])}")
     module.load_state_dict(dict(state))

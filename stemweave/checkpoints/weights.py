@@ -7,13 +7,13 @@ norm is folded into plain weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from torch import Tensor
 
-StateDict = dict[str, Tensor]
+from stemweave.checkpoints.reading import StateDict
 
 _UNET_NAMES = (
     (r"\.in_layers\.0\.", ".norm1."),
@@ -25,6 +25,12 @@ _UNET_NAMES = (
     (r"\.proj_out\.", ".project."),
     (r"\.op\.", ".conv."),
 )
+_UNET_LAYERS = (
+    "", "in_layers.0", "in_layers.2", "emb_layers.1", "out_layers.0", "out_layers.3",
+    "skip_connection", "op", "conv", "norm", "qkv", "proj_out",
+)  # fmt: skip
+MOST_BLOCKS = 100
+"""Of a U-Net's input or output side; the paper's has 12."""
 
 
 def unet3d_state(reference: Mapping[str, Tensor]) -> StateDict:
@@ -64,6 +70,21 @@ def unet3d_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
         "num_res_blocks": blocks[0],
         "attention_resolutions": tuple(sorted(attention, reverse=True)),
     }
+
+
+def with_dots(names: Iterable[str]) -> dict[str, str]:
+    """The U-Net's names of weights by those names without their dots, as averages have them.
+
+    Names that no U-Net has are left out.
+    """
+    blocks = [f"middle_block.{layer}" for layer in range(3)]
+    for side in ("input_blocks", "output_blocks"):
+        blocks += [f"{side}.{index}.{layer}" for index in range(MOST_BLOCKS) for layer in range(3)]
+    layers = [f"{block}.{layer}" if layer else block for block in blocks for layer in _UNET_LAYERS]
+    layers += ["time_embed.0", "time_embed.2", "out.0", "out.2"]
+    dotted = [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    known = {name.replace(".", ""): name for name in dotted}
+    return {name: known[name] for name in names if name in known}
 
 
 def vae_state(reference: Mapping[str, Tensor], config: Mapping[str, object]) -> StateDict:
@@ -128,11 +149,8 @@ def hifigan_state(reference: Mapping[str, Tensor]) -> StateDict:
 def hifigan_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
     """Arguments of ``SpeechT5HifiGanConfig`` for the paper's vocoder, widths from the weights."""
     first = reference["conv_pre.bias"]
-    bands = next(
-        tensor.shape[1]
-        for name, tensor in reference.items()
-        if name in ("conv_pre.weight", "conv_pre.weight_v")
-    )
+    normed = "conv_pre.weight_v" in reference
+    bands = reference["conv_pre.weight_v" if normed else "conv_pre.weight"].shape[1]
     return {
         "model_in_dim": bands,
         "sampling_rate": 16000,

@@ -12,26 +12,7 @@ from stemweave.checkpoints import weights
 from stemweave.pipeline import StemweavePipeline
 from tests.parity import reference as ref
 
-UNET = "model.diffusion_model."
-
-
-def msgld_checkpoint(with_first_stage: bool = True) -> dict[str, object]:
-    """A Lightning checkpoint: plain and averaged U-Net, first stage, scale, schedule."""
-    unet = ref.reference_weights("unet")
-    state = {UNET + name: torch.zeros_like(tensor) for name, tensor in unet.items()}
-    for name, tensor in unet.items():
-        state["model_ema." + ("diffusion_model." + name).replace(".", "")] = tensor
-    state["model_ema.decay"] = torch.tensor(0.9999)
-    state["model_ema.num_updates"] = torch.tensor(17, dtype=torch.int32)
-    state["scale_factor"] = torch.tensor(0.7)
-    state["betas"] = torch.zeros(1000)
-    state["cond_stage_model.logit_scale"] = torch.tensor(1.0)
-    if with_first_stage:
-        for name, tensor in ref.reference_weights("vae").items():
-            state["first_stage_model." + name] = tensor
-        for name, tensor in ref.reference_weights("hifigan").items():
-            state["first_stage_model.vocoder." + name] = tensor
-    return {"state_dict": state, "epoch": 3, "global_step": 77}
+from .checkpoint_files import msgld_checkpoint
 
 
 def check_model(folder: Path) -> None:
