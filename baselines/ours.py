@@ -20,7 +20,7 @@ from stemweave.training.settings import load_settings
 STAGES = {  # in their order: the exports each is trained behind
     "vae": (),
     "denoiser": ("vae",),
-    "refiner": ("vae", "denoiser"),
+    "refiner": (),
     "sharpener": ("refiner",),
 }
 COST_FILE = "cpu_hours.json"

@@ -133,10 +133,10 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         ),
     }
     if pipe.refiner is not None:
-        for shift in sorted({0, *pipe.refiner.config.blind_shifts}):
+        for shift in sorted({0, *pipe.refiner.config.shifts}):
             later, samples = frames + shift, shift * pipe.log_mel.config.hop_length
             waveform = 0.1 * torch.randn(1, pipe.log_mel.segment_samples + samples)
-            heard = [torch.randn(1, later, bands), torch.randn(1, stems, later, bands)]
+            heard = [torch.randn(1, later, bands)]
             fine = pipe.refiner.fine_of(waveform)
             networks[refiner_name(shift)] = (
                 pipe.refiner,

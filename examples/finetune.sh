@@ -20,7 +20,7 @@ map=low=bass,beat=drums,chords=piano
 "${stemweave[@]}" train denoiser configs/finetune.yaml --init bundled --data "$work/songs.jsonl" \
   --map "$map" --lora 16 --run "$work/denoiser"
 "${stemweave[@]}" train refiner configs/finetune.yaml --init bundled --data "$work/songs.jsonl" \
-  --map "$map" --denoiser "$work/denoiser/export" --run "$work/refiner"
+  --map "$map" --run "$work/refiner"
 
 settings=$work/denoiser/settings.yaml
 "${stemweave[@]}" assemble "$settings" "$work/before" --overwrite

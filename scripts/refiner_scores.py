@@ -5,8 +5,7 @@
         --sharpener runs/c/export
 
 One crop of 10.24 s from the middle of each song. SI-SDR improvement is of bands' masks, or, with
-``--whole``, of sharpened masks; the denoiser's estimates, which change it little and take most
-of the time, are left out of both. Every refiner is compared with the first one, crop by crop: the
+``--whole``, of sharpened masks. Every refiner is compared with the first one, crop by crop: the
 difference of two scores is much surer than either.
 """
 
@@ -25,7 +24,7 @@ from stemweave.evaluation.segments import find_songs, load_stems, segment_grid
 from stemweave.evaluation.separation import level_gain
 from stemweave.loading import load_model
 from stemweave.model_folder import BUNDLED_MODEL
-from stemweave.models.refiner import MaskRefiner, hidden_estimates
+from stemweave.models.refiner import MaskRefiner
 from stemweave.training.networks import load_component
 
 
@@ -52,12 +51,11 @@ def scores(
     gain = level_gain(pipe, mixture)
     log_mel = pipe.log_mel(gain * mixture)[None]  # type: ignore[attr-defined]
     true_mels = pipe.log_mel(gain * stems)  # type: ignore[attr-defined]
-    hidden = hidden_estimates(log_mel, len(stems))
     before = measures.si_sdr_db(mixture.expand_as(stems), stems)
     mixed = measures.is_mixed(stems, mixture)
     found = []
     for refiner in refiners:
-        masks = refiner.separate(log_mel, hidden, gain * mixture[None])[0]
+        masks = refiner.separate(log_mel, gain * mixture[None])[0]
         separated = separator.separate(mixture[None], masks, gain)[:, 0]
         mels = pipe.log_mel(gain * separated)  # type: ignore[attr-defined]
         after = measures.si_sdr_db(separated, stems)
@@ -67,10 +65,9 @@ def scores(
 
 
 def load_refiner(folder: str) -> MaskRefiner:
-    """With masks from the mixture alone."""
+    """The mask network in a folder."""
     path = BUNDLED_MODEL / "refiner" if folder == "bundled" else Path(folder)
     refiner: MaskRefiner = load_component("refiner", path)
-    refiner.register_to_config(estimate_share=0.0, blind_share=1.0)
     return refiner
 
 

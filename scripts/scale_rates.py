@@ -46,7 +46,7 @@ from stemweave.render.grooves import read_groove_families
 from stemweave.render.midi_folder import MidiJob, render_file
 from stemweave.render.sheets import score_of
 from stemweave.stems import STEMS
-from stemweave.tasks.separate import separated_spectra, separation_masks
+from stemweave.tasks.separate import network_masks
 
 ROOT = Path(__file__).parent.parent
 NUM_SONGS = 4
@@ -209,28 +209,18 @@ def separation_rates() -> dict[str, float]:
     before = cpu_s()
     with torch.inference_mode():
         for _ in range(windows):
-            separation_masks(pipe, separated_spectra(pipe, window, 1.0, 1, None))
+            network_masks(pipe, [window])
     rates["separate_networks_cpu_s"] = (cpu_s() - before) / windows
     return rates
 
 
 def separation_flops(pipe: StemweavePipeline) -> int:
-    """FLOPs of the bundled networks for one window, counted on the meta device."""
-    parts = (pipe.vae, pipe.denoiser, pipe.refiner)
-    vae, denoiser, refiner = (deepcopy(part).to("meta") for part in parts)
-    mel, stems = pipe.log_mel.config, len(pipe.stems)
-    latent = (vae.config.latent_channels, pipe.window_positions, pipe.latent_bands)
+    """FLOPs of the mask network for one window, counted on the meta device."""
+    refiner, mel = deepcopy(pipe.refiner).to("meta"), pipe.log_mel.config
     fine = pipe.refiner.fine_of(torch.zeros(1, pipe.log_mel.segment_samples))
     with torch.device("meta"), torch.no_grad():
         mixture = torch.zeros(1, mel.segment_frames, mel.num_mels)
-        estimates = torch.zeros(1, stems, mel.segment_frames, mel.num_mels)
-        latents, timestep = torch.zeros(1, stems, *latent), torch.zeros(1, dtype=torch.long)
-        return (
-            flops(vae.encode, mixture[None])
-            + flops(denoiser, latents, timestep, latents[:, 0])
-            + flops(vae.decode, latents[0])
-            + flops(refiner, mixture, estimates, fine if fine is None else fine.to("meta"))
-        )
+        return flops(refiner, mixture, fine if fine is None else fine.to("meta"))
 
 
 def nothing(number: int) -> int:

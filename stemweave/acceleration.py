@@ -38,17 +38,27 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     """
     if dtype not in DTYPES:
         raise InputError(f"--dtype must be one of {', '.join(DTYPES)}, not {dtype}")
-    network: nn.Module = pipe.denoiser
-    if pipe.compute_device.type != "cpu":
-        channels_last(network)
-    if dtype == "float32":
-        for masks in filter(None, (pipe.refiner, pipe.sharpener)):
-            masks.exact = True
-    chosen = DTYPES[dtype]
-    if chosen is not None:
-        network.forward = in_type(network.forward, pipe.compute_device.type, chosen)  # type: ignore[method-assign]
+    device_type, chosen = pipe.compute_device.type, DTYPES[dtype]
     if compile:
-        compile_network(network, pipe.compute_device.type)
+        require_compiler(device_type)
+
+    def prepare(denoiser: nn.Module) -> None:
+        if device_type != "cpu":
+            channels_last(denoiser)
+        if chosen is not None:
+            denoiser.forward = in_type(denoiser.forward, device_type, chosen)  # type: ignore[method-assign]
+        if compile:
+            denoiser.compile()
+
+    pipe.alter("denoiser", prepare)
+    if dtype == "float32":
+        for part in ("refiner", "sharpener"):
+            pipe.alter(part, make_exact)
+
+
+def make_exact(masks: Any) -> None:
+    """Let a network of masks compute in float32 everywhere."""
+    masks.exact = True
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -107,10 +117,8 @@ def mask_precision(network: Any, device: torch.device) -> AbstractContextManager
     return nullcontext()
 
 
-def compile_network(network: nn.Module, device_type: str) -> None:
-    """torch.compile ``network`` in place, at its first call; raises ``InputError`` if there is
-    nothing to compile with.
-    """
+def require_compiler(device_type: str) -> None:
+    """Raise ``InputError`` if there is nothing to compile networks with."""
     if device_type == "cpu":
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
@@ -123,7 +131,6 @@ def compile_network(network: nn.Module, device_type: str) -> None:
             "compiling needs Triton: pip install triton, or go without --compile (in settings of "
             "training: compile)"
         )
-    network.compile()
 
 
 def windows_that_fit(free_bytes: int, bytes_per_window: int) -> int:

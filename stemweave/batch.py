@@ -31,7 +31,7 @@ def separate_file(
     *,
     stems: Sequence[str],
     fmt: AudioFormat = "wav",
-    method: Method = "mask",
+    method: Method | None = None,
     guidance: float | None = None,
     steps: int | None = None,
     seed: int = 0,

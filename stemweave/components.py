@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 from stemweave.audio.vocoder import hop_length_of
 from stemweave.files import InputError
+from stemweave.models.refiner import MaskRefiner
+from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.vae import strides_of
 
 
@@ -21,10 +24,31 @@ class LatentGrid:
     refiner: Any
     sharpener: Any
 
+    def config_of(self, part: str) -> Any:
+        """The settings of a part, which need not be in memory for that; None without the part."""
+        network = getattr(self, part)
+        return None if network is None else network.config
+
+    def fetch(self, parts: Iterable[str]) -> None:
+        """Have ``parts`` in memory; raises ``InputError`` for one that cannot be loaded."""
+        for part in parts:
+            getattr(self, part)
+
+    def alter(self, part: str, change: Callable[[Any], object]) -> None:
+        """Apply ``change`` to a part, if the model has it."""
+        network = getattr(self, part)
+        if network is not None:
+            change(network)
+
+    @property
+    def has_mask_network(self) -> bool:
+        """Whether it separates by masks that need no diffusion."""
+        return self.config_of("refiner") is not None
+
     @property
     def sample_rate(self) -> int:
         """Hz of generated audio."""
-        return int(self.log_mel.config.sample_rate)
+        return int(self.config_of("log_mel").sample_rate)
 
     @property
     def compute_device(self) -> torch.device:
@@ -38,12 +62,13 @@ class LatentGrid:
     @property
     def stems(self) -> tuple[str, ...]:
         """Names of the stems in the model's order."""
-        return tuple(self.denoiser.config.stems)
+        return tuple(self.config_of("denoiser").stems)
 
     @property
     def channels(self) -> int:
         """1, or 2 if the denoiser's latents hold left and right."""
-        return int(self.denoiser.config.latent_channels // self.vae.config.latent_channels)
+        autoencoder = self.config_of("vae")
+        return int(self.config_of("denoiser").latent_channels // autoencoder.latent_channels)
 
     @property
     def segment_s(self) -> float:
@@ -66,29 +91,29 @@ class LatentGrid:
         return self._strides()[1]
 
     def _strides(self) -> tuple[int, int]:
-        return strides_of(self.vae)
+        return strides_of(self.config_of("vae"))
 
     @property
     def position_samples(self) -> int:
         """Samples at ``sample_rate`` per latent position."""
-        return self.time_stride * int(self.log_mel.config.hop_length)
+        return self.time_stride * int(self.config_of("log_mel").hop_length)
 
     @property
     def latent_bands(self) -> int:
         """W of the latents."""
-        return int(self.log_mel.config.num_mels) // self.mel_stride
+        return int(self.config_of("log_mel").num_mels) // self.mel_stride
 
     @property
     def window_positions(self) -> int:
         """H of one model window."""
-        return int(self.log_mel.config.segment_frames) // self.time_stride
+        return int(self.config_of("log_mel").segment_frames) // self.time_stride
 
     def positions_for(self, num_samples: int) -> int:
         """H that covers ``num_samples``, a multiple of what the denoiser's levels need.
 
         At least a window for the paper's network, which was trained on whole ones alone.
         """
-        config = self.denoiser.config
+        config = self.config_of("denoiser")
         widths = getattr(config, "block_channels", None) or config.channel_mult
         multiple = 2 ** (len(widths) - 1)
         positions = max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
@@ -96,14 +121,14 @@ class LatentGrid:
 
     def check_components(self) -> None:
         """Raise ``InputError`` that names every pair of parts that do not fit together."""
-        mel = self.log_mel.config
-        channels = self.denoiser.config.latent_channels
-        vocoder = self.vocoder.config
+        mel, autoencoder = self.config_of("log_mel"), self.config_of("vae")
+        denoiser, vocoder = self.config_of("denoiser"), self.config_of("vocoder")
+        channels = denoiser.latent_channels
         vocoder_bands = getattr(vocoder, "num_mels", None) or vocoder.model_in_dim
         problems = []
-        if channels not in (self.vae.config.latent_channels, 2 * self.vae.config.latent_channels):
+        if channels not in (autoencoder.latent_channels, 2 * autoencoder.latent_channels):
             problems.append(
-                f"the VAE has {self.vae.config.latent_channels} latent channels, the denoiser "
+                f"the VAE has {autoencoder.latent_channels} latent channels, the denoiser "
                 f"{channels} (equal for mono, twice as many for stereo)"
             )
         if vocoder_bands != mel.num_mels:
@@ -111,14 +136,15 @@ class LatentGrid:
         vocoder_rate = getattr(vocoder, "sample_rate", None) or vocoder.sampling_rate
         if vocoder_rate != mel.sample_rate:
             problems.append(f"the vocoder makes {vocoder_rate} Hz, not {mel.sample_rate} Hz")
-        hop_length = hop_length_of(self.vocoder)
+        hop_length = hop_length_of(vocoder)
         if hop_length != mel.hop_length:
             problems.append(f"the vocoder makes {hop_length} samples a frame, not {mel.hop_length}")
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
-        for part in filter(None, (self.refiner, self.sharpener)):
-            problems += part.misfits(mel)
-        bands = getattr(self.denoiser.config, "latent_bands", None)
+        for kind, part in ((MaskRefiner, "refiner"), (MaskSharpener, "sharpener")):
+            if self.config_of(part) is not None:
+                problems += kind.misfits(self.config_of(part), mel)
+        bands = getattr(denoiser, "latent_bands", None)
         if bands is not None and bands != self.latent_bands:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
         if problems:

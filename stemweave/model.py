@@ -14,13 +14,12 @@ from torch import Tensor
 
 from stemweave.audio.waveforms import check_waveform
 from stemweave.components import LatentGrid
-from stemweave.diffusion.guidance import EVERYWHERE
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError
 from stemweave.stems import MIXTURE
 from stemweave.tasks import arrange, edit, extend, generate, requests, separate, vary
+from stemweave.tasks.requests import Method
 
-Method = Literal["mask", "vocoder"]
 Inpainting = Literal["known", "replace"]
 
 
@@ -84,6 +83,21 @@ class StemModel(LatentGrid):
         """Whether bars of what it makes are alike, so that a tempo can be wanted."""
         return self.config.bar_timestep is not None
 
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Of separation, the default one first."""
+        return requests.METHODS if self.has_mask_network else requests.METHODS[1:]
+
+    def separation_method(
+        self, method: str | None, guidance: float | None = None, steps: int | None = None
+    ) -> Method:
+        """What ``separate`` does if asked so; raises ``InputError`` as it does."""
+        return requests.chosen_method(method, self.has_mask_network, guidance, steps)
+
+    def fetch_for(self, method: Method) -> None:
+        """Have in memory what separation by ``method`` needs; raises ``InputError``."""
+        self.fetch(separate.PARTS_OF[method])
+
     @torch.inference_mode()
     def separate(
         self,
@@ -91,9 +105,8 @@ class StemModel(LatentGrid):
         sample_rate: int,
         *,
         stems: Sequence[str] | None = None,
-        method: Method = "mask",
+        method: Method | None = None,
         guidance: float | None = None,
-        guidance_interval: tuple[int, int] = EVERYWHERE,
         steps: int | None = None,
         batch_windows: int | None = None,
         generator: torch.Generator | None = None,
@@ -101,9 +114,11 @@ class StemModel(LatentGrid):
     ) -> dict[str, Tensor]:
         """Stems of ``waveform`` (channels, samples) or (samples,), each of the same shape.
 
-        With ``method`` "mask" all stems add up to the waveform; with "vocoder" they are synthesised
-        (the paper's way). A ``guidance`` other than 0 and 1 takes two network passes at timesteps
-        in ``guidance_interval`` and one at others. ``batch_windows`` windows go through the
+        With ``method`` "mask" (the default of models with a mask network) and "diffusion" (of
+        others) masks cut the stems out of the waveform, and all stems add up to it; the mask
+        network makes the ones, the diffusion the others. With "vocoder" the diffusion's stems are
+        synthesised (the paper's way). ``guidance`` and ``steps`` are the diffusion's; a guidance
+        other than 0 and 1 takes two network passes a step. ``batch_windows`` windows go through the
         networks at once, on GPUs as many as fit if None; the stems are the same. Raises
         ``InputError`` for what cannot be separated.
         """
@@ -120,7 +135,6 @@ class StemModel(LatentGrid):
             stems=stems,
             method=method,
             guidance=guidance,
-            guidance_interval=guidance_interval,
             steps=steps,
             batch_windows=batch_windows,
             generator=generator,
@@ -141,9 +155,8 @@ class StemModel(LatentGrid):
         sample_rate: int,
         *,
         stems: Sequence[str] | None = None,
-        method: Method = "mask",
+        method: Method | None = None,
         guidance: float | None = None,
-        guidance_interval: tuple[int, int] = EVERYWHERE,
         steps: int | None = None,
         batch_windows: int | None = None,
         generator: torch.Generator | None = None,
@@ -154,8 +167,7 @@ class StemModel(LatentGrid):
         ``read(start, length)`` returns (channels, length) float32 samples of the mixture.
         """
         chosen = requests.known_stems(self.stems, stems or self.stems)
-        if method not in ("mask", "vocoder"):
-            raise InputError(f"method must be mask or vocoder, not {method}")
+        method = self.separation_method(method, guidance, steps)
         if batch_windows is not None and batch_windows < 1:
             raise InputError(f"batch_windows must be at least 1, not {batch_windows}")
         blocks = separate.separate_blocks(
@@ -166,7 +178,6 @@ class StemModel(LatentGrid):
             stems=chosen,
             method=method,
             guidance=self.config.separation_guidance if guidance is None else guidance,
-            guidance_interval=guidance_interval,
             steps=steps or self.config.separation_steps,
             batch_windows=batch_windows,
             generator=generator,
@@ -227,7 +238,7 @@ class StemModel(LatentGrid):
         ones; other than 1 it takes two network passes a step.
         """
         added = requests.check_arrangement(self.stems, given, add)
-        requests.check_inpainting(inpainting, guidance, self.denoiser.config.known_stems)
+        requests.check_inpainting(inpainting, guidance, self.config_of("denoiser").known_stems)
         return arrange.arrange(
             self,
             given,
@@ -261,7 +272,7 @@ class StemModel(LatentGrid):
         """
         given = requests.as_piece(self.stems, piece)
         ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
-        requests.check_inpainting(inpainting, None, self.denoiser.config.known_stems)
+        requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
         return edit.edit(
             self,
             self._with_stems(given, sample_rate, generator, progress),
@@ -292,7 +303,7 @@ class StemModel(LatentGrid):
         requests.check_seconds(seconds)
         given = requests.as_piece(self.stems, piece)
         requests.check_long_enough(given, self.position_s, sample_rate)
-        requests.check_inpainting(inpainting, None, self.denoiser.config.known_stems)
+        requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
         return extend.extend(
             self,
             self._with_stems(given, sample_rate, generator, progress),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stemweave.files import InputError
+from stemweave.models.former import current_config
 
 BUNDLED_MODEL = Path(__file__).parent / "bundled"
 """The model that ships with the package."""
@@ -76,7 +77,8 @@ def check_model_folder(folder: Path, settings: Collection[str]) -> None:
             continue
         module = __import__(entry[0], fromlist=[entry[1]])
         accepted = set(signature(getattr(module, entry[1]).__init__).parameters)
-        keys = {key for key in _read_object(path) if not key.startswith("_")}
+        config = current_config(entry[1], _read_object(path))
+        keys = {key for key in config if not key.startswith("_")}
         unknown |= {f"{name}.{key}" for key in keys - accepted}
     if unknown:
         raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,7 +56,13 @@ def separate(
     files: Annotated[list[Path], typer.Argument(help="audio files or folders of them")],
     out: Out,
     stems: Annotated[str | None, typer.Option(help="only these, e.g. bass,drums")] = None,
-    method: Annotated[str, typer.Option(help="mask or vocoder")] = "mask",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="mask: the mask network's, the default of models that have one; diffusion: masks "
+            "of the diffusion's spectra; vocoder: those spectra as sound"
+        ),
+    ] = None,
     guidance: Annotated[
         float | None, typer.Option(min=0, max=20, help="weight w of the mixture")
     ] = None,
@@ -84,8 +90,6 @@ def separate(
 ) -> None:
     """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths."""
     fmt = audio_format(format)
-    if method not in ("mask", "vocoder"):
-        raise InputError(f"--method must be mask or vocoder, not {method}")
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
@@ -93,10 +97,13 @@ def separate(
         probe_audio(Path(found[0].file))  # refuses it, before a model is loaded
     shared = separation_workers(workers, ray, device)
     pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
+    chosen = pipe.separation_method(method, guidance, steps)
+    if shared is None:
+        pipe.fetch_for(chosen)  # what cannot be loaded is said once
     asked = Separation(
         tuple(chosen_stems(pipe, stems, "--stems")),
         fmt=fmt,
-        method=cast(Any, method),
+        method=chosen,
         guidance=guidance,
         steps=steps,
         sampler=sampler,

@@ -161,7 +161,7 @@ def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
     ("arguments", "message"),
     [
         (["--stems", "flute"], "--stems"),
-        (["--method", "magic"], "--method"),
+        (["--method", "magic"], "method must be one of mask, diffusion, vocoder"),
         (["--format", "aac"], "--format"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
         (["--device", "cuda:77"], "--device"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stemweave.files import InputError
-from stemweave.loaded_model import LoadedModel
+from stemweave.loaded_model import PARTS, LoadedModel
 from stemweave.loading import NOT_NEEDED, has_own_parts_only, hidden, load_model, uncollected
 from stemweave.model_folder import BUNDLED_MODEL
 from stemweave.pipeline import StemweavePipeline
@@ -50,10 +50,19 @@ def test_a_damaged_part_is_named(tiny_model, tmp_path):
     weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:200])
     with pytest.raises(InputError, match=r"cannot load the model part .*vae"):
-        load_model(str(folder))
+        load_model(str(folder)).fetch(["vae"])
     shutil.copy(folder / "vocoder" / weights.name, weights)
     with pytest.raises(InputError, match=r"cannot load the model part .*vae"):
-        load_model(str(folder))
+        load_model(str(folder)).generate(1.0)
+
+
+def test_a_task_loads_its_own_parts_alone():
+    model = load_model()
+    model.separate(torch.zeros(16000), 16000)
+    assert {"log_mel", "refiner", "sharpener"} == vars(model).keys() & set(PARTS)
+    model.alter("denoiser", lambda network: network.register_buffer("altered", torch.ones(1)))
+    assert "denoiser" not in vars(model)
+    assert model.denoiser.altered == 1 and model.denoiser is model.denoiser
 
 
 def test_hidden_packages_come_back():

@@ -110,9 +110,8 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
         return log_magnitude, phase
 
 
-def hop_length_of(vocoder: Any) -> int:
-    """Samples per mel frame of ``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``."""
-    config = vocoder.config
+def hop_length_of(config: Any) -> int:
+    """Samples per mel frame, from a ``SpectralVocoder``'s or ``SpeechT5HifiGan``'s settings."""
     return int(getattr(config, "hop_length", None) or math.prod(config.upsample_rates))
 
 

@@ -17,7 +17,7 @@ from stemweave.models.sharpener import FIRST_LOOK, LATER_LOOK, MaskSharpener
 
 
 class BandMaskShards(Shards):
-    """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M), made without estimates.
+    """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M).
 
     For a sharpener that is told ``Factors`` there are those of the crops, too, as ``templates`` and
     ``activations``. Of every other crop they are what a second look is told, where there is a
@@ -40,7 +40,7 @@ class BandMaskShards(Shards):
 
     def _own_description(self) -> dict[str, Any]:
         config = self.sharpener.config
-        described: dict[str, Any] = {"blind_shifts": self.refiner.config.blind_shifts}
+        described: dict[str, Any] = {"blind_shifts": self.refiner.config.shifts}
         if config.num_components:
             described |= {"num_components": config.num_components, "num_bins": config.num_bins}
             described["looks"] = FIRST_LOOK, LATER_LOOK, ITERATIONS, EXPONENT
@@ -61,7 +61,7 @@ class BandMaskShards(Shards):
     @torch.inference_mode()
     def _heard(self, mixture: Tensor, later: bool) -> Arrays:
         log_mel = self.log_mel(mixture)
-        masks = self.refiner.blind(log_mel, self.refiner.fine_of(mixture))
+        masks = self.refiner.separate(log_mel, mixture)
         if not self.sharpener.config.num_components:
             return {"masks": masks}
         spectrum = self.separator.spectrum(mixture)

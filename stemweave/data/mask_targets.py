@@ -1,4 +1,4 @@
-"""Training crops for the mask refiner: what the model estimates, and what masks are worth.
+"""Training crops for the mask network: the mixture, and what masks of it are worth.
 
 A mask m on the mixture's spectrum X estimates stem s as m·X. With m constant over a mel band, its
 scale-invariant distortion needs only three numbers a band, Σ|X|², Σ Re(X̄·s) and Σ|s|²: no spectra
@@ -12,19 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import SchedulerMixin
-from torch import Tensor, nn
+from torch import Tensor
 
 from stemweave.audio.fine_spectra import FineSpectra
-from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.masking import mel_to_bins
-from stemweave.data.latents import encode_mels
 from stemweave.data.mixing import equalise
 from stemweave.data.shards import Arrays, Shards
-from stemweave.diffusion.guidance import guided
-from stemweave.diffusion.sampler import sample
-from stemweave.models.refiner import hidden_estimates
-from stemweave.models.vae import PatchVAE
 
 RATIO_LIMIT = 4.0
 """Best masks beyond this are clamped: where stems cancel, a little energy wants a huge mask."""
@@ -92,84 +85,45 @@ def mask_targets(stems: Tensor, to_bands: Tensor) -> MaskTargets:
 
 
 class MaskTargetShards(Shards):
-    """Crops with the model's one-pass estimates.
+    """Crops of mixtures, all in mono.
 
-    ``mixture`` (N, F, M), ``stem_mels`` and ``estimates`` (N, S, F, M) are log-mels, ``fine`` the
-    mixture's ``FineSpectra`` if wanted; the others are those of ``MaskTargets``. In
-    ``hidden_share`` of the crops the estimates are the mixture for every stem, which is quickly
-    made. Arguments are those of ``Shards``, and what estimates are made with.
+    ``mixture`` (N, F, M) and ``stem_mels`` (N, S, F, M) are log-mels, ``fine`` the mixture's
+    ``FineSpectra`` if wanted; the others are those of ``MaskTargets``. Arguments are those of
+    ``Shards``.
     """
 
     def __init__(
-        self,
-        *arguments: Any,
-        vae: PatchVAE,
-        denoiser: nn.Module,
-        scheduler: SchedulerMixin,
-        hidden_share: float = 0.0,
-        fine_spectra: FineSpectra | None = None,
-        **options: Any,
+        self, *arguments: Any, fine_spectra: FineSpectra | None = None, **options: Any
     ) -> None:
-        self.hidden_share, self.fine_spectra = hidden_share, fine_spectra
-        super().__init__(*arguments, networks=[vae, denoiser], **options)
-        self.vae, self.denoiser, self.scheduler = vae, denoiser, scheduler
+        self.fine_spectra = fine_spectra
+        super().__init__(*arguments, networks=[], **options)
         config = self.log_mel.config
         self.to_bands = mel_to_bins(self.log_mel, config.n_fft, config.sample_rate).T.contiguous()
 
     def _own_description(self) -> dict[str, Any]:
-        hidden = {"hidden_share": self.hidden_share} if self.hidden_share > 0 else {}
         fine = {"fine": True} if self.fine_spectra is not None else {}  # of the log-mel
-        return {"stem_mels": True, **hidden, **fine}
+        return {"stem_mels": True, **fine}
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         crops = self.draw(count, rng)
         # one by one: the memory of larger spectra would be mapped and unmapped each time
         parts = [self._measure(stems, rng) for stems in crops.waveforms.split(1)]
         arrays = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        heard, mixture = arrays.pop("heard"), arrays["mixture"]
-        told = hidden_estimates(mixture, len(self.stems)).clone()
-        shown = torch.ones(count, dtype=torch.bool)
-        if self.hidden_share > 0:
-            shown = torch.from_numpy(rng.random(count) >= self.hidden_share)
-        if shown.any():
-            told[shown] = self._estimates(heard[shown], rng)
-        arrays["estimates"] = told
         return {
             name: tensor if name == "rest" else tensor.half() for name, tensor in arrays.items()
         }
 
     def _measure(self, stems: Tensor, rng: np.random.Generator) -> Arrays:
-        """What ``make`` returns but the estimates, and ``heard``, the mixture's channels."""
+        """What ``make`` returns, of one crop."""
         stems = equalise(stems, self.settings, rng)
         spectra = self.log_mel.stft(stems)[..., :-1, :]
-        heard = mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
         if self.channels > 1:  # masks are those of the mono sum
             spectra = spectra.mean(dim=2)
-            mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
+        mixture = self.log_mel.mel_of_magnitude(spectra.sum(dim=1).abs())
         stem_mels = self.log_mel.mel_of_magnitude(spectra.abs())
         targets = mask_targets(spectra, self.to_bands)
-        arrays = {"heard": heard, "mixture": mixture, "stem_mels": stem_mels, **vars(targets)}
+        arrays = {"mixture": mixture, "stem_mels": stem_mels, **vars(targets)}
         if self.fine_spectra is not None:
             waveform = stems.sum(dim=1)
             arrays["fine"] = self.fine_spectra(waveform if waveform.ndim == 2 else waveform.mean(1))
         return arrays
-
-    @torch.inference_mode()
-    def _estimates(self, mixture: Tensor, rng: np.random.Generator) -> Tensor:
-        """Mono log-mels (N, S, F, M) by one pass of the denoiser.
-
-        ``mixture`` is (N, F, M), or (N, 2, F, M) in stereo.
-        """
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        condition = encode_mels(self.vae, mixture, self.bfloat16)
-        if self.channels > 1:
-            condition = condition.flatten(1, 2)
-        shape = (len(condition), len(self.stems), *condition.shape[1:])
-        noise = torch.randn(shape, generator=generator)
-        with torch.autocast(mixture.device.type, torch.bfloat16, self.bfloat16):
-            network = guided(self.denoiser, condition, 1.0)
-            latents = sample(network, self.scheduler, noise, 1)
-            latents = latents.unflatten(2, (self.channels, -1)).flatten(0, 2)
-            decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        decoded = decoded.float().reshape(*shape[:2], self.channels, *mixture.shape[-2:])
-        return mono_log_mel(decoded, dim=2)

@@ -13,26 +13,22 @@ Denoiser = Callable[..., Tensor]
 ToldDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(latents, timestep, known) → prediction, of a mixture or none that it holds already."""
 
-EVERYWHERE = (0, 1000)
-
 
 def guided(
     denoiser: Denoiser,
     mixture: Tensor | None,
     guidance: float,
-    interval: tuple[int, int] = EVERYWHERE,
 ) -> ToldDenoiser:
     """A denoiser that predicts ``guidance · conditional + (1 - guidance) · unconditional``.
 
-    At 0 (or without a mixture) and at 1 only one of the two passes is made, and only the
-    conditional one at timesteps outside ``interval`` (arXiv 2404.07724).
+    At 0 (or without a mixture) and at 1 only one of the two passes is made.
     """
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
         if mixture is None or guidance == 0:
             return denoiser(latents, timestep, None, known)
         conditional = denoiser(latents, timestep, mixture, known)
-        if guidance == 1 or not _within(timestep, interval):
+        if guidance == 1:
             return conditional
         unconditional = denoiser(latents, timestep, None, known)
         return guidance * conditional + (1 - guidance) * unconditional
@@ -76,8 +72,3 @@ def guided_by_stems(
 def _std_of_stems(prediction: Tensor) -> Tensor:
     """(B, S, 1, 1, 1) of (B, S, C, H, W)."""
     return prediction.std(dim=(2, 3, 4), keepdim=True)
-
-
-def _within(timestep: Tensor, interval: tuple[int, int]) -> bool:
-    """Whether the step, that of stems that are not known, lies in ``interval``."""
-    return interval == EVERYWHERE or interval[0] <= timestep.max().item() <= interval[1]

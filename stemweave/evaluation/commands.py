@@ -96,7 +96,7 @@ def separation_command(
         num_examples=4 if out is not None else 0,
         progress=True,
     )
-    compared = ("true stems", separation.MASK_ROW, separation.VOCODED_ROW)
+    compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
     _finish(evaluation, model, data, split, out, compared)
 
 

@@ -72,6 +72,7 @@ def _errors(separated: Table, measure: str) -> dict[str, dict[str, Cell]]:
         separation.ORACLE_ROW,
         separation.SPECTRA_ROW,
         separation.MASK_ROW,
+        separation.DIFFUSION_ROW,
         separation.VOCODED_ROW,
     )
     return {

@@ -1,7 +1,7 @@
 """Separation scores per stem: log-mel MSE (the paper's) and L1, SI-SDR improvement, SDR.
 
 Rows from the trivial answer (the mixture as every stem) over the limits of each part (VAE,
-vocoder, masks from true stems) to the model's two methods. Shapes: segments (N, S, T).
+vocoder, masks from true stems) to the model's methods. Shapes: segments (N, S, T).
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ ORACLE_ROW = "oracle mask"
 VAE_ORACLE_ROW = "oracle mask through VAE"
 SPECTRA_ROW = "ours, decoded spectra"
 MASK_ROW = "ours, mask"
+DIFFUSION_ROW = "ours, diffusion's masks"
 VOCODED_ROW = "ours, vocoder"
 
-METHOD_ROWS = {"spectra": SPECTRA_ROW, "mask": MASK_ROW, "vocoder": VOCODED_ROW}
+METHOD_ROWS = {
+    "spectra": SPECTRA_ROW,
+    "mask": MASK_ROW,
+    "diffusion": DIFFUSION_ROW,
+    "vocoder": VOCODED_ROW,
+}
 
 MSE = "log-mel MSE"
 L1 = "log-mel L1"
@@ -177,9 +183,14 @@ def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
 
 
 def pipeline_separator(
-    pipe: Any, method: str = "mask", steps: int | None = None, guidance: float | None = None
+    pipe: Any,
+    method: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
 ) -> Separator:
     """``pipe.separate`` with its defaults where nothing is given."""
+    if method == "mask":  # without diffusion
+        steps = guidance = None
 
     def separate(mixture: Tensor, seed: int) -> Tensor:
         separated = pipe.separate(
@@ -200,14 +211,13 @@ def model_row(
 ) -> Audio:
     """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
     if method == "spectra":
-        spectra = separated_spectra(
+        return None, separated_spectra(
             pipe,
             truth.gain * truth.mixture,
             pipe.config.separation_guidance if guidance is None else guidance,
             steps or pipe.config.separation_steps,
             torch.Generator().manual_seed(seed),
         )
-        return None, spectra.stems
     separate = pipeline_separator(pipe, method, steps, guidance)
     return measured(pipe, truth, separate(truth.mixture, seed))
 
@@ -220,7 +230,7 @@ def evaluate_separation(
     *,
     steps: int | None = None,
     guidance: float | None = None,
-    methods: Sequence[str] = ("spectra", "mask", "vocoder"),
+    methods: Sequence[str] | None = None,
     others: Mapping[str, Separator] | None = None,
     references: bool = True,
     seed: int = 0,
@@ -231,7 +241,7 @@ def evaluate_separation(
 
     Args:
         steps, guidance: passed to ``pipe.separate`` where given; its defaults otherwise.
-        methods: the model's rows, keys of ``METHOD_ROWS``; may be empty.
+        methods: the model's rows, keys of ``METHOD_ROWS``; may be empty. None: all it has.
         others: further systems by the name of their row, for the same stems in the same order.
         references: also the rows that need no denoiser.
         seed: segment i draws its noise from ``seed + i``.
@@ -252,7 +262,7 @@ def evaluate_separation(
         gain = level_gain(pipe, mixture)
         truth = Truth(stems, mixture, pipe.log_mel(gain * stems), gain)
         rows = reference_rows(pipe, truth) if references else {}
-        for method in methods:
+        for method in ("spectra", *pipe.methods) if methods is None else methods:
             row = METHOD_ROWS[method]
             rows[row] = model_row(pipe, truth, method, steps, guidance, seed + index)
         for row, separate in (others or {}).items():

@@ -30,9 +30,9 @@ SI_SDRI = f"separation: {separation.SI_SDRI}, mask"
 SPECTRA_MSE = f"separation: {separation.MSE}, decoded spectra"
 MASK_MSE = f"separation: {separation.MSE}, mask"
 SEPARATION_MEASURES = {
-    SI_SDRI: (separation.SI_SDRI, separation.MASK_ROW),
+    SI_SDRI: (separation.SI_SDRI, separation.DIFFUSION_ROW),
     SPECTRA_MSE: (separation.MSE, separation.SPECTRA_ROW),
-    MASK_MSE: (separation.MSE, separation.MASK_ROW),
+    MASK_MSE: (separation.MSE, separation.DIFFUSION_ROW),
 }
 RATIO = "FAD over that of most passes"
 SECONDS = "seconds per piece"
@@ -116,7 +116,7 @@ def put_separation(
             songs,
             num_segments,
             steps=steps,
-            methods=("spectra", "mask"),
+            methods=("spectra", "diffusion"),
             references=False,
             seed=seed,
             progress=progress,

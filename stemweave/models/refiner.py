@@ -1,8 +1,7 @@
-"""Separation masks from the mixture's spectrum and the diffusion model's stem estimates.
+"""The mask network: separation masks on the mel grid from the mixture's spectrum.
 
-The denoiser works on latents that are coarser than the mel grid and is trained for three tasks.
-This small network sees the mixture as it is and is trained on the waveform error of the masks
-alone. Its first guess is the estimates' own masks; what it learns is added to their logits.
+It is trained on the waveform error of the masks alone and needs no diffusion: the denoiser works on
+latents that are coarser than the mel grid and is trained for other tasks, too.
 """
 
 from __future__ import annotations
@@ -20,21 +19,13 @@ from torch.nn import functional
 from stemweave.acceleration import mask_precision
 from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
 from stemweave.audio.log_mel import front_end_misfits
-from stemweave.audio.masking import mel_masks
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
+from stemweave.models.former import PIXELS, current_config, current_state
 from stemweave.models.int8_weights import Int8Weights
-
-ESTIMATE_RANGE = (-6.0, 2.0)
-"""Natural logarithm of estimate over mixture is clamped to this: beyond it nothing is heard."""
 
 FRONT_END = ("num_mels", "sample_rate", "hop_length", "win_length", "log_floor")
 """What it must have in common with the log-mel."""
-
-
-def hidden_estimates(mixture: Tensor, num_stems: int) -> Tensor:
-    """What stands for estimates (B, S, F, M) that are not shown: the mixture (B, F, M), S times."""
-    return mixture[:, None].expand(-1, num_stems, -1, -1)
 
 
 class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
@@ -56,12 +47,8 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         sample_rate, hop_length, win_length, log_floor: of the log-mel, for ``FineSpectra``.
         band_mixers: add to every block a layer that is dense over its bands, for what harmonics
             far apart have in common.
-        blind_share: how much masks made without the estimates count in ``separate``. The two err
-            differently, so their mean is better than either; it takes training in which estimates
-            are hidden at times.
-        blind_shifts: those masks are a mean, too, of the masks of the mixture and of the mixture
-            that many frames later, which lies otherwise on the grids of the coarser levels.
-        estimate_share: how much the estimates' own masks count beside all of these.
+        shifts: frames, even ones. ``separate`` gives the mean of the masks of the mixture that
+            many frames later, which lies otherwise on the grids of the coarser levels.
     """
 
     exact = False
@@ -78,9 +65,7 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         head_channels: int = 32,
         mel_mean: float = -4.7,
         mel_std: float = 2.1,
-        blind_share: float = 0.0,
-        blind_shifts: Sequence[int] = (0,),
-        estimate_share: float = 0.0,
+        shifts: Sequence[int] = (0,),
         fine: bool = False,
         band_mixers: bool = False,
         level_repeats: Sequence[int] | None = None,
@@ -94,12 +79,12 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         self.fine_spectra = FineSpectra(*front_end) if fine else None
         self.fine_in = nn.Conv2d(FINE_CHANNELS, block_channels[0], 3, padding=1) if fine else None
         levels = range(len(block_channels))
-        if any(shift < 0 or shift % 2 for shift in blind_shifts) or not blind_shifts:
-            raise ValueError(f"blind_shifts must be even frames from 0 on, not {blind_shifts}")
+        if any(shift < 0 or shift % 2 for shift in shifts) or not shifts:
+            raise ValueError(f"shifts must be even frames from 0 on, not {shifts}")
         repeats = level_repeats or [1] * len(block_channels)
         if len(repeats) != len(block_channels) or min(repeats) < 1:
             raise ValueError(f"level_repeats must be one number from 1 on a level, not {repeats}")
-        self.conv_in = nn.Conv2d(4 * (num_stems + 1), block_channels[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(PIXELS, block_channels[0], 3, padding=1)
         self.band_embedding = nn.Parameter(torch.zeros(block_channels[0], 1, num_mels // 2))
 
         def make_blocks(level: int) -> list[nn.Module]:
@@ -129,18 +114,28 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(cast(Tensor, self.conv_out.bias))
 
-    def misfits(self, mel: Any) -> list[str]:
-        """What keeps it from hearing log-mels of the configuration ``mel``; empty if nothing."""
-        names = FRONT_END if self.config.fine else FRONT_END[:1]
-        return front_end_misfits("refiner", self.config, mel, names)
+    @classmethod
+    def from_config(cls, config: Any = None, **options: Any) -> Any:
+        """A network of these settings, which may be those of an earlier version."""
+        return super().from_config(current_config(cls.__name__, config), **options)
+
+    def _fix_state_dict_keys_on_load(self, state_dict: dict[str, Any]) -> None:
+        super()._fix_state_dict_keys_on_load(state_dict)
+        current_state(type(self).__name__, state_dict)
+
+    @staticmethod
+    def misfits(config: Any, mel: Any) -> list[str]:
+        """What keeps a network of ``config`` from log-mels of ``mel``; empty if nothing."""
+        names = FRONT_END if config["fine"] else FRONT_END[:1]
+        return front_end_misfits("refiner", config, mel, names)
 
     @property
     def frame_multiple(self) -> int:
         """F must be a multiple of this."""
         return 2 ** len(self.down_blocks)
 
-    def forward(self, mixture: Tensor, estimates: Tensor, fine: Tensor | None = None) -> Tensor:
-        """Masks (B, S, F, M) from log-mels of the mixture (B, F, M) and the stems (B, S, F, M).
+    def forward(self, mixture: Tensor, fine: Tensor | None = None) -> Tensor:
+        """Masks (B, S, F, M) from log-mels of the mixture (B, F, M).
 
         ``fine`` are ``fine_spectra`` of the mixture, for a network that takes them; it raises
         ``ValueError`` without.
@@ -149,45 +144,30 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         padding = -frames % self.frame_multiple
         if padding:
             mixture = functional.pad(mixture, (0, 0, 0, padding), mode="replicate")
-            estimates = functional.pad(estimates, (0, 0, 0, padding), mode="replicate")
         level = (mixture - self.config.mel_mean) / self.config.mel_std
-        share = (estimates - mixture[:, None]).clamp(*ESTIMATE_RANGE)
-        heard = torch.cat([level[:, None], share], dim=1)
         with mask_precision(self, mixture.device):
-            change = functional.pixel_shuffle(self._network(heard, fine), 2).float()
-        return torch.softmax(share.float() + change, dim=1)[..., :frames, :]
+            logits = functional.pixel_shuffle(self._network(level[:, None], fine), 2).float()
+        return torch.softmax(logits, dim=1)[..., :frames, :]
 
     def fine_of(self, waveform: Tensor) -> Tensor | None:
         """``fine`` for ``forward``, of mono mixtures (B, T); None if the network takes none."""
         return None if self.fine_spectra is None else self.fine_spectra(waveform)
 
-    def separate(self, mixture: Tensor, estimates: Tensor, waveform: Tensor) -> Tensor:
-        """The mean of ``forward``, of masks without estimates, and of the estimates' own masks.
+    def separate(self, mixture: Tensor, waveform: Tensor) -> Tensor:
+        """The mean of ``forward`` over all ``shifts``.
 
-        By ``blind_share`` and ``estimate_share``; what does not count is not computed. ``waveform``
-        (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
+        ``waveform`` (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
         """
-        fine, share = self.fine_of(waveform), self.config.blind_share
-        masks = torch.zeros_like(estimates)
-        if share < 1:
-            masks = masks + (1 - share) * self(mixture, estimates, fine)
-        if share > 0:
-            masks = masks + share * self.blind(mixture, fine)
-        if self.config.estimate_share > 0:
-            masks = torch.lerp(masks, mel_masks(estimates), self.config.estimate_share)
-        return masks
-
-    def blind(self, mixture: Tensor, fine: Tensor | None = None) -> Tensor:
-        """The mean of masks without estimates over all ``blind_shifts``; else as ``forward``."""
-        shifted = [self._blind(mixture, fine, shift) for shift in self.config.blind_shifts]
+        fine = self.fine_of(waveform)
+        shifted = [self._shifted(mixture, fine, shift) for shift in self.config.shifts]
         return torch.stack(shifted).mean(dim=0)
 
-    def _blind(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
-        """Masks without estimates, of the mixture ``shift`` frames later."""
+    def _shifted(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
+        """Masks of the mixture ``shift`` frames later."""
         mixture = functional.pad(mixture, (0, 0, shift, 0), mode="replicate")
         if fine is not None:
             fine = functional.pad(fine, (0, 0, shift // 2, 0), mode="replicate")
-        masks: Tensor = self(mixture, hidden_estimates(mixture, self.config.num_stems), fine)
+        masks: Tensor = self(mixture, fine)
         return masks[..., shift:, :]
 
     def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
@@ -198,8 +178,8 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         fine = (fine - self.config.mel_mean) / self.config.mel_std
         return fine.to(like.dtype).contiguous(memory_format=torch.channels_last)
 
-    def _network(self, heard: Tensor, fine: Tensor | None) -> Tensor:
-        hidden = functional.pixel_unshuffle(heard.to(self.dtype), 2)
+    def _network(self, spectra: Tensor, fine: Tensor | None) -> Tensor:
+        hidden = functional.pixel_unshuffle(spectra.to(self.dtype), 2)
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
         if self.fine_in is not None:
             hidden = hidden + self.fine_in(self._normalised(fine, hidden))

@@ -85,9 +85,10 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(cast(Tensor, self.conv_out.bias))
 
-    def misfits(self, mel: Any) -> list[str]:
-        """What keeps it from spectra of the log-mel's configuration ``mel``; empty if nothing."""
-        return front_end_misfits("sharpener", self.config, mel, SPECTRUM)
+    @staticmethod
+    def misfits(config: Any, mel: Any) -> list[str]:
+        """What keeps a network of ``config`` from spectra of log-mels of ``mel``, if anything."""
+        return front_end_misfits("sharpener", config, mel, SPECTRUM)
 
     def forward(self, spectrum: Tensor, masks: Tensor, factors: Factors | None = None) -> Tensor:
         """Masks (B, S, bins, frames) from the mixture's spectrum (B, bins, frames) and such masks.

@@ -34,11 +34,11 @@ class ResidualBlock(nn.Module):
         return hidden + self.conv2(functional.silu(self.norm2(update)))
 
 
-def strides_of(vae: Any) -> tuple[int, int]:
-    """Mel frames and mel bands per latent position of ``PatchVAE`` or ``AutoencoderKL``."""
-    if isinstance(vae, PatchVAE):
-        return vae.config.time_stride, vae.config.mel_stride
-    stride = 2 ** (len(vae.config.block_out_channels) - 1)
+def strides_of(config: Any) -> tuple[int, int]:
+    """Mel frames and mel bands a latent position, of a ``PatchVAE``'s or ``AutoencoderKL``'s."""
+    if "time_stride" in config:
+        return config.time_stride, config.mel_stride
+    stride = 2 ** (len(config.block_out_channels) - 1)
     return stride, stride
 
 

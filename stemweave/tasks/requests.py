@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal, cast
 
 from torch import Tensor
 
@@ -14,6 +15,9 @@ from stemweave.audio.waveforms import check_waveform
 from stemweave.files import InputError
 from stemweave.stems import MIXTURE
 
+Method = Literal["mask", "diffusion", "vocoder"]
+METHODS: tuple[Method, ...] = ("mask", "diffusion", "vocoder")
+"""Of separation: the mask network's masks, the diffusion's, and the diffusion's own sound."""
 TEMPO_RANGE_BPM = (50, 240)
 """A slower bar is half as long as the model's window."""
 
@@ -24,6 +28,29 @@ def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
         if name not in stems:
             raise InputError(f"no stem named {name}: this model has {', '.join(stems)}")
     return list(names)
+
+
+def chosen_method(
+    method: str | None, has_mask_network: bool, guidance: float | None, steps: int | None
+) -> Method:
+    """``method``, if the model can separate by it; if None, the first that it can.
+
+    Refuses ``guidance`` and ``steps`` where no diffusion takes place.
+    """
+    possible = METHODS if has_mask_network else METHODS[1:]
+    if method not in (None, *METHODS):
+        raise InputError(f"method must be one of {', '.join(METHODS)}, not {method}")
+    chosen = possible[0] if method is None else cast(Method, method)
+    if chosen not in possible:
+        raise InputError(
+            f"this model has no mask network: its methods are {' and '.join(possible)}"
+        )
+    if chosen == "mask" and not (guidance is None and steps is None):
+        raise InputError(
+            "steps and guidance are settings of the diffusion, which method mask does without: "
+            "choose method diffusion or vocoder, or leave them out"
+        )
+    return chosen
 
 
 def as_piece(stems: Sequence[str], piece: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:

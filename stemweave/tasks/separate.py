@@ -1,26 +1,30 @@
-"""Separation: a mixture in, its stems out, in windows and bounded memory for any length."""
+"""Separation: a mixture in, its stems out, in windows and bounded memory for any length.
+
+Three methods: "mask", the mask network's masks on the mixture's spectrum; "diffusion", masks from
+the spectra that the diffusion draws; "vocoder", those spectra as sound (the paper's way).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.acceleration import WindowBatch, mask_precision
+from stemweave.acceleration import WindowBatch
 from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.audio.windows import cross_faded, windows_over
-from stemweave.diffusion.guidance import EVERYWHERE, guided
+from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import Progress, sample
 from stemweave.tasks.context import channel_gains
 from stemweave.tasks.spectra import (
     decode,
     denoiser_of,
     encode,
+    fetch_offloaded,
     from_model_rate,
     to_model_rate,
     vocode,
@@ -32,6 +36,12 @@ if TYPE_CHECKING:
 OVERLAP_S = 1.0
 SILENCE = 1e-7
 """RMS below which a window is passed through as silence."""
+PARTS_OF = {
+    "mask": ("log_mel", "refiner", "sharpener"),
+    "diffusion": ("log_mel", "vae", "denoiser", "scheduler"),
+    "vocoder": ("log_mel", "vae", "denoiser", "scheduler", "vocoder"),
+}
+"""What each method needs of a model."""
 
 Read = Callable[[int, int], Tensor]
 """(start, number of samples) → waveform (channels, samples)."""
@@ -42,9 +52,10 @@ class Request:
     """How windows are separated; see ``StemModel.separate``."""
 
     sample_rate: int
+    method: str
     guidance: float
-    interval: tuple[int, int]
     steps: int
+    generator: torch.Generator | None
 
 
 @dataclass(frozen=True)
@@ -53,17 +64,6 @@ class Heard:
 
     waveform: Tensor
     gain: float
-
-
-class Spectra(NamedTuple):
-    """What the model makes of one window, and what it heard of it, in mono."""
-
-    stems: Tensor
-    """Log-mels (S, F, M)."""
-    mixture: Tensor
-    """Log-mel (F, M)."""
-    waveform: Tensor
-    """(T,) at the model's rate, zeros up to a whole window."""
 
 
 def separate_blocks(
@@ -76,20 +76,21 @@ def separate_blocks(
     method: str,
     guidance: float,
     steps: int,
-    guidance_interval: tuple[int, int] = EVERYWHERE,
     batch_windows: int | None = None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> Iterator[dict[str, Tensor]]:
     """Consecutive blocks of every stem, (channels, samples) each, ``num_samples`` in all."""
-    names = list(pipe.denoiser.config.stems)
+    names = list(pipe.stems)
+    pipe.fetch(PARTS_OF[method])
     window = round(pipe.segment_s * sample_rate)
     overlap = round(min(OVERLAP_S, pipe.segment_s / 4) * sample_rate)
     masker = None
-    if method == "mask":
-        masker = MaskSeparator(pipe.log_mel, sample_rate, pipe.sharpener)
+    if method != "vocoder":
+        sharpener = pipe.sharpener if method == "mask" else None
+        masker = MaskSeparator(pipe.log_mel, sample_rate, sharpener)
     windows = windows_over(num_samples, window, overlap)
-    request = Request(sample_rate, guidance, guidance_interval, steps)
+    request = Request(sample_rate, method, guidance, steps, generator)
 
     def results() -> Iterator[Tensor]:
         batch = WindowBatch(batch_windows, pipe.compute_device)
@@ -99,7 +100,7 @@ def separate_blocks(
             mixtures = [
                 read(place.start - place.context, place.context + place.length) for place in places
             ]
-            stacks = _separate_windows(pipe, mixtures, request, masker, generator)
+            stacks = _separate_windows(pipe, mixtures, request, masker)
             batch.learn()
             for place, stack in zip(places, stacks, strict=True):
                 done += 1
@@ -116,49 +117,47 @@ def _separate_windows(
     mixtures: Sequence[Tensor],
     request: Request,
     masker: MaskSeparator | None,
-    generator: torch.Generator | None,
 ) -> list[Tensor]:
     """Stems (S, channels, T) of each window of the mixture (channels, T)."""
-    num_stems = len(pipe.denoiser.config.stems)
-    heard = [_heard(pipe, mixture, request.sample_rate) for mixture in mixtures]
-    sounding = [index for index, window in enumerate(heard) if window is not None]
+    num_stems = len(pipe.stems)
+    heard = [_heard(pipe, mixture, request) for mixture in mixtures]
     stacks = [mixture.expand(num_stems, *mixture.shape) / num_stems for mixture in mixtures]
-    scaled = [window.waveform * window.gain for window in heard if window is not None]
-    generators = [_of_window(pipe, generator) for _ in scaled]
-    spectra = windows_spectra(
-        pipe,
-        scaled,
-        request.guidance,
-        request.steps,
-        generators,
-        request.interval,
-        for_masks=masker is not None,
-    )
-    for index, found in zip(sounding, spectra, strict=True):
-        mixture, window = mixtures[index], heard[index]
-        if window is None:
-            continue
+    sounding = [(index, window) for index, window in enumerate(heard) if window is not None]
+    scaled = [window.waveform * window.gain for _, window in sounding]
+    if request.method == "mask":
+        answers = network_masks(pipe, scaled)
+    else:
+        generators = [_of_window(pipe, request.generator) for _ in scaled]
+        answers = windows_spectra(pipe, scaled, request.guidance, request.steps, generators)
+    for (index, window), answer in zip(sounding, answers, strict=True):
+        mixture = mixtures[index]
         if masker is not None:
-            masks = separation_masks(pipe, found)
+            masks = answer if request.method == "mask" else mel_masks(answer)
             stacks[index] = masker.separate(mixture, masks, window.gain)
         else:
-            model_rate = pipe.log_mel.config.sample_rate
-            vocoded = vocode(pipe, found.stems) / window.gain
-            stems = from_model_rate(vocoded, model_rate, request.sample_rate, mixture.shape[-1])
+            vocoded = vocode(pipe, answer) / window.gain
+            stems = from_model_rate(
+                vocoded, pipe.sample_rate, request.sample_rate, mixture.shape[-1]
+            )
             # mono stems take the mixture's balance between the channels
             balance = channel_gains(mixture) * (mixture != 0).any(dim=1)
             stacks[index] = balance[:, None] * stems[:, None]
     return stacks
 
 
-def _heard(pipe: StemModel, mixture: Tensor, sample_rate: int) -> Heard | None:
-    """What the model hears of a window (channels, T) of the mixture; None if it is silent."""
-    model_rate = pipe.log_mel.config.sample_rate
-    if pipe.channels > 1 and len(mixture) == pipe.channels:
-        rows = [to_model_rate(channel[None], sample_rate, model_rate) for channel in mixture]
-        heard = torch.stack(rows)[:, : pipe.log_mel.segment_samples]
+def _heard(pipe: StemModel, mixture: Tensor, request: Request) -> Heard | None:
+    """What the model hears of a window (channels, T) of the mixture; None if it is silent.
+
+    The mask network hears the mean of the channels, as a mono model does.
+    """
+    model_rate, num_samples = pipe.sample_rate, pipe.log_mel.segment_samples
+    if request.method != "mask" and pipe.channels > 1 and len(mixture) == pipe.channels:
+        rows = [
+            to_model_rate(channel[None], request.sample_rate, model_rate) for channel in mixture
+        ]
+        heard = torch.stack(rows)[:, :num_samples]
     else:
-        heard = to_model_rate(mixture, sample_rate, model_rate)[: pipe.log_mel.segment_samples]
+        heard = to_model_rate(mixture, request.sample_rate, model_rate)[:num_samples]
     if pipe.config.clip_mixture:
         heard = heard.clamp(-1, 1)
     mono = heard.mean(dim=0) if heard.ndim == 2 else heard
@@ -180,14 +179,29 @@ def _of_window(pipe: StemModel, generator: torch.Generator | None) -> torch.Gene
     return torch.Generator().manual_seed(int(seed))
 
 
+def network_masks(pipe: StemModel, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    """The mask network's masks (S, F, M), which add up to one, of each of some mixtures (T,).
+
+    They are one window or less, at the model's rate and level.
+    """
+    fetch_offloaded(pipe.refiner)
+    found = []
+    for waveform in waveforms:
+        row = _whole_window(pipe, waveform)[None]
+        log_mel = pipe.log_mel(row).to(pipe.compute_device)
+        masks = pipe.refiner.separate(log_mel, row.to(pipe.compute_device))
+        found.append(cast(Tensor, masks)[0].cpu())
+    return found
+
+
 def separated_spectra(
     pipe: StemModel,
     waveform: Tensor,
     guidance: float,
     steps: int,
     generator: torch.Generator | None,
-) -> Spectra:
-    """The spectra of a mono mixture (T,), one window or less at the model's rate.
+) -> Tensor:
+    """Log-mels (S, F, M) that the diffusion draws for a mono mixture (T,), one window or less.
 
     A stereo model hears (2, T), too; its estimates come in mono.
     """
@@ -200,52 +214,25 @@ def windows_spectra(
     guidance: float,
     steps: int,
     generators: Sequence[torch.Generator | None],
-    interval: tuple[int, int] = EVERYWHERE,
-    *,
-    for_masks: bool = False,
-) -> list[Spectra]:
-    """``separated_spectra`` of several windows at once, each with its generator.
-
-    ``for_masks`` they may be as coarse as the refiner's numbers are, which masks hardly differ by.
-    """
+) -> list[Tensor]:
+    """``separated_spectra`` of several windows at once, each with its generator."""
     if not waveforms:
         return []
-    num_samples = pipe.log_mel.segment_samples
-    padded = [functional.pad(row, (0, num_samples - row.shape[-1])) for row in waveforms]
-    mels = [pipe.log_mel(row).cpu() for row in padded]
+    mels = [pipe.log_mel(_whole_window(pipe, row)).cpu() for row in waveforms]
     rows = zip(mels, generators, strict=True)
-    with _precision(pipe, for_masks):
-        mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
-        shape = (1, len(pipe.denoiser.config.stems), *mixtures.shape[1:])
-        latents = sample(
-            guided(denoiser_of(pipe), mixtures.float(), guidance, interval),
-            pipe.scheduler,
-            torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
-            steps,
-            generator=None if None in generators else list(generators),  # type: ignore[arg-type]
-            eta=pipe.config.eta,
-        )
-        decoded = decode(pipe, latents.float().flatten(0, 1)).float()
-    log_mels = decoded.unflatten(0, latents.shape[:2])
-    found = []
-    for stems, mel, row in zip(log_mels, mels, padded, strict=True):
-        if row.ndim > 1:
-            row = row.mean(dim=0)
-            mel = pipe.log_mel(row).cpu()
-        found.append(Spectra(stems, mel, row))
-    return found
+    mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
+    shape = (1, len(pipe.stems), *mixtures.shape[1:])
+    latents = sample(
+        guided(denoiser_of(pipe), mixtures, guidance),
+        pipe.scheduler,
+        torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
+        steps,
+        generator=None if None in generators else list(generators),  # type: ignore[arg-type]
+        eta=pipe.config.eta,
+    )
+    return list(decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2]))
 
 
-def _precision(pipe: StemModel, for_masks: bool) -> AbstractContextManager[Any]:
-    if not for_masks or pipe.refiner is None:
-        return nullcontext()
-    return mask_precision(pipe.refiner, pipe.compute_device)
-
-
-def separation_masks(pipe: StemModel, spectra: Spectra) -> Tensor:
-    """Masks (S, F, M) that add up to one: the log-mels' own, or the refiner's if there is one."""
-    if pipe.refiner is None:
-        return mel_masks(spectra.stems)
-    parts = (spectra.mixture, spectra.stems, spectra.waveform)
-    heard = [part[None].to(pipe.compute_device) for part in parts]
-    return cast(Tensor, pipe.refiner.separate(*heard)[0]).cpu()
+def _whole_window(pipe: StemModel, waveform: Tensor) -> Tensor:
+    """``waveform`` (..., T) with zeros up to a whole window."""
+    return functional.pad(waveform, (0, pipe.log_mel.segment_samples - waveform.shape[-1]))

@@ -85,7 +85,7 @@ def _encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
         mels = mels.to(pipe.compute_device)
-        _fetch(pipe.vae)
+        fetch_offloaded(pipe.vae)
         posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
         latents = posterior.mean
         if pipe.config.sample_posterior:
@@ -137,7 +137,7 @@ def _decode(pipe: StemModel, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
-        _fetch(pipe.vae)
+        fetch_offloaded(pipe.vae)
         decoded = pipe.vae.decode(part.transpose(2, 3).to(pipe.compute_device)).sample
         return cast(Tensor, decoded)[:, 0].transpose(1, 2).cpu()
 
@@ -179,7 +179,7 @@ def vocode(pipe: StemModel, log_mels: Tensor) -> Tensor:
     return torch.stack([row.reshape(-1) for row in rows])
 
 
-def _fetch(part: Any) -> None:
+def fetch_offloaded(part: Any) -> None:
     """Bring a part that waits on the CPU (offload) to its device, as a call of it would."""
     hook = getattr(part, "_hf_hook", None)
     if hook is not None:

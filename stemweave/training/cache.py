@@ -24,36 +24,36 @@ from stemweave.training.start import load_songs
 
 @dataclass(frozen=True)
 class CacheSource:
-    """What prepared crops depend on: the refiner's with a denoiser, the denoiser's without.
+    """What prepared crops depend on.
 
-    Without ``vae``, the autoencoder is that of the model which the settings train further. Relative
-    paths, those in the configuration too, start from ``started_in``.
+    ``stage`` is denoiser or refiner. Without ``vae``, which the refiner's crops do not need, the
+    autoencoder is that of the model which the settings train further. Relative paths, those in the
+    configuration too, start from ``started_in``.
     """
 
     config: Path
+    stage: str
     vae: Path | None
-    denoiser: Path | None = None
     started_in: Path = Path()
 
-    def stage(self) -> DenoiserStage | RefinerStage:
+    def load(self) -> DenoiserStage | RefinerStage:
         """The stage that will train on the crops; its own network has no weights."""
         settings = load_settings(self.config)
         base = load_base(settings)
         if base is not None:
             settings = resolved(settings, base)
         songs = load_songs(settings)
+        if self.stage == "refiner":
+            with init_empty_weights(include_buffers=False):
+                return RefinerStage(settings, *songs)
         if self.vae is not None:
             vae = load_component("vae", self.vae)
         elif base is not None:
             vae = base.vae
         else:
             raise InputError(f"{self.config} trains no existing model further: give --vae")
-        if self.denoiser is None:
-            with init_empty_weights(include_buffers=False):
-                return DenoiserStage(settings, *songs, vae)
-        denoiser = load_component("denoiser", self.denoiser)
         with init_empty_weights(include_buffers=False):
-            return RefinerStage(settings, *songs, vae, denoiser)
+            return DenoiserStage(settings, *songs, vae)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ShardJob:
 def _worker_stage(source: CacheSource) -> DenoiserStage | RefinerStage:
     torch.set_num_threads(1)  # workers are many, each on one core
     os.chdir(source.started_in)
-    return source.stage()
+    return source.load()
 
 
 def make_shard(job: ShardJob) -> Path:
@@ -93,7 +93,7 @@ def cache_crops(
     Raises:
         InputError: as training would, for settings, songs and networks.
     """
-    stage = source.stage()
+    stage = source.load()
     count = num_shards or stage.shards.plan.num_shards(stage.settings.steps)
     wanted: list[tuple[Shards, bool, int]] = [(stage.validation_shards, True, 0)]
     wanted += [(stage.shards, False, index) for index in range(count)]

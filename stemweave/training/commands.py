@@ -97,8 +97,6 @@ def train_denoiser(
 @app.command("refiner")
 def train_refiner(
     config: Config,
-    vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
-    denoiser: Annotated[Path | None, typer.Option(help=f"trained denoiser; {DENOISER}")] = None,
     init: Init = None,
     data: Data = None,
     stem_map: StemMap = None,
@@ -107,10 +105,10 @@ def train_refiner(
     minutes: Minutes = 0,
     device: Device = "auto",
 ) -> None:
-    """Train the masks' refinement on the denoiser's estimates."""
+    """Train the mask network."""
     from stemweave.files import InputError
     from stemweave.training.finetune import load_base, resolved, start_from, with_options
-    from stemweave.training.networks import load_component, load_weights
+    from stemweave.training.networks import load_weights
     from stemweave.training.stage_refiner import RefinerStage
     from stemweave.training.start import load_songs, prepare, start
 
@@ -120,11 +118,7 @@ def train_refiner(
         if base.refiner is None:
             raise InputError(f"the model {settings.finetune.model} has no refiner to train further")
         settings = resolved(settings, base)
-    songs = load_songs(settings)
-    autoencoder = base.vae if base and vae is None else load_component("vae", vae or VAE)
-    stage = RefinerStage(
-        settings, *songs, autoencoder, load_component("denoiser", denoiser or DENOISER)
-    )
+    stage = RefinerStage(settings, *load_songs(settings))
     if base is not None:
         start_from(stage.network, base.refiner, base, settings)
     elif init is not None:
@@ -276,9 +270,9 @@ def assemble(
 @data_app.command("cache")
 def cache(
     config: Config,
-    vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
-    denoiser: Annotated[
-        Path | None, typer.Option(help="trained denoiser: prepare the refiner's crops")
+    stage: Annotated[str, typer.Option(help="whose crops: denoiser or refiner")] = "denoiser",
+    vae: Annotated[
+        Path | None, typer.Option(help=f"trained autoencoder, for the denoiser's; {VAE}")
     ] = None,
     shards: Annotated[
         int | None, typer.Option(min=1, help="as many as the steps need by default")
@@ -286,13 +280,16 @@ def cache(
     workers: ProcessesOption = 2,
     ray: RayOption = None,
 ) -> None:
-    """Encode the crops that 'train denoiser' (or refiner) will draw from, ahead of it."""
+    """Prepare the crops that 'train denoiser' (or refiner) will draw from, ahead of it."""
+    from stemweave.files import InputError
     from stemweave.training.cache import CacheSource, cache_crops
     from stemweave.training.settings import load_settings
 
+    if stage not in ("denoiser", "refiner"):
+        raise InputError(f"--stage must be denoiser or refiner, not {stage}")
     if vae is None and load_settings(config).finetune.model is None:
         vae = VAE
-    source = CacheSource(config, vae, denoiser, Path.cwd())
+    source = CacheSource(config, stage, vae, Path.cwd())
     made, kept, folder = cache_crops(source, shards, Workers(workers, ray))
     typer.echo(f"{made} shards made, {kept} were there → {folder}")
 

@@ -88,7 +88,7 @@ def describe(settings: RunSettings, num_gpus: int = 1, measure: bool = True) -> 
             networks["refiner"] = make_refiner(settings)
         if settings.sharpener.model:
             networks["sharpener"] = make_sharpener(settings)
-    time_stride, mel_stride = strides_of(vae)
+    time_stride, mel_stride = strides_of(vae.config)
     grid = (mel.segment_frames // time_stride, mel.num_mels // mel_stride)
     return Description(
         parameters={name: count(network) for name, network in networks.items()},
@@ -141,7 +141,7 @@ def activation_bytes(settings: RunSettings, gradient_checkpointing: bool) -> int
         vae = autoencoder_in(make_autoencoder(settings))
         network = make_denoiser(settings, vae)
         network.gradient_checkpointing = gradient_checkpointing
-        time_stride, mel_stride = strides_of(vae)
+        time_stride, mel_stride = strides_of(vae.config)
         grid = (stage.crop_frames // time_stride, mel.num_mels // mel_stride)
         channels = network.config.latent_channels
         latents = torch.zeros(stage.batch_size, len(settings.stems), channels, *grid)

@@ -23,7 +23,7 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from stemweave.acceleration import compile_network
+from stemweave.acceleration import require_compiler
 from stemweave.files import InputError
 from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
@@ -89,7 +89,8 @@ class TrainingRun:
         self._factor = learning_rate_factor(settings.optimiser, settings.steps)
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
         if compile:
-            compile_network(self.network, self.accelerator.device.type)
+            require_compiler(self.accelerator.device.type)
+            self.network.compile()
         self.parameters: list[Tensor] = self.optimiser.param_groups[0]["params"]
         self.adversary: Adversary | None = getattr(stage, "adversary", None)
         if self.adversary is not None:

@@ -139,7 +139,7 @@ def _check_vocoder(vocoder: Any, front_end: LogMelSettings) -> None:
         "Hz": (
             getattr(config, "sample_rate", None) or config.sampling_rate, front_end.sample_rate
         ),
-        "samples a frame": (hop_length_of(vocoder), front_end.hop_length),
+        "samples a frame": (hop_length_of(config), front_end.hop_length),
     }  # fmt: skip
     for unit, (ours, theirs) in expected.items():
         if ours != theirs:

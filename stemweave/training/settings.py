@@ -223,9 +223,6 @@ class RefinerSettings(ShardedSettings):
     mel_weight: float = Field(
         0.0, ge=0, description="of the squared error of the masked mixture's log-mels"
     )
-    estimate_drop_probability: float = Field(
-        0.0, ge=0, le=1, description="of crops whose estimates are hidden: equal shares"
-    )
 
 
 class SharpenerSettings(ShardedSettings):

@@ -1,4 +1,4 @@
-"""Training of the mask refiner: SI-SDR of the masked mixture, given the denoiser's estimates."""
+"""Training of the mask network: SI-SDR of the masked mixture."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
-from stemweave.models.refiner import hidden_estimates
-from stemweave.models.vae import PatchVAE
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
 from stemweave.training.losses import MAX_SI_SDR_DB, separation_error_db
 from stemweave.training.networks import make_refiner
-from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 
 EVALUATED_DB = -35.0
@@ -38,28 +33,17 @@ class RefinerStage:
     what is quiet, too, which SI-SDR does not.
     """
 
-    def __init__(
-        self,
-        settings: RunSettings,
-        train: Songs,
-        validation: Songs,
-        vae: PatchVAE,
-        denoiser: nn.Module,
-    ) -> None:
+    def __init__(self, settings: RunSettings, train: Songs, validation: Songs) -> None:
         self.settings = settings.refiner
         self.bfloat16 = settings.mixed_precision == "bf16"
         log_mel = LogMel(**settings.log_mel.model_dump())
         self.log_floor = math.log(settings.log_mel.log_floor)
-        scheduler = DDIMScheduler(**settings.denoiser.scheduler)
-        for part in (vae, denoiser):
-            to_channels_last(part.eval().requires_grad_(False))
         self.network = make_refiner(settings)
         fine_spectra = copy.deepcopy(self.network.fine_spectra)  # stays where crops are made
 
         def shards(
             songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
         ) -> MaskTargetShards:
-            hidden = settings.refiner.estimate_drop_probability if songs is train else 0.0
             return MaskTargetShards(
                 settings.cache,
                 songs,
@@ -67,10 +51,6 @@ class RefinerStage:
                 settings.stems,
                 mixing,
                 plan,
-                vae=vae,
-                denoiser=denoiser,
-                scheduler=scheduler,
-                hidden_share=hidden,
                 fine_spectra=fine_spectra,
                 seed=seed,
                 channels=settings.channels,
@@ -87,7 +67,7 @@ class RefinerStage:
         device = next(network.parameters()).device
         batch = self.shards.batch(step, self.settings.batch_size, rng)
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        masks = network(batch["mixture"], batch["estimates"], batch.get("fine"))
+        masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
         heard = targets.stem_energy() > self.settings.silence_energy
         reached_db = targets.si_sdr_db(masks)
@@ -107,14 +87,12 @@ class RefinerStage:
         }
 
     def validate(self, network: Any) -> dict[str, float]:
-        """SI-SDR improvement over the mixture by our masks, by the estimates' own, by the best."""
+        """SI-SDR improvement over the mixture by our masks, and by the best."""
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
         device = next(network.parameters()).device
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        blind = hidden_estimates(batch["mixture"], batch["estimates"].shape[1])
         with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
-            masks = network(batch["mixture"], batch["estimates"], batch.get("fine"))
-            blind_masks = network(batch["mixture"], blind, batch.get("fine"))
+            masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
         heard = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
         of_mixture = targets.si_sdr_db(torch.ones_like(masks))
@@ -122,12 +100,8 @@ class RefinerStage:
         def improvement_db(some_masks: Tensor) -> float:
             return (targets.si_sdr_db(some_masks) - of_mixture)[heard].mean().item()
 
-        blended = torch.lerp(masks, blind_masks, self.network.config.blind_share)
         return {
-            "val_si_sdri_db": improvement_db(blended),
-            "val_with_estimates_db": improvement_db(masks),
-            "val_without_estimates_db": improvement_db(blind_masks),
-            "val_unrefined_db": improvement_db(mel_masks(batch["estimates"])),
+            "val_si_sdri_db": improvement_db(masks),
             "val_best_db": improvement_db(batch["best_mask"].clamp(0, 1)),
         }
 

@@ -39,8 +39,7 @@ class SharpenerStage:
     the weights that training begins with, which stay as they are.
 
     Raises:
-        InputError: if the refiner has not learnt to make masks without estimates, which are what
-            the sharpener is trained on, or is of other stems.
+        InputError: if the refiner is of other stems.
     """
 
     def __init__(
@@ -55,11 +54,6 @@ class SharpenerStage:
             raise InputError(
                 f"the refiner has {refiner.config.num_stems} stems, the settings "
                 f"{len(settings.stems)}: name a refiner that was trained for them"
-            )
-        if not refiner.config.blind_share:
-            raise InputError(
-                "the sharpener is trained on masks without estimates: train the refiner with "
-                "refiner.estimate_drop_probability and refiner.model.blind_share above 0"
             )
         self.settings = settings.sharpener
         log_mel = LogMel(**settings.log_mel.model_dump())

@@ -74,10 +74,7 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
         state["input_blocks.0.0.weight"] = blocks("input_blocks.0.0.weight", 1, 0, 1)
         for name in ("out.2.weight", "out.2.bias"):
             state[name] = blocks(name, 0, 0, 1)
-    elif isinstance(network, MaskRefiner):  # four pixels of each spectrum are channels
-        level = state["conv_in.weight"][:, :4]
-        shares = blocks("conv_in.weight", 1, 4, 4)
-        state["conv_in.weight"] = torch.cat([level, shares], dim=1)
+    elif isinstance(network, MaskRefiner):  # four pixels of each mask are channels
         for name in ("conv_out.weight", "conv_out.bias"):
             state[name] = blocks(name, 0, 0, 4)
     elif isinstance(network, MaskSharpener):

@@ -23,7 +23,7 @@ class _Closed(BaseModel):
 
 
 class SeparateParams(_Closed):
-    method: Literal["mask", "vocoder"] = "mask"
+    method: Literal["mask", "diffusion", "vocoder"] | None = None
     steps: Steps = None
     guidance: Annotated[float | None, Field(strict=True, ge=0, le=20, allow_inf_nan=False)] = None
 

@@ -52,7 +52,7 @@ class Runner:
             keep_days=settings.keep_days,
             defaults={
                 "separate": {
-                    "method": "mask",
+                    "method": self.pipe.methods[0],
                     "steps": config.separation_steps,
                     "guidance": config.separation_guidance,
                 },

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from stemweave.evaluation import separation
-from stemweave.tasks.separate import Spectra
 
 from .toys import ToyPipeline, write_song
 
@@ -16,8 +15,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> ToyPipeline:
     """The toy pipeline; its decoded spectra are the mixture's for every stem."""
 
     def mixture_spectra(pipe, mono, guidance, steps, generator):
-        mixture = pipe.log_mel(mono)
-        return Spectra(mixture.repeat(len(pipe.denoiser.config.stems), 1, 1), mixture, mono)
+        return pipe.log_mel(mono).repeat(len(pipe.denoiser.config.stems), 1, 1)
 
     monkeypatch.setattr(separation, "separated_spectra", mixture_spectra)
     return ToyPipeline()

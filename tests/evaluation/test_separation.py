@@ -34,7 +34,8 @@ def test_equal_shares_gain_nothing_and_true_stems_mask_well(pipe: ToyPipeline, d
     through_vae = table.value(separation.SI_SDRI, separation.VAE_ORACLE_ROW, "bass")
     assert identical == pytest.approx(through_vae)
     assert [call["method"] for call in pipe.calls[:2]] == ["mask", "vocoder"]
-    assert pipe.calls[0]["steps"] == 2 and pipe.calls[0]["guidance"] == 1.5
+    assert pipe.calls[0]["steps"] is None  # masks need no diffusion
+    assert pipe.calls[1]["steps"] == 2 and pipe.calls[1]["guidance"] == 1.5
     assert table.metadata["segments"] == 4
     tracks = evaluation.examples[0].tracks
     assert set(tracks["true stems"]) == set(STEMS)

@@ -29,6 +29,8 @@ class IdentityVAE:
 class ToyPipeline:
     """``StemweavePipeline``'s interface: separates to equal shares, generates level noise."""
 
+    methods = ("mask", "vocoder")
+
     def __init__(self) -> None:
         self.log_mel = LogMel(
             n_fft=512, win_length=512, hop_length=256, num_mels=16, segment_frames=128

@@ -101,6 +101,7 @@ def varied(seconds: float, *, is_stereo: bool) -> Piece:
 CASES: dict[str, Callable[[], Piece]] = {
     "separate-mono-short": lambda: separated(2, "mask", is_stereo=False),
     "separate-stereo-two-windows": lambda: separated(12, "mask", is_stereo=True),
+    "separate-diffusion-stereo-short": lambda: separated(2, "diffusion", is_stereo=True),
     "separate-vocoder-stereo-short": lambda: separated(2, "vocoder", is_stereo=True),
     "separate-vocoder-mono-two-windows": lambda: separated(12, "vocoder", is_stereo=False),
     "generate-short": lambda: generated(3),

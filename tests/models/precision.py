@@ -11,7 +11,7 @@ from stemweave.models.sharpener import MaskSharpener
 def check_masks_in_bfloat16(
     monkeypatch: pytest.MonkeyPatch,
     network: MaskRefiner | MaskSharpener,
-    inputs: tuple[torch.Tensor, torch.Tensor],
+    inputs: tuple[torch.Tensor, ...],
     faster: bool,
     rounding: float,
 ) -> None:

@@ -1,12 +1,17 @@
-"""The mask refiner: its first guess, its shapes, and what its error measures."""
+"""The mask network: its shapes, settings of earlier versions, and what its error measures."""
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stemweave.acceleration import accelerate
-from stemweave.audio.masking import mel_masks
 from stemweave.data.mask_targets import mask_targets
 from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.files import InputError
+from stemweave.loaded_model import PartSource
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
@@ -18,60 +23,67 @@ def tiny_refiner(num_stems: int = 4) -> MaskRefiner:
     return MaskRefiner(num_stems, 32, block_channels=(16, 32), attention_levels=(1,))
 
 
-def spectra(num_frames: int, num_stems: int = 4):
-    generator = torch.Generator().manual_seed(1)
-    stems = -5 + torch.randn(2, num_stems, num_frames, 32, generator=generator)
-    return stems.exp().sum(1).log(), stems
+def spectra(num_frames: int) -> torch.Tensor:
+    return -5 + torch.randn(2, num_frames, 32, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("num_frames", [16, 33])
-def test_an_untrained_refiner_returns_the_estimates_masks(num_frames: int):
-    mixture, stems = spectra(num_frames)
-    masks = tiny_refiner()(mixture, stems)
-    assert masks.shape == stems.shape
-    assert torch.allclose(masks, mel_masks((stems - mixture[:, None]).clamp(-6, 2)), atol=1e-5)
+def test_an_untrained_network_gives_equal_shares(num_frames: int):
+    masks = tiny_refiner()(spectra(num_frames))
+    assert torch.allclose(masks, torch.full((2, 4, num_frames, 32), 0.25))
 
 
 def test_masks_add_up_whatever_the_weights():
     refiner = tiny_refiner(3)
     torch.nn.init.normal_(refiner.conv_out.weight)
-    masks = refiner(*spectra(20, 3))
+    masks = refiner(spectra(20))
     assert torch.allclose(masks.sum(dim=1), torch.ones(2, 20, 32), atol=1e-5)
     assert (masks >= 0).all() and masks.std() > 0.1
 
 
-def test_masks_without_estimates_count_by_their_share():
-    refiner = tiny_refiner()
-    torch.nn.init.normal_(refiner.conv_out.weight)
-    mixture, stems = spectra(20)
-    seen, blind = refiner(mixture, stems), refiner(mixture, mixture[:, None].expand_as(stems))
-    unheard = torch.zeros(2, 0)  # by a network without fine spectra
-    assert torch.equal(refiner.separate(mixture, stems, unheard), seen)
-    refiner.register_to_config(blind_share=0.25)
-    both = 0.75 * seen + 0.25 * blind
-    assert torch.allclose(refiner.separate(mixture, stems, unheard), both, atol=1e-6)
-    refiner.register_to_config(blind_share=1.0, estimate_share=0.25)
-    both = 0.75 * blind + 0.25 * mel_masks(stems)
-    assert torch.allclose(refiner.separate(mixture, stems, unheard), both, atol=1e-6)
-
-
-def test_masks_without_estimates_are_a_mean_over_shifts():
+def test_masks_are_a_mean_over_shifts():
     refiner = hearing_refiner()
     for layer in (refiner.conv_out, refiner.up_blocks[0][0].conv2):
         torch.nn.init.normal_(layer.weight, std=0.1)
     frames, hop_length = 20, refiner.config.hop_length
     waveform = torch.randn(1, frames * hop_length, generator=torch.Generator().manual_seed(1))
     mixture = torch.randn(1, frames, refiner.config.num_mels) - 5
-    estimates = mixture[:, None].expand(1, 4, frames, -1)
 
     def masks(*shifts: int) -> torch.Tensor:
-        refiner.register_to_config(blind_share=1.0, blind_shifts=shifts)
-        return refiner.separate(mixture, estimates, waveform)
+        refiner.register_to_config(shifts=shifts)
+        return refiner.separate(mixture, waveform)
 
     assert masks(6).shape == masks(0).shape and not torch.allclose(masks(6), masks(0), atol=1e-3)
     assert torch.allclose(masks(0, 6), (masks(0) + masks(6)) / 2, atol=1e-6)
-    with pytest.raises(ValueError, match="blind_shifts"):
-        MaskRefiner(blind_shifts=(3,))
+    with pytest.raises(ValueError, match="shifts"):
+        MaskRefiner(shifts=(3,))
+
+
+def save_as_earlier(network: MaskRefiner, folder: Path, **more: object) -> None:
+    """``network`` as folders had it when mask networks saw estimates of the stems, too."""
+    network.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["blind_shifts"] = config.pop("shifts")
+    (folder / "config.json").write_text(json.dumps({**config, **more}))
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    state = load_file(weights)
+    state["conv_in.weight"] = torch.cat([state["conv_in.weight"], torch.randn(16, 16, 3, 3)], dim=1)
+    save_file(state, weights, metadata={"format": "pt"})
+
+
+def test_weights_of_earlier_versions_give_the_same_masks(tmp_path: Path):
+    network = tiny_refiner()
+    torch.nn.init.normal_(network.conv_out.weight)
+    network.register_to_config(shifts=[0, 4])
+    save_as_earlier(network, tmp_path, blind_share=1.0, estimate_share=0.1)
+    source = PartSource(tmp_path, "stemweave.models.refiner", "MaskRefiner")
+    mixture, waveform = spectra(20), torch.zeros(2, 0)
+    expected = network.separate(mixture, waveform)
+    for loaded in (MaskRefiner.from_pretrained(tmp_path), source.load(torch.device("cpu"))):
+        assert torch.equal(loaded.separate(mixture, waveform), expected)
+    save_as_earlier(network, tmp_path / "told", blind_share=0.0)
+    with pytest.raises(InputError, match="train it again"):
+        MaskRefiner.from_pretrained(tmp_path / "told")
 
 
 def hearing_refiner() -> MaskRefiner:
@@ -89,30 +101,29 @@ def test_fine_spectra_and_band_mixers_are_heard_once_trained():
     hop_length, num_mels = refiner.config.hop_length, refiner.config.num_mels
     waveform = torch.randn(1, 20 * hop_length, generator=torch.Generator().manual_seed(1))
     mixture = torch.full((1, 20, num_mels), -5.0)
-    estimates = mixture[:, None].expand(1, 4, 20, num_mels)
 
     def masks(sound: torch.Tensor) -> torch.Tensor:
-        return refiner.separate(mixture, estimates, sound)
+        return refiner.separate(mixture, sound)
 
     assert torch.allclose(masks(waveform), torch.full((), 0.25))
     for name, parameter in refiner.named_parameters():
         if "out" in name or "spread" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    assert masks(waveform).shape == estimates.shape
+    assert masks(waveform).shape == (1, 4, 20, num_mels)
     assert (masks(waveform) - masks(0.1 * waveform)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_masks_are_made_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
-    check_masks_in_bfloat16(monkeypatch, tiny_refiner(), spectra(20), faster, rounding=1e-6)
+    check_masks_in_bfloat16(monkeypatch, tiny_refiner(), (spectra(20),), faster, rounding=1e-6)
 
 
 def test_a_refiner_for_another_front_end_is_refused():
     mel = make_tiny_pipeline().log_mel.config
-    assert hearing_refiner().misfits(mel) == []
+    assert MaskRefiner.misfits(hearing_refiner().config, mel) == []
     other = {**mel, "hop_length": 2 * mel.hop_length}
-    assert "hop_length" in hearing_refiner().misfits(other)[0]
-    assert tiny_refiner().misfits(other) == []  # of frames it knows the bands alone
+    assert "hop_length" in MaskRefiner.misfits(hearing_refiner().config, other)[0]
+    assert MaskRefiner.misfits(tiny_refiner().config, other) == []
 
 
 def test_si_sdr_is_that_of_masked_spectra():
@@ -141,18 +152,17 @@ def test_a_hushed_stem_is_worth_what_its_shape_is_worth():
     assert torch.allclose(targets.si_sdr_db(1e-5 * masks), targets.si_sdr_db(masks), atol=1e-2)
 
 
-def test_a_few_steps_learn_what_the_estimates_do_not_say():
-    """Stem 0 has the low bands, stem 1 the high ones; the estimates say nothing."""
+def test_a_few_steps_learn_whose_bands_are_whose():
+    """Stem 0 has the low bands, stem 1 the high ones."""
     refiner = tiny_refiner(2)
     low = (torch.arange(32) < 16).float()
     stems = torch.stack([low, 1 - low])[None, :, None, :].expand(1, 2, 16, 32)
     targets = mask_targets(stems.to(torch.complex64), torch.eye(32))
     mixture = torch.full((1, 16, 32), -5.0)
-    estimates = mixture[:, None].expand(1, 2, 16, 32)
     optimiser = torch.optim.Adam(refiner.parameters(), 1e-2)
     ratios_db = []
     for _ in range(12):  # near perfection, some steps later, they bounce
-        ratio_db = targets.si_sdr_db(refiner(mixture, estimates)).mean()
+        ratio_db = targets.si_sdr_db(refiner(mixture)).mean()
         ratios_db.append(ratio_db.item())
         optimiser.zero_grad()
         (-ratio_db).backward()
@@ -179,6 +189,12 @@ def test_a_model_with_a_refiner_separates_with_it(refined_pipe: StemweavePipelin
     refined, plain = separate(refined_pipe), separate(make_tiny_pipeline())
     assert (sum(refined.values()) - mixture).abs().max() < 1e-6
     assert (refined["drums"] - plain["drums"]).abs().max() > 1e-3
+    by_diffusion = refined_pipe.separate(
+        mixture, 22050, method="diffusion", generator=torch.Generator().manual_seed(0)
+    )
+    assert torch.equal(by_diffusion["drums"], plain["drums"])
+    with pytest.raises(InputError, match="settings of the diffusion"):
+        refined_pipe.separate(mixture, 22050, steps=2)
     refined_pipe.save_pretrained(tmp_path / "model")
     loaded = separate(StemweavePipeline.from_pretrained(tmp_path / "model"))
     assert torch.equal(loaded["drums"], refined["drums"])

@@ -224,6 +224,7 @@ def test_other_stem_names_work():
         (lambda pipe: pipe.separate(torch.full((1, 9), float("nan")), 16000), "not numbers"),
         (lambda pipe: pipe.separate(noise(1, 900), 16000, stems=["flute"]), "flute"),
         (lambda pipe: pipe.separate(noise(1, 900), 16000, method="magic"), "magic"),
+        (lambda pipe: pipe.separate(noise(1, 900), 16000, method="mask"), "no mask network"),
         (lambda pipe: pipe.generate(0.0), "positive"),
         (lambda pipe: pipe.arrange({}, 16000), "at least one"),
         (lambda pipe: pipe.arrange({"kazoo": noise(1, 99)}, 16000), "kazoo"),

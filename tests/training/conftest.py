@@ -84,7 +84,7 @@ def write_settings(data: Path, folder: Path) -> Path:
             "optimiser": {**optimiser, "kind": "muon"},
             "model": {
                 "block_channels": [16, 32], "attention_levels": [1], "fine": True,
-                "band_mixers": True, "blind_share": 0.5,
+                "band_mixers": True,
             },
             "mel_weight": 0.5,
             "shard_size": 8,

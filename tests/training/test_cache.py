@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from stemweave.data import shards
 from stemweave.files import InputError
-from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
 from stemweave.training.cache import CacheSource, ShardJob, make_shard
 
@@ -82,20 +81,17 @@ def test_crops_prepared_on_ray_are_those_that_training_makes(
 
 
 def test_the_refiners_crops_from_tar_shards(
-    run, data, config: Path, vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run, data, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert run("data", "pack", data, tmp_path / "shards", "--workers", 1).code == 0
     change(config, data=[str(tmp_path / "shards")])
-    denoiser = tmp_path / "denoiser"
-    CompactUNet(**settings_of(config, "denoiser")).save_pretrained(denoiser)
     monkeypatch.chdir(tmp_path)
-    source = CacheSource(config, vae, denoiser, tmp_path)
+    source = CacheSource(config, "refiner", None, tmp_path)
     threads = torch.get_num_threads()
     paths = [make_shard(ShardJob(source, of_validation, 0)) for of_validation in (True, False)]
     torch.set_num_threads(threads)
-    assert all(set(load_file(path)) >= {"best_mask", "estimates"} for path in paths)
-    parts = ["--vae", vae, "--denoiser", denoiser]
-    result = run("train", "refiner", config, *parts, "--run", tmp_path / "run")
+    assert all(set(load_file(path)) >= {"best_mask", "stem_mels"} for path in paths)
+    result = run("train", "refiner", config, "--run", tmp_path / "run")
     assert result.code == 0, result.err
     assert sorted((tmp_path / "cache").rglob("*.safetensors")) == sorted(paths)
 
@@ -108,7 +104,7 @@ def test_a_full_disk_ends_preparation_and_not_training(
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr(shards, "save_file", full)
-    stage = CacheSource(config, vae, None, tmp_path).stage()
+    stage = CacheSource(config, "denoiser", vae, tmp_path).load()
     with (
         pytest.warns(UserWarning, match=r"cannot be kept.*No space left"),
         pytest.raises(InputError, match="make room"),

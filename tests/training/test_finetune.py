@@ -27,9 +27,7 @@ MAP = "beat=drums,low=bass,chords=piano"
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with a refiner and a sharpener, all of which answer to their inputs."""
     pipe = make_tiny_pipeline()
-    refiner = MaskRefiner(
-        num_mels=32, block_channels=(16, 32), attention_levels=(), blind_share=0.5
-    )
+    refiner = MaskRefiner(num_mels=32, block_channels=(16, 32), attention_levels=())
     own = {"num_components": 2, "later_components": 3}
     sharpener = MaskSharpener(num_bins=128, channels=8, dilations=(1,), n_fft=512, **own)
     for layer in (refiner.conv_out, sharpener.conv_out, pipe.denoiser.conv_out):
@@ -92,8 +90,7 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
     written = yaml.safe_load((denoiser / "settings.yaml").read_text())
     assert written["finetune"]["rank"] == 2 and written["log_mel"]["num_mels"] == 32
     resolved = denoiser / "settings.yaml"
-    result = run("train", "refiner", finetune, *options, "--run", refiner, "--denoiser",
-                 denoiser / "export")  # fmt: skip
+    result = run("train", "refiner", finetune, *options, "--run", refiner)
     assert result.code == 0, result.err
     result = run("train", "sharpener", finetune, *options, "--run", tmp_path / "sharpener")
     assert result.code == 0, result.err
