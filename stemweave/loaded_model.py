@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from stemweave.earlier_versions import current_config, current_state
 from stemweave.files import InputError
 from stemweave.loading import WEIGHTS, checked_device
 from stemweave.model import StemModel, TaskSettings
 from stemweave.model_folder import check_model_folder
-from stemweave.models.former import current_config, current_state
 from stemweave.models.int8_weights import dequantise_
 
 PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder", "refiner", "sharpener")

@@ -9,8 +9,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from stemweave.earlier_versions import current_config
 from stemweave.files import InputError
-from stemweave.models.former import current_config
 
 BUNDLED_MODEL = Path(__file__).parent / "bundled"
 """The model that ships with the package."""
