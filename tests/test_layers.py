@@ -5,7 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
-    {"ends", "stems", "files", "notices", "memory", "model_folder", "jobs", "threads"},
+    {"ends", "stems", "files", "notices", "memory", "jobs", "threads"},
+    {"earlier_versions", "model_folder"},
     {"music"},
     {"acceleration", "audio", "io", "models"},
     {"diffusion", "data"},
