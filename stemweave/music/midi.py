@@ -71,7 +71,7 @@ def _of_ours(song: MidiSong, said: Mapping[str, Any]) -> tuple[Score, LeadSheet]
     bar_beats = beats_per_bar(metre)
     num_beats = int(said["beats"])
     written = (song.last_note_tick - first_tick) / beat_ticks
-    if written > num_beats + bar_beats:  # somebody has gone on writing
+    if written > max(num_beats, said.get("ends", 0)) + bar_beats:  # somebody has gone on writing
         num_beats = math.ceil(written / bar_beats) * bar_beats
     if not 1 <= num_beats <= MAX_BEATS:
         raise ValueError(f"it has {num_beats} beats")

@@ -169,6 +169,8 @@ def _sheet_events(grid: _Grid, sheet: LeadSheet, score: Score) -> Events:
         said["first_quarter"] = grid.first_tick / TICKS_PER_QUARTER
     if grid.beats_s[0] < 0:
         said["start_s"] = float(grid.beats_s[0])
+    if score.end_beat > num_beats:
+        said["ends"] = score.end_beat
     regular = tuple(range(0, num_beats + 1, beats_per_bar(grid.metre)))
     if sheet.downbeats not in (None, regular):
         said["downbeats"] = sheet.downbeats

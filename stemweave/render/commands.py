@@ -45,6 +45,10 @@ def compose(
     scores_only: Annotated[
         bool, typer.Option("--scores-only", help="only sheet.json and score.mid, no sound")
     ] = False,
+    add_sheets: Annotated[
+        bool,
+        typer.Option("--add-sheets", help="sheet.json and score.mid for songs that lack them"),
+    ] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth, each with its sheet and score."""
     from stemweave.music.metre import parse_metre
@@ -58,6 +62,7 @@ def compose(
         crossed=crossed,
         exact_tempo=not mma_tempo,
     )
+    fonts = {name: 1.0 for name in soundfont} if soundfont else None
     if scores_only:
         from stemweave.render.scores_only import compose_scores
 
@@ -66,17 +71,25 @@ def compose(
             songs,
             seed=seed,
             first=first,
-            soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
+            soundfonts=fonts,
             options=options,
             workers=Workers(workers, ray),
         )
         typer.echo(f"{new} sheets and scores → {data}")
         return
+    if add_sheets:
+        from stemweave.render.recompose import write_sheets
+
+        done = write_sheets(data, soundfonts=fonts, options=options, workers=Workers(workers, ray))
+        typer.echo(f"{done.songs} sheets and scores → {data}")
+        for skipped in done.skipped:
+            typer.echo(f"{skipped.folder.name} {skipped.reason}", err=True)
+        return
     made = compose_collection(
         data,
         songs,
         seed=seed,
-        soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
+        soundfonts=fonts,
         split=split,
         first=first,
         sample_rate=sample_rate,

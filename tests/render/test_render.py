@@ -10,7 +10,10 @@ import soundfile
 from stemweave.data.songs import read_manifest, read_song
 from stemweave.files import InputError
 from stemweave.jobs import Workers
+from stemweave.music.lead_sheet import read_sheet
+from stemweave.music.midi import read_midi
 from stemweave.music.midi_file import read_midi_file
+from stemweave.music.styles import style_of_groove
 from stemweave.render.collection import (
     VALIDATION_SOUNDFONT,
     CompositionOptions,
@@ -151,6 +154,36 @@ def test_composed_songs_are_functions_of_seed_and_index(tmp_path: Path):
     assert compose_collection(tmp_path / "a", 2, **options).songs == 0
 
 
+def test_songs_know_what_they_play(run, tmp_path: Path):
+    options = ("--soundfont", VALIDATION_SOUNDFONT, "--seed", 3, "--workers", 1)
+    assert run("compose", tmp_path, "--songs", 1, "--metres", "3/4", *options).code == 0
+    folder = tmp_path / "song_00000"
+    sheet = read_sheet(folder / "sheet.json")
+    score, written = read_midi(folder / "score.mid")
+    song = read_song(folder)
+    assert sheet.metre == song.details["metre"] == "3/4"
+    assert sheet.tempo_bpm == pytest.approx(song.details["tempo_bpm"], abs=1e-3)
+    assert sheet.beats_s[-1] == pytest.approx(song.duration_s - 1, abs=1e-3)
+    assert sheet.downbeats == tuple(range(0, len(sheet.beats_s), 3))
+    assert sheet.style == style_of_groove(song.details["groove_family"])
+    assert set(score.notes) == set(song.stems)
+    assert (written.metre, written.key, written.chords) == (sheet.metre, sheet.key, sheet.chords)
+    # the score's drums are where the stem is loud
+    drums, rate = soundfile.read(folder / "drums.flac")
+    loud = np.sqrt(np.mean(drums**2))
+    for note in score.notes["drums"]:
+        start = round(sheet.time_of(note.start_beat) * rate)
+        assert np.abs(drums[start : start + rate // 20]).max() > 0.02 * loud
+    before = [(folder / name).read_bytes() for name in ("sheet.json", "score.mid")]
+    (folder / "score.mid").unlink()
+    again = run("compose", tmp_path, "--add-sheets", *options)
+    assert again.code == 0 and "1 sheets" in again.out
+    assert before == [(folder / name).read_bytes() for name in ("sheet.json", "score.mid")]
+    (folder / "sheet.json").unlink()
+    other = run("compose", tmp_path, "--add-sheets", "--workers", 1)
+    assert other.code == 2 and "other options: soundfonts would be" in other.err
+
+
 def test_what_mma_draws_is_a_function_of_the_seed():
     (calypso,) = (one for one in read_groove_families() if one.library_file == "stdlib/calypso")
     one, two, other = (
@@ -215,6 +248,11 @@ def test_a_folder_of_midi_files_becomes_songs(run, tmp_path: Path):
     result = run("render", midi, data, *options)
     assert result.code == 0 and "2 songs" in result.out and "3 files skipped" in result.out
     songs = {song.stems: song for song in read_manifest(data)}
+    for song in songs.values():
+        score, sheet = read_midi(song.folder / "score.mid")
+        assert set(score.notes) == set(song.stems) >= set(sheet.instruments)
+        assert sheet.tempo_bpm == 120 and all(len(notes) == 12 for notes in score.notes.values())
+        assert read_sheet(song.folder / "sheet.json").chords == sheet.chords
     assert set(songs) == {("bass", "drums", "guitar", "piano"), ("bass", "piano")}
     assert {song.name[:5] for song in songs.values()} == {"band_"}
     reasons = (data / "skipped.jsonl").read_text()
