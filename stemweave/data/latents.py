@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,27 +10,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemweave.data.mixing import mix_mels
+from stemweave.data.mixing import Crops, mix_mels
 from stemweave.data.shards import Arrays, Shards
+from stemweave.data.song_conditions import read_song_conditions
+from stemweave.models.conditions import Conditions, conditions_of, nothing_known
+from stemweave.music.rolls import WIDTHS, roll_columns
+
+CONDITION = "condition_"
+"""Before the names of ``Conditions`` in a shard."""
 
 
 @dataclass
 class LatentBatch:
     """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool.
 
-    In stereo, C holds the latents of the left channel, then those of the right.
+    In stereo, C holds the latents of the left channel, then those of the right. ``conditions`` are
+    all that is known of the crops, None for a denoiser that has none.
     """
 
     stems: Tensor
     mixture: Tensor
     coherent: Tensor
+    conditions: Conditions | None = None
 
     def to(self, device: torch.device) -> LatentBatch:
-        """Latents on ``device``; ``coherent`` stays, it decides what is drawn."""
-        return LatentBatch(self.stems.to(device), self.mixture.to(device), self.coherent)
+        """Latents on ``device``; the rest stays: it decides what is drawn, or is drawn from."""
+        stems, mixture = self.stems.to(device), self.mixture.to(device)
+        return LatentBatch(stems, mixture, self.coherent, self.conditions)
 
     def part(self, samples: slice) -> LatentBatch:
-        return LatentBatch(self.stems[samples], self.mixture[samples], self.coherent[samples])
+        conditions = self.conditions.part(samples) if self.conditions is not None else None
+        return LatentBatch(
+            self.stems[samples], self.mixture[samples], self.coherent[samples], conditions
+        )
 
 
 def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = False) -> Tensor:
@@ -55,23 +68,69 @@ class LatentShards(Shards):
     """Encoded crops: ``stems``, ``mixture`` and ``coherent`` as in ``LatentBatch``.
 
     Arguments are those of ``Shards``, and the autoencoder.
+
+    Args:
+        denoiser_config: of a denoiser with conditions; without one, crops have none.
     """
 
-    def __init__(self, *arguments: Any, vae: Any, **options: Any) -> None:
-        self.vae = vae
+    def __init__(
+        self,
+        *arguments: Any,
+        vae: Any,
+        denoiser_config: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.vae, self.denoiser_config = vae, denoiser_config
         super().__init__(*arguments, networks=[vae], **options)
 
-    def make(self, count: int, rng: np.random.Generator) -> Arrays:
-        log_mels, coherent = self._log_mels(count, rng)
-        latents = self._side_by_side(encode_mels(self.vae, log_mels, self.bfloat16))
-        return {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": coherent}
+    def _own_description(self) -> dict[str, Any]:
+        if self.denoiser_config is None:
+            return {}
+        words = self.denoiser_config["vocabulary"]
+        return {name: words[name] for name in ("styles", "instruments", "sounds")}
 
-    def _log_mels(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Log-mels (N, S + 1, F, M), in stereo (N, S + 1, 2, F, M), and coherence (N,)."""
+    def make(self, count: int, rng: np.random.Generator) -> Arrays:
+        log_mels, crops = self._log_mels(count, rng)
+        latents = self._side_by_side(encode_mels(self.vae, log_mels, self.bfloat16))
+        own = {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": crops.coherent}
+        return own | _for_the_disk(self.conditions(crops, latents.shape[-2]))
+
+    def conditions(self, crops: Crops, height: int) -> Conditions | None:
+        """What is known of ``crops`` of H positions, nothing of incoherent ones; None without
+        ``denoiser_config``.
+        """
+        if self.denoiser_config is None:
+            return None
+        position_s = crops.waveforms.shape[-1] / height / self.log_mel.config.sample_rate
+        known = []
+        for waveforms, coherent, (song, start_s, speed) in zip(
+            crops.waveforms, crops.coherent, crops.places, strict=True
+        ):
+            if not coherent or speed != 1:
+                known.append(nothing_known(1, len(self.stems), height))
+                continue
+            of_song = read_song_conditions(song.folder)
+            one = conditions_of(
+                self.denoiser_config,
+                of_song.sheet,
+                of_song.notes,
+                start_s,
+                height,
+                position_s,
+                of_song.sounds,
+            )
+            for stem, waveform in zip(self.stems, waveforms, strict=True):
+                if stem in WIDTHS and not waveform.any():  # left out of the mixture
+                    one.roll[..., roll_columns(stem)] = 0
+            known.append(one)
+        return Conditions(*(torch.cat(parts) for parts in zip(*known, strict=True)))
+
+    def _log_mels(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Crops]:
+        """Log-mels (N, S + 1, F, M), in stereo (N, S + 1, 2, F, M), and the crops."""
         crops = self.draw(count, rng)
         stem_mels, mixture_mel = mix_mels(self.log_mel, crops.waveforms, self.settings, rng)
         log_mels = torch.cat([stem_mels, mixture_mel[:, None]], dim=1)
-        return log_mels, crops.coherent
+        return log_mels, crops
 
     def _side_by_side(self, latents: Tensor) -> Tensor:
         """Half precision for the disk; in stereo (N, S + 1, 2, C, H, W) both channels on C."""
@@ -83,7 +142,26 @@ class LatentShards(Shards):
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         """``batch`` as a ``LatentBatch``."""
-        return LatentBatch(**self.batch(step, batch_size, rng))
+        batch = self.batch(step, batch_size, rng)
+        return LatentBatch(
+            batch["stems"], batch["mixture"], batch["coherent"], _conditions_in(batch)
+        )
+
+
+def _for_the_disk(conditions: Conditions | None) -> Arrays:
+    if conditions is None:
+        return {}
+    small = conditions._replace(rows=conditions.rows.half())
+    return {CONDITION + name: tensor for name, tensor in small._asdict().items()}
+
+
+def _conditions_in(batch: Arrays) -> Conditions | None:
+    known = {
+        name.removeprefix(CONDITION): tensor
+        for name, tensor in batch.items()
+        if name.startswith(CONDITION)
+    }
+    return Conditions(**known) if known else None
 
 
 class PosteriorShards(LatentShards):
@@ -91,9 +169,10 @@ class PosteriorShards(LatentShards):
     every use (the paper draws them, the mixture's too)."""
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
-        log_mels, coherent = self._log_mels(count, rng)
+        log_mels, crops = self._log_mels(count, rng)
         mean, std = map(self._side_by_side, encode_posterior(self.vae, log_mels, self.bfloat16))
-        return {"mean": mean, "std": std, "coherent": coherent}
+        own = {"mean": mean, "std": std, "coherent": crops.coherent}
+        return own | _for_the_disk(self.conditions(crops, mean.shape[-2]))
 
     def stem_means(self, index: int) -> Tensor:
         return self.shard(index)["mean"][:, :-1]
@@ -103,4 +182,6 @@ class PosteriorShards(LatentShards):
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(batch["mean"].shape, generator=generator)
         latents = batch["mean"] + batch["std"] * noise
-        return LatentBatch(latents[:, :-1], latents[:, -1], batch["coherent"])
+        return LatentBatch(
+            latents[:, :-1], latents[:, -1], batch["coherent"], _conditions_in(batch)
+        )

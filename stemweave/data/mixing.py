@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class MixSettings:
         stem_gain_std_db: spread of each stem's random gain.
         level_std_db: spread of the whole mixture's level around ``reference_rms``.
         reference_rms: RMS of the mixture to which crops are normalised; None keeps the level.
+        whole_songs: it is the whole song's RMS, not the crop's: quiet places stay quiet.
         stem_drop_probability: chance that a stem is silenced (at least one is kept).
         cross_song_probability: chance that each stem of a crop comes from another song. Such
             crops are marked incoherent: they teach separation, not generation.
@@ -51,6 +53,7 @@ class MixSettings:
     tape_semitones: float = 0.0
     drive_probability: float = 0.0
     clip_mixture: bool = False
+    whole_songs: bool = False
 
 
 MOST_DRIVE_DB = 30.0
@@ -67,10 +70,17 @@ Place = tuple[Song, float, float]
 
 @dataclass
 class Crops:
-    """A batch of crops: ``waveforms`` (N, S, T) or (N, S, 2, T) float32, ``coherent`` (N,) bool."""
+    """A batch of crops.
+
+    Attributes:
+        waveforms: (N, S, T) or (N, S, 2, T) float32.
+        coherent: (N,) bool, whether all stems are of one place.
+        places: of each crop; of incoherent ones, that of the last stem.
+    """
 
     waveforms: Tensor
     coherent: Tensor
+    places: list[Place]
 
 
 def read_crop(
@@ -123,6 +133,7 @@ def draw_crops(
     axes = () if channels == 1 else (channels,)
     waveforms = np.zeros((num_crops, len(stems), *axes, num_samples), dtype=np.float32)
     coherent = np.ones(num_crops, dtype=bool)
+    places = []
     duration_s = num_samples / sample_rate
 
     def draw_place() -> Place:
@@ -143,9 +154,12 @@ def draw_crops(
             if settings.drive_probability > 0 and rng.random() < settings.drive_probability:
                 sound[:] = overdriven(sound, rng.uniform(0, MOST_DRIVE_DB))
         mono = waveforms[crop] if channels == 1 else waveforms[crop].mean(axis=1)
-        gains = _draw_gains(mono, settings, rng)
+        whole = settings.whole_songs and bool(coherent[crop])
+        rms = rms_of_song(place[0], tuple(stems)) if whole else None
+        gains = _draw_gains(mono, settings, rng, rms)
         waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
-    return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent))
+        places.append(place)
+    return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent), places)
 
 
 def _add_stem(sound: np.ndarray, place: Place, stem: str, sample_rate: int) -> None:
@@ -172,10 +186,25 @@ def overdriven(waveform: np.ndarray, drive_db: float) -> np.ndarray:
     return np.ascontiguousarray(clipped) / np.float32(louder)
 
 
+@lru_cache(maxsize=16384)
+def rms_of_song(song: Song, stems: tuple[str, ...]) -> float:
+    """RMS of the sum of a whole song's ``stems``, in mono."""
+    mixture: np.ndarray | float = 0.0
+    for stem in stems:
+        if stem in song.stems:
+            for path in song.stem_paths(stem):
+                samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+                mixture = mixture + samples.mean(axis=1)
+    return float(np.sqrt(np.mean(np.square(mixture))))
+
+
 def _draw_gains(
-    waveforms: np.ndarray, settings: MixSettings, rng: np.random.Generator
+    waveforms: np.ndarray,
+    settings: MixSettings,
+    rng: np.random.Generator,
+    song_rms: float | None = None,
 ) -> np.ndarray:
-    """Gain (S,) of each stem of one crop (S, T), as factors."""
+    """Gain (S,) of each stem of one crop (S, T), as factors; ``song_rms`` counts as its level."""
     num_stems = len(waveforms)
     gain_db = rng.normal(0, 1, num_stems) * settings.stem_gain_std_db
     gain = (10 ** (gain_db / 20)).astype(np.float32)
@@ -185,7 +214,7 @@ def _draw_gains(
     level_db = rng.normal() * settings.level_std_db
     if settings.reference_rms is not None:
         mixture = (waveforms * gain[:, None]).sum(axis=0)
-        rms = np.sqrt(np.mean(np.square(mixture)))
+        rms = np.sqrt(np.mean(np.square(mixture))) if song_rms is None else song_rms
         # near-silent crops stay quiet instead of becoming amplified noise
         gain *= settings.reference_rms / max(rms, settings.reference_rms / 30)
     return gain * np.float32(10 ** (level_db / 20))

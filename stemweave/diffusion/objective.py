@@ -71,6 +71,7 @@ def denoising_loss(
     mixture: Tensor | None = None,
     known: Tensor | None = None,
     min_snr_gamma: float = float("inf"),
+    conditions: Any = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean squared error (B,) of each sample, and the estimate of z_0 (B, S, C, H, W).
 
@@ -79,13 +80,15 @@ def denoising_loss(
         timestep: (B, S) integers.
         mixture: (B, C, H, W), all zeros where a sample has no mixture; None for the whole batch.
         known: (B, S, H) bool: positions given clean, excluded from the error.
+        conditions: what else the denoiser is told of the B samples; None for one that is not.
     """
     noisy = add_noise(scheduler, latents, noise, timestep)
     if known is not None:
         noisy = torch.where(known[:, :, None, :, None], latents, noisy)
     # one timestep for the batch's stems is passed as (B,): the paper's network knows no other
     shared = bool((timestep == timestep[:, :1]).all())
-    prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known)
+    told = () if conditions is None else (conditions,)
+    prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known, *told)
     error = (prediction - target(scheduler, latents, noise, timestep)).square()
     error = error * min_snr_weight(scheduler, timestep, min_snr_gamma)
     clean = clean_estimate(scheduler, noisy, prediction, timestep)

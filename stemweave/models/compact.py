@@ -8,8 +8,8 @@ all trained. Every stem has its own timestep (MGE-LDM, arXiv 2505.23305, Section
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from stemweave.models.conditions import ConditionNetwork, Conditions, Embedded, nothing_known
 from stemweave.models.convolution import Convolution
 from stemweave.models.int8_weights import Int8Weights
 
@@ -39,6 +40,7 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
         embedding_channels: width of the timestep embedding.
         dropout: inside residual blocks.
         known_stems: always True; tells tasks that ``known`` is understood.
+        vocabulary: names and size of a ``ConditionNetwork``; None: no conditions are understood.
     """
 
     _supports_gradient_checkpointing = True
@@ -59,6 +61,7 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
         known_stems: bool = True,
         time_attention_levels: Sequence[int] = (),
         max_log_mels: Sequence[float] | None = None,
+        vocabulary: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = False
@@ -96,6 +99,11 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
         self.norm_out = nn.GroupNorm(16, block_channels[0])
         self.conv_out = nn.Conv2d(block_channels[0], num_stems * latent_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
+        self.conditions = None
+        if vocabulary is not None:
+            self.conditions = ConditionNetwork(
+                stems, latent_bands, block_channels[0], embedding_channels, **vocabulary
+            )
 
     def forward(
         self,
@@ -103,6 +111,7 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
         timestep: Tensor,
         mixture: Tensor | None = None,
         known: Tensor | None = None,
+        conditions: Conditions | Embedded | None = None,
     ) -> Tensor:
         """Prediction (B, S, C, H, W) of the scheduler's ``prediction_type``.
 
@@ -112,6 +121,8 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
             mixture: latents of the mixture (B, C, H, W); None is the unconditional model. A
                 sample whose mixture is all zeros counts as unconditional too.
             known: (B, S, H) bool, True where ``latents`` are given and clean.
+            conditions: those of the B samples, or what ``self.conditions`` made of them; None:
+                nothing is known.
 
         Raises:
             ValueError: if H or W is not a multiple of the coarsest level's stride.
@@ -135,6 +146,13 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
         embedding = self.timestep_embedding(timestep)
         hidden = self.conv_in(hidden)
         hidden = hidden + self.band_embedding.to(hidden.dtype)
+        if self.conditions is not None:
+            if conditions is None:
+                conditions = nothing_known(batch, num_stems, height).to(latents.device)
+            if isinstance(conditions, Conditions):
+                conditions = cast(Embedded, self.conditions(conditions))
+            hidden = hidden + conditions[0].to(hidden.dtype)
+            embedding = embedding + conditions[1].to(embedding.dtype)
         skips = []
         for level, blocks in enumerate(self.down_blocks):
             for block in cast(nn.ModuleList, blocks):

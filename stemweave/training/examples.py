@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.vocoder import griffin_lim
-from stemweave.data.mixing import PLAIN, draw_crops
+from stemweave.data.mixing import PLAIN, Crops, draw_crops
 from stemweave.data.tar_songs import Songs
 from stemweave.training.settings import RunSettings
 
@@ -42,7 +42,7 @@ class Example:
         return np.moveaxis(colormaps["magma"](level.numpy())[..., :3], -1, 0)
 
 
-def example_crops(settings: RunSettings, songs: Songs, log_mel: LogMel, count: int) -> Tensor:
+def example_crops(settings: RunSettings, songs: Songs, log_mel: LogMel, count: int) -> Crops:
     """Stems (count, S, T) of the same places at every call, half a model window long.
 
     Mixtures have the level that the model hears.
@@ -51,7 +51,7 @@ def example_crops(settings: RunSettings, songs: Songs, log_mel: LogMel, count: i
     num_samples = log_mel.segment_samples // 2
     rate = log_mel.config.sample_rate
     rng = np.random.default_rng(3)
-    return draw_crops(songs, settings.stems, count, num_samples, rate, mixing, rng).waveforms
+    return draw_crops(songs, settings.stems, count, num_samples, rate, mixing, rng)
 
 
 def beside_the_truth(

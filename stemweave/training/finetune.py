@@ -22,7 +22,9 @@ from stemweave.models.refiner import FRONT_END
 from stemweave.models.sharpener import SPECTRUM
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.lora import add_lora
+from stemweave.training.networks import renamed, untrained
 from stemweave.training.settings import (
+    ConditionSettings,
     LogMelSettings,
     RunSettings,
     SamplingSettings,
@@ -91,6 +93,11 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         stems = tuple(settings.finetune.map) or base.stems
     sources(base.stems, stems, settings.finetune.map)
     denoiser = _arguments(base.denoiser, {"stems", "known_stems"})
+    if stems != base.stems:  # its conditions are about the others
+        denoiser.pop("vocabulary", None)
+    conditions = settings.denoiser.conditions
+    if conditions is None and "vocabulary" in denoiser:
+        conditions = ConditionSettings()
     tasks = SamplingSettings.model_fields.keys() - {"sampler"}
     update: dict[str, Any] = {
         "stems": stems,
@@ -112,6 +119,7 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         kind="compact" if isinstance(base.denoiser, CompactUNet) else "unet3d",
         model=denoiser,
         scheduler=_schedule(base.scheduler),
+        conditions=conditions,
     )
     if base.refiner is not None:
         model = _arguments(base.refiner, {"num_stems", *FRONT_END})
@@ -141,7 +149,8 @@ def _arguments(component: Any, leave_out: set[str] = frozenset()) -> dict[str, A
 def take_over(network: nn.Module, trained: nn.Module, base: Any, settings: RunSettings) -> None:
     """Give ``network`` the weights of ``trained``, a part of ``base``, for the settings' stems."""
     indices = sources(base.stems, settings.stems, settings.finetune.map)
-    network.load_state_dict(mapped_state(trained, len(base.stems), indices))
+    state = renamed(mapped_state(trained, len(base.stems), indices), trained, network)
+    network.load_state_dict(untrained(network) | state)
 
 
 def start_from(network: nn.Module, trained: nn.Module, base: Any, settings: RunSettings) -> None:

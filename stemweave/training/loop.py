@@ -82,6 +82,7 @@ class TrainingRun:
         optimiser = make_optimiser(
             stage.network,
             settings.optimiser.kind,
+            settings.optimiser.learning_rates,
             lr=settings.optimiser.learning_rate,
             betas=settings.optimiser.betas,
             weight_decay=settings.optimiser.weight_decay,
@@ -91,7 +92,9 @@ class TrainingRun:
         if compile:
             require_compiler(self.accelerator.device.type)
             self.network.compile()
-        self.parameters: list[Tensor] = self.optimiser.param_groups[0]["params"]
+        self.parameters: list[Tensor] = [
+            parameter for group in self.optimiser.param_groups for parameter in group["params"]
+        ]
         self.adversary: Adversary | None = getattr(stage, "adversary", None)
         if self.adversary is not None:
             self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, self._factor)
@@ -213,7 +216,8 @@ class TrainingRun:
         """From settings and step, not from the checkpoint: what is changed there holds on."""
         settings = self.stage.settings.optimiser
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * self._factor(self.step)
+            rate = settings.learning_rates.get(group.get("part", ""), settings.learning_rate)
+            group["lr"] = rate * self._factor(self.step)
             group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
 
     @contextmanager

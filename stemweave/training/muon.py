@@ -19,22 +19,28 @@ POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x³ and x⁵: singular values between 0.01 and 1 end between 0.7 and 1.2."""
 STEP_RMS = 0.2
 """Of a weight's change at learning rate 1, as AdamW's usually is."""
-OUTER_LAYERS = ("conv_in", "conv_out", "embedding", "fine_in", "head")
-"""First and last layers stay with AdamW, as the method's authors advise."""
+OUTER_LAYERS = ("conv_in", "conv_out", "embedding", "fine_in", "head", "conditions")
+"""First and last layers stay with AdamW, as the method's authors advise; so do conditions."""
 
 
 class Muon(torch.optim.AdamW):
     """AdamW, but for the weights of inner layers.
 
     Args:
-        named_parameters: of the network; all in one group, in their order.
+        named_parameters: of the network, in their order.
+        learning_rates: see ``in_groups``.
         kwargs: AdamW's. The learning rate and the weight decay are for both.
     """
 
-    def __init__(self, named_parameters: Iterable[tuple[str, Tensor]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, Tensor]],
+        learning_rates: Mapping[str, float] = {},
+        **kwargs: Any,
+    ) -> None:
         named = list(named_parameters)
         self._inner = {id(parameter) for name, parameter in named if is_inner(name, parameter)}
-        super().__init__([parameter for _, parameter in named], **kwargs)
+        super().__init__(in_groups(named, learning_rates), **kwargs)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
@@ -93,10 +99,29 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return factor @ matrix
 
 
-def make_optimiser(network: nn.Module, kind: str, **kwargs: Any) -> torch.optim.Adam:
+def in_groups(
+    named: Iterable[tuple[str, Tensor]], learning_rates: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Parameter groups: first all that have the common learning rate, then one of each ``part``,
+    a sub-module of the network that is named in ``learning_rates``.
+    """
+    groups: dict[str, dict[str, Any]] = {"": {"params": []}}
+    for name, parameter in named:
+        part = name.split(".")[0]
+        if part in learning_rates:
+            own = {"params": [], "part": part, "lr": learning_rates[part]}
+            groups.setdefault(part, own)["params"].append(parameter)
+        else:
+            groups[""]["params"].append(parameter)
+    return list(groups.values())
+
+
+def make_optimiser(
+    network: nn.Module, kind: str, learning_rates: Mapping[str, float] = {}, **kwargs: Any
+) -> torch.optim.Adam:
     """Adam, AdamW or ``Muon`` (``kind``) for the parameters of ``network`` that are trained."""
     named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
     if kind == "muon":
-        return Muon(named, **kwargs)
+        return Muon(named, learning_rates, **kwargs)
     optimiser = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
-    return optimiser([parameter for _, parameter in named], **kwargs)
+    return optimiser(in_groups(named, learning_rates), **kwargs)

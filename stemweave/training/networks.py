@@ -14,13 +14,18 @@ from torch import Tensor, nn
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
+from stemweave.data.song_conditions import sounds_in
+from stemweave.data.tar_songs import Songs, songs_at_hand
 from stemweave.files import InputError
 from stemweave.models.compact import CompactUNet, TimeAttention
+from stemweave.models.conditions import ConditionNetwork
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
 from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
+from stemweave.music.instruments import INSTRUMENTS
+from stemweave.music.styles import STYLES
 from stemweave.training.settings import LogMelSettings, RunSettings
 
 COMPONENTS: dict[str, tuple[Any, ...]] = {
@@ -70,10 +75,11 @@ def make_autoencoder(settings: RunSettings) -> nn.Module:
     return AutoencoderPass(_make(AutoencoderKL, {**channels, **model}, "vae.model"))
 
 
-def make_denoiser(settings: RunSettings, vae: Any) -> Any:
+def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
     """``CompactUNet`` or the paper's ``UNet3D`` for the latents of ``vae``, untrained.
 
-    In stereo the latents of both channels lie side by side along C.
+    In stereo the latents of both channels lie side by side along C. With conditions, the sounds
+    are those of ``songs``.
 
     Raises:
         InputError: if the network has no such argument, refuses its value, or does not fit ``vae``.
@@ -86,10 +92,27 @@ def make_denoiser(settings: RunSettings, vae: Any) -> Any:
             f"denoiser.model.latent_channels is {model['latent_channels']}, but {settings.channels}"
             f" × {vae.config.latent_channels} of the autoencoder are there"
         )
+    if settings.denoiser.conditions is not None and "vocabulary" not in model:
+        model["vocabulary"] = _vocabulary(settings, songs)
     network = _make(kind, model, "denoiser.model")
     if settings.denoiser.gradient_checkpointing:
         network.enable_gradient_checkpointing()
     return network
+
+
+def _vocabulary(settings: RunSettings, songs: Songs) -> dict[str, Any]:
+    """Arguments of ``ConditionNetwork``: names as they are now, so that later ones do not count."""
+    assert settings.denoiser.conditions is not None
+    return {
+        "styles": list(STYLES),
+        "instruments": {
+            stem: list(INSTRUMENTS[stem]) for stem in settings.stems if stem in INSTRUMENTS
+        },
+        "sounds": sounds_in(songs_at_hand(songs), settings.stems),
+        "num_mels": settings.log_mel.num_mels,
+        "f_max": settings.log_mel.f_max,
+        "channels": settings.denoiser.conditions.channels,
+    }
 
 
 def make_refiner(settings: RunSettings) -> MaskRefiner:
@@ -175,17 +198,34 @@ def load_component(kind: str, folder: Path) -> Any:
 def load_weights(network: nn.Module, kind: str, folder: Path) -> None:
     """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape.
 
-    Attention along time, repetitions of a refiner's blocks and a sharpener's blocks that the part
-    lacks begin untrained: they change nothing at first.
+    What the part lacks and ``untrained`` names begins so; conditions are found by their names.
     """
-    added = {
-        f"{name}.{key}": value
-        for name, module in network.named_modules()
-        if isinstance(module, (TimeAttention, Repetition, DilatedBlock))
-        for key, value in module.state_dict().items()
-    }
+    part = load_component(kind, folder)
     try:
-        network.load_state_dict({**added, **load_component(kind, folder).state_dict()})
+        network.load_state_dict(untrained(network) | renamed(part.state_dict(), part, network))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{folder} does not fit {kind}.model of the settings: {reason}") from error
+
+
+def untrained(network: nn.Module) -> dict[str, Tensor]:
+    """Weights that may be added to a trained network, since they change nothing at first.
+
+    Attention along time, conditions, repetitions of a refiner's blocks, a sharpener's blocks.
+    """
+    added = (TimeAttention, ConditionNetwork, Repetition, DilatedBlock)
+    return {
+        f"{name}.{key}": value
+        for name, module in network.named_modules()
+        if isinstance(module, added)
+        for key, value in module.state_dict().items()
+    }
+
+
+def renamed(state: dict[str, Tensor], trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
+    """Weights of ``trained`` with those of its conditions in the order of the network's words."""
+    own, theirs = getattr(network, "conditions", None), getattr(trained, "conditions", None)
+    if own is None or theirs is None:
+        return state
+    taken = own.taken_over(theirs.state_dict(), theirs.words)
+    return state | {f"conditions.{name}": tensor for name, tensor in taken.items()}

@@ -43,6 +43,7 @@ class MixingSettings(Strict):
     equaliser_std_db: float = 3.0
     tape_semitones: float = Field(0.0, ge=0, le=12)
     drive_probability: float = Field(0.0, ge=0, le=1)
+    whole_songs: bool = False
     clip_mixture: bool = Field(False, description="to ±1 before its log-mel (the paper's code)")
 
     @model_validator(mode="after")
@@ -57,6 +58,9 @@ class OptimiserSettings(Strict):
 
     kind: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 3e-4
+    learning_rates: dict[str, float] = Field(
+        {}, description="of parts of the network by name that have their own, e.g. conditions"
+    )
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
     warmup_steps: int = 200
@@ -158,10 +162,28 @@ class ScoreSettings(StageSettings):
     validation_samples: int = Field(64, ge=1, description="windows")
 
 
+class ConditionSettings(Strict):
+    """Sheet, score and sounds as conditions, and how often each is hidden in training."""
+
+    channels: int = Field(64, ge=1, description="inside ``ConditionNetwork``")
+    everything_hidden: float = Field(0.1, ge=0, le=1, description="of samples: no conditions")
+    score_hidden: float = Field(0.1, ge=0, le=1, description="of samples: no notes of any stem")
+    stem_hidden: float = Field(
+        0.25, ge=0, le=1, description="of stems: notes, instrument, sound, each by itself"
+    )
+    field_hidden: float = Field(
+        0.25, ge=0, le=1, description="of samples: rhythm, harmony, style, each by itself"
+    )
+    validation_timesteps: tuple[int, ...] = Field(
+        (950, 750, 500), description="at which own, another song's and no conditions are compared"
+    )
+
+
 class DenoiserSettings(ShardedSettings):
     """Shares of the batch by task, and how each is noised."""
 
     kind: Literal["compact", "unet3d"] = "compact"
+    conditions: ConditionSettings | None = None
     gradient_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass: less memory, more time"
     )
@@ -208,6 +230,8 @@ class DenoiserSettings(ShardedSettings):
                 "unet3d is told no given stems and one timestep a sample: set arrangement_share "
                 "and own_timesteps_probability to 0"
             )
+        if self.kind == "unet3d" and self.conditions is not None:
+            raise ValueError("unet3d has no conditions: leave them out")
         return self
 
 

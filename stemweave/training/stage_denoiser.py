@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,95 +19,19 @@ from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
-from stemweave.diffusion.schedulers import shifted, with_sampler
+from stemweave.diffusion.schedulers import with_sampler
+from stemweave.models.conditions import Conditions
 from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.lora import save_network
 from stemweave.training.losses import mask_error_db
 from stemweave.training.networks import make_denoiser
 from stemweave.training.placement import to_channels_last
-from stemweave.training.settings import DenoiserSettings, RunSettings
+from stemweave.training.settings import RunSettings
+from stemweave.training.situations import Situation, draw_situation, hide
 
 LOUDEST_OF = 128
 """Crops of training that what is drawn is held against (``max_log_mels``)."""
-
-
-@dataclass
-class Situation:
-    """What one batch of samples is told, and how noisy it is.
-
-    Attributes:
-        timestep: (B, S) integers.
-        has_mixture: (B,) bool.
-        known: (B, S, H) bool.
-    """
-
-    timestep: Tensor
-    has_mixture: Tensor
-    known: Tensor
-
-    def part(self, samples: slice) -> Situation:
-        return Situation(self.timestep[samples], self.has_mixture[samples], self.known[samples])
-
-
-def draw_situation(
-    settings: DenoiserSettings,
-    coherent: Tensor,
-    num_stems: int,
-    height: int,
-    num_timesteps: int,
-    rng: np.random.Generator,
-) -> Situation:
-    """Divide a batch among the tasks; incoherent samples (``coherent`` (B,)) only separate."""
-    batch = len(coherent)
-    timestep = _draw_timesteps(settings, (batch, 1), num_timesteps, rng).repeat(num_stems, axis=1)
-    has_mixture = np.zeros(batch, dtype=bool)
-    known = np.zeros((batch, num_stems, height), dtype=bool)
-    for sample in range(batch):
-        draw = rng.random()
-        if draw < settings.separation_share or not coherent[sample]:
-            has_mixture[sample] = True
-            if rng.random() < settings.pure_noise_probability:
-                timestep[sample] = num_timesteps - 1
-        elif draw < settings.separation_share + settings.arrangement_share:
-            has_mixture[sample] = rng.random() < settings.mixture_probability
-            known[sample] = _draw_known(settings, num_stems, height, rng)
-        if rng.random() < settings.own_timesteps_probability:
-            timestep[sample] = _draw_timesteps(settings, num_stems, num_timesteps, rng)
-    timestep[known.all(axis=2)] = 0  # a stem that is wholly given is clean
-    return Situation(
-        torch.from_numpy(timestep), torch.from_numpy(has_mixture), torch.from_numpy(known)
-    )
-
-
-def _draw_timesteps(
-    settings: DenoiserSettings,
-    shape: int | tuple[int, ...],
-    num_timesteps: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    uniform = rng.integers(0, num_timesteps, shape)
-    return shifted(uniform, num_timesteps, settings.timestep_shift)
-
-
-def _draw_known(
-    settings: DenoiserSettings, num_stems: int, height: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Given positions (S, H): some stems for all time, or a time range of some or all stems."""
-    known = np.zeros((num_stems, height), dtype=bool)
-    if rng.random() >= settings.time_range_probability:
-        num_known = rng.integers(1, num_stems)
-        known[rng.permutation(num_stems)[:num_known]] = True
-        return known
-    start, stop = sorted(rng.integers(0, height + 1, 2))
-    if rng.random() < 0.5:  # the beginning is known: continue it
-        start = 0
-    known[:, start:stop] = True
-    if rng.random() < 0.5:  # everything is known but a region of some stems
-        renewed = rng.permutation(num_stems)[: rng.integers(1, num_stems)]
-        untouched = np.setdiff1d(np.arange(num_stems), renewed)
-        known[untouched] = True
-    return known
 
 
 class DenoiserStage:
@@ -133,7 +57,7 @@ class DenoiserStage:
         self.vae, self.log_mel = vae, log_mel
         self.band_width = 1 / log_mel.mel_basis.amax(dim=0)
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
-        self.network = make_denoiser(settings, vae)
+        self.network = make_denoiser(settings, vae, train)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
             kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
@@ -148,6 +72,7 @@ class DenoiserStage:
                 seed=seed,
                 channels=settings.channels,
                 bfloat16=self._bfloat16,
+                denoiser_config=self.network.config if self.settings.conditions else None,
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -170,6 +95,8 @@ class DenoiserStage:
         noise = sampler.draw_noise(
             batch.stems.shape, self.settings.noise_offset, situation.known, generator
         )
+        if batch.conditions is not None and self.settings.conditions is not None:
+            batch.conditions = hide(batch.conditions, self.settings.conditions, rng)
         losses, clean = self._losses(network, batch, situation, noise)
         separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
         figures = {}
@@ -239,60 +166,100 @@ class DenoiserStage:
             mixture,
             situation.known.to(device) if situation.known.any() else None,
             self.settings.min_snr_gamma,
+            batch.conditions.to(device) if batch.conditions is not None else None,
         )
 
     def validate(self, network: Any) -> dict[str, float]:
         """Losses on unseen songs: of separation in one step, of generation at spread timesteps.
 
         An epsilon model's separation is measured at spread timesteps, too: from pure noise it says
-        nothing.
+        nothing. Neither is told conditions; those are compared by ``_validate_conditions``.
         """
         figures = {}
         rng = np.random.default_rng(1)
         device = self._move_to_device_of(network)
         batch = self.validation_shards.latents(0, self.settings.validation_samples, rng).to(device)
+        conditions, batch.conditions = batch.conditions, None
         num_timesteps = self.scheduler.config.num_train_timesteps
-        count, num_stems, _, height, _ = batch.stems.shape
+        count, num_stems = batch.stems.shape[:2]
         spread = torch.linspace(0, num_timesteps - 1, count).long()[:, None].repeat(1, num_stems)
-        nothing_known = torch.zeros(count, num_stems, height, dtype=torch.bool)
         one_step = self.scheduler.config.prediction_type == "v_prediction"
         last = torch.full_like(spread, num_timesteps - 1)
         for name, timestep, has_mixture in (
             ("val_separation", last if one_step else spread, True),
             ("val_generation", spread, False),
         ):
-            situation = Situation(timestep, torch.full((count,), has_mixture), nothing_known)
-            noise = torch.randn(batch.stems.shape, generator=torch.Generator().manual_seed(0))
-            losses, errors_db = [], []
-            for start in range(0, count, self.settings.batch_size):
-                part = slice(start, start + self.settings.batch_size)
-                some = batch.part(part)
-                with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
-                    loss, clean = self._losses(network, some, situation.part(part), noise[part])
-                    losses.append(loss)
-                    if has_mixture and one_step:
-                        picked, whole = torch.arange(len(loss)), slice(0, height)
-                        error_db = self._mask_error_db(clean, some, picked, whole)
-                        errors_db.append(error_db.expand(len(loss)))
-            figures[name] = torch.cat(losses).mean().item()
-            if errors_db:
-                figures["val_mask_db"] = torch.cat(errors_db).mean().item()
+            mask_error = has_mixture and one_step
+            loss, error_db = self._validate_at(network, batch, timestep, has_mixture, mask_error)
+            figures[name] = loss
+            if mask_error:
+                figures["val_mask_db"] = error_db
+        if conditions is not None:
+            figures |= self._validate_conditions(network, batch, conditions)
         return figures
 
+    def _validate_conditions(
+        self, network: Any, batch: LatentBatch, conditions: Conditions
+    ) -> dict[str, float]:
+        """Loss of generation at some timesteps with a crop's own, with another's, with none."""
+        assert self.settings.conditions is not None
+        count, num_stems = batch.stems.shape[:2]
+        others = conditions.part(torch.arange(count).roll(1))
+        figures = {}
+        for timestep in self.settings.conditions.validation_timesteps:
+            everywhere = torch.full((count, num_stems), timestep)
+            for name, told in (("own", conditions), ("other", others), ("none", None)):
+                batch.conditions = told
+                loss, _ = self._validate_at(network, batch, everywhere, False, False)
+                figures[f"val_{name}_{timestep}"] = loss
+        return figures
+
+    def _validate_at(
+        self, network: Any, batch: LatentBatch, timestep: Tensor, mixture: bool, mask_error: bool
+    ) -> tuple[float, float]:
+        """Mean loss at ``timestep`` (N, S) with or without the mixture, and the masks' error."""
+        count, num_stems, _, height, _ = batch.stems.shape
+        nothing_given = torch.zeros(count, num_stems, height, dtype=torch.bool)
+        situation = Situation(timestep, torch.full((count,), mixture), nothing_given)
+        noise = torch.randn(batch.stems.shape, generator=torch.Generator().manual_seed(0))
+        losses, errors_db = [], []
+        for start in range(0, count, self.settings.batch_size):
+            part = slice(start, start + self.settings.batch_size)
+            some = batch.part(part)
+            with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
+                loss, clean = self._losses(network, some, situation.part(part), noise[part])
+                losses.append(loss)
+                if mask_error:
+                    picked, whole = torch.arange(len(loss)), slice(0, height)
+                    error_db = self._mask_error_db(clean, some, picked, whole)
+                    errors_db.append(error_db.expand(len(loss)))
+        mean_error_db = torch.cat(errors_db).mean().item() if errors_db else 0.0
+        return torch.cat(losses).mean().item(), mean_error_db
+
     def examples(self, network: Any) -> dict[str, Example]:
-        """Mixtures separated, and pieces made from nothing, with the model's default sampling."""
+        """Mixtures separated, and pieces made from nothing (or from the conditions of those),
+        with the model's default sampling.
+        """
         device, sampling = self._move_to_device_of(network), self.run.sampling
-        crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
+        drawn_crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
+        crops = drawn_crops.waveforms
         true, mixture = self.log_mel(crops), self.log_mel(crops.sum(dim=1))
         generator = torch.Generator().manual_seed(0)
         condition = encode_mels(self.vae, mixture, self._bfloat16).to(device)
         condition = condition.repeat(1, self.run.channels, 1, 1)  # the same on both sides
         shape = (len(crops), len(self.run.stems), *condition.shape[1:])
 
-        def drawn(guidance: float, steps: int, offset: float = 0.0, shift: float = 1.0) -> Tensor:
+        conditions = self.shards.conditions(drawn_crops, condition.shape[-2])
+        told = network
+        if conditions is not None:
+            told = partial(network, conditions=conditions.to(device))
+
+        def drawn(
+            denoiser: Any, guidance: float, steps: int, offset: float = 0.0, shift: float = 1.0
+        ) -> Tensor:
             """Log-mels (N, S, F, M)."""
             latents = sampler.sample(
-                guided(network, condition, guidance),
+                guided(denoiser, condition, guidance),
                 with_sampler(self.scheduler, sampling.sampler),
                 sampler.draw_noise(shape, offset, generator=generator).to(device),
                 steps,
@@ -303,9 +270,9 @@ class DenoiserStage:
             return self._decode(latents.flatten(0, 1)).unflatten(0, shape[:2]).cpu()
 
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
-            separated = drawn(sampling.separation_guidance, sampling.separation_steps)
+            separated = drawn(network, sampling.separation_guidance, sampling.separation_steps)
             generated = drawn(
-                0.0, sampling.generation_steps, sampling.noise_offset, sampling.timestep_shift
+                told, 0.0, sampling.generation_steps, sampling.noise_offset, sampling.timestep_shift
             )
         examples = {}
         for index, crop in enumerate(crops):

@@ -110,7 +110,7 @@ class VAEStage:
         """Mixtures before and after the round trip, made audible without a trained vocoder."""
         crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
         autoencoder, device = autoencoder_in(network), next(network.parameters()).device
-        mixtures = crops.sum(dim=1)
+        mixtures = crops.waveforms.sum(dim=1)
         log_mel = self.log_mel(mixtures)
         latents = autoencoder.encode(log_mel[:, None].to(device)).latent_dist.mean
         decoded = autoencoder.decode(latents).sample[:, 0].float().cpu()

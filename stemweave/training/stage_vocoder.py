@@ -124,7 +124,7 @@ class VocoderStage:
         """Copy synthesis of mixtures: from their true log-mels."""
         device = self._move_to_device_of(network)
         crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
-        mixtures = crops.sum(dim=1).to(device)
+        mixtures = crops.waveforms.sum(dim=1).to(device)
         log_mel = self.log_mel(mixtures)
         copies = network(log_mel)
         return beside_the_truth("copy", (mixtures, log_mel), (copies, self.log_mel(copies)))

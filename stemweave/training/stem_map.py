@@ -48,11 +48,13 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
     """Weights of ``network`` (of ``num_old`` stems) for stems that continue those at ``indices``.
 
     They fit a network of the same configuration with ``len(indices)`` stems. A compact network
-    answers to a timestep that all stems share as before, whatever their number.
+    answers to a timestep that all stems share as before, whatever their number; its conditions are
+    about the old stems and are left out.
     """
     state = dict(network.state_dict())
     if list(indices) == list(range(num_old)):
         return state
+    state = {name: weight for name, weight in state.items() if not name.startswith("conditions.")}
 
     def blocks(name: str, dim: int, first: int, size: int) -> Tensor:
         """Of a weight's axis: ``size`` entries for each new stem, the old ones begin at first."""

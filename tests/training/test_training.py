@@ -14,7 +14,7 @@ from stemweave.models.refiner import MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.networks import load_component, make_refiner
 from stemweave.training.settings import RunSettings, load_settings
-from stemweave.training.stage_denoiser import draw_situation
+from stemweave.training.situations import draw_situation
 from stemweave.training.stage_sharpener import SharpenerStage
 from stemweave.training.start import load_songs
 from tests.training.command import change, last_log, train

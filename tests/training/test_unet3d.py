@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from stemweave.pipeline import StemweavePipeline
 from stemweave.training.networks import load_component, make_denoiser
 from stemweave.training.settings import load_settings
-from stemweave.training.stage_denoiser import draw_situation
+from stemweave.training.situations import draw_situation
 
 PAPER_SHARES = {
     "separation_share": 0.9,
