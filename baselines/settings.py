@@ -8,7 +8,8 @@ from typing import cast
 from pydantic import Field
 
 from stemweave.files import InputError
-from stemweave.training.settings import RunSettings, StageSettings
+from stemweave.training.settings import RunSettings
+from stemweave.training.stage_settings import StageSettings
 
 
 class BaselineStageSettings(StageSettings):

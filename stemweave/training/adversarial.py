@@ -20,7 +20,7 @@ from stemweave.training.discriminators import (
     feature_distance,
     generator_loss,
 )
-from stemweave.training.settings import AdversarialSettings
+from stemweave.training.stage_settings import AdversarialSettings
 
 
 class Adversary:

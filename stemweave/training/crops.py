@@ -9,7 +9,8 @@ from typing import TypeVar
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan, Shards
 from stemweave.data.tar_songs import Songs
-from stemweave.training.settings import RunSettings, ShardedSettings
+from stemweave.training.settings import RunSettings
+from stemweave.training.stage_settings import ShardedSettings
 
 AnyShards = TypeVar("AnyShards", bound=Shards)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from stemweave.training.settings import OptimiserSettings
+from stemweave.training.stage_settings import OptimiserSettings
 
 
 def learning_rate_factor(settings: OptimiserSettings, num_steps: int) -> Callable[[int], float]:

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from stemweave.acceleration import computes_in_bfloat16
 from stemweave.files import InputError
 from stemweave.model import TaskSettings
 from stemweave.training.settings_file import read_settings_file
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from stemweave.training.stage_settings import (
+    PatchAdversarialSettings,
+    ShardedSettings,
+    StageSettings,
+    Strict,
+    WaveformAdversarialSettings,
+)
 
 
 class LogMelSettings(Strict):
@@ -51,75 +54,6 @@ class MixingSettings(Strict):
         if self.clip_mixture and self.equaliser_std_db:
             raise ValueError("clip_mixture takes no equaliser: set equaliser_std_db to 0")
         return self
-
-
-class OptimiserSettings(Strict):
-    """Adam, AdamW or Muon with linear warm-up, then constant or cosine to zero at ``steps``."""
-
-    kind: Literal["adam", "adamw", "muon"] = "adamw"
-    learning_rate: float = 3e-4
-    learning_rates: dict[str, float] = Field(
-        {}, description="of parts of the network by name that have their own, e.g. conditions"
-    )
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.01
-    warmup_steps: int = 200
-    warmup_from_zero: bool = Field(
-        False, description="the first step's learning rate is 0, not a share of the full one"
-    )
-    schedule: Literal["constant", "cosine"] = "cosine"
-    clip_norm: float = 1.0
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-
-
-class StageSettings(Strict):
-    """What every stage has."""
-
-    model: dict[str, Any] = {}
-    optimiser: OptimiserSettings = OptimiserSettings()
-    crop_frames: int = 256
-    batch_size: int = Field(16, ge=1, description="per process and accumulation step")
-    accumulation_steps: int = Field(1, ge=1)
-    steps: int = Field(10_000, ge=1)
-    save_every_minutes: float = 10.0
-    validate_every_steps: int = 500
-    log_every_steps: int = 20
-    examples: int = Field(2, ge=0, description="to hear and see, logged at every validation")
-
-
-class ShardedSettings(StageSettings):
-    """A stage that trains on cached crops; see ``data.shards.ShardPlan``."""
-
-    window_shards: int = 64
-    first_shards: int = 8
-    steps_per_shard: int = 64
-    shard_size: int = 256
-
-
-class AdversarialSettings(Strict):
-    """Discriminators; their schedule, clipping and weight decay are the network's."""
-
-    weight: float = Field(1.0, ge=0, description="of the adversarial loss in the network's")
-    feature_weight: float = Field(2.0, ge=0, description="of feature matching, before ``weight``")
-    start_step: int = Field(0, ge=0, description="no discriminators before this step")
-    loss: Literal["least_squares", "hinge"] = "least_squares"
-    learning_rate: float = Field(2e-4, gt=0)
-    betas: tuple[float, float] = (0.8, 0.99)
-    channels: int = Field(32, ge=1, description="of each discriminator's first layer")
-
-
-class WaveformAdversarialSettings(AdversarialSettings):
-    """Arguments of ``discriminators.waveform_discriminators``."""
-
-    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
-    n_ffts: tuple[int, ...] = (512, 1024, 2048)
-
-
-class PatchAdversarialSettings(AdversarialSettings):
-    """Arguments of ``discriminators.PatchDiscriminator``."""
-
-    loss: Literal["least_squares", "hinge"] = "hinge"
-    num_layers: int = Field(3, ge=1)
 
 
 class VAESettings(StageSettings):
@@ -187,7 +121,7 @@ class DenoiserSettings(ShardedSettings):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again in the backward pass: less memory, more time"
     )
-    scheduler: dict[str, Any] = {}
+    scheduler: dict[str, Any] = Field(default_factory=dict)
     latents: Literal["mean", "sample"] = Field(
         "mean", description="of the autoencoder's posterior (the paper: sample)"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemweave.training.settings import StageSettings
+from stemweave.training.stage_settings import StageSettings
 
 
 class Stage(Protocol):

@@ -15,8 +15,9 @@ from stemweave.data.latents import LatentBatch
 from stemweave.training import stage_denoiser
 from stemweave.training.learning_rate import learning_rate_factor
 from stemweave.training.loop import TrainingRun
-from stemweave.training.settings import OptimiserSettings, StageSettings, load_settings
+from stemweave.training.settings import load_settings
 from stemweave.training.stage_denoiser import DenoiserStage
+from stemweave.training.stage_settings import OptimiserSettings, StageSettings
 from stemweave.training.stage_vae import VAEStage
 from stemweave.training.start import load_songs
 from tests.training.conftest import data, one_thread, write_settings  # noqa: F401

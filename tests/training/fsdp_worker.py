@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 import stemweave.training.loop as loop
 from stemweave.models.compact import CompactUNet
 from stemweave.models.unet3d import UNet3D
-from stemweave.training.settings import OptimiserSettings, StageSettings
+from stemweave.training.stage_settings import OptimiserSettings, StageSettings
 
 KINDS = {
     "compact": lambda: CompactUNet(

@@ -15,7 +15,7 @@ from stemweave.training.discriminators import (
     waveform_discriminators,
 )
 from stemweave.training.losses import multi_resolution_mel_distance
-from stemweave.training.settings import AdversarialSettings
+from stemweave.training.stage_settings import AdversarialSettings
 
 
 def small_waveform_discriminators() -> Discriminators:

@@ -14,7 +14,7 @@ from torch import nn
 from stemweave.files import InputError
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from stemweave.training.loop import TrainingRun
-from stemweave.training.settings import StageSettings
+from stemweave.training.stage_settings import StageSettings
 from tests.training.command import change, train
 
 

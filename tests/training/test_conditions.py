@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stemweave.music.midi import SCORE_FILE, write_midi
 
 from stemweave.data.mixing import PLAIN, draw_crops
 from stemweave.data.readers import read_data
@@ -17,6 +16,7 @@ from stemweave.models.compact import CompactUNet
 from stemweave.models.conditions import Conditions, nothing_known
 from stemweave.models.vae import PatchVAE
 from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
+from stemweave.music.midi import SCORE_FILE, write_midi
 from stemweave.music.rolls import (
     CHORD_COLUMNS,
     HARMONY_KNOWN,
