@@ -87,7 +87,8 @@ class LatentShards(Shards):
         if self.denoiser_config is None:
             return {}
         words = self.denoiser_config["vocabulary"]
-        return {name: words[name] for name in ("styles", "instruments", "sounds")}
+        sounds = {stem: list(names) for stem, names in words["sounds"].items()}
+        return {"styles": words["styles"], "instruments": words["instruments"], "sounds": sounds}
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, crops = self._log_mels(count, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -49,11 +50,11 @@ def sounds_of(folder: Path) -> dict[str, str]:
     return dict(details.get("soundfonts", {}))
 
 
-def sounds_in(songs: Sequence[Song], stems: Sequence[str]) -> dict[str, list[str]]:
-    """Every sound of each stem in ``songs``, in alphabetical order."""
-    found: dict[str, set[str]] = {stem: set() for stem in stems}
+def sounds_in(songs: Sequence[Song], stems: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Every sound of each stem in ``songs``, in alphabetical order, and how many songs have it."""
+    found: dict[str, Counter[str]] = {stem: Counter() for stem in stems}
     for song in songs:
         for stem, sound in sounds_of(song.folder).items():
             if stem in found:
-                found[stem].add(sound)
-    return {stem: sorted(sounds) for stem, sounds in found.items()}
+                found[stem][sound] += 1
+    return {stem: dict(sorted(sounds.items())) for stem, sounds in found.items()}

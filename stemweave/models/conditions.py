@@ -8,7 +8,8 @@ last layers are zero at first, so a trained denoiser stays what it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class Conditions(NamedTuple):
 
     Attributes:
         roll: (B, H, 264) uint8, of ``music.rolls``.
-        notes_known: (B, R) bool, for each stem of a roll.
+        notes_known: (B, H, R) bool, for each stem of a roll.
         rows: (B, H, 43), of ``music.rolls``.
         style: (B,) integers, 0 = unknown.
         instruments: (B, S) classes of instruments, 0 = unknown.
@@ -73,7 +74,7 @@ def nothing_known(batch: int, num_stems: int, height: int) -> Conditions:
     """Conditions that say nothing."""
     return Conditions(
         torch.zeros(batch, height, ROLL_COLUMNS, dtype=torch.uint8),
-        torch.zeros(batch, len(WIDTHS), dtype=torch.bool),
+        torch.zeros(batch, height, len(WIDTHS), dtype=torch.bool),
         torch.zeros(batch, height, SHEET_COLUMNS),
         torch.zeros(batch, dtype=torch.long),
         torch.zeros(batch, num_stems, dtype=torch.long),
@@ -89,6 +90,7 @@ def conditions_of(
     num_positions: int,
     position_s: float,
     sounds: Mapping[str, str] = {},
+    notes_until_s: float = math.inf,
 ) -> Conditions:
     """Conditions of one piece (B = 1) from ``start_s`` on, in a denoiser's own vocabulary.
 
@@ -98,15 +100,16 @@ def conditions_of(
         denoiser_config: of a denoiser that has conditions.
         notes: by stem, in seconds (``music.rolls.timed_notes``); a missing stem is unknown.
         sounds: name of the sound of each stem, as in ``song.json``.
+        notes_until_s: from here on notes are unknown.
     """
     stems, words = denoiser_config["stems"], denoiser_config["vocabulary"]
     conditions = nothing_known(1, len(stems), num_positions)
     if notes is not None:
-        roll = roll_of_notes(notes, start_s, num_positions, position_s)
-        known = [[stem in notes for stem in WIDTHS]]
-        conditions = conditions._replace(
-            roll=torch.from_numpy(roll)[None], notes_known=torch.tensor(known)
-        )
+        roll = torch.from_numpy(roll_of_notes(notes, start_s, num_positions, position_s))
+        begun = start_s + torch.arange(num_positions, dtype=torch.float64) * position_s
+        early = (begun < notes_until_s)[:, None]
+        known = early & torch.tensor([stem in notes for stem in WIDTHS])
+        conditions = conditions._replace(roll=(roll * early)[None], notes_known=known[None])
     if sheet is not None:
         rows = torch.from_numpy(sheet_rows(sheet, start_s, num_positions, position_s))
         played = [
@@ -122,7 +125,7 @@ def conditions_of(
     return conditions._replace(sounds=torch.tensor([heard]))
 
 
-def _number(names: Sequence[str], name: str | None) -> int:
+def _number(names: Collection[str], name: str | None) -> int:
     return list(names).index(name) + 1 if name is not None and name in names else 0
 
 
@@ -136,7 +139,7 @@ class ConditionNetwork(nn.Module):
         embedding_channels: E.
         styles: names, in the order of their numbers from 1.
         instruments: classes of each stem, likewise.
-        sounds: of each stem, likewise.
+        sounds: of each stem, likewise, as sequences or with how often each was trained on.
         num_mels: mel bands M of the autoencoder's input, a multiple of W, from 0 to ``f_max`` Hz.
         channels: inside.
     """
@@ -150,7 +153,7 @@ class ConditionNetwork(nn.Module):
         *,
         styles: Sequence[str] = (),
         instruments: Mapping[str, Sequence[str]] = {},
-        sounds: Mapping[str, Sequence[str]] = {},
+        sounds: Mapping[str, Collection[str]] = {},
         num_mels: int = 128,
         f_max: float = 8000.0,
         channels: int = 64,
@@ -161,7 +164,7 @@ class ConditionNetwork(nn.Module):
         self.words: dict[str, Sequence[str]] = {"style": styles}
         for index, stem in enumerate(stems):
             self.words[f"instruments.{index}"] = instruments.get(stem, ())
-            self.words[f"sounds.{index}"] = sounds.get(stem, ())
+            self.words[f"sounds.{index}"] = list(sounds.get(stem, ()))
         self.roll_stems = [stem for stem in WIDTHS if stem in stems]
         self.templates = nn.ParameterDict(
             {stem: _templates(stem, num_mels, latent_bands, f_max) for stem in self.roll_stems}
@@ -195,8 +198,8 @@ class ConditionNetwork(nn.Module):
         played = []
         for stem, template in self.templates.items():
             number = list(WIDTHS).index(stem)
-            known = conditions.notes_known[:, number].to(dtype)[:, None, None]
-            own = torch.cat([roll[..., roll_columns(stem)], known.expand(*roll.shape[:2], 1)], -1)
+            known = conditions.notes_known[..., number, None].to(dtype)
+            own = torch.cat([roll[..., roll_columns(stem)], known], dim=-1)
             sounding = own @ template.flatten(1)
             played.append(sounding.unflatten(-1, template.shape[1:]).transpose(1, 2))
         rows = self.rows(conditions.rows.to(dtype).transpose(1, 2))

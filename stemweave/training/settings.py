@@ -102,6 +102,9 @@ class ConditionSettings(Strict):
     channels: int = Field(64, ge=1, description="inside ``ConditionNetwork``")
     everything_hidden: float = Field(0.1, ge=0, le=1, description="of samples: no conditions")
     score_hidden: float = Field(0.1, ge=0, le=1, description="of samples: no notes of any stem")
+    range_hidden: float = Field(
+        0.15, ge=0, le=1, description="of samples: no notes before or after some time, or between"
+    )
     stem_hidden: float = Field(
         0.25, ge=0, le=1, description="of stems: notes, instrument, sound, each by itself"
     )

@@ -109,11 +109,13 @@ def hide(
         return torch.from_numpy(rng.random((batch, *shape)) < probability)
 
     everything = drawn(settings.everything_hidden)
-    notes = drawn(settings.stem_hidden, len(WIDTHS))
-    notes |= (everything | drawn(settings.score_hidden))[:, None]
+    height = conditions.roll.shape[1]
+    notes = drawn(settings.stem_hidden, 1, len(WIDTHS))
+    notes = notes | (everything | drawn(settings.score_hidden))[:, None, None]
+    notes = notes | (drawn(settings.range_hidden)[:, None] & _ranges(batch, height, rng))[..., None]
     roll = conditions.roll.clone()
     for index, stem in enumerate(WIDTHS):
-        roll[notes[:, index], :, roll_columns(stem)] = 0
+        roll[..., roll_columns(stem)] *= ~notes[..., index, None]
     rows = conditions.rows.clone()
     for columns, known in ((RHYTHM_COLUMNS, RHYTHM_KNOWN), (CHORD_COLUMNS, HARMONY_KNOWN)):
         hidden = everything | drawn(settings.field_hidden)
@@ -132,3 +134,13 @@ def hide(
         instruments,
         sounds,
     )
+
+
+def _ranges(batch: int, height: int, rng: np.random.Generator) -> Tensor:
+    """A time range (B, H) of each sample, a third of which begin and a third end with it."""
+    ends = np.sort(rng.integers(0, height + 1, (batch, 2)), axis=1)
+    kind = rng.integers(0, 3, batch)
+    start = np.where(kind == 0, 0, ends[:, 0])[:, None]
+    stop = np.where(kind == 1, height, ends[:, 1])[:, None]
+    positions = np.arange(height)
+    return torch.from_numpy((positions >= start) & (positions < stop))

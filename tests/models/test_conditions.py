@@ -56,7 +56,7 @@ def test_names_become_numbers_and_unknown_ones_zero():
     one = known()
     assert one.style.tolist() == [2] and one.instruments.tolist() == [[2, 0, 0, 0]]
     assert one.sounds.tolist() == [[0, 0, 0, 2]]
-    assert dict(zip(WIDTHS, one.notes_known[0].tolist(), strict=True)) == {
+    assert dict(zip(WIDTHS, one.notes_known[0, 0].tolist(), strict=True)) == {
         "bass": True, "guitar": False, "piano": False, "drums": True,
     }  # fmt: skip
     assert one.roll.any() and one.rows.any()

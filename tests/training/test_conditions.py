@@ -122,7 +122,9 @@ def test_training_learns_conditions_and_says_whether_they_are_obeyed(
     assert figures <= set(logged)
     assert logged["val_own_500"] != logged["val_none_500"]
     trained = CompactUNet.from_pretrained(tmp_path / "run" / "export")
-    assert trained.config.vocabulary["sounds"]["piano"] == ["a.sf2"]  # the validation song's is not
+    assert trained.config.vocabulary["sounds"]["piano"] == {
+        "a.sf2": 3
+    }  # the validation song's is not
     change(config, "denoiser", steps=3)
     train(run, "denoiser", config, tmp_path / "run", "--vae", vae)
     assert last_log(tmp_path / "run")["step"] == 3
@@ -133,7 +135,11 @@ def test_each_condition_is_hidden_as_often_as_wanted():
     whole = nothing_known(count, 4, 2)
     whole = Conditions(*(torch.ones_like(tensor) for tensor in whole))
     settings = ConditionSettings(
-        everything_hidden=0.1, score_hidden=0.2, stem_hidden=0.25, field_hidden=0.3
+        everything_hidden=0.1,
+        score_hidden=0.2,
+        range_hidden=0.0,
+        stem_hidden=0.25,
+        field_hidden=0.3,
     )
     hidden = hide(whole, settings, np.random.default_rng(0))
     assert whole.roll.all() and whole.rows.all()  # not changed in place
@@ -142,18 +148,33 @@ def test_each_condition_is_hidden_as_often_as_wanted():
         return known.float().mean().item()
 
     assert share(hidden.notes_known) == pytest.approx(0.9 * 0.8 * 0.75, abs=0.02)
-    assert share(~hidden.notes_known.any(1)) == pytest.approx(0.28, abs=0.03)
+    assert share(~hidden.notes_known.any(2)) == pytest.approx(0.28, abs=0.03)
     assert share(hidden.style) == pytest.approx(0.9 * 0.7, abs=0.03)
     assert share(hidden.sounds) == pytest.approx(0.9 * 0.75, abs=0.02)
     guitar = hidden.roll[:, 0, roll_columns("guitar")]
-    assert (guitar.bool().any(1) == hidden.notes_known[:, 1]).all()
+    assert (guitar.bool().any(1) == hidden.notes_known[:, 0, 1]).all()
     for columns, flag in ((RHYTHM_COLUMNS, RHYTHM_KNOWN), (CHORD_COLUMNS, HARMONY_KNOWN)):
         known = hidden.rows[:, 0, flag].bool()
         assert share(known) == pytest.approx(0.9 * 0.7, abs=0.03)
         assert (hidden.rows[:, 0, columns].bool().all(1) == known).all()
-    nothing = ~hidden.notes_known.any(1) & (hidden.rows == 0).flatten(1).all(1)
+    nothing = ~hidden.notes_known.flatten(1).any(1) & (hidden.rows == 0).flatten(1).all(1)
     nothing &= (hidden.sounds == 0).all(1) & (hidden.instruments == 0).all(1)
     assert share(nothing) == pytest.approx(0.1, abs=0.03)
+
+
+def test_notes_are_hidden_in_time_ranges_too():
+    whole = Conditions(*(torch.ones_like(tensor) for tensor in nothing_known(1000, 4, 16)))
+    settings = ConditionSettings(
+        everything_hidden=0.0, score_hidden=0.0, range_hidden=0.5, stem_hidden=0.0, field_hidden=0.0
+    )
+    hidden = hide(whole, settings, np.random.default_rng(0))
+    known = hidden.notes_known[..., 0]
+    assert (hidden.notes_known == known[..., None]).all() and hidden.rows.all()
+    assert (hidden.roll.bool().all(2) == known).all()
+    in_part = ~known.all(1) & known.any(1)
+    assert 0.3 < in_part.float().mean() < 0.5
+    ends = known[in_part][:, [0, -1]].float().mean(0)
+    assert (ends > 0.2).all() and (ends < 0.8).all()
 
 
 def test_songs_without_sheets_have_no_conditions(data: Path):
@@ -177,11 +198,11 @@ def test_levels_are_those_of_whole_songs_if_wanted(data: Path):
 def test_a_conditioned_model_is_trained_further_with_its_own_words(data: Path):
     base = StemweavePipeline.from_pretrained()
     own = {name: value for name, value in base.denoiser.config.items() if name[0] != "_"}
-    vocabulary = {"sounds": {"piano": ["a.sf2"]}, "channels": 8}
+    vocabulary = {"sounds": {"piano": {"a.sf2": 3}}, "channels": 8}
     base.denoiser = CompactUNet(**{**own, "block_channels": [16, 16, 16], "vocabulary": vocabulary})
     kept = resolved(RunSettings(data=[str(data)]), base)
     assert kept.denoiser.conditions is not None
-    assert kept.denoiser.model["vocabulary"]["sounds"] == {"piano": ["a.sf2"]}
+    assert kept.denoiser.model["vocabulary"]["sounds"] == {"piano": {"a.sf2": 3}}
     network = make_denoiser(kept, base.vae)
     with torch.no_grad():
         base.denoiser.conditions.sounds[3].weight.fill_(3.0)
