@@ -47,21 +47,6 @@ def clean_estimate(scheduler: Any, noisy: Tensor, prediction: Tensor, timestep: 
     return alpha * noisy - sigma * prediction
 
 
-def min_snr_weight(scheduler: Any, timestep: Tensor, gamma: float) -> Tensor:
-    """Weight (B, S, 1, 1, 1) of the squared error (min-SNR, arXiv 2303.09556).
-
-    ``gamma`` = inf gives 1 everywhere for epsilon (the paper's plain loss) and for v.
-    """
-    if gamma == float("inf"):
-        return torch.ones(*timestep.shape, 1, 1, 1, device=timestep.device)
-    alpha, sigma = signal_and_noise(scheduler, timestep)
-    snr = (alpha / sigma.clamp(min=1e-8)) ** 2
-    clipped = snr.clamp(max=gamma)
-    if scheduler.config.prediction_type == "epsilon":
-        return clipped / snr.clamp(min=1e-8)
-    return clipped / (snr + 1)
-
-
 def denoising_loss(
     denoiser: Denoiser,
     scheduler: Any,
@@ -70,10 +55,9 @@ def denoising_loss(
     timestep: Tensor,
     mixture: Tensor | None = None,
     known: Tensor | None = None,
-    min_snr_gamma: float = float("inf"),
     conditions: Any = None,
-) -> tuple[Tensor, Tensor]:
-    """Mean squared error (B,) of each sample, and the estimate of z_0 (B, S, C, H, W).
+) -> Tensor:
+    """Mean squared error (B,) of each sample.
 
     Args:
         latents, noise: (B, S, C, H, W).
@@ -90,9 +74,7 @@ def denoising_loss(
     told = () if conditions is None else (conditions,)
     prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known, *told)
     error = (prediction - target(scheduler, latents, noise, timestep)).square()
-    error = error * min_snr_weight(scheduler, timestep, min_snr_gamma)
-    clean = clean_estimate(scheduler, noisy, prediction, timestep)
     if known is None:
-        return error.flatten(1).mean(1), clean
+        return error.flatten(1).mean(1)
     unknown = (~known)[:, :, None, :, None].expand_as(error).float()
-    return (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1), clean
+    return (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)

@@ -201,12 +201,6 @@ def kad_within(bandwidth: float) -> Distance:
     return kad
 
 
-def polynomial_mmd(reference: Array, generated: Array) -> float:
-    """Unbiased MMD² of (N, D) and (K, D) with KID's cubic kernel (a·b / D + 1)³."""
-    dimensions = reference.shape[-1]
-    return squared_mmd(reference, generated, lambda a, b: (a @ b.T / dimensions + 1) ** 3)
-
-
 def with_interval(
     distance: Distance,
     reference: ClipSet,

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.masking import mel_masks
-
 MAX_SI_SDR_DB = 30.0
 """Better than this is not rewarded."""
 
@@ -61,26 +59,6 @@ def _magnitude_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     convergence = difference / torch.linalg.norm(theirs, dim=(-2, -1)).clamp(min=1e-1)
     logarithm = (ours.clamp(min=1e-3).log() - theirs.clamp(min=1e-3).log()).abs().mean()
     return convergence.mean() + logarithm
-
-
-def mask_error_db(estimate: Tensor, target: Tensor, mixture: Tensor, band_width: Tensor) -> Tensor:
-    """Energy that wrong masks leave in each stem, in dB relative to the stem: (N, S).
-
-    Masks of the estimated and of the true spectra are applied to the mixture's spectrum; without
-    phases, this is the negative signal-to-distortion ratio. Stems more than 20 dB below the mixture
-    count less and less.
-
-    Args:
-        estimate, target: log-mels of the stems (N, S, F, M).
-        mixture: log-mels (N, F, M).
-        band_width: (M,) proportional to the bandwidth of each mel band.
-    """
-    power = (2 * mixture).exp()[:, None] * band_width
-    true_masks = mel_masks(target, exponent=2)
-    wrong = ((mel_masks(estimate, exponent=2) - true_masks).square() * power).sum(dim=(-2, -1))
-    right = (true_masks.square() * power).sum(dim=(-2, -1))
-    whole = power.sum(dim=(-2, -1))
-    return 10 * torch.log10((wrong + 1e-4 * whole) / (right + 1e-2 * whole))
 
 
 def separation_error_db(

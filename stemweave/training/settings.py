@@ -150,15 +150,7 @@ class DenoiserSettings(ShardedSettings):
     own_timesteps_probability: float = Field(
         0.1, ge=0, le=1, description="of samples in which every stem has its own timestep"
     )
-    min_snr_gamma: float = float("inf")
-    mask_weight: float = Field(
-        0.0, ge=0, description="of ``losses.mask_error_db``, on separation samples of pure noise"
-    )
     validation_samples: int = Field(64, ge=1, description="``batch_size`` of them at once")
-    mask_samples: int = Field(6, ge=1, description="of a batch, at most, that have a mask error")
-    mask_positions: int = Field(
-        16, ge=1, description="latent positions in time of which the mask error is taken"
-    )
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> DenoiserSettings:

@@ -24,7 +24,6 @@ from stemweave.models.conditions import Conditions
 from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.lora import save_network
-from stemweave.training.losses import mask_error_db
 from stemweave.training.networks import make_denoiser
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
@@ -55,7 +54,6 @@ class DenoiserStage:
         to_channels_last(vae.eval().requires_grad_(False))
         log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae, self.log_mel = vae, log_mel
-        self.band_width = 1 / log_mel.mel_basis.amax(dim=0)
         self.scheduler = DDIMScheduler(**self.settings.scheduler)
         self.network = make_denoiser(settings, vae, train)
 
@@ -97,42 +95,14 @@ class DenoiserStage:
         )
         if batch.conditions is not None and self.settings.conditions is not None:
             batch.conditions = hide(batch.conditions, self.settings.conditions, rng)
-        losses, clean = self._losses(network, batch, situation, noise)
+        losses = self._losses(network, batch, situation, noise)
         separating = situation.has_mixture & ~situation.known.flatten(1).any(1)
         figures = {}
-        loss = losses.mean()
-        last = self.scheduler.config.num_train_timesteps - 1
-        masked = torch.nonzero(separating & (situation.timestep == last).all(1)).flatten()
-        if self.settings.mask_weight > 0 and len(masked):
-            positions = min(self.settings.mask_positions, clean.shape[-2])
-            start = int(rng.integers(clean.shape[-2] - positions + 1))
-            place = slice(start, start + positions)  # decoding is dear: a part will do
-            picked = masked[: self.settings.mask_samples]
-            error_db = self._mask_error_db(clean, batch, picked, place)
-            loss = loss + self.settings.mask_weight * error_db
-            figures["mask_db"] = error_db.item()
         if separating.any():
             figures["separation"] = losses[separating].mean().item()
         if not separating.all():
             figures["other"] = losses[~separating].mean().item()
-        return loss, figures
-
-    def _mask_error_db(
-        self, clean: Tensor, batch: LatentBatch, picked: Tensor, place: slice
-    ) -> Tensor:
-        """Mean ``losses.mask_error_db`` of the ``picked`` samples between ``place``'s positions.
-
-        Spectra are decoded from the estimated and from the true latents.
-        """
-        num_stems = clean.shape[1]
-        clean, true, mixture = (
-            latents[picked][..., place, :] for latents in (clean, batch.stems, batch.mixture)
-        )
-        with torch.no_grad():
-            reference = self._decode(torch.cat([true, mixture[:, None]], dim=1).flatten(0, 1))
-            reference = reference.unflatten(0, (-1, num_stems + 1))
-        estimate = self._decode(clean.flatten(0, 1)).unflatten(0, (-1, num_stems))
-        return mask_error_db(estimate, reference[:, :-1], reference[:, -1], self.band_width).mean()
+        return losses.mean(), figures
 
     def _decode(self, latents: Tensor) -> Tensor:
         """Log-mels (N, F, M) of scaled latents (N, C, H, W), mono ones in stereo."""
@@ -144,7 +114,6 @@ class DenoiserStage:
         """The autoencoder follows the network, whose device is returned."""
         device = next(network.parameters()).device
         self.vae.to(device)
-        self.band_width = self.band_width.to(device)
         return device
 
     def _losses(
@@ -153,8 +122,8 @@ class DenoiserStage:
         batch: LatentBatch,
         situation: Situation,
         noise: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Loss (B,) of each sample and the estimated clean latents."""
+    ) -> Tensor:
+        """Loss (B,) of each sample."""
         device = next(network.parameters()).device
         mixture = batch.mixture * situation.has_mixture[:, None, None, None].to(device)
         return denoising_loss(
@@ -165,7 +134,6 @@ class DenoiserStage:
             situation.timestep.to(device),
             mixture,
             situation.known.to(device) if situation.known.any() else None,
-            self.settings.min_snr_gamma,
             batch.conditions.to(device) if batch.conditions is not None else None,
         )
 
@@ -189,11 +157,7 @@ class DenoiserStage:
             ("val_separation", last if one_step else spread, True),
             ("val_generation", spread, False),
         ):
-            mask_error = has_mixture and one_step
-            loss, error_db = self._validate_at(network, batch, timestep, has_mixture, mask_error)
-            figures[name] = loss
-            if mask_error:
-                figures["val_mask_db"] = error_db
+            figures[name] = self._validate_at(network, batch, timestep, has_mixture)
         if conditions is not None:
             figures |= self._validate_conditions(network, batch, conditions)
         return figures
@@ -210,31 +174,25 @@ class DenoiserStage:
             everywhere = torch.full((count, num_stems), timestep)
             for name, told in (("own", conditions), ("other", others), ("none", None)):
                 batch.conditions = told
-                loss, _ = self._validate_at(network, batch, everywhere, False, False)
+                loss = self._validate_at(network, batch, everywhere, False)
                 figures[f"val_{name}_{timestep}"] = loss
         return figures
 
     def _validate_at(
-        self, network: Any, batch: LatentBatch, timestep: Tensor, mixture: bool, mask_error: bool
-    ) -> tuple[float, float]:
-        """Mean loss at ``timestep`` (N, S) with or without the mixture, and the masks' error."""
+        self, network: Any, batch: LatentBatch, timestep: Tensor, mixture: bool
+    ) -> float:
+        """Mean loss at ``timestep`` (N, S) with or without the mixture."""
         count, num_stems, _, height, _ = batch.stems.shape
         nothing_given = torch.zeros(count, num_stems, height, dtype=torch.bool)
         situation = Situation(timestep, torch.full((count,), mixture), nothing_given)
         noise = torch.randn(batch.stems.shape, generator=torch.Generator().manual_seed(0))
-        losses, errors_db = [], []
+        losses = []
         for start in range(0, count, self.settings.batch_size):
             part = slice(start, start + self.settings.batch_size)
             some = batch.part(part)
             with torch.autocast(batch.stems.device.type, torch.bfloat16, self._bfloat16):
-                loss, clean = self._losses(network, some, situation.part(part), noise[part])
-                losses.append(loss)
-                if mask_error:
-                    picked, whole = torch.arange(len(loss)), slice(0, height)
-                    error_db = self._mask_error_db(clean, some, picked, whole)
-                    errors_db.append(error_db.expand(len(loss)))
-        mean_error_db = torch.cat(errors_db).mean().item() if errors_db else 0.0
-        return torch.cat(losses).mean().item(), mean_error_db
+                losses.append(self._losses(network, some, situation.part(part), noise[part]))
+        return torch.cat(losses).mean().item()
 
     def examples(self, network: Any) -> dict[str, Example]:
         """Mixtures separated, and pieces made from nothing (or from the conditions of those),

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from sqlmodel import JSON, Column, Field, SQLModel
 
-TaskName = Literal["separate", "generate", "arrange", "edit", "extend", "vary"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 

@@ -76,7 +76,7 @@ def paper_stage(data: Path, tmp_path: Path) -> DenoiserStage:  # noqa: F811
     content = yaml.safe_load(path.read_text())
     paper = yaml.safe_load((Path("configs") / "paper.yaml").read_text())
     taken = (
-        "scheduler", "latents", "min_snr_gamma", "separation_share", "arrangement_share",
+        "scheduler", "latents", "separation_share", "arrangement_share",
         "own_timesteps_probability", "pure_noise_probability",
     )  # fmt: skip
     content["log_mel"]["num_mels"] = 16

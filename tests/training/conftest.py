@@ -75,7 +75,6 @@ def write_settings(data: Path, folder: Path) -> Path:
                 "blocks_per_level": 1, "attention_levels": [1], "embedding_channels": 16,
             },
             "scheduler": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
-            "mask_weight": 0.05,
             "shard_size": 8,
             "first_shards": 1,
         },

@@ -39,7 +39,6 @@ def paper_config(config: Path) -> Path:
             "beta_schedule": "scaled_linear",
             "clip_sample": False,
         },
-        mask_weight=0.0,
         gradient_checkpointing=True,
         **PAPER_SHARES,
     )
@@ -126,9 +125,7 @@ def test_loss_takes_less_memory_and_stays_the_same(paper_config: Path, predictio
         latents, noise = torch.randn(2, 2, 4, 2, 8, 8, generator=generator)
         mixture = latents.sum(1) * torch.tensor([1.0, 0.0])[:, None, None, None]
         timestep = torch.tensor([[10] * 4, [900] * 4])
-        losses, _ = denoising_loss(
-            network, scheduler, latents, noise, timestep, mixture, min_snr_gamma=5.0
-        )
+        losses = denoising_loss(network, scheduler, latents, noise, timestep, mixture)
         losses.mean().backward()
         gradients.append([p.grad for p in network.parameters()])
     for one, two in zip(*gradients, strict=True):
