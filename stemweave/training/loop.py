@@ -10,8 +10,8 @@ import copy
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from stemweave.acceleration import require_compiler
 from stemweave.files import InputError
-from stemweave.training.adversarial import Adversary
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
 from stemweave.training.learning_rate import learning_rate_factor
@@ -95,9 +94,6 @@ class TrainingRun:
         self.parameters: list[Tensor] = [
             parameter for group in self.optimiser.param_groups for parameter in group["params"]
         ]
-        self.adversary: Adversary | None = getattr(stage, "adversary", None)
-        if self.adversary is not None:
-            self.adversary.prepare(self.accelerator, settings.optimiser.weight_decay, self._factor)
         # after k steps min(decay, (1 + k) / (10 + k)), from k = 1 on, as in the paper's code
         self.average = EMAModel(
             self.parameters,
@@ -127,8 +123,6 @@ class TrainingRun:
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict(),
         }
-        if self.adversary is not None:
-            state["adversary"] = self.adversary.state_dict()
         state = whole(state, keep=self.accelerator.is_main_process)
         if not self.accelerator.is_main_process:
             return
@@ -139,8 +133,7 @@ class TrainingRun:
     def resume(self) -> bool:
         """Load the last checkpoint; False if there is none.
 
-        Discriminators that the checkpoint does not have start anew. A learning rate that was
-        changed in the settings holds.
+        A learning rate that was changed in the settings holds.
 
         Raises:
             InputError: if it is damaged or of another network.
@@ -166,8 +159,6 @@ class TrainingRun:
         average["shadow_params"] = [sharded_like(*pair) for pair in shadows]
         self.average.load_state_dict(average)
         self.average.to(self.accelerator.device)
-        if self.adversary is not None and "adversary" in state:
-            self.adversary.load_state_dict(state["adversary"])
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step.
@@ -188,7 +179,8 @@ class TrainingRun:
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             torch.manual_seed(generator.initial_seed())  # for dropout inside networks
             last = micro_step == settings.accumulation_steps - 1
-            with self._no_sync() if not last else nullcontext():
+            # until the last micro-batch, gradients stay in each process
+            with self.accelerator.no_sync(self.network) if not last else nullcontext():
                 loss, parts = self.stage.loss(self.network, self.step, rng, generator)
                 self.accelerator.backward(loss / settings.accumulation_steps)
             losses.append(loss.item())
@@ -196,15 +188,10 @@ class TrainingRun:
         if self._agreed(not all(map(math.isfinite, losses)))[0]:
             raise FloatingPointError(self._not_finite("loss"))
         norm = self.accelerator.clip_grad_norm_(self.parameters, settings.optimiser.clip_norm)
-        norms = [float(whole(norm))]
-        if self.adversary is not None:
-            norms.append(float(self.adversary.clip(settings.optimiser.clip_norm)))
+        figures["gradient_norm"] = float(whole(norm))
         # with a scaler (fp16), such a step is skipped and tried again at a lower scale
-        if self.accelerator.scaler is None and not all(map(math.isfinite, norms)):
+        if self.accelerator.scaler is None and not math.isfinite(figures["gradient_norm"]):
             raise FloatingPointError(self._not_finite("gradient"))
-        figures["gradient_norm"] = norms[0]
-        if self.adversary is not None:
-            self.adversary.update(self.step)
         self._set_hyperparameters()
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -219,15 +206,6 @@ class TrainingRun:
             rate = settings.learning_rates.get(group.get("part", ""), settings.learning_rate)
             group["lr"] = rate * self._factor(self.step)
             group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
-
-    @contextmanager
-    def _no_sync(self) -> Iterator[None]:
-        """Gradients stay in each process for the time being."""
-        with ExitStack() as stack:
-            stack.enter_context(self.accelerator.no_sync(self.network))
-            if self.adversary is not None:
-                stack.enter_context(self.accelerator.no_sync(self.adversary.wrapped))
-            yield
 
     def _agreed(self, *flags: bool) -> list[bool]:
         """Each flag, true if it is for any process: clocks and signals differ between them.

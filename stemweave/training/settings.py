@@ -13,11 +13,9 @@ from stemweave.files import InputError
 from stemweave.model import TaskSettings
 from stemweave.training.settings_file import read_settings_file
 from stemweave.training.stage_settings import (
-    PatchAdversarialSettings,
     ShardedSettings,
     StageSettings,
     Strict,
-    WaveformAdversarialSettings,
 )
 
 
@@ -67,14 +65,12 @@ class VAESettings(StageSettings):
         "means",
         description="posterior means of stems and mixtures, or samples of stems alone (the paper)",
     )
-    adversarial: PatchAdversarialSettings | None = None
 
 
 class VocoderSettings(StageSettings):
     kind: Literal["spectral", "hifigan"] = "spectral"
     mel_weight: float = 1.0
     spectral_weight: float = Field(1.0, ge=0, description="of multi_resolution_stft_distance")
-    adversarial: WaveformAdversarialSettings | None = None
 
 
 class ScoreSettings(StageSettings):

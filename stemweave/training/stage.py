@@ -15,8 +15,7 @@ from stemweave.training.stage_settings import StageSettings
 class Stage(Protocol):
     """What the loop needs to know of a stage.
 
-    A stage may also have an ``adversary`` (``Adversary`` or None), which the loop trains beside the
-    network, and ``examples(network) -> dict[str, Example]`` with averaged weights.
+    A stage may also have ``examples(network) -> dict[str, Example]`` with averaged weights.
     """
 
     network: Any

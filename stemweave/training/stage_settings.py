@@ -1,4 +1,4 @@
-"""Settings that several stages of training have: optimiser, steps, cached crops, discriminators."""
+"""Settings that several stages of training have: optimiser, steps, cached crops."""
 
 from __future__ import annotations
 
@@ -52,29 +52,3 @@ class ShardedSettings(StageSettings):
     first_shards: int = 8
     steps_per_shard: int = 64
     shard_size: int = 256
-
-
-class AdversarialSettings(Strict):
-    """Discriminators; their schedule, clipping and weight decay are the network's."""
-
-    weight: float = Field(1.0, ge=0, description="of the adversarial loss in the network's")
-    feature_weight: float = Field(2.0, ge=0, description="of feature matching, before ``weight``")
-    start_step: int = Field(0, ge=0, description="no discriminators before this step")
-    loss: Literal["least_squares", "hinge"] = "least_squares"
-    learning_rate: float = Field(2e-4, gt=0)
-    betas: tuple[float, float] = (0.8, 0.99)
-    channels: int = Field(32, ge=1, description="of each discriminator's first layer")
-
-
-class WaveformAdversarialSettings(AdversarialSettings):
-    """Arguments of ``discriminators.waveform_discriminators``."""
-
-    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
-    n_ffts: tuple[int, ...] = (512, 1024, 2048)
-
-
-class PatchAdversarialSettings(AdversarialSettings):
-    """Arguments of ``discriminators.PatchDiscriminator``."""
-
-    loss: Literal["least_squares", "hinge"] = "hinge"
-    num_layers: int = Field(3, ge=1)

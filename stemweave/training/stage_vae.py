@@ -12,8 +12,6 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
 from stemweave.data.tar_songs import Songs, songs_at_step
-from stemweave.training.adversarial import Adversary
-from stemweave.training.discriminators import Discriminators, PatchDiscriminator
 from stemweave.training.examples import Example, beside_the_truth, example_crops, synthesised
 from stemweave.training.losses import multi_resolution_mel_distance
 from stemweave.training.networks import autoencoder_in, make_autoencoder
@@ -24,7 +22,7 @@ class VAEStage:
     """L1 + squared error of the log-mel, loud bins weighted up, plus KL divergence.
 
     Latents are drawn from the posterior. By settings, also the distance of the log-mels at several
-    resolutions and a discriminator of their patches.
+    resolutions.
     """
 
     def __init__(self, settings: RunSettings, train: Songs, validation: Songs) -> None:
@@ -34,11 +32,6 @@ class VAEStage:
         self.train, self.validation = train, validation
         self.log_mel = LogMel(**settings.log_mel.model_dump())
         self.network = make_autoencoder(settings)
-        self.adversary: Adversary | None = None
-        adversarial = self.settings.adversarial
-        if adversarial is not None:
-            patches = PatchDiscriminator(adversarial.channels, adversarial.num_layers)
-            self.adversary = Adversary(Discriminators([patches]), adversarial)
 
     def mels(
         self,
@@ -84,10 +77,6 @@ class VAEStage:
             spectral = multi_resolution_mel_distance(reconstruction, log_mel)
             loss = loss + settings.spectral_weight * spectral
             figures["spectral"] = spectral.item()
-        if self.adversary is not None:
-            adversarial, more = self.adversary.loss(reconstruction, log_mel, step)
-            loss = loss + adversarial
-            figures.update(more)
         return loss, figures
 
     def validate(self, network: Any) -> dict[str, float]:

@@ -12,8 +12,6 @@ from torch import Tensor
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, songs_at_step
-from stemweave.training.adversarial import Adversary
-from stemweave.training.discriminators import waveform_discriminators
 from stemweave.training.examples import Example, beside_the_truth, example_crops
 from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.networks import make_vocoder
@@ -21,7 +19,7 @@ from stemweave.training.settings import RunSettings
 
 
 class VocoderStage:
-    """Multi-resolution STFT distance plus log-mel L1; by settings, discriminators of waveforms.
+    """Multi-resolution STFT distance plus log-mel L1.
 
     With an autoencoder, half of the batch is conditioned on mels that went through it, so that the
     vocoder learns to sharpen what the model really produces.
@@ -41,13 +39,6 @@ class VocoderStage:
         self.log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae = vae.eval().requires_grad_(False) if vae is not None else None
         self.network = make_vocoder(settings)
-        self.adversary: Adversary | None = None
-        adversarial = self.settings.adversarial
-        if adversarial is not None:
-            discriminators = waveform_discriminators(
-                adversarial.periods, adversarial.n_ffts, adversarial.channels
-            )
-            self.adversary = Adversary(discriminators, adversarial)
 
     def waveforms(
         self,
@@ -95,10 +86,6 @@ class VocoderStage:
         mel = (self.log_mel(estimate) - log_mel).abs().mean()
         loss = settings.spectral_weight * spectral + settings.mel_weight * mel
         figures = {"spectral": spectral.item(), "mel": mel.item()}
-        if self.adversary is not None:
-            adversarial, more = self.adversary.loss(estimate, waveforms, step)
-            loss = loss + adversarial
-            figures.update(more)
         return loss, figures
 
     def _move_to_device_of(self, network: Any) -> torch.device:

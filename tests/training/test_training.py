@@ -120,18 +120,12 @@ def test_a_sharpener_wants_a_refiner_of_its_stems(run, config: Path, tmp_path: P
     assert result.code == 2 and "the refiner has 3 stems, the settings 4" in result.err, result.err
 
 
-ADVERSARIAL = {"channels": 2, "start_step": 1}
-
-
 @pytest.mark.parametrize(
     ("stage", "settings"),
     [
         ("denoiser", {"latents": "sample", "accumulation_steps": 2}),
-        ("vae", {"adversarial": {**ADVERSARIAL, "num_layers": 1}, "spectral_weight": 0.5}),
-        (
-            "vocoder",
-            {"adversarial": {**ADVERSARIAL, "periods": [2, 3], "n_ffts": [256]}, "batch_size": 1},
-        ),
+        ("vae", {"spectral_weight": 0.5}),
+        ("vocoder", {"batch_size": 1}),
     ],
 )
 def test_stop_and_resume_equals_an_uninterrupted_run(
@@ -158,7 +152,7 @@ def test_stop_and_resume_equals_an_uninterrupted_run(
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
         for name in ("whole", "parts")
     )
-    assert whole["step"] == 4 and ("adversary" in whole) == (stage != "denoiser")
+    assert whole["step"] == 4
     assert_equal(whole, parts)
     figures = [
         [{k: v for k, v in json.loads(line).items() if k not in ("time", "minutes")}
@@ -216,19 +210,6 @@ def test_a_run_is_not_compiled_without_a_compiler(
     change(config, None, compile=True)
     outcome = run("train", "vae", config, "--run", tmp_path / "vae", "--device", "cpu")
     assert outcome.code == 2 and "no-such-compiler is not installed" in outcome.err
-
-
-def test_discriminators_begin_at_their_step(run, config: Path, tmp_path: Path):
-    adversarial = {**ADVERSARIAL, "num_layers": 1}
-    change(config, "vae", adversarial=adversarial)
-    train(run, "vae", config, tmp_path / "vae")
-    lines = (tmp_path / "vae" / "log.jsonl").read_text().splitlines()
-    assert ["generator" in json.loads(line) for line in lines] == [False, True]
-    change(config, "vae", adversarial=None, steps=1)
-    train(run, "vae", config, tmp_path / "plain")
-    change(config, "vae", steps=2, adversarial={**adversarial, "start_step": 0})
-    train(run, "vae", config, tmp_path / "plain")  # turned on in a run that had none
-    assert "generator" in last_log(tmp_path / "plain")
 
 
 @pytest.mark.parametrize(
