@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constra
 .PHONY: demo test lint scores baselines baseline-scores bench clean
 
 demo: $(VENV)/.inference  ## separate a real song, generate a piece, arrange missing stems
-	$(BIN)/python -m stemweave.demo --out out/demo
+	$(BIN)/python scripts/demo.py --out out/demo
 
 test: lint  ## style, types and tests
 	scripts/install-system-packages.sh test

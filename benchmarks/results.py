@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents import with_block
 from benchmarks.machine import as_sentence
-from stemweave.evaluation.documents import with_block
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"

@@ -20,13 +20,13 @@ import soundfile
 import torch
 
 from stemweave.data.songs import Song, append_to_manifest, write_song
-from stemweave.training.describe import GIB, describe
 from stemweave.training.loop import TrainingRun
 from stemweave.training.networks import autoencoder_in, make_autoencoder
 from stemweave.training.settings import RunSettings, changed, load_settings
 from stemweave.training.stage_denoiser import DenoiserStage
 from stemweave.training.start import load_songs
 
+GIB = 2**30
 CONFIG = Path(__file__).parent.parent / "configs" / "paper.yaml"
 
 
@@ -80,7 +80,6 @@ def measure(steps: int) -> dict[str, object]:
             seconds.append(round(time.monotonic() - began, 1))
             print(f"step {run.step}: {seconds[-1]} s, loss {figures['loss']:.3f}", flush=True)
         peak = peak_gib()
-        estimate = describe(settings).memory[-1]
     return {
         "preset": "configs/paper.yaml",
         "parameters": sum(p.numel() for p in stage.network.parameters()),
@@ -89,8 +88,6 @@ def measure(steps: int) -> dict[str, object]:
         "seconds_per_step": seconds,
         "peak_gib": round(peak, 2),
         "peak_gib_before_training": round(before, 2),
-        "estimated_gib": round(estimate.total, 2),
-        "estimated_activations_gib": round(estimate.activations, 2),
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "torch": torch.__version__,

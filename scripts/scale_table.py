@@ -1,6 +1,6 @@
 """The tables of docs/scale.md, computed from docs/scale_rates.json and the assumptions below.
 
-.venv/bin/python scripts/scale_table.py [--write] [--cpu-price 0.04] [--gpu-price 2] ...
+.venv/bin/python -m scripts.scale_table [--write] [--cpu-price 0.04] [--gpu-price 2] ...
 prints them; ``--write`` puts them between the document's markers.
 """
 
@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from stemweave.evaluation.documents import with_block
+from benchmarks.documents import with_block
 
 DOCS = Path(__file__).parent.parent / "docs"
 CROP_S = 10.24

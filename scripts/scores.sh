@@ -26,4 +26,4 @@ evaluate vocoder vocoder data/validation -n 48
 evaluate generation generation data/validation -n 64
 evaluate arrangement arrangement data/validation -n 6 --steps 10
 evaluate editing editing data/validation -n 8 --varied 2
-.venv/bin/python -m stemweave.evaluation.summary docs/scores README.md
+.venv/bin/python -m scripts.scores_table docs/scores README.md

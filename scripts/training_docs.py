@@ -1,6 +1,6 @@
 """Writes the measured table of docs/training.md from docs/scores/paper_step.json.
 
-    python scripts/training_docs.py
+    python -m scripts.training_docs
 
 ``paper_step.json`` is made by ``scripts/paper_step.py``.
 """
@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stemweave.evaluation.documents import renew
+from benchmarks.documents import renew
 
 ROOT = Path(__file__).parent.parent
 SCORES = ROOT / "docs" / "scores"
@@ -27,8 +27,6 @@ def paper_step_table(found: dict[str, Any]) -> str:
             f"| parameters | {found['parameters'] / 1e6:.2f} M |",
             f"| peak memory of the process | {found['peak_gib']:.1f} GiB |",
             f"| of which before training | {found['peak_gib_before_training']:.1f} GiB at most |",
-            f"| `describe`'s estimate, without Python and libraries | {found['estimated_gib']:.1f}"
-            " GiB |",
             f"| seconds of each step ({found['threads']} of {found['cpus']} cores) | {seconds} |",
         ]
     )

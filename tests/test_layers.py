@@ -15,7 +15,7 @@ LAYERS = [
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
     {"separate_command", "piece_commands", "catalogue", "web"},
-    {"cli", "demo"},
+    {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from stemweave.evaluation.documents import renew
-from stemweave.evaluation.summary import as_markdown
+from benchmarks.documents import renew
 from stemweave.files import InputError
 from stemweave.model_folder import BUNDLED_MODEL
+from tests.scripts import script
 
+as_markdown = script("scores_table").as_markdown
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 STEMS = ("bass", "drums", "guitar", "piano")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stemweave.evaluation.documents import with_block
+from benchmarks.documents import with_block
 from tests.scripts import script
 
 ROOT = Path(__file__).parent.parent

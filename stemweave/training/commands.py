@@ -294,23 +294,6 @@ def cache(
     typer.echo(f"{made} shards made, {kept} were there → {folder}")
 
 
-@app.command("describe")
-def describe_settings(
-    config: Config,
-    gpus: Annotated[int, typer.Option(min=1, help="processes that train together")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
-) -> None:
-    """Print shapes, parameters and the memory that training the denoiser takes on each GPU."""
-    import json
-
-    from stemweave.training import describe
-    from stemweave.training.settings import load_settings
-
-    description = describe.describe(load_settings(config), gpus)
-    text = describe.as_text(description)
-    typer.echo(json.dumps(describe.as_json(description), indent=1) if as_json else text)
-
-
 def register(parent: typer.Typer) -> None:
     """Add ``train`` and ``assemble`` to the command line."""
     parent.add_typer(app, name="train")

@@ -66,7 +66,7 @@ def songs(data: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def config(songs: Path, tmp_path: Path) -> Path:
     path = write_settings(songs, tmp_path)
-    change(path, "denoiser", conditions={"channels": 8}, mask_weight=0.0)
+    change(path, "denoiser", conditions={"channels": 8})
     return path
 
 

@@ -1,25 +1,33 @@
 """The settings that we ship: the paper's constants, and sizes of what they describe."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from stemweave.acceleration import computes_in_bfloat16
 from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
+from stemweave.earlier_versions import current_state
 from stemweave.files import InputError
 from stemweave.model import TaskSettings
 from stemweave.model_folder import BUNDLED_MODEL
-from stemweave.models.int8_weights import SCALE
-from stemweave.training.describe import BYTES_PER_WEIGHT, describe
+from stemweave.models.int8_weights import dequantise_
+from stemweave.models.vae import strides_of
+from stemweave.training.networks import (
+    autoencoder_in,
+    make_autoencoder,
+    make_denoiser,
+    make_refiner,
+    make_sharpener,
+    make_vocoder,
+)
 from stemweave.training.settings import RunSettings, load_settings
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
-NOT_COUNTED = ("window", "basis", SCALE)
+NOT_COUNTED = ("window", "basis")
 """Ends of names of what a file holds beside weights."""
 
 # arXiv 2409.12346 and the configuration published with it
@@ -130,57 +138,57 @@ def test_a_file_may_say_only_how_it_differs(tmp_path: Path):
             load_settings(changed)
 
 
+def networks(settings: RunSettings) -> dict[str, Any]:
+    """Those of a preset, without weights."""
+    with torch.device("meta"):
+        vae = autoencoder_in(make_autoencoder(settings))
+        found = {"vae": vae, "vocoder": make_vocoder(settings)}
+        found["denoiser"] = make_denoiser(settings, vae)
+        if settings.refiner.model:
+            found["refiner"] = make_refiner(settings)
+        if settings.sharpener.model:
+            found["sharpener"] = make_sharpener(settings)
+    return found
+
+
+def count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def test_the_papers_sizes():
-    found = describe(load_settings(CONFIGS / "paper.yaml"), measure=False)
-    assert found.segment_s == 10.24 and found.log_mel_shape == (1024, 64)
-    assert found.latent_shape == (8, 256, 16)
-    millions = {name: round(count / 1e6, 2) for name, count in found.parameters.items()}
+    settings = load_settings(CONFIGS / "paper.yaml")
+    found = networks(settings)
+    mel, strides = settings.log_mel, strides_of(found["vae"].config)
+    assert mel.segment_frames * mel.hop_length / mel.sample_rate == 10.24
+    assert found["denoiser"].config.latent_channels == 8
+    assert (mel.segment_frames // strides[0], mel.num_mels // strides[1]) == (256, 16)
+    millions = {name: round(count(network) / 1e6, 2) for name, network in found.items()}
     assert millions == {"denoiser": 305.17, "vae": 55.38, "vocoder": 55.26}
 
 
 def test_the_large_preset():
     settings = load_settings(CONFIGS / "large.yaml")
-    found = describe(settings, measure=False)
-    assert settings.log_mel.sample_rate == 44100 and settings.channels == 2
-    assert 0.9e9 < found.parameters["denoiser"] < 1.1e9
-    assert found.log_mel_shape == (1024, 128) and found.latent_shape == (2 * 16, 128, 16)
-    assert settings.denoiser.model["latent_bands"] == found.latent_shape[-1]
-    assert 11.8 < found.segment_s < 11.9
+    found, mel = networks(settings), settings.log_mel
+    assert mel.sample_rate == 44100 and settings.channels == 2
+    assert 0.9e9 < count(found["denoiser"]) < 1.1e9
+    assert found["denoiser"].config.latent_channels == 2 * 16
+    strides = strides_of(found["vae"].config)
+    assert (mel.segment_frames // strides[0], mel.num_mels // strides[1]) == (128, 16)
+    assert settings.denoiser.model["latent_bands"] == mel.num_mels // strides[1]
+    assert 11.8 < mel.segment_frames * mel.hop_length / mel.sample_rate < 11.9
 
 
 def test_the_bundled_preset_is_the_bundled_model():
-    found = describe(load_settings(CONFIGS / "bundled.yaml"), measure=False)
-    for name, count in found.parameters.items():
-        path = BUNDLED_MODEL / name / "diffusion_pytorch_model.safetensors"
-        with safe_open(path, "np") as file:
-            weights = [key for key in file.keys() if not key.endswith(NOT_COUNTED)]  # noqa: SIM118
-            shapes = [file.get_slice(key).get_shape() for key in weights]
-        stored = 0
-        for shape in shapes:
-            size = 1
-            for axis in shape:
-                size *= axis
-            stored += size
-        assert stored == count, name
+    for name, network in networks(load_settings(CONFIGS / "bundled.yaml")).items():
+        state = load_file(BUNDLED_MODEL / name / "diffusion_pytorch_model.safetensors")
+        state = current_state(type(network).__name__, dequantise_(state))
+        stored = [weights for key, weights in state.items() if not key.endswith(NOT_COUNTED)]
+        assert sum(weights.numel() for weights in stored) == count(network), name
 
 
 def test_every_preset_is_valid():
     for path in CONFIGS.glob("*.yaml"):
         load_settings(path)
-
-
-def test_memory_of_a_tiny_denoiser(run, config: Path):
-    result = run("train", "describe", config, "--gpus", "8", "--json")
-    assert result.code == 0, result.err
-    found = json.loads(result.out)
-    weights = found["parameters"]["denoiser"]
-    rows = {(r["sharded"], r["gradient_checkpointing"]): r for r in found["memory"]}
-    state = sum(BYTES_PER_WEIGHT.values()) * weights / 2**30
-    assert rows[True, True]["state"] == pytest.approx(state / 8)
-    assert rows[False, True]["state"] == pytest.approx(state * 24 / 20)
-    assert 0 < rows[True, True]["activations"] < rows[True, False]["activations"]
-    text = run("train", "describe", config)
-    assert f"{weights / 1e6:.2f}" in text.out and "1 GPU, whole" in text.out
 
 
 def test_automatic_precision_is_what_the_machine_computes_in(tmp_path: Path):

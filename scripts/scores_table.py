@@ -1,6 +1,6 @@
 """The README's table of scores, from the reports that ``scripts/scores.sh`` leaves behind.
 
-``python -m stemweave.evaluation.summary docs/scores`` prints it; with a README's path after it, the
+``python -m scripts.scores_table docs/scores`` prints it; with a README's path after it, the
 table there is made anew.
 """
 
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents import renew
 from stemweave.evaluation import arrangement, coherence, copy_synthesis, generation, separation
-from stemweave.evaluation.documents import renew
 from stemweave.files import InputError
 
 
