@@ -10,6 +10,9 @@ ends.handle_signals()
 
 def main() -> None:
     """Run the command line and end this process."""
+    from stemweave.console import open_standard_streams
+
+    open_standard_streams()
     from stemweave.cli import main as run_command
 
     try:

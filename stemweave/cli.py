@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from stemweave import piece_commands, separate_command
+from stemweave import doctor, piece_commands, separate_command
 from stemweave.checkpoints import commands as checkpoint_commands
+from stemweave.console import console
 from stemweave.data import commands as data_commands
+from stemweave.devices import AUTO
 from stemweave.ends import handled_signals
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError, require_absent
+from stemweave.files import InputError, path_problem, require_absent, require_writable
 from stemweave.io.encode import check_format
 from stemweave.notices import show_warnings
 from stemweave.options import (
@@ -28,15 +30,19 @@ from stemweave.options import (
     Device,
     Dtype,
     Format,
+    Json,
     Model,
     Out,
     Overwrite,
     Plot,
+    Quiet,
     Sampler,
     Seed,
     Steps,
+    Verbose,
     audio_format,
     chosen_stems,
+    give_folder,
     load,
     plot_if,
 )
@@ -50,9 +56,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Separate, generate, arrange and edit multi-track music with one diffusion model.",
 )
 separate_command.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"stemweave {version('stemweave')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    shows_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say which this is")
+    ] = False,
+) -> None:
+    """Separate, generate, arrange and edit multi-track music with one diffusion model."""
 
 
 @app.command()
@@ -68,17 +88,20 @@ def generate(
     seed: Seed = 0,
     steps: Steps = None,
     sampler: Sampler = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
     fmt = audio_format(format)
     folders = [out / str(index) for index in range(number)]
-    if not overwrite:
-        require_absent(folders, overwrite)
+    require_absent(folders, overwrite)
+    require_writable(out)
     pipe = load(model, device, sampler, dtype, compile)
     import torch
 
@@ -92,7 +115,7 @@ def generate(
             )
         written = write_stems(folder, piece, pipe.sample_rate, fmt, overwrite)
         plot_if(plot, written, folder)
-        typer.echo(str(folder))
+        give_folder(folder, written)
 
 
 @app.command()
@@ -114,11 +137,14 @@ def arrange(
     seed: Seed = 0,
     steps: Steps = None,
     sampler: Sampler = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write the given stems, the missing ones and the sum to OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
@@ -126,6 +152,7 @@ def arrange(
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
     require_absent([out / f"{name}.{fmt}" for name in (*files, MIXTURE)], overwrite)
+    require_writable(out)
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
@@ -148,7 +175,7 @@ def arrange(
         )
     written = write_stems(out, piece, sample_rate, fmt, overwrite)
     plot_if(plot, written, out)
-    typer.echo(str(out))
+    give_folder(out, written)
 
 
 for commands in (
@@ -159,6 +186,7 @@ for commands in (
     evaluation_commands,
     checkpoint_commands,
     web_commands,
+    doctor,
 ):
     commands.register(app)
 
@@ -176,31 +204,31 @@ def _parse_given(given: list[str]) -> dict[str, Path]:
 
 
 def main() -> None:
-    """Run the command line; ``InputError`` becomes one line and exit code 2."""
+    """Run the command line; what users can mend becomes one line and exit code 2."""
     prepare_threads()
     show_warnings()
+    console.reset()
     atexit.register(gc.freeze)  # what is collected at the end of Python would be all of torch
     with handled_signals():
-        _run()
+        try:
+            app()
+        except (InputError, OSError, RuntimeError) as error:
+            problem = _problem(error)
+            if problem is None:
+                raise
+            console.complain(problem, error)
+            sys.exit(2)
 
 
-def _run() -> None:
-    try:
-        app()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except RuntimeError as error:
-        from stemweave.acceleration import device_problem
+def _problem(error: InputError | OSError | RuntimeError) -> str | None:
+    """One sentence for users, if the program is not to blame."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        return path_problem(error)
+    from stemweave.acceleration import device_problem
 
-        problem = device_problem(error)
-        if problem is None:
-            raise
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    return device_problem(error)
 
 
 if __name__ == "__main__":

@@ -183,8 +183,23 @@ def writing_failed(path: Path, error: BaseException) -> OutputError:
     return OutputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
 
 
+def path_problem(error: OSError) -> str:
+    """The sentence for a file or folder that cannot be used; it names it."""
+    reason = (error.strerror or str(error)).lower()
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' → '.join(map(str, names))}: {reason}" if names else reason
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ``OutputError`` if nothing can be written to ``folder``, before any work is done."""
+    try:
+        Staging(folder).close()
+    except OSError as error:
+        raise writing_failed(folder, error) from error
+
+
 def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
     """Raise ``InputError`` for the first of ``paths`` that exists, unless ``overwrite``."""
     for path in paths:
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise InputError(f"{path} exists: choose another --out or pass --overwrite")

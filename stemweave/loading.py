@@ -12,9 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stemweave.files import InputError
 from stemweave.memory import keep_freed_memory
 from stemweave.model_folder import BUNDLED_MODEL, INDEX, check_source
 
@@ -105,16 +104,3 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def checked_device(name: str) -> Any:
-    """The ``torch.device`` of this name; raises ``InputError`` if it cannot be used here."""
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here: {reason}") from error
-    return device

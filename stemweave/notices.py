@@ -17,3 +17,5 @@ _notices = _Notices(logging.WARNING)
 def show_warnings() -> None:
     """From here on what our modules warn of is printed; calling it again changes nothing."""
     logging.getLogger("stemweave").addHandler(_notices)
+    # where it keeps its list of fonts is nobody's concern
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -5,12 +5,14 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from stemweave.console import console
+from stemweave.devices import AUTO, device_name
 from stemweave.files import InputError
 from stemweave.io.encode import FORMATS, AudioFormat
 
@@ -31,7 +33,10 @@ Steps = Annotated[
 Sampler = Annotated[
     str | None, typer.Option(help="ddim, dpm++ or unipc; the model's own if absent")
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
+Device = Annotated[
+    str,
+    typer.Option(help="auto: CUDA, else MPS, if they work here, else the CPU; or cpu, cuda, ..."),
+]
 Dtype = Annotated[
     str,
     typer.Option(
@@ -47,6 +52,26 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing r
 Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
 
 
+def _set(name: str) -> Callable[[bool], bool]:
+    def callback(value: bool) -> bool:
+        setattr(console, name, value)
+        return value
+
+    return callback
+
+
+# commands need not look at these: they set up the console
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", callback=_set("quiet"), help="say what is wrong only")
+]
+Json = Annotated[
+    bool, typer.Option("--json", callback=_set("as_json"), help="say results as JSON, one a line")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", callback=_set("verbose"), help="say where errors arose")
+]
+
+
 def audio_format(name: str) -> AudioFormat:
     """``--format``, if there is such a format."""
     if name not in FORMATS:
@@ -56,18 +81,20 @@ def audio_format(name: str) -> AudioFormat:
 
 def load(
     model: str | None,
-    device: str = "cpu",
+    device: str = AUTO,
     sampler: str | None = None,
     dtype: str = "auto",
     compile: bool = False,
 ) -> StemModel:
     """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``.
 
-    Its denoiser runs as ``--dtype`` and ``--compile`` say.
+    A device that was chosen here is said. Its denoiser runs as ``--dtype`` and ``--compile`` say.
     """
     from stemweave.loading import load_model
 
     pipe = load_model(model, device)
+    if device == AUTO:
+        console.say(f"device: {device_name(pipe.compute_device)}")
     if sampler is not None:
         from stemweave.diffusion.schedulers import with_sampler
 
@@ -93,6 +120,12 @@ def chosen_stems(pipe: StemModel, names: str | None, option: str) -> list[str]:
     return [stem for stem in pipe.stems if stem in wanted]
 
 
+def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
+    """Say that a task has written ``files`` to ``folder``."""
+    paths = {name: str(path) for name, path in files.items()}
+    console.give({"folder": str(folder), "files": paths}, str(folder))
+
+
 def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
     """Write ``folder/spectrograms.png`` of the ``written`` files if ``--plot`` is on."""
     if plot:
@@ -102,14 +135,14 @@ def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
 
 
 class Bar:
-    """A progress bar while a task runs, on a terminal only."""
+    """A progress bar while a task runs, on a terminal only and not with ``-q``."""
 
     def __init__(self, label: str) -> None:
         self.label = label
 
     def __enter__(self) -> Progress | None:
         self.bar: tqdm[Any] | None = None
-        if not sys.stderr.isatty():
+        if not console.draws_bars:
             return None
         from tqdm import tqdm
 

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemweave.devices import AUTO
 from stemweave.options import (
     Bar,
     Compile,
     Device,
     Dtype,
     Format,
+    Json,
     Model,
     Out,
     Overwrite,
     Plot,
+    Quiet,
     Sampler,
     Seed,
     Steps,
+    Verbose,
     audio_format,
     chosen_stems,
+    give_folder,
     load,
     plot_if,
 )
@@ -63,11 +68,14 @@ def edit(
     seed: Seed = 0,
     steps: Steps = None,
     sampler: Sampler = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
@@ -91,11 +99,14 @@ def extend(
     seed: Seed = 0,
     steps: Steps = None,
     sampler: Sampler = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
@@ -116,11 +127,14 @@ def vary(
     seed: Seed = 0,
     steps: Steps = None,
     sampler: Sampler = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
     fmt = audio_format(format)
@@ -147,7 +161,7 @@ def _run(
     import torch
 
     from stemweave.batch import read_piece, write_stems
-    from stemweave.files import require_absent
+    from stemweave.files import require_absent, require_writable
     from stemweave.io.encode import check_format
     from stemweave.stems import MIXTURE
 
@@ -155,6 +169,7 @@ def _run(
     check_format(fmt, sample_rate, len(next(iter(piece.values()))))
     names = (*pipe.stems, MIXTURE)
     require_absent([out / f"{name}.{fmt}" for name in names], overwrite)
+    require_writable(out)
     with Bar(label) as progress:
         changed = task(
             piece,
@@ -164,4 +179,4 @@ def _run(
         )
     written = write_stems(out, changed, sample_rate, fmt, overwrite)
     plot_if(plot, written, out)
-    typer.echo(str(out))
+    give_folder(out, written)

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import logging
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.loading import checked_device
+from stemweave.devices import checked_device
 from stemweave.model import StemModel, TaskSettings
 from stemweave.model_folder import BUNDLED_MODEL, check_model, loading_failed
 

@@ -20,6 +20,7 @@ from stemweave.catalogue import (
     write_failures,
 )
 from stemweave.data.commands import RayOption
+from stemweave.devices import AUTO
 from stemweave.files import InputError
 from stemweave.io.decode import probe_audio
 from stemweave.options import (
@@ -28,13 +29,16 @@ from stemweave.options import (
     Device,
     Dtype,
     Format,
+    Json,
     Model,
     Out,
     Overwrite,
     Plot,
+    Quiet,
     Sampler,
     Seed,
     Steps,
+    Verbose,
     audio_format,
     chosen_stems,
     load,
@@ -71,7 +75,7 @@ def separate(
     seed: Seed = 0,
     steps: Steps = None,
     sampler: Sampler = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
@@ -87,6 +91,9 @@ def separate(
     failures: Annotated[
         Path | None, typer.Option(help="list the files that failed here, a line of JSON each")
     ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths."""
     fmt = audio_format(format)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
-    {"ends", "stems", "files", "notices", "memory", "jobs", "threads"},
-    {"earlier_versions", "model_folder"},
+    {"console", "ends", "files", "memory", "notices", "output_names", "stems"},
+    {"earlier_versions", "jobs", "model_folder", "threads"},
     {"music"},
-    {"acceleration", "audio", "io", "models"},
+    {"acceleration", "audio", "devices", "io", "models"},
     {"diffusion", "data"},
     {"tasks", "render", "components"},
     {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
-    {"separate_command", "piece_commands", "catalogue", "web"},
+    {"doctor", "separate_command", "piece_commands", "catalogue", "web"},
     {"cli"},
     {"__main__"},
 ]

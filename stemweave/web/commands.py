@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from stemweave.devices import AUTO
 from stemweave.files import InputError
 from stemweave.options import Device, Model
 
@@ -38,7 +39,7 @@ def serve(
     max_queue: Annotated[int, typer.Option(min=1, help="most jobs that wait")] = 20,
     keep_days: Annotated[float, typer.Option(help="projects are deleted so long after use")] = 7.0,
     model: Model = None,
-    device: Device = "cpu",
+    device: Device = AUTO,
 ) -> None:
     """Serve the studio: a page and an HTTP API."""
     from stemweave.web.settings import Settings
