@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 python=.venv/bin/python
 # songs to train on; what is there stays
-"$python" -m stemweave compose data/fresh9 --songs 1300 --seed 1300000 --voiced
-"$python" -m stemweave compose data/riffs8 --songs 100 --seed 430000 --riffs --voiced
+"$python" -m stemweave compose data/fresh9 --songs 1300 --seed 1300000 --voiced --mma-tempo
+"$python" -m stemweave compose data/riffs8 --songs 100 --seed 430000 --riffs --voiced --mma-tempo
 scripts/test_songs.sh
 reports=out/reports
 runs=()

@@ -4,8 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 stemweave=(.venv/bin/python -m stemweave)
 
-# composed songs: grooves, chords and SoundFont (TimGM6mb) that training never used
+# composed songs: grooves, chords and SoundFont (TimGM6mb) that training never used; at mma's tempo, as
+# the committed tables' songs are
 "${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
-  --held-out-grooves --soundfont TimGM6mb.sf2
+  --held-out-grooves --soundfont TimGM6mb.sf2 --mma-tempo
 # human-written songs, same SoundFont
 [ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4

@@ -105,6 +105,12 @@ def parse_chord(symbol: str) -> Chord:
     return Chord(root + quality + over, root_class, tones, bass_class)
 
 
+def tone_name(symbol: str, pitch_class: int) -> str:
+    """How a chord spells one of its tones: "G#" in "E", though "Ab" be the same key."""
+    names = NamedChord(symbol).components(visible=True)
+    return next(name for name in names if note_to_val(name) % 12 == pitch_class)
+
+
 def _known_quality(quality: str) -> str:
     qualities = _qualities()
     plain = re.sub(r"[(),\s]", "", quality)

@@ -11,9 +11,28 @@ from stemweave.files import InputError
 MAJOR_TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 MINOR_TONICS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 """The usual name of each pitch class as a tonic."""
-SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-SHARP_TONICS = (2, 4, 7, 9, 11)
-"""Major tonics whose key signature has sharps."""
+FIFTHS = (
+    "Gb",
+    "Db",
+    "Ab",
+    "Eb",
+    "Bb",
+    "F",
+    "C",
+    "G",
+    "D",
+    "A",
+    "E",
+    "B",
+    "F#",
+    "C#",
+    "G#",
+    "D#",
+    "A#",
+)
+"""Names of notes a fifth from one to the next."""
+SIGNATURE_FIFTHS = (0, -5, 2, -3, 4, -1, -6, 1, -4, 3, -2, 5)
+"""Sharps (flats below zero) of the major key on each pitch class."""
 SIGNATURES = {
     "major": (*MAJOR_TONICS, "C#", "F#", "Cb"),
     "minor": (*MINOR_TONICS, "D#", "A#", "Ab"),
@@ -27,10 +46,16 @@ def key_name(tonic: int, minor: bool) -> str:
 
 
 def note_name(pitch_class: int, key: str | None = None) -> str:
-    """Name of a note as ``key`` spells it: with sharps in keys of sharps, else with flats."""
+    """Name of a note as ``key`` spells it: five fifths below its tonic to six above it.
+
+    In minor the leading tone and that of the dominant are raised: C# and F# in G minor.
+    """
     tonic, minor = (0, False) if key is None else tonic_of(key)
-    sharps = (tonic + 3 * minor) % 12 in SHARP_TONICS
-    return (SHARP_NAMES if sharps else MAJOR_TONICS)[pitch_class % 12]
+    fifths = SIGNATURE_FIFTHS[(tonic + 3 * minor) % 12]
+    lowest = fifths - (2 if minor else 5)
+    index = lowest + (7 * pitch_class - lowest) % 12 + FIFTHS.index("C")
+    # beyond, a plain name is easier to read than E# or Cb
+    return FIFTHS[index] if 0 <= index < len(FIFTHS) else MAJOR_TONICS[pitch_class % 12]
 
 
 def parse_key(text: str) -> str:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pychord.quality import QualityManager
 
 from stemweave.files import InputError
-from stemweave.music.chords import ChordChange, parse_bars, parse_chord
+from stemweave.music.chords import ChordChange, parse_bars, parse_chord, tone_name
 from stemweave.music.instruments import (
     INSTRUMENTS,
     instrument_of,
@@ -110,6 +110,13 @@ def test_keys():
             assert tonic_of(parse_key(key_name(tonic, minor))) == (tonic, minor)
     assert note_name(6, "E major") == "F#" and note_name(6, "Db major") == "Gb"
     assert note_name(3, "E minor") == "D#" and note_name(3) == "Eb"
+    assert [note_name(n, "G minor") for n in (1, 3, 6, 10)] == ["C#", "Eb", "F#", "Bb"]
+    for tonic in range(12):
+        for minor in (False, True):
+            for pitch_class in range(12):
+                name = note_name(pitch_class, key_name(tonic, minor))
+                assert parse_chord(name).root == pitch_class
+    assert tone_name("E7", 8) == "G#"
     for text in ("H", "A foo", "", "A minor seventh"):
         with pytest.raises(InputError, match="is not a key"):
             parse_key(text)

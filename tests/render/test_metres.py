@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 
 from stemweave.files import InputError
+from stemweave.music.estimate import estimate_chords, estimate_key
 from stemweave.music.harmony import Chord, Key
+from stemweave.music.keys import key_name
+from stemweave.music.lead_sheet import LeadSheet, steady_beats
 from stemweave.music.metre import is_compound
 from stemweave.render.compose import ComposedSong, compose_song
 from stemweave.render.form import Form
 from stemweave.render.grooves import METRES, drawn_families, read_groove_families
 from stemweave.render.lines import draw_bass, draw_comping
 from stemweave.render.riffs import draw_riff_parts
+from stemweave.render.sheets import score_of
 
 GROOVES = ("stdlib/waltz", "stdlib/blues68", "stdlib/68march", "stdlib/ballad128", "stdlib/jazz-54")
 
@@ -73,6 +77,27 @@ def test_helper_lines_play_thirds_of_beats_in_compound_metres():
         for notes in lines:
             sixths = np.array([n.start_s for n in notes]) * 6
             assert np.allclose(sixths, np.round(sixths), atol=1e-6)
+
+
+def test_chords_and_key_are_found_in_the_notes():
+    """Root and third of most beats, as the page on sheets says."""
+    right = total = keys = 0
+    for seed in range(6):
+        (family,) = (one for one in read_groove_families() if one.library_file == "casio/pop")
+        song = compose_song([family], np.random.default_rng([5, seed]), 40.0)
+        key = key_name(song.form.key.tonic, song.form.key.minor)
+        sheet = LeadSheet(steady_beats(song.tempo_bpm, song.form.num_beats))
+        score = score_of(song.stems, sheet)
+        notes = [n for stem in ("bass", "guitar", "piano") for n in score.notes[stem]]
+        downbeats = range(0, song.form.num_beats, 4)
+        found = LeadSheet(chords=estimate_chords(notes, song.form.num_beats, downbeats, key))
+        keys += estimate_key(notes) == key
+        for beat in range(song.form.num_beats):
+            truth, chord = song.form.chord_at(beat), found.chord_at(beat)
+            root, third = truth.root, truth.pitch_classes[1]
+            right += chord is not None and chord.root == root and third in chord.tones
+            total += 1
+    assert right / total > 0.8 and keys >= 3
 
 
 def test_metres_without_grooves_say_so():
