@@ -199,7 +199,7 @@ def separation_rates() -> dict[str, float]:
         separate_file(pipe, mixture, folder / "warm", stems=pipe.stems)
         for fmt in ("wav", "flac"):
             before = cpu_s()
-            written = separate_file(pipe, mixture, folder / fmt, stems=pipe.stems, fmt=fmt)
+            written = separate_file(pipe, mixture, folder / fmt, stems=pipe.stems, encoding=fmt)
             rates[f"separate_{fmt}_cpu_s"] = per_hour(cpu_s() - before, songs)
             size = sum(path.stat().st_size for path in written.values())
             rates[f"separate_{fmt}_bytes"] = per_hour(size, songs)

@@ -6,7 +6,9 @@ Results of one input appear together when all of them are complete, or not at al
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,9 @@ import torch
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError, require_absent
 from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader
-from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup
+from stemweave.io.encode import AudioWriter, Document, WriterGroup
+from stemweave.io.encoding import Encoding, encoding_of
+from stemweave.separation_record import RECORD, record_text
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
@@ -30,7 +34,8 @@ def separate_file(
     out: Path,
     *,
     stems: Sequence[str],
-    fmt: AudioFormat = "wav",
+    sums: Mapping[str, Sequence[str]] | None = None,
+    encoding: str | Encoding = "wav",
     method: Method | None = None,
     guidance: float | None = None,
     steps: int | None = None,
@@ -38,26 +43,43 @@ def separate_file(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """Write ``out/<stem>.<fmt>`` for every stem, at the input's rate, channels and exact length."""
-    files = {stem: out / f"{stem}.{fmt}" for stem in stems}
+    """Write ``out/<stem>.<suffix>`` for every stem, of the input's rate, channels and length.
+
+    Also ``out/<name>.<suffix>`` for each of ``sums``, which says the stems to add up by name, and
+    ``out/separation.json`` (``separation_record``). Returns the audio files.
+    """
+    began_s = time.perf_counter()
+    sums, encoding = sums or {}, encoding_of(encoding)
+    files = {name: out / f"{name}.{encoding}" for name in (*stems, *sums)}
     require_absent(list(files.values()), overwrite)
+    needed = [stem for stem in pipe.stems if stem in {*stems, *chain(*sums.values())}]
     with AudioReader(path) as reader:
         info = reader.info
         warn_of_shortfall(info)
-        writers = open_writers(files, info.sample_rate, info.channels, fmt, info.num_samples)
-        with WriterGroup(writers) as group:
+
+        def record(gain: float) -> str:
+            chosen = pipe.separation_method(method, guidance, steps)
+            settings = dict(method=chosen, guidance=guidance, steps=steps, seed=seed)
+            taken_s = time.perf_counter() - began_s
+            return record_text(info, pipe, files, encoding, settings, gain, taken_s)
+
+        writers = open_writers(files, info.sample_rate, info.channels, encoding, info.num_samples)
+        with WriterGroup(writers, [Document(out / RECORD, record)]) as group:
             for block in pipe.separate_blocks(
                 reader,
                 info.num_samples,
                 info.sample_rate,
-                stems=stems,
+                stems=needed,
                 method=method,
                 guidance=guidance,
                 steps=steps,
                 generator=torch.Generator().manual_seed(seed),
                 progress=progress,
             ):
-                group.write(block)
+                group.write({stem: block[stem] for stem in stems})
+                for name, parts in sums.items():
+                    first, *others = (block[stem] for stem in parts)
+                    group.write({name: sum(others, first)})
     return files
 
 
@@ -65,15 +87,15 @@ def open_writers(
     files: Mapping[str, Path],
     sample_rate: int,
     channels: int,
-    fmt: AudioFormat,
+    encoding: str | Encoding,
     num_samples: int | None = None,
 ) -> dict[str, AudioWriter]:
     """A writer for each file; if one cannot be opened, none stays behind."""
     writers: dict[str, AudioWriter] = {}
     try:
         for name, path in files.items():
-            writers[name] = AudioWriter(path, sample_rate, channels, fmt, num_samples)
-    except InputError:
+            writers[name] = AudioWriter(path, sample_rate, channels, encoding, num_samples)
+    except BaseException:
         for writer in reversed(writers.values()):
             writer.discard()
         raise
@@ -84,14 +106,14 @@ def write_stems(
     out: Path,
     waveforms: Mapping[str, torch.Tensor],
     sample_rate: int,
-    fmt: AudioFormat,
+    encoding: str | Encoding,
     overwrite: bool,
 ) -> dict[str, Path]:
-    """Write ``out/<name>.<fmt>`` for every waveform (channels, samples), all or none."""
-    files = {name: out / f"{name}.{fmt}" for name in waveforms}
+    """Write ``out/<name>.<suffix>`` for every waveform (channels, samples), all or none."""
+    files = {name: out / f"{name}.{encoding}" for name in waveforms}
     require_absent(list(files.values()), overwrite)
     channels = next(iter(waveforms.values())).shape[0]
-    with WriterGroup(open_writers(files, sample_rate, channels, fmt)) as group:
+    with WriterGroup(open_writers(files, sample_rate, channels, encoding)) as group:
         group.write(waveforms)
     return files
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stemweave.files import InputError, OutputError, Staging, appearing, writing_failed
 from stemweave.io.decode import AUDIO_SUFFIXES, probe_audio
-from stemweave.io.encode import AudioFormat
+from stemweave.io.encoding import Encoding
 from stemweave.jobs import Failed, WorkerDied, Workers, outcomes
 from stemweave.notices import show_warnings
 from stemweave.threads import usable_cores
@@ -36,10 +36,11 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True)
 class Separation:
-    """What is asked of every file; see ``StemModel.separate`` and ``options.load``."""
+    """What is asked of every file; see ``batch.separate_file`` and ``options.load``."""
 
     stems: tuple[str, ...]
-    fmt: AudioFormat = "wav"
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: Encoding = field(default_factory=Encoding)
     method: Method = "mask"
     guidance: float | None = None
     steps: int | None = None
@@ -114,6 +115,18 @@ def find_mixtures(paths: Sequence[Path], out: Path) -> list[Mixture]:
     return mixtures
 
 
+def find_mixtures_beside(paths: Sequence[Path]) -> list[Mixture]:
+    """As ``find_mixtures``, but results of each path go to a folder beside it, ``<path>.stems``."""
+    found: dict[str, Mixture] = {}
+    for path in paths:
+        named = path if path.name not in ("", "..") else path.resolve()
+        results = Path(f"{named}.stems")
+        for file, name in find_mixtures([path], results):
+            place = results / name if path.is_dir() else results
+            found.setdefault(file, Mixture(file, str(place)))
+    return list(found.values())
+
+
 def _audio_below(folder: Path, out: Path) -> list[str]:
     """Paths below ``folder`` with /, sorted."""
     results = out.resolve()
@@ -134,8 +147,8 @@ def _audio_below(folder: Path, out: Path) -> list[str]:
 
 
 def stem_files(folder: Path, asked: Separation) -> dict[str, Path]:
-    """Where each stem of a file goes."""
-    return {stem: folder / f"{stem}.{asked.fmt}" for stem in asked.stems}
+    """Where each stem of a file goes, and each sum of stems."""
+    return {name: folder / f"{name}.{asked.encoding}" for name in (*asked.stems, *asked.sums)}
 
 
 def is_complete(folder: Path, asked: Separation) -> bool:
@@ -214,7 +227,8 @@ def separate_into(
         source,
         folder,
         stems=asked.stems,
-        fmt=asked.fmt,
+        sums=asked.sums,
+        encoding=asked.encoding,
         method=asked.method,
         guidance=asked.guidance,
         steps=asked.steps,

@@ -23,9 +23,12 @@ from stemweave.ends import handled_signals
 from stemweave.evaluation import commands as evaluation_commands
 from stemweave.files import InputError, path_problem, require_absent, require_writable
 from stemweave.io.encode import check_format
+from stemweave.io.encoding import encoding_of
 from stemweave.notices import show_warnings
 from stemweave.options import (
     Bar,
+    BitDepth,
+    Bitrate,
     Compile,
     Device,
     Dtype,
@@ -40,7 +43,6 @@ from stemweave.options import (
     Seed,
     Steps,
     Verbose,
-    audio_format,
     chosen_stems,
     give_folder,
     load,
@@ -92,13 +94,15 @@ def generate(
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
-    fmt = audio_format(format)
+    encoding = encoding_of(format, bit_depth, bitrate)
     folders = [out / str(index) for index in range(number)]
     require_absent(folders, overwrite)
     require_writable(out)
@@ -113,7 +117,7 @@ def generate(
             piece = pipe.generate(
                 seconds, tempo_bpm=tempo, steps=steps, generator=generator, progress=progress
             )
-        written = write_stems(folder, piece, pipe.sample_rate, fmt, overwrite)
+        written = write_stems(folder, piece, pipe.sample_rate, encoding, overwrite)
         plot_if(plot, written, folder)
         give_folder(folder, written)
 
@@ -141,25 +145,27 @@ def arrange(
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Write the given stems, the missing ones and the sum to OUT/{stems...,mixture}.wav."""
-    fmt = audio_format(format)
+    encoding = encoding_of(format, bit_depth, bitrate)
     if inpainting not in (None, "known", "replace"):
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
-    require_absent([out / f"{name}.{fmt}" for name in (*files, MIXTURE)], overwrite)
+    require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
     require_writable(out)
     from stemweave.batch import read_given, write_stems
 
     waveforms, sample_rate = read_given(files)
-    check_format(fmt, sample_rate, max(len(waveform) for waveform in waveforms.values()))
+    check_format(encoding, max(len(waveform) for waveform in waveforms.values()))
     pipe = load(model, device, sampler, dtype, compile)
     added = chosen_stems(pipe, add, "--add") if add is not None else None
-    require_absent([out / f"{name}.{fmt}" for name in added or pipe.stems], overwrite)
+    require_absent([out / f"{name}.{encoding}" for name in added or pipe.stems], overwrite)
     import torch
 
     with Bar("arranging") as progress:
@@ -173,7 +179,7 @@ def arrange(
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
         )
-    written = write_stems(out, piece, sample_rate, fmt, overwrite)
+    written = write_stems(out, piece, sample_rate, encoding, overwrite)
     plot_if(plot, written, out)
     give_folder(out, written)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ class LatentGrid:
     vocoder: Any
     refiner: Any
     sharpener: Any
+    source: str | Path | None = None
+    """Folder or hub id that ``loading.load_model`` read it from."""
 
     def config_of(self, part: str) -> Any:
         """The settings of a part, which need not be in memory for that; None without the part."""

@@ -97,7 +97,7 @@ def _formats() -> dict[str, Any]:
     import soundfile
 
     from stemweave.io.decode import AUDIO_SUFFIXES
-    from stemweave.io.encode import FORMATS
+    from stemweave.io.encoding import FORMATS
 
     return {
         "read": sorted(suffix[1:] for suffix in AUDIO_SUFFIXES),

@@ -42,13 +42,17 @@ def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
         check_source(model or folder, INDEX)  # before what takes seconds to import
         from stemweave.pipeline import load_pipeline
 
-        return load_pipeline(model, device)
+        pipeline = load_pipeline(model, device)
+        pipeline.source = model
+        return pipeline
     try:
         with uncollected(), hidden(*NOT_NEEDED):
             from stemweave.loaded_model import LoadedModel
     except (ImportError, RuntimeError):  # another diffusers may need what this one does not
         from stemweave.loaded_model import LoadedModel
-    return LoadedModel.load(folder, device)
+    loaded = LoadedModel.load(folder, device)
+    loaded.source = folder
+    return loaded
 
 
 def has_own_parts_only(folder: Path) -> bool:

@@ -5,16 +5,15 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stemweave.console import console
 from stemweave.devices import AUTO, device_name
 from stemweave.files import InputError
-from stemweave.io.encode import FORMATS, AudioFormat
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -47,7 +46,14 @@ Dtype = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="compile the denoiser: minutes at first, for GPUs")
 ]
-Format = Annotated[str, typer.Option("--format", help="wav (float32), flac (24-bit) or mp3")]
+Format = Annotated[str, typer.Option("--format", help="wav, flac, mp3, m4a or opus")]
+BitDepth = Annotated[
+    str | None,
+    typer.Option("--bit-depth", help="16 (dithered), 24 or 32f; wav: 32f by default, flac: 24"),
+]
+Bitrate = Annotated[
+    str | None, typer.Option(help="of mp3, m4a and opus in kbit/s, e.g. 192k; good by default")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
 Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
 
@@ -70,13 +76,6 @@ Json = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", callback=_set("verbose"), help="say where errors arose")
 ]
-
-
-def audio_format(name: str) -> AudioFormat:
-    """``--format``, if there is such a format."""
-    if name not in FORMATS:
-        raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {name}")
-    return cast(AudioFormat, name)
 
 
 def load(
@@ -124,6 +123,25 @@ def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
     """Say that a task has written ``files`` to ``folder``."""
     paths = {name: str(path) for name, path in files.items()}
     console.give({"folder": str(folder), "files": paths}, str(folder))
+
+
+def chosen_sums(
+    pipe: StemModel, mixes: Sequence[str], without: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Stems to add up, by the name of their file: ``bass+drums``, ``without_drums``."""
+    sums = {}
+    for names in mixes:
+        stems = chosen_stems(pipe, names, "--mix")
+        if len(stems) < 2:
+            raise InputError(f"--mix {names} is one stem: --stems {names} writes it")
+        sums["+".join(stems)] = tuple(stems)
+    for names in without:
+        absent = chosen_stems(pipe, names, "--without")
+        present = tuple(stem for stem in pipe.stems if stem not in absent)
+        if not present:
+            raise InputError(f"--without {names} leaves no stem")
+        sums[f"without_{'+'.join(absent)}"] = present
+    return sums
 
 
 def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemweave.devices import AUTO
+from stemweave.io.encoding import encoding_of
 from stemweave.options import (
     Bar,
+    BitDepth,
+    Bitrate,
     Compile,
     Device,
     Dtype,
@@ -25,7 +28,6 @@ from stemweave.options import (
     Seed,
     Steps,
     Verbose,
-    audio_format,
     chosen_stems,
     give_folder,
     load,
@@ -35,7 +37,7 @@ from stemweave.options import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stemweave.io.encode import AudioFormat
+    from stemweave.io.encoding import Encoding
     from stemweave.model import StemModel
 
 Source = Annotated[
@@ -72,13 +74,15 @@ def edit(
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
-    fmt = audio_format(format)
+    encoding = encoding_of(format, bit_depth, bitrate)
     pipe = load(model, device, sampler, dtype, compile)
     renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
 
@@ -87,7 +91,7 @@ def edit(
         renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
         return pipe.edit(piece, sample_rate, renew=renew, steps=steps, **options)
 
-    _run(pipe, source, out, task, "editing", fmt, overwrite, seed, plot)
+    _run(pipe, source, out, task, "editing", encoding, overwrite, seed, plot)
 
 
 def extend(
@@ -103,19 +107,21 @@ def extend(
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
-    fmt = audio_format(format)
+    encoding = encoding_of(format, bit_depth, bitrate)
     pipe = load(model, device, sampler, dtype, compile)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
         return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **options)
 
-    _run(pipe, source, out, task, "extending", fmt, overwrite, seed, plot)
+    _run(pipe, source, out, task, "extending", encoding, overwrite, seed, plot)
 
 
 def vary(
@@ -131,19 +137,21 @@ def vary(
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
-    fmt = audio_format(format)
+    encoding = encoding_of(format, bit_depth, bitrate)
     pipe = load(model, device, sampler, dtype, compile)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **options: Any) -> dict[str, Tensor]:
         return pipe.vary(piece, sample_rate, strength=strength, steps=steps, **options)
 
-    _run(pipe, source, out, task, "varying", fmt, overwrite, seed, plot)
+    _run(pipe, source, out, task, "varying", encoding, overwrite, seed, plot)
 
 
 def _run(
@@ -152,7 +160,7 @@ def _run(
     out: Path,
     task: Callable[..., dict[str, Tensor]],
     label: str,
-    fmt: AudioFormat,
+    encoding: Encoding,
     overwrite: bool,
     seed: int,
     plot: bool,
@@ -166,9 +174,9 @@ def _run(
     from stemweave.stems import MIXTURE
 
     piece, sample_rate = read_piece(source, pipe.stems)
-    check_format(fmt, sample_rate, len(next(iter(piece.values()))))
+    check_format(encoding, len(next(iter(piece.values()))))
     names = (*pipe.stems, MIXTURE)
-    require_absent([out / f"{name}.{fmt}" for name in names], overwrite)
+    require_absent([out / f"{name}.{encoding}" for name in names], overwrite)
     require_writable(out)
     with Bar(label) as progress:
         changed = task(
@@ -177,6 +185,6 @@ def _run(
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
         )
-    written = write_stems(out, changed, sample_rate, fmt, overwrite)
+    written = write_stems(out, changed, sample_rate, encoding, overwrite)
     plot_if(plot, written, out)
     give_folder(out, written)

@@ -13,6 +13,7 @@ from stemweave.catalogue import (
     Mixture,
     Separation,
     find_mixtures,
+    find_mixtures_beside,
     separate_into,
     separate_on_workers,
     separation_workers,
@@ -23,15 +24,17 @@ from stemweave.data.commands import RayOption
 from stemweave.devices import AUTO
 from stemweave.files import InputError
 from stemweave.io.decode import probe_audio
+from stemweave.io.encoding import encoding_of
 from stemweave.options import (
     Bar,
+    BitDepth,
+    Bitrate,
     Compile,
     Device,
     Dtype,
     Format,
     Json,
     Model,
-    Out,
     Overwrite,
     Plot,
     Quiet,
@@ -39,8 +42,8 @@ from stemweave.options import (
     Seed,
     Steps,
     Verbose,
-    audio_format,
     chosen_stems,
+    chosen_sums,
     load,
 )
 
@@ -58,8 +61,19 @@ def register(app: typer.Typer) -> None:
 
 def separate(
     files: Annotated[list[Path], typer.Argument(help="audio files or folders of them")],
-    out: Out,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="folder for the results; <FILE>.stems by default"),
+    ] = None,
     stems: Annotated[str | None, typer.Option(help="only these, e.g. bass,drums")] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(help="the sum of these as one file, e.g. bass,drums; repeatable"),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="the sum of all stems but these as one file, e.g. drums; repeatable"),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +93,8 @@ def separate(
     dtype: Dtype = "auto",
     compile: Compile = False,
     format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
     overwrite: Overwrite = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="go on: leave out files whose stems are there")
@@ -95,11 +111,15 @@ def separate(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths."""
-    fmt = audio_format(format)
+    """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths.
+
+    With --mix or --without only those sums are written, and stems that --stems names.
+    """
+    encoding = encoding_of(format, bit_depth, bitrate)
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
-    found = find_mixtures(files, out)
+    found = find_mixtures_beside(files) if out is None else find_mixtures(files, out)
+    out = Path() if out is None else out
     if not (failures or skip_existing) and not any(Path(file).exists() for file, _ in found):
         probe_audio(Path(found[0].file))  # refuses it, before a model is loaded
     shared = separation_workers(workers, ray, device)
@@ -107,9 +127,11 @@ def separate(
     chosen = pipe.separation_method(method, guidance, steps)
     if shared is None:
         pipe.fetch_for(chosen)  # what cannot be loaded is said once
+    sums = chosen_sums(pipe, mix or [], without or [])
     asked = Separation(
-        tuple(chosen_stems(pipe, stems, "--stems")),
-        fmt=fmt,
+        () if sums and stems is None else tuple(chosen_stems(pipe, stems, "--stems")),
+        sums,
+        encoding=encoding,
         method=chosen,
         guidance=guidance,
         steps=steps,

@@ -37,7 +37,8 @@ def write_music(folder: Path, names: list[str], num_samples: int = 20_000) -> No
 
 
 def expected(*names: str) -> list[str]:
-    return sorted(f"{name}/{stem}.wav" for name in names for stem in STEMS)
+    files = [*(f"{stem}.wav" for stem in STEMS), "separation.json"]
+    return sorted(f"{name}/{file}" for name in names for file in files)
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -1,13 +1,17 @@
 """The command line: files in and out, formats, errors in one sentence."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from stemweave.io.decode import read_audio
+from stemweave.io.encode import write_audio
 from stemweave.model import StemModel
 
 STEMS = ("bass", "drums", "guitar", "piano")
@@ -126,6 +130,90 @@ def test_what_is_left_of_a_cut_file_is_separated_with_a_warning(run, tiny_model,
         assert soundfile.info(tmp_path / "out" / "a" / f"{stem}.wav").frames == mixture.shape[1]
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3"])
+@pytest.mark.parametrize("fmt", ["wav", "flac", "mp3", "m4a", "opus"])
+def test_a_file_of_one_sample(run, tiny_model, tmp_path, name, fmt):
+    write_audio(tmp_path / name, torch.full((1, 1), 0.5), 48000, name.split(".")[1])
+    command = ("separate", tmp_path / name, "-o", tmp_path / "out", "--model", tiny_model)
+    assert run(*command, "--format", fmt).code == 0
+    for stem in STEMS:
+        waveform, _ = read_audio(tmp_path / "out" / "a" / f"{stem}.{fmt}")
+        assert waveform.shape == (1, 1) and waveform.isfinite().all()
+
+
+def test_stems_that_would_clip_are_all_made_quieter_and_say_so(run, tiny_model, tmp_path):
+    loud = 3 * np.random.default_rng(0).standard_normal((30_000, 1)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", loud, 44100, subtype="FLOAT")
+    out = tmp_path / "out"
+    command = ("separate", tmp_path / "a.wav", "-o", out, "--model", tiny_model, "--format", "flac")
+    result = run(*command, "--bit-depth", "16")
+    assert result.code == 0 and result.err.count("\n") == 1
+    assert result.err.startswith(f"warning: {out / 'a'}: all files made ") and "dB" in result.err
+    gain = json.loads((out / "a" / "separation.json").read_text())["gain"]
+    assert 0 < gain < 1
+    assert soundfile.info(out / "a" / "bass.flac").subtype == "PCM_16"
+    total = sum(read_audio(out / "a" / f"{stem}.flac")[0][0] for stem in STEMS).numpy()
+    assert np.abs(total / gain - loud[:, 0]).max() < 10 / 2**15 / gain
+
+
+def test_separation_json_says_what_was_done(run, tiny_model, tmp_path):
+    write_noise(tmp_path / "a.flac", sample_rate=44100)
+    data = (tmp_path / "a.flac").read_bytes()
+    command = ("separate", tmp_path / "a.flac", "-o", tmp_path / "o", "--model", tiny_model)
+    assert run(*command, "--seed", 3, "--format", "opus", "--bitrate", "64k").code == 0
+    record = json.loads((tmp_path / "o" / "a" / "separation.json").read_text())
+    assert record["program"] == "stemweave" and record["gain"] == 1.0
+    assert record["input"]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (record["input"]["name"], record["input"]["num_samples"]) == ("a.flac", 30_000)
+    assert record["model"]["name"] == tiny_model.name and len(record["model"]["fingerprint"]) == 64
+    assert (record["settings"]["seed"], record["settings"]["steps"]) == (3, 1)
+    assert record["outputs"] == {stem: f"{stem}.opus" for stem in STEMS}
+    assert record["encoding"] == {
+        "format": "opus", "bit_depth": None, "bitrate_kbps": 64, "sample_rate": 48000
+    }  # fmt: skip
+    assert record["versions"]["torch"] and record["seconds"] > 0
+
+
+def test_sums_of_stems(run, tiny_model, tmp_path):
+    write_noise(tmp_path / "a.wav", subtype="FLOAT")
+    command = ("separate", tmp_path / "a.wav", "--model", tiny_model)
+    assert run(*command, "-o", tmp_path / "stems").code == 0
+    stems = {s: soundfile.read(tmp_path / "stems" / "a" / f"{s}.wav")[0] for s in STEMS}
+    result = run(*command, "-o", tmp_path / "o", "--mix", "drums,bass", "--without", "drums")
+    assert result.code == 0, result.err
+    sums = {"bass+drums": ("bass", "drums"), "without_drums": ("bass", "guitar", "piano")}
+    written = [f"a/{name}.wav" for name in sums]
+    assert left_behind(tmp_path / "o") == sorted([*written, "a/separation.json"])
+    for name, parts in sums.items():
+        total = soundfile.read(tmp_path / "o" / "a" / f"{name}.wav")[0]
+        assert np.abs(total - sum(stems[part] for part in parts)).max() < 1e-6
+    result = run(*command, "-o", tmp_path / "p", "--without", "bass,piano", "--stems", "bass")
+    assert result.code == 0
+    assert left_behind(tmp_path / "p") == [
+        "a/bass.wav", "a/separation.json", "a/without_bass+piano.wav"
+    ]  # fmt: skip
+    again = run(*command, "-o", tmp_path / "o", "--without", "drums", "--skip-existing")
+    assert again.code == 0 and "1 of 1 files" in again.out
+    assert run(*command, "-o", tmp_path / "o", "--without", "drums").code == 2
+
+
+def test_without_an_output_folder_results_lie_beside_the_input(run, tiny_model, tmp_path):
+    music = tmp_path / "music"
+    (music / "deep").mkdir(parents=True)
+    write_noise(music / "one.wav")
+    write_noise(music / "deep" / "two.flac")
+    write_noise(tmp_path / "three.wav")
+    paths = (tmp_path / "three.wav", music, tmp_path / "three.wav")
+    result = run("separate", *paths, "--model", tiny_model, "--stems", "bass")
+    assert result.code == 0, result.err
+    assert left_behind(tmp_path / "three.wav.stems") == ["bass.wav", "separation.json"]
+    assert left_behind(tmp_path / "music.stems") == [
+        "deep/two/bass.wav", "deep/two/separation.json", "one/bass.wav", "one/separation.json"
+    ]  # fmt: skip
+    assert result.out.count("→") == 3 and str(tmp_path / "three.wav.stems") in result.out
+    assert len(left_behind(music)) == 2
+
+
 def test_a_missing_file_is_refused_before_a_model_is_loaded(run, tmp_path):
     missing = tmp_path / "missing.wav"
     result = run("separate", missing, "-o", tmp_path / "out", "--model", tmp_path / "no_model")
@@ -152,8 +240,8 @@ def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
     assert "text.wav" in result.err and "1 of 3 files failed" in result.err
     stems = sorted(f"{stem}.wav" for stem in STEMS)
     assert left_behind(tmp_path / "out") == [
-        *(f"deep/one/{name}" for name in stems),
-        *(f"one/{name}" for name in stems),
+        *(f"deep/one/{name}" for name in (*stems, "separation.json")),
+        *(f"one/{name}" for name in (*stems, "separation.json")),
     ]
 
 
@@ -163,6 +251,13 @@ def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
         (["--stems", "flute"], "--stems"),
         (["--method", "magic"], "method must be one of mask, diffusion, vocoder"),
         (["--format", "aac"], "--format"),
+        (["--bit-depth", "8"], "--bit-depth"),
+        (["--format", "mp3", "--bit-depth", "16"], "--bitrate"),
+        (["--bitrate", "128k"], "--bitrate is for"),
+        (["--format", "mp3", "--bitrate", "x"], "--bitrate"),
+        (["--mix", "bass"], "--stems bass writes it"),
+        (["--mix", "bass,flute"], "--mix 'flute'"),
+        (["--without", "bass,drums,guitar,piano"], "leaves no stem"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
         (["--device", "cuda:77"], "--device"),
         (["--steps", "0"], "--steps"),
@@ -259,7 +354,7 @@ def test_arrange(run, tiny_model, tmp_path):
 
 def test_arrange_does_not_begin_what_it_could_not_write(run, tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(StemModel, "arrange", lambda *_, **__: pytest.fail("sampled in vain"))
-    write_noise(tmp_path / "b.wav", sample_rate=37800)
+    write_noise(tmp_path / "b.wav", channels=3)
     command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
     result = run(*command, "-o", tmp_path / "p", "--format", "mp3")
     assert result.code == 2 and "MP3 cannot hold" in result.err

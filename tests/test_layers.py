@@ -13,6 +13,7 @@ LAYERS = [
     {"tasks", "render", "components"},
     {"pipeline", "model", "loaded_model", "loading"},
     {"training"},
+    {"separation_record"},
     {"batch", "plots", "checkpoints", "evaluation", "options"},
     {"doctor", "separate_command", "piece_commands", "catalogue", "web"},
     {"cli"},

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from stemweave.io.decode import read_audio
+from stemweave.io.encode import write_audio
 from stemweave.stems import STEMS
 from tests.test_cli import left_behind, write_noise
 
@@ -70,15 +72,15 @@ def test_edit_a_mixture(run, tiny_model, tmp_path):
 
 def test_extend(run, tiny_model, song, tmp_path):
     command = ["extend", song, "--seconds", 0.7, "--model", tiny_model, "--steps", 2]
-    assert run(*command, "-o", tmp_path / "o", "--format", "flac").code == 0
+    assert run(*command, "-o", tmp_path / "o").code == 0
     for stem in STEMS:
-        before, after = read(song / f"{stem}.flac"), read(tmp_path / "o" / f"{stem}.flac")
+        before, after = read(song / f"{stem}.flac"), read(tmp_path / "o" / f"{stem}.wav")
         assert len(after) == 66_150 + 30_870
         assert np.array_equal(after[:66_150], before)
     result = run(*command, "-o", tmp_path / "p", "--seed", 1)
     assert result.code == 0 and str(tmp_path / "p") in result.out
     other = read(tmp_path / "p" / "bass.wav")
-    assert not np.allclose(other[66_150:], read(tmp_path / "o" / "bass.flac")[66_150:], atol=1e-3)
+    assert not np.allclose(other[66_150:], read(tmp_path / "o" / "bass.wav")[66_150:], atol=1e-3)
 
 
 def test_vary(run, tiny_model, song, tmp_path):
@@ -90,6 +92,39 @@ def test_vary(run, tiny_model, song, tmp_path):
         assert np.array_equal(read(tmp_path / "same" / f"{stem}.wav"), before)
         varied = read(tmp_path / "new" / f"{stem}.wav")
         assert varied.shape == before.shape and not np.array_equal(varied, before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--format", "flac", "--bit-depth", "16"],
+        ["--format", "m4a"],
+        ["--format", "mp3", "--bitrate", "96k"],
+    ],
+)
+def test_other_encodings_share_one_gain(run, tiny_model, song, tmp_path, options):
+    command = ["edit", song, "--stems", "bass", "--end", 0.5, "--model", tiny_model, "--steps", 1]
+    result = run(*command, "-o", tmp_path / "o", *options)
+    assert result.code == 0
+    suffix, gains = options[1], []
+    for stem in STEMS[1:]:
+        before = read(song / f"{stem}.flac")[:, 0]
+        after = read_audio(tmp_path / "o" / f"{stem}.{suffix}")[0][0].numpy()
+        assert len(after) == len(before)
+        gains.append(float(before @ after / (before @ before)))
+    assert max(gains) - min(gains) < 0.1 * max(gains)
+    assert (max(gains) < 0.95) == result.err.startswith("warning: ")
+
+
+def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
+    """Stems as m4a, opus and mp3 of one length make a piece as well."""
+    for stem, fmt in (("bass", "m4a"), ("drums", "mp3")):
+        waveform, rate = read_audio(song / f"{stem}.flac")
+        write_audio(song / f"{stem}.{fmt}", waveform, rate, fmt)
+        (song / f"{stem}.flac").unlink()
+    command = ["vary", song, "--model", tiny_model, "--steps", 1]
+    assert run(*command, "-o", tmp_path / "o").code == 0
+    assert left_behind(tmp_path / "o") == WRITTEN
 
 
 @pytest.mark.parametrize(
@@ -108,6 +143,8 @@ def test_vary(run, tiny_model, song, tmp_path):
         (["vary", "--strength", 1.5], "between 0 and 1"),
         (["vary", "--strength", -0.1], "between 0 and 1"),
         (["vary", "--format", "aac"], "--format"),
+        (["edit", "--bit-depth", "12"], "--bit-depth"),
+        (["extend", "--bitrate", "128k"], "--bitrate"),
         (["vary", "--steps", 0], "--steps"),
         (["vary", "--model", "nowhere/at/all"], "nowhere/at/all"),
         (["vary", "--device", "cuda:77"], "--device"),

@@ -92,7 +92,7 @@ def _write_audio(example: Example, folder: Path, sample_rate: int) -> str:
         for name, waveform in tracks.items():
             path = folder / f"{file_name(row)}_{file_name(name)}.flac"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_audio(path, waveform.clamp(-1, 1)[None], sample_rate, fmt="flac")
+            write_audio(path, waveform.clamp(-1, 1)[None], sample_rate, encoding="flac")
             source = f"audio/{folder.name}/{path.name}"
             player = f'<audio controls preload="none" src="{source}"></audio>'
             cells.append(f"<td><small>{escape(name)}</small>{player}</td>")

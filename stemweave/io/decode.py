@@ -231,11 +231,15 @@ def _find_in(
             raise InputError(f"{path} is not audio that can be read: {error}") from error
         if start.startswith(INDEXED) and not counts.lost_samples and not counts.is_short:
             found = _by_sndfile(path)
-            if found and abs(found.info.duration_s - counts.num_samples / counts.sample_rate) <= (
-                0 if start.startswith(b"fLaC") else VORBIS_BLOCK_S
-            ):
+            if found and _agree(found.info, counts, start.startswith(b"OggS")):
                 return found
         return _by_ffmpeg(path, counts)
+
+
+def _agree(info: AudioInfo, counts: ffmpeg.Counted, ogg: bool) -> bool:
+    """Whether libsndfile reads all of a file, with its channels in the order of a WAV's."""
+    apart_s = abs(info.duration_s - counts.num_samples / counts.sample_rate)
+    return info.channels <= 2 and apart_s <= VORBIS_BLOCK_S if ogg else apart_s == 0
 
 
 def _uncompressed(path: Path, start: bytes) -> _Found | None:

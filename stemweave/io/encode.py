@@ -1,39 +1,46 @@
 """Audio files out, written block by block; they appear under their names when they are complete.
 
-numpy and soundfile are imported by what uses them, for ``stemweave --help`` does not.
+numpy, soundfile and av are imported by what uses them, for ``stemweave --help`` does not.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Mapping
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
 from stemweave.files import InputError, Staging, writing_failed
+from stemweave.io.encoders import Encoder, encoder
+from stemweave.io.encoding import Encoding, encoding_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMATS = ("wav", "flac", "mp3")
-MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-LARGEST_WAV_BYTES = 2**32 - 2**20
+BLOCK_SAMPLES = 1 << 18
+MEMORY_BYTES = 1 << 23
+"""Of a file whose gain is not known yet; the rest waits on the disk."""
+PEAK = 0.9999
+"""Largest sample of files that were made quieter: dither comes on top."""
 
 logger = logging.getLogger(__name__)
-
-AudioFormat = Literal["wav", "flac", "mp3"]
 
 
 class AudioWriter:
     """Writes an audio file block by block under a temporary name; see ``WriterGroup``.
 
-    WAV is 32-bit float (RF64 beyond 4 GiB), FLAC 24-bit, MP3 libsndfile's best variable bit rate.
-    FLAC and MP3 clip at full scale; WAV does not.
+    Samples beyond full scale stay in 32-bit float WAV; files of other encodings wait until their
+    gain is known, on the disk of the output, and are then encoded.
 
     Raises:
-        InputError: if the folder cannot be written, the disk is full, or the format cannot hold the
-            sample rate or channels.
+        InputError: if the folder cannot be written, the disk is full, or the encoding cannot hold
+            the channels.
     """
 
     def __init__(
@@ -41,77 +48,115 @@ class AudioWriter:
         path: Path,
         sample_rate: int,
         channels: int,
-        fmt: AudioFormat = "wav",
+        encoding: str | Encoding = "wav",
         num_samples: int | None = None,
     ) -> None:
-        import soundfile
+        self.path, self.encoding, self.peak = path, encoding_of(encoding), 0.0
+        self.encoding.check(channels)
+        self._sample_rate, self._channels, self._num_samples = sample_rate, channels, num_samples
+        _say_resampled(self.encoding, sample_rate)
+        self._partial = _Partial(path)
+        self._encoder: Encoder | None = None
+        self._waiting: IO[bytes] | None = None
+        try:
+            with _writing(path):
+                if self.encoding.clips:
+                    self._waiting = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+                        MEMORY_BYTES, dir=str(self._partial.folder)
+                    )
+                else:
+                    self._encoder = self._open()
+        except InputError:
+            self.discard()
+            raise
 
-        self.path, self.fmt, self._clipped = path, fmt, False
-        check_format(fmt, sample_rate, channels)
-        large = num_samples is not None and num_samples * channels * 4 > LARGEST_WAV_BYTES
-        container, subtype = {
-            "wav": ("RF64" if large else "WAV", "FLOAT"),
-            "flac": ("FLAC", "PCM_24"),
-            "mp3": ("MP3", "MPEG_LAYER_III"),
-        }[fmt]
-        try:
-            self._staging = Staging(path.parent)
-        except OSError as error:
-            raise writing_failed(path, error) from error
-        self._partial = self._staging.path / path.name
-        try:
-            self._sound = soundfile.SoundFile(
-                str(self._partial), "w", sample_rate, channels, format=container, subtype=subtype
-            )
-        except soundfile.LibsndfileError as error:
-            self._staging.close()
-            raise _not_written(path, error) from error
+    def _open(self) -> Encoder:
+        return encoder(
+            self._partial.file,
+            self.encoding,
+            self._sample_rate,
+            self._channels,
+            self._num_samples,
+        )
 
     def write(self, waveform: Tensor) -> None:
         """Append samples (channels, n)."""
-        import soundfile
+        import numpy as np
 
-        samples = waveform.detach().cpu().numpy().T
-        if self.fmt != "wav":
-            if not self._clipped and abs(samples).max(initial=0.0) > 1.0:
-                self._clipped = True
-                logger.warning(
-                    "%s: samples beyond full scale are clipped, --format wav keeps them", self.path
-                )
-            samples = samples.clip(-1.0, 1.0)
-        try:
-            self._sound.write(samples)
-        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
-            raise _not_written(self.path, error) from error
+        samples = np.ascontiguousarray(waveform.detach().cpu().numpy().T, dtype=np.float32)
+        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
+        with _writing(self.path):
+            if self._waiting is not None:
+                self._waiting.write(samples.tobytes())
+            elif self._encoder is not None:
+                self._encoder.write(samples)
 
-    def close(self) -> None:
-        """Bring everything to the disk under a temporary name."""
-        import soundfile
+    def close(self, gain: float = 1.0) -> None:
+        """Bring everything to the disk under a temporary name, times ``gain`` where it waited."""
+        import numpy as np
 
-        try:
-            self._sound.flush()
-            self._sound.close()
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise _not_written(self.path, error) from error
+        with _writing(self.path):
+            if self._waiting is not None:
+                self._encoder = self._open()
+                self._waiting.seek(0)
+                while data := self._waiting.read(BLOCK_SAMPLES * 4 * self._channels):
+                    samples = np.frombuffer(data, np.float32).reshape(-1, self._channels)
+                    self._encoder.write(samples * np.float32(gain))
+            assert self._encoder is not None
+            self._encoder.close()
 
     def publish(self) -> None:
         """Give the closed file its name."""
-        try:
-            self._partial.replace(self.path)
-        except OSError as error:
-            raise writing_failed(self.path, error) from error
+        self._partial.publish()
 
     def discard(self) -> None:
         """Leave nothing behind, nor empty folders made for this file."""
-        self._sound.close()
-        self._staging.close()
+        if self._waiting is not None:
+            self._waiting.close()
+        if self._encoder is not None:
+            with suppress(Exception):  # it may have failed for want of room
+                self._encoder.close()
+        self._partial.discard()
+
+
+class Document:
+    """A text file that appears with the audio files of a group.
+
+    Args:
+        text: what is in it, by the files' gain.
+    """
+
+    def __init__(self, path: Path, text: Callable[[float], str]) -> None:
+        self.path, self._text = path, text
+        self._partial: _Partial | None = None
+
+    def close(self, gain: float = 1.0) -> None:
+        self._partial = _Partial(self.path)
+        with _writing(self.path):
+            self._partial.file.write_text(self._text(gain), encoding="utf-8")
+
+    def publish(self) -> None:
+        if self._partial is not None:
+            self._partial.publish()
+
+    def discard(self) -> None:
+        if self._partial is not None:
+            self._partial.discard()
 
 
 class WriterGroup:
-    """Several files that appear together when the ``with`` block ends well, or not at all."""
+    """Several files that appear together when the ``with`` block ends well, or not at all.
 
-    def __init__(self, writers: Mapping[str, AudioWriter]) -> None:
-        self.writers = dict(writers)
+    If a sample of any would clip, all are made quieter by the same gain, and a line says so.
+
+    Attributes:
+        gain: of the written files, once the block has ended.
+    """
+
+    def __init__(
+        self, writers: Mapping[str, AudioWriter], documents: Sequence[Document] = ()
+    ) -> None:
+        self.writers, self.documents, self.gain = dict(writers), tuple(documents), 1.0
 
     def write(self, waveforms: Mapping[str, Tensor]) -> None:
         """Append (channels, n) samples to the file of each name."""
@@ -127,40 +172,90 @@ class WriterGroup:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        files: list[AudioWriter | Document] = [*self.writers.values(), *self.documents]
         try:
             if kind is None:
-                for writer in self.writers.values():
-                    writer.close()
-                for writer in self.writers.values():
-                    writer.publish()
+                self.gain = self._common_gain()
+                for file in files:
+                    file.close(self.gain)
+                for file in files:
+                    file.publish()
         finally:
-            for writer in reversed(self.writers.values()):  # the first one made the folders
-                writer.discard()
+            for file in reversed(files):  # the first one made the folders
+                file.discard()
+
+    def _common_gain(self) -> float:
+        clipping = [writer for writer in self.writers.values() if writer.encoding.clips]
+        peak = max((writer.peak for writer in clipping), default=0.0)
+        if peak <= 1:
+            return 1.0
+        first = clipping[0].path
+        place, those = (first, "it") if len(clipping) == 1 else (first.parent, "all files")
+        logger.warning(
+            f"{place}: {those} made {20 * math.log10(peak / PEAK):.1f} dB quieter, for samples "
+            "beyond full scale would clip; --format wav keeps them"
+        )
+        return PEAK / peak
 
 
-def write_audio(path: Path, waveform: Tensor, sample_rate: int, fmt: AudioFormat = "wav") -> None:
+def write_audio(
+    path: Path, waveform: Tensor, sample_rate: int, encoding: str | Encoding = "wav"
+) -> None:
     """Write ``waveform`` (channels, samples); see ``AudioWriter``."""
-    writer = AudioWriter(path, sample_rate, waveform.shape[0], fmt, waveform.shape[-1])
+    writer = AudioWriter(path, sample_rate, waveform.shape[0], encoding, waveform.shape[-1])
     with WriterGroup({path.name: writer}) as group:
         group.write({path.name: waveform})
 
 
-def check_format(fmt: str, sample_rate: int, channels: int) -> None:
-    """Raise ``InputError`` if ``fmt`` is unknown or cannot hold such audio."""
-    if fmt not in FORMATS:
-        raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {fmt}")
-    if fmt == "mp3" and (channels > 2 or sample_rate not in MP3_SAMPLE_RATES):
-        raise InputError(
-            f"MP3 cannot hold {channels} channels at {sample_rate} Hz: use --format wav or flac"
+def check_format(encoding: str | Encoding, channels: int) -> None:
+    """Raise ``InputError`` if there is no such format, or it cannot hold so many channels."""
+    encoding_of(encoding).check(channels)
+
+
+class _Partial:
+    """A file that is made in a private folder and then moved to its place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._staging = Staging(path.parent)
+        except OSError as error:
+            raise writing_failed(path, error) from error
+        self.folder = self._staging.path
+        self.file = self.folder / path.name
+
+    def publish(self) -> None:
+        try:
+            self.file.replace(self.path)
+        except OSError as error:
+            raise writing_failed(self.path, error) from error
+
+    def discard(self) -> None:
+        self._staging.close()
+
+
+@lru_cache
+def _say_resampled(encoding: Encoding, sample_rate: int) -> None:
+    """One line, once for each pair of rates."""
+    rate = encoding.file_rate(sample_rate)
+    if rate != sample_rate:
+        logger.warning(
+            f"{encoding.fmt.upper()} has no sample rate of {sample_rate} Hz: files have {rate} Hz"
         )
-    if fmt == "flac" and channels > 8:
-        raise InputError(f"FLAC cannot hold {channels} channels: use --format wav")
 
 
-def _not_written(path: Path, error: BaseException) -> InputError:
-    """``writing_failed``; what libsndfile calls a system error gets a likely cause."""
-    import soundfile
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What goes wrong in a library that writes becomes ``OutputError``."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise _not_written(path, error) from error
 
-    if isinstance(error, soundfile.LibsndfileError):
-        error = OSError(f"the disk may be full ({error.error_string.rstrip('.')})")
-    return writing_failed(path, error)
+
+def _not_written(path: Path, error: Exception) -> InputError:
+    """``writing_failed``; what libraries call an error of their own gets a likely cause."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EFBIG):
+        return writing_failed(path, error)
+    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return writing_failed(path, OSError(f"the disk may be full ({str(reason).rstrip('.')})"))

@@ -9,8 +9,11 @@ from typing import BinaryIO
 
 STREAMED_BYTES = 2**31 - 2**16
 """Sizes from here on stand in headers that were written before the length was known."""
+INFO_FIELDS = {1: 4, 2: 4, 4: 100, 8: 4}
+"""Flag and bytes of what an Info frame may hold before the name of the encoder."""
 LAME_DELAY_OFFSET = 21
-"""From the name of the encoder in an Info frame to its delay and padding, 12 bits each."""
+"""From the name of the encoder to its delay and padding, 12 bits each."""
+LAME_CRC_OFFSET = 34
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,24 @@ def _are_chunks(file: BinaryIO, size: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Mp3Info:
+    """What an MP3's first frame says of the others, and where, in bytes from the file's start.
+
+    Attributes:
+        delay, padding: samples before and after the sound; 0 if they are not given.
+        checksum_at: end of what a CRC-16 is of, and its place.
+    """
+
+    frames: int
+    samples_per_frame: int
+    delay: int
+    padding: int
+    frame_at: int
+    delay_at: int
+    checksum_at: int
+
+
 def mp3_samples(path: Path) -> int | None:
     """Samples that the Info frame of an MP3 counts; None without one."""
     with path.open("rb") as file:
@@ -83,26 +104,32 @@ def mp3_samples(path: Path) -> int | None:
             file.seek(10 + (a << 21 | b << 14 | c << 7 | d))
         else:
             file.seek(0)
-        data = file.read(8192)
-    sync = next((at for at in range(len(data) - 200) if _is_mpeg_header(data[at : at + 4])), None)
-    if sync is None:
+        info = find_info(file.read(8192))
+    if info is None:
         return None
-    frame = data[sync : sync + 400]
-    samples_per_frame = 1152 if frame[1] & 8 else 576
-    tag = next((at for at in (frame.find(b"Xing"), frame.find(b"Info")) if 0 < at < 64), -1)
-    if tag < 0 or len(frame) < tag + 12:
+    return max(info.frames * info.samples_per_frame - info.delay - info.padding, 0)
+
+
+def find_info(data: bytes) -> Mp3Info | None:
+    """The Info frame in the beginning of an MP3, if there is one that counts frames."""
+    tag = min((at for name in (b"Xing", b"Info") if (at := data.find(name)) > 0), default=-1)
+    sync = next(
+        (tag - size for size in (36, 21, 13, 23, 38, 15) if _is_mpeg_header(data, tag - size)), -1
+    )
+    if tag < 0 or sync < 0 or len(data) < tag + 156:
         return None
-    flags, frames = struct.unpack(">II", frame[tag + 4 : tag + 12])
+    flags, frames = struct.unpack(">II", data[tag + 4 : tag + 12])
     if not flags & 1 or not frames:
         return None
-    fields = sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
-    at = tag + 8 + fields + LAME_DELAY_OFFSET
-    trimmed = 0
-    if len(frame) >= at + 3 and frame[tag + 8 + fields : at].strip(b"\0"):
-        trimmed = (frame[at] << 4 | frame[at + 1] >> 4) + (
-            (frame[at + 1] & 15) << 8 | frame[at + 2]
-        )
-    return max(frames * samples_per_frame - trimmed, 0)
+    encoder_at = tag + 8 + sum(size for bit, size in INFO_FIELDS.items() if flags & bit)
+    delay_at = encoder_at + LAME_DELAY_OFFSET
+    both = 0
+    if data[encoder_at:delay_at].strip(b"\0"):
+        both = int.from_bytes(data[delay_at : delay_at + 3], "big")
+    per_frame = 1152 if data[sync + 1] & 8 else 576
+    return Mp3Info(
+        frames, per_frame, both >> 12, both & 0xFFF, sync, delay_at, encoder_at + LAME_CRC_OFFSET
+    )
 
 
 def caf_samples(path: Path) -> int | None:
@@ -126,14 +153,16 @@ def caf_samples(path: Path) -> int | None:
     return None
 
 
-def _is_mpeg_header(data: bytes) -> bool:
+def _is_mpeg_header(data: bytes, at: int) -> bool:
     """Whether four bytes can begin a frame of MPEG audio, layer I to III."""
+    if at < 0 or len(data) < at + 4:
+        return False
+    first, second, third = data[at : at + 3]
     return (
-        len(data) == 4
-        and data[0] == 0xFF
-        and data[1] & 0xE0 == 0xE0
-        and data[1] & 0x18 != 0x08
-        and data[1] & 0x06 != 0
-        and data[2] & 0xF0 != 0xF0
-        and data[2] & 0x0C != 0x0C
+        first == 0xFF
+        and second & 0xE0 == 0xE0
+        and second & 0x18 != 0x08
+        and second & 0x06 != 0
+        and third & 0xF0 != 0xF0
+        and third & 0x0C != 0x0C
     )

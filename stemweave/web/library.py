@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stemweave.io.decode import AudioReader, probe_audio
-from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup, check_format
+from stemweave.io.encode import AudioWriter, WriterGroup, check_format
+from stemweave.io.encoding import AudioFormat
 from stemweave.web.fitting import BLOCK_SAMPLES
 from stemweave.web.tables import Version, new_id
 
@@ -116,7 +117,7 @@ class Library:
         source = self.track(version.id, name)
         if fmt == "wav":
             return source
-        check_format(fmt, version.sample_rate, version.channels)
+        check_format(fmt, version.channels)
         path = self.folder(version.id) / "encoded" / f"{name}.{fmt}"
         if not path.exists():
             with AudioReader(source) as reader:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from stemweave.files import InputError
 from stemweave.io.decode import AudioReader
-from stemweave.io.encode import AudioFormat, AudioWriter, WriterGroup, check_format
+from stemweave.io.encode import AudioWriter, WriterGroup, check_format
+from stemweave.io.encoding import AudioFormat
 from stemweave.stems import MIXTURE
 from stemweave.web.fitting import BLOCK_SAMPLES
 from stemweave.web.library import Library
@@ -83,7 +84,7 @@ def write_mix(library: Library, version: Version, mix: Mix, path: Path, fmt: Aud
     Raises:
         InputError: if the format cannot hold it, the disk is full, or the sum is not finite.
     """
-    check_format(fmt, version.sample_rate, mix.channels)
+    check_format(fmt, mix.channels)
     gain = 1.0
     if fmt != "wav":
         peak = max(float(block.abs().max()) for block in _blocks(library, version, mix))

@@ -17,14 +17,21 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import QueryParams
 
 from stemweave.files import InputError, OutputError
-from stemweave.io.encode import AudioFormat, check_format
+from stemweave.io.encode import check_format
+from stemweave.io.encoding import AudioFormat
 from stemweave.web.answers import VersionAnswer, version_answer
 from stemweave.web.errors import DISK_FULL, Refused, plain
 from stemweave.web.mixdown import Mix, mix_of, write_mix
 from stemweave.web.studio import Studio, studio_of
 from stemweave.web.tables import Version
 
-MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
+MEDIA_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "m4a": "audio/mp4",
+    "opus": "audio/ogg",
+}
 CHUNK_BYTES = 1 << 18
 MAX_AGE = {"cache-control": "private, max-age=3600"}
 """Versions never change, so players may seek in what they have."""
@@ -122,7 +129,7 @@ async def get_mix(
     gains, pans = _faders(request.query_params)
     try:
         mix = mix_of(version, gains, pans, start, end)
-        check_format(format, version.sample_rate, mix.channels)
+        check_format(format, mix.channels)
     except InputError as error:
         raise Refused(422, str(error).replace("--", "")) from error
     headers = {"cache-control": "no-store"}
@@ -188,7 +195,7 @@ def saved_as(filename: str) -> str:
 def _check_format(version: Version, fmt: AudioFormat) -> None:
     """Raise ``Refused`` if ``fmt`` cannot hold the version's tracks."""
     try:
-        check_format(fmt, version.sample_rate, version.channels)
+        check_format(fmt, version.channels)
     except InputError as error:
         raise Refused(422, str(error).replace("--", "")) from error
 
