@@ -98,7 +98,7 @@ class CompositionOptions:
     """What else a composed song is a function of, beside its seed and index.
 
     Attributes:
-        metres: that songs are drawn from (see ``grooves.METRES``).
+        metres: that songs are drawn from (see ``grooves.METRES``); one named twice is so often.
         held_out_grooves: only grooves that training songs never use.
         riffs: guitar and bass play rock riffs (see ``riffs``).
         voiced: sounds vary in filter and envelope (``effects.draw_voicing``).
@@ -182,6 +182,7 @@ def compose(
         riff=options.riffs,
         crossed=options.crossed,
         exact_tempo=options.exact_tempo,
+        metres=options.metres,
     )
     return composed, draw_sounds(list(composed.stems), soundfonts, rng, options.voiced)
 

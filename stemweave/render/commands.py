@@ -26,7 +26,7 @@ def compose(
         list[str] | None, typer.Option(help="file or name; the training set's by default")
     ] = None,
     metres: Annotated[
-        str, typer.Option(help="drawn among, e.g. 4/4,3/4,6/8; also 12/8 and 5/4")
+        str, typer.Option(help="drawn among, e.g. 4/4,4/4,3/4,6/8; also 12/8, 5/4")
     ] = "4/4",
     held_out_grooves: Annotated[
         bool, typer.Option(help="only grooves that training songs never use")

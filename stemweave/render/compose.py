@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,18 +74,18 @@ def compose_song(
     riff: bool = False,
     crossed: bool = False,
     exact_tempo: bool = True,
+    metres: Sequence[str] | None = None,
 ) -> ComposedSong:
     """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
 
-    Families of several metres: first one of these is drawn. With ``riff``, guitar and bass play a
-    rock riff in place of the groove's parts; ``crossed``, every stem's parts are those of one of
-    several grooves. Without ``exact_tempo`` the grooves' parts are as fast as mma plays them, whose
-    tempi are whole numbers, and drift away from the lines drawn here: so were older songs.
+    First a metre is drawn of ``metres`` (None: those of ``families``), where they are several. With
+    ``riff``, guitar and bass play a rock riff in place of the groove's parts; ``crossed``, every
+    stem's parts are those of one of several grooves. Without ``exact_tempo`` the grooves' parts are
+    as fast as mma plays them, whose tempi are whole numbers, and drift away from the lines drawn
+    here: so were older songs.
     """
-    metres = sorted({family.metre for family in families})
-    if len(metres) > 1:
-        metre = metres[rng.integers(len(metres))]
-        families = [family for family in families if family.metre == metre]
+    metre = draw_metre(metres or sorted({family.metre for family in families}), rng)
+    families = [family for family in families if family.metre == metre]
     family = families[rng.integers(len(families))]
     key = Key(int(rng.integers(12)), bool(rng.random() < 0.4))
     tempo_bpm = float(rng.uniform(*TEMPI_BPM[family.metre]))
@@ -116,6 +117,12 @@ def compose_song(
     names = tuple(one.library_file for one in played)
     grid_beat_s = beat_s if exact_tempo else _mma_beat_s(family, tempo_bpm)
     return ComposedSong(stems, form, tempo_bpm, form.duration_s + 1.0, grid_beat_s, names, riff)
+
+
+def draw_metre(metres: Sequence[str], rng: np.random.Generator) -> str:
+    """One of ``metres``, one named twice twice as often; a single one costs no draw."""
+    among = sorted(metres)
+    return among[rng.integers(len(among))] if len(set(among)) > 1 else among[0]
 
 
 def _accompany(

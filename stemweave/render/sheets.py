@@ -80,11 +80,12 @@ def score_of(stems: Mapping[str, Sequence[Part]], sheet: LeadSheet) -> Score:
     notes = {}
     for stem, parts in stems.items():
         played = [note for part in parts for note in part.notes]
+        times_s = np.array([(note.start_s, note.end_s) for note in played]).reshape(-1, 2)
         notes[stem] = playable(
-            ScoreNote(
-                sheet.beat_at(note.start_s), sheet.beat_at(note.end_s), note.pitch, note.velocity
+            ScoreNote(start_beat, end_beat, note.pitch, note.velocity)
+            for (start_beat, end_beat), note in zip(
+                sheet.beat_at(times_s).tolist(), played, strict=True
             )
-            for note in played
         )
     return Score(notes)
 

@@ -9,7 +9,7 @@ from stemweave.music.harmony import Chord, Key
 from stemweave.music.keys import key_name
 from stemweave.music.lead_sheet import LeadSheet, steady_beats
 from stemweave.music.metre import is_compound
-from stemweave.render.compose import ComposedSong, compose_song
+from stemweave.render.compose import ComposedSong, compose_song, draw_metre
 from stemweave.render.form import Form
 from stemweave.render.grooves import METRES, drawn_families, read_groove_families
 from stemweave.render.lines import draw_bass, draw_comping
@@ -98,6 +98,14 @@ def test_chords_and_key_are_found_in_the_notes():
             right += chord is not None and chord.root == root and third in chord.tones
             total += 1
     assert right / total > 0.8 and keys >= 3
+
+
+def test_a_metre_that_is_named_twice_is_drawn_twice_as_often():
+    rng = np.random.default_rng(0)
+    drawn = [draw_metre(("4/4", "3/4", "4/4"), rng) for _ in range(600)]
+    assert 0.6 < drawn.count("4/4") / 600 < 0.73
+    before = rng.bit_generator.state
+    assert draw_metre(("3/4",), rng) == "3/4" and rng.bit_generator.state == before
 
 
 def test_metres_without_grooves_say_so():
