@@ -23,7 +23,8 @@ from stemweave.separation_record import RECORD, record_text
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
-    from stemweave.model import Method, StemModel
+    from stemweave.model import StemModel
+    from stemweave.tasks.requests import Method
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from stemweave.threads import usable_cores
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
-    from stemweave.model import Method, StemModel
+    from stemweave.model import StemModel
+    from stemweave.tasks.requests import Method
 
 
 class Mixture(NamedTuple):

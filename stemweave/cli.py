@@ -49,10 +49,29 @@ from stemweave.options import (
     plot_if,
 )
 from stemweave.render import commands as render_commands
+from stemweave.sheet_options import (
+    Chords,
+    Instruments,
+    Key,
+    Metre,
+    ScoreFile,
+    SheetFile,
+    SheetOptions,
+    Style,
+    Tempo,
+    Unconditional,
+    common_folder,
+    music_files,
+    summary,
+    write_music,
+    written_s,
+)
 from stemweave.stems import MIXTURE
 from stemweave.threads import prepare_threads
 from stemweave.training import commands as training_commands
 from stemweave.web import commands as web_commands
+
+DEFAULT_SECONDS = 10.24
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,10 +100,19 @@ def options_of_all(
 def generate(
     out: Out,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="pieces to make")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="length of each")] = 10.24,
-    tempo: Annotated[
-        float | None, typer.Option(help="beats per minute, four to a bar; drawn by default")
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=3600, help="length of each; that of the score, or 10.24"),
     ] = None,
+    sheet: SheetFile = None,
+    score: ScoreFile = None,
+    tempo: Tempo = None,
+    metre: Metre = None,
+    key: Key = None,
+    chords: Chords = None,
+    style: Style = None,
+    instruments: Instruments = None,
+    unconditional: Unconditional = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -101,8 +129,16 @@ def generate(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write new pieces to OUT/<index>/{stems...,mixture}.wav."""
+    """Write new pieces to OUT/<index>/{stems...,mixture}.wav, and their sheet and score.
+
+    Models that understand sheets draw what is not given of tempo, metre, chords, style and
+    instruments.
+    """
     encoding = encoding_of(format, bit_depth, bitrate)
+    options = SheetOptions(
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+    )
+    given, notes = options.read()
     folders = [out / str(index) for index in range(number)]
     require_absent(folders, overwrite)
     require_writable(out)
@@ -111,15 +147,26 @@ def generate(
 
     from stemweave.batch import write_stems
 
+    duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
     for index, folder in enumerate(folders):
+        own_sheet = options.completed(pipe, given, duration_s, seed + index)
         generator = torch.Generator().manual_seed(seed + index)
         with Bar(f"piece {index}") as progress:
             piece = pipe.generate(
-                seconds, tempo_bpm=tempo, steps=steps, generator=generator, progress=progress
+                duration_s,
+                tempo_bpm=None if pipe.takes_sheets else tempo,
+                sheet=own_sheet,
+                score=notes,
+                steps=steps,
+                generator=generator,
+                progress=progress,
             )
         written = write_stems(folder, piece, pipe.sample_rate, encoding, overwrite)
+        music = write_music(folder, own_sheet, notes)
         plot_if(plot, written, folder)
-        give_folder(folder, written)
+        give_folder(folder, written | music)
+        if own_sheet is not None:
+            console.say(f"  {summary(own_sheet)}")
 
 
 @app.command()
@@ -136,6 +183,15 @@ def arrange(
         float | None,
         typer.Option(min=0, max=20, help="how much new stems listen to the given ones, e.g. 1.5"),
     ] = None,
+    sheet: SheetFile = None,
+    score: ScoreFile = None,
+    tempo: Tempo = None,
+    metre: Metre = None,
+    key: Key = None,
+    chords: Chords = None,
+    style: Style = None,
+    instruments: Instruments = None,
+    unconditional: Unconditional = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -158,6 +214,11 @@ def arrange(
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
     files = _parse_given(given)
     require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
+    options = SheetOptions(
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+    )
+    own_sheet, notes = options.read(beside=common_folder(files.values()))
+    require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     require_writable(out)
     from stemweave.batch import read_given, write_stems
 
@@ -176,12 +237,14 @@ def arrange(
             steps=steps,
             inpainting=cast(Any, inpainting),
             guidance=guidance,
+            **options.told(pipe, own_sheet, notes),
             generator=torch.Generator().manual_seed(seed),
             progress=progress,
         )
     written = write_stems(out, piece, sample_rate, encoding, overwrite)
+    music = write_music(out, own_sheet, notes)
     plot_if(plot, written, out)
-    give_folder(out, written)
+    give_folder(out, written | music)
 
 
 for commands in (

@@ -49,6 +49,16 @@ class LatentGrid:
         return self.config_of("refiner") is not None
 
     @property
+    def takes_sheets(self) -> bool:
+        """Whether the denoiser understands sheets and scores."""
+        return self.config_of("denoiser").get("vocabulary") is not None
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Styles that its sheets may have; none of a model that understands no sheets."""
+        return tuple(self.config_of("denoiser").vocabulary["styles"]) if self.takes_sheets else ()
+
+    @property
     def sample_rate(self) -> int:
         """Hz of generated audio."""
         return int(self.config_of("log_mel").sample_rate)

@@ -5,20 +5,21 @@ Must not import what ``loading`` hides: that would undo the command line's fast 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from stemweave.audio.waveforms import check_waveform
-from stemweave.components import LatentGrid
 from stemweave.diffusion.sampler import Progress
-from stemweave.files import InputError
+from stemweave.music.drawing import at_tempo
+from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
+from stemweave.music.score import Score
+from stemweave.separates import Separates
 from stemweave.stems import MIXTURE
-from stemweave.tasks import arrange, edit, extend, generate, requests, separate, vary
-from stemweave.tasks.requests import Method
+from stemweave.tasks import arrange, edit, extend, generate, requests, vary
+from stemweave.tasks.conditioning import Conditioning, conditioning_of
 
 Inpainting = Literal["known", "replace"]
 
@@ -67,128 +68,13 @@ class TaskSettings:
     sample_posterior: bool = False
 
 
-class StemModel(LatentGrid):
-    """All tasks, for whoever holds a model's parts and settings.
-
-    Attributes:
-        config: the ``TaskSettings``, or an object with the same attributes.
-        scheduler: diffusers scheduler with the denoiser's prediction type.
-    """
-
-    config: Any
-    scheduler: Any
+class StemModel(Separates):
+    """All tasks, for whoever holds a model's parts and settings."""
 
     @property
     def has_bars(self) -> bool:
         """Whether bars of what it makes are alike, so that a tempo can be wanted."""
         return self.config.bar_timestep is not None
-
-    @property
-    def methods(self) -> tuple[Method, ...]:
-        """Of separation, the default one first."""
-        return requests.METHODS if self.has_mask_network else requests.METHODS[1:]
-
-    def separation_method(
-        self, method: str | None, guidance: float | None = None, steps: int | None = None
-    ) -> Method:
-        """What ``separate`` does if asked so; raises ``InputError`` as it does."""
-        return requests.chosen_method(method, self.has_mask_network, guidance, steps)
-
-    def fetch_for(self, method: Method) -> None:
-        """Have in memory what separation by ``method`` needs; raises ``InputError``."""
-        self.fetch(separate.PARTS_OF[method])
-
-    @torch.inference_mode()
-    def separate(
-        self,
-        waveform: Tensor,
-        sample_rate: int,
-        *,
-        stems: Sequence[str] | None = None,
-        method: Method | None = None,
-        guidance: float | None = None,
-        steps: int | None = None,
-        batch_windows: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """Stems of ``waveform`` (channels, samples) or (samples,), each of the same shape.
-
-        With ``method`` "mask" (the default of models with a mask network) and "diffusion" (of
-        others) masks cut the stems out of the waveform, and all stems add up to it; the mask
-        network makes the ones, the diffusion the others. With "vocoder" the diffusion's stems are
-        synthesised (the paper's way). ``guidance`` and ``steps`` are the diffusion's; a guidance
-        other than 0 and 1 takes two network passes a step. ``batch_windows`` windows go through the
-        networks at once, on GPUs as many as fit if None; the stems are the same. Raises
-        ``InputError`` for what cannot be separated.
-        """
-        if waveform.ndim not in (1, 2):
-            raise InputError(
-                f"the waveform must be (channels, samples), not {tuple(waveform.shape)}"
-            )
-        check_waveform(waveform, "the waveform")
-        stack = waveform.float().reshape(-1, waveform.shape[-1])
-        blocks = self.separate_blocks(
-            lambda start, length: stack[:, start : start + length],
-            stack.shape[-1],
-            sample_rate,
-            stems=stems,
-            method=method,
-            guidance=guidance,
-            steps=steps,
-            batch_windows=batch_windows,
-            generator=generator,
-            progress=progress,
-        )
-        parts: dict[str, list[Tensor]] = {}
-        for block in blocks:
-            for stem, part in block.items():
-                parts.setdefault(stem, []).append(part)
-        return {
-            stem: torch.cat(list_, dim=-1).reshape(waveform.shape) for stem, list_ in parts.items()
-        }
-
-    def separate_blocks(
-        self,
-        read: Callable[[int, int], Tensor],
-        num_samples: int,
-        sample_rate: int,
-        *,
-        stems: Sequence[str] | None = None,
-        method: Method | None = None,
-        guidance: float | None = None,
-        steps: int | None = None,
-        batch_windows: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> Iterator[dict[str, Tensor]]:
-        """As ``separate`` for audio of any length: consecutive blocks of every stem.
-
-        ``read(start, length)`` returns (channels, length) float32 samples of the mixture.
-        """
-        chosen = requests.known_stems(self.stems, stems or self.stems)
-        method = self.separation_method(method, guidance, steps)
-        if batch_windows is not None and batch_windows < 1:
-            raise InputError(f"batch_windows must be at least 1, not {batch_windows}")
-        blocks = separate.separate_blocks(
-            self,
-            read,
-            num_samples,
-            sample_rate,
-            stems=chosen,
-            method=method,
-            guidance=self.config.separation_guidance if guidance is None else guidance,
-            steps=steps or self.config.separation_steps,
-            batch_windows=batch_windows,
-            generator=generator,
-            progress=progress,
-        )
-        while True:  # inference mode must not leak to the caller between two blocks
-            with torch.inference_mode():
-                block = next(blocks, None)
-            if block is None:
-                return
-            yield block
 
     @torch.inference_mode()
     def generate(
@@ -196,22 +82,39 @@ class StemModel(LatentGrid):
         seconds: float = 10.24,
         *,
         tempo_bpm: float | None = None,
+        sheet: LeadSheet | None = None,
+        score: Score | None = None,
+        condition_guidance: float = 1.0,
         steps: int | None = None,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``.
 
-        Bars of four beats at ``tempo_bpm`` (None: drawn), to the nearest latent position, resemble
-        each other if the model has a ``bar_timestep``; of one that has none, or for a tempo that
-        no bar can have, it raises ``InputError``.
+        It follows ``sheet`` and plays the notes of ``score``, if given, whose sounds are then drawn
+        from those of training; ``condition_guidance`` says how much it listens. Otherwise bars of
+        four beats at ``tempo_bpm`` (None: drawn), to the nearest latent position, resemble each
+        other if the model has a ``bar_timestep``. A model that understands sheets takes a tempo as
+        one. Raises ``InputError`` for what the model does not understand or no bar can have.
         """
         requests.check_seconds(seconds)
-        requests.check_tempo(tempo_bpm, self.has_bars)
+        requests.check_tempo(tempo_bpm, self.has_bars or self.takes_sheets)
+        if tempo_bpm is not None and self.takes_sheets:
+            sheet = at_tempo(sheet or LeadSheet(metre=DEFAULT_METRE), tempo_bpm)
+        conditioning = conditioning_of(
+            self,
+            sheet,
+            score,
+            condition_guidance,
+            seconds,
+            new_stems=self.stems,
+            generator=generator,
+        )
         return generate.generate(
             self,
             seconds,
             tempo_bpm=tempo_bpm,
+            conditioning=conditioning,
             steps=steps,
             generator=generator,
             progress=progress,
@@ -227,6 +130,9 @@ class StemModel(LatentGrid):
         steps: int | None = None,
         inpainting: Inpainting | None = None,
         guidance: float | None = None,
+        sheet: LeadSheet | None = None,
+        score: Score | None = None,
+        condition_guidance: float = 1.0,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
@@ -235,15 +141,20 @@ class StemModel(LatentGrid):
         Returns the given stems unchanged, the added ones (all missing ones by default) and their
         sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one,
         for which ``guidance`` (None: the model's) says how much the added stems listen to the given
-        ones; other than 1 it takes two network passes a step.
+        ones; other than 1 it takes two network passes a step. ``sheet`` and ``score`` are of the
+        whole piece, as for ``generate``.
         """
         added = requests.check_arrangement(self.stems, given, add)
         requests.check_inpainting(inpainting, guidance, self.config_of("denoiser").known_stems)
+        conditioning = self._conditioning(
+            sheet, score, condition_guidance, given, sample_rate, new=added, generator=generator
+        )
         return arrange.arrange(
             self,
             given,
             sample_rate,
             add=added,
+            conditioning=conditioning,
             steps=steps,
             inpainting=inpainting,
             guidance=guidance,
@@ -260,6 +171,9 @@ class StemModel(LatentGrid):
         renew: Mapping[str, tuple[float, float | None]],
         steps: int | None = None,
         inpainting: Inpainting | None = None,
+        sheet: LeadSheet | None = None,
+        score: Score | None = None,
+        condition_guidance: float = 1.0,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
@@ -267,16 +181,19 @@ class StemModel(LatentGrid):
 
         ``piece`` holds stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
         mixture alone, which may be a tensor, is separated first. An end of None is the piece's end.
-        Returns all stems and the mixture; every sample outside the ranges is as before. Raises
-        ``InputError`` for ranges that are not in the piece or leave nothing of it.
+        Returns all stems and the mixture; every sample outside the ranges is as before. ``sheet``
+        and ``score`` are of the whole piece, as for ``generate``. Raises ``InputError`` for ranges
+        that are not in the piece or leave nothing of it.
         """
         given = requests.as_piece(self.stems, piece)
         ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
         requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
+        conditioning = self._conditioning(sheet, score, condition_guidance, given, sample_rate)
         return edit.edit(
             self,
             self._with_stems(given, sample_rate, generator, progress),
             sample_rate,
+            conditioning=conditioning,
             renew=ranges,
             steps=steps,
             inpainting=inpainting,
@@ -293,21 +210,30 @@ class StemModel(LatentGrid):
         seconds: float,
         steps: int | None = None,
         inpainting: Inpainting | None = None,
+        sheet: LeadSheet | None = None,
+        score: Score | None = None,
+        condition_guidance: float = 1.0,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """``piece`` (as for ``edit``), unchanged, and ``seconds`` more of it after its end.
 
-        Returns its stems and the mixture. Raises ``InputError`` if there is too little to continue.
+        Returns its stems and the mixture. ``sheet`` and ``score`` are as for ``generate``, of the
+        piece and what is added; a shorter sheet goes on with its bars and chords, and what a score
+        says nothing of is free. Raises ``InputError`` if there is too little to continue.
         """
         requests.check_seconds(seconds)
         given = requests.as_piece(self.stems, piece)
         requests.check_long_enough(given, self.position_s, sample_rate)
         requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
+        conditioning = self._conditioning(
+            sheet, score, condition_guidance, given, sample_rate, added_s=seconds
+        )
         return extend.extend(
             self,
             self._with_stems(given, sample_rate, generator, progress),
             sample_rate,
+            conditioning=conditioning,
             added_samples=max(1, round(seconds * sample_rate)),
             steps=steps,
             inpainting=inpainting,
@@ -323,24 +249,47 @@ class StemModel(LatentGrid):
         *,
         strength: float = 0.5,
         steps: int | None = None,
+        sheet: LeadSheet | None = None,
+        score: Score | None = None,
+        condition_guidance: float = 1.0,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """A piece that is similar to ``piece`` (as for ``edit``), equally long.
 
-        ``strength`` 0 returns the piece itself, 1 a new one of the same stems. Raises
-        ``InputError`` for a strength outside [0, 1].
+        ``strength`` 0 returns the piece itself, 1 a new one of the same stems. ``sheet`` and
+        ``score`` are as for ``generate``. Raises ``InputError`` for a strength outside [0, 1].
         """
         requests.check_strength(strength)
         given = requests.as_piece(self.stems, piece)
+        conditioning = self._conditioning(sheet, score, condition_guidance, given, sample_rate)
         return vary.vary(
             self,
             self._with_stems(given, sample_rate, generator, progress),
             sample_rate,
+            conditioning=conditioning,
             strength=strength,
             steps=steps,
             generator=generator,
             progress=progress,
+        )
+
+    def _conditioning(
+        self,
+        sheet: LeadSheet | None,
+        score: Score | None,
+        guidance: float,
+        piece: Mapping[str, Tensor],
+        sample_rate: int,
+        *,
+        added_s: float = 0.0,
+        new: Sequence[str] = (),
+        generator: torch.Generator | None = None,
+    ) -> Conditioning | None:
+        """What a task on ``piece`` is told, ``added_s`` of which are to come."""
+        duration_s = next(iter(piece.values())).shape[-1] / sample_rate + added_s
+        return conditioning_of(
+            self, sheet, score, guidance, duration_s, new_stems=new, generator=generator
         )
 
     def _with_stems(

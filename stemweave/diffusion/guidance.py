@@ -1,4 +1,4 @@
-"""Classifier-free guidance on the mixture (paper, Section 2.3) and on given stems."""
+"""Classifier-free guidance on the mixture (paper, Section 2.3), given stems, sheet and score."""
 
 from __future__ import annotations
 
@@ -63,10 +63,31 @@ def guided_by_stems(
             torch.where(given, last_timestep, timestep),
             known & ~given[:, :, None],
         )
-        mixed = guidance * conditional + (1 - guidance) * unconditional
-        return mixed * (_std_of_stems(conditional) / _std_of_stems(mixed).clamp(min=1e-8))
+        return _mixed(conditional, unconditional, guidance)
 
     return predict
+
+
+def guided_by_conditions(
+    conditioned: ToldDenoiser, unconditioned: ToldDenoiser, guidance: float
+) -> ToldDenoiser:
+    """A denoiser that listens to sheet and score ``guidance`` times, mixed as by stems.
+
+    At 1 the ``conditioned`` one is called alone, at 0 the other.
+    """
+    if guidance in (0, 1):
+        return conditioned if guidance == 1 else unconditioned
+
+    def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
+        conditional = conditioned(latents, timestep, known)
+        return _mixed(conditional, unconditioned(latents, timestep, known), guidance)
+
+    return predict
+
+
+def _mixed(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
+    mixed = guidance * conditional + (1 - guidance) * unconditional
+    return mixed * (_std_of_stems(conditional) / _std_of_stems(mixed).clamp(min=1e-8))
 
 
 def _std_of_stems(prediction: Tensor) -> Tensor:

@@ -68,6 +68,41 @@ def draw_sheet(
     )
 
 
+def lasting(sheet: LeadSheet, duration_s: float) -> LeadSheet:
+    """``sheet`` with beats that cover ``duration_s``, if it knows a tempo at least.
+
+    Beats go on at their last tempo, bars as the last one. Chords begin anew where the bars that
+    were there end (without beats, after their own last bar).
+    """
+    if sheet.beats_s is None and sheet.tempo_bpm is None:
+        return sheet
+    before, downbeats = sheet.beats_s, sheet.downbeats or ()
+    bar_beats = 1
+    if sheet.metre is not None:
+        bar_beats = beats_per_bar(sheet.metre)
+    elif len(downbeats) > 1:
+        bar_beats = downbeats[-1] - downbeats[-2]
+    beats_s = _covering(before, sheet.tempo_bpm or 0.0, bar_beats, duration_s)
+    if beats_s == before:
+        return sheet
+    chords = sheet.chords
+    if chords is not None:
+        length = None if before is None else len(before) - 1
+        chords = repeated(chords, bar_beats, (len(beats_s) - 1) // bar_beats, length)
+    if sheet.metre is not None or len(downbeats) > 1:
+        last = downbeats[-1] if downbeats else -bar_beats
+        downbeats = (*downbeats, *range(last + bar_beats, len(beats_s), bar_beats))
+    return replace(sheet, beats_s=beats_s, downbeats=downbeats or None, chords=chords)
+
+
+def at_tempo(sheet: LeadSheet, tempo_bpm: float) -> LeadSheet:
+    """``sheet`` with steady beats at another tempo, from 0 s; bars and chords stay."""
+    if sheet.beats_s is None:
+        return replace(sheet, tempo_bpm=tempo_bpm)
+    beats_s = steady_beats(tempo_bpm, len(sheet.beats_s) - 1)
+    return replace(sheet, tempo_bpm=tempo_bpm, beats_s=beats_s)
+
+
 def draw_chords(
     key: str, num_bars: int, bar_beats: int, rng: np.random.Generator
 ) -> tuple[ChordChange, ...]:
@@ -88,11 +123,14 @@ def draw_chords(
 
 
 def repeated(
-    chords: Sequence[ChordChange], bar_beats: int, num_bars: int
+    chords: Sequence[ChordChange], bar_beats: int, num_bars: int, length: int | None = None
 ) -> tuple[ChordChange, ...]:
-    """``chords`` over and over until ``num_bars`` bars are full."""
+    """``chords`` over and over until ``num_bars`` bars are full.
+
+    They take ``length`` beats, by default to the end of the last one's bar.
+    """
     last = chords[-1].start_beat if chords else 0.0
-    length = (math.floor(last / bar_beats) + 1) * bar_beats
+    length = length or (math.floor(last / bar_beats) + 1) * bar_beats
     changes = []
     for first in range(0, num_bars * bar_beats, length):
         for change in chords:

@@ -8,6 +8,7 @@ beat and bar (sine, cosine each), tempo, and whether rhythm and harmony are know
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,6 +73,23 @@ def timed_notes(score: Score, sheet: LeadSheet) -> dict[str, np.ndarray]:
         rows[:, :2] = sheet.time_of(rows[:, :2])
         timed[stem] = rows
     return timed
+
+
+def score_end_s(score: Score, sheet: LeadSheet) -> float | None:
+    """When the bar of the last onset ends: what comes then, ``score`` does not say.
+
+    None without notes or bars.
+    """
+    onsets = [note.start_beat for notes in score.notes.values() for note in notes]
+    if not onsets or sheet.beats_s is None or sheet.downbeats is None:
+        return None
+    downbeats = list(sheet.downbeats)
+    last = max(onsets) + ON_TIME
+    if last >= downbeats[-1]:  # beyond the sheet's own bars
+        bar_beats = downbeats[-1] - downbeats[-2] if len(downbeats) > 1 else 1
+        more = math.floor((last - downbeats[-1]) / bar_beats) + 1
+        return sheet.time_of(float(downbeats[-1] + more * bar_beats))
+    return sheet.time_of(float(next(beat for beat in downbeats if beat > last)))
 
 
 def score_roll(

@@ -11,6 +11,7 @@ from torch import Tensor
 from stemweave.audio.limiter import limited_stems
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
+from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.context import hear, play
 from stemweave.tasks.piece import heard_bars, piece_latents
 
@@ -27,6 +28,7 @@ def arrange(
     steps: int | None,
     inpainting: str | None,
     guidance: float | None,
+    conditioning: Conditioning | None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
@@ -43,8 +45,9 @@ def arrange(
         is_given[:, None].repeat(1, heard.latents.shape[-2]),
         steps=steps,
         inpainting=inpainting,
-        bars=heard_bars(pipe),
+        bars=None if conditioning else heard_bars(pipe),
         guidance=pipe.config.arrangement_guidance if guidance is None else guidance,
+        conditioning=conditioning,
         generator=generator,
         progress=progress,
     )

@@ -13,6 +13,7 @@ from stemweave.audio.limiter import limited
 from stemweave.audio.windows import splice
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
+from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.context import FADE_S, hear, play
 from stemweave.tasks.piece import heard_bars, piece_latents
 
@@ -28,6 +29,7 @@ def edit(
     renew: Mapping[str, tuple[int, int]],
     steps: int | None,
     inpainting: str | None,
+    conditioning: Conditioning | None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
@@ -53,13 +55,16 @@ def edit(
         first = math.floor((start - part.start) * positions_per_sample)
         last = math.ceil((stop - part.start) * positions_per_sample)
         known[pipe.stems.index(name), first:last] = False
+    if conditioning is not None:
+        conditioning = conditioning.beginning_at(part.start / sample_rate)
     latents = piece_latents(
         pipe,
         heard.latents,
         known,
         steps=steps,
         inpainting=inpainting,
-        bars=heard_bars(pipe),
+        bars=None if conditioning else heard_bars(pipe),
+        conditioning=conditioning,
         generator=generator,
         progress=progress,
     )

@@ -14,6 +14,7 @@ from stemweave.audio.limiter import limited_stems
 from stemweave.audio.windows import continue_with
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
+from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.context import FADE_S, hear, play
 from stemweave.tasks.piece import heard_bars, piece_latents
 
@@ -32,6 +33,7 @@ def extend(
     added_samples: int,
     steps: int | None,
     inpainting: str | None,
+    conditioning: Conditioning | None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
@@ -64,13 +66,16 @@ def extend(
         if name not in old:
             known[index] = True
             clean[index, :, told:] = heard.latents[index, :, told // 2, None]
+    if conditioning is not None:
+        conditioning = conditioning.beginning_at((num_samples - context) / sample_rate)
     latents = piece_latents(
         pipe,
         clean,
         known,
         steps=steps,
         inpainting=inpainting,
-        bars=heard_bars(pipe),
+        bars=None if conditioning else heard_bars(pipe),
+        conditioning=conditioning,
         generator=generator,
         progress=progress,
     )

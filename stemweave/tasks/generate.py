@@ -11,6 +11,7 @@ from stemweave.audio.limiter import limited
 from stemweave.diffusion.bars import BEATS_PER_BAR, Bars
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
+from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.spectra import bounded, decode_channels, vocode
 
@@ -27,6 +28,7 @@ def generate(
     *,
     tempo_bpm: float | None,
     steps: int | None,
+    conditioning: Conditioning | None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
@@ -43,8 +45,9 @@ def generate(
         pipe,
         torch.zeros(shape),
         nothing_given,
-        bars=_bars(pipe, tempo_bpm, generator),
+        bars=None if conditioning else _bars(pipe, tempo_bpm, generator),
         steps=steps,
+        conditioning=conditioning,
         generator=generator,
         progress=progress,
     )

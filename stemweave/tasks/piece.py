@@ -12,8 +12,14 @@ from torch import Tensor
 
 from stemweave.diffusion.bars import Bars, heard_in, in_bars
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
-from stemweave.diffusion.guidance import guided, guided_by_stems
+from stemweave.diffusion.guidance import (
+    ToldDenoiser,
+    guided,
+    guided_by_conditions,
+    guided_by_stems,
+)
 from stemweave.diffusion.sampler import Progress, draw_noise, sample
+from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.spectra import denoiser_of
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ def piece_latents(
     steps: int | None = None,
     inpainting: str | None = None,
     bars: Bars | None = None,
+    conditioning: Conditioning | None = None,
     generator: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -45,6 +52,7 @@ def piece_latents(
             whatever the model was trained for.
         bars: how alike those of the piece are; None leaves them to the model. Bars to be heard are
             those of what is given in each window, if the denoiser is told what is given.
+        conditioning: sheet and score of the piece, if the denoiser is told any.
 
     Windows of the model's length share half with the one before, whose result is then given.
     """
@@ -57,7 +65,6 @@ def piece_latents(
     if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
         noise_offset, timestep_shift = pipe.config.noise_offset, pipe.config.timestep_shift
     last_timestep = pipe.scheduler.config.num_train_timesteps - 1
-    denoiser = guided(denoiser_of(pipe), mixture=None, guidance=0.0)
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):
         place = slice(start, min(start + window, height))
@@ -72,6 +79,7 @@ def piece_latents(
         constraint = make_constraint(pipe, part, known, inpainting, generator)
         own_bars = heard_in(bars, part, constraint.known, pipe.position_s)
         noise = draw_noise(part.shape, noise_offset, known, generator)
+        denoiser = _denoiser_of_window(pipe, conditioning, start, part.shape[-2])
         drawn = sample(
             in_bars(
                 guided_by_stems(denoiser, guidance, noise, last_timestep), pipe.scheduler, own_bars
@@ -89,6 +97,18 @@ def piece_latents(
         )
         result[:, :, place], done[:, place] = drawn[0], True
     return result
+
+
+def _denoiser_of_window(
+    pipe: StemModel, conditioning: Conditioning | None, start: int, height: int
+) -> ToldDenoiser:
+    """The denoiser for positions ``start`` … of a piece, told what is known of these."""
+    plain = guided(denoiser_of(pipe), mixture=None, guidance=0.0)
+    if conditioning is None:
+        return plain
+    told = denoiser_of(pipe, conditioning.window(pipe, start, height))
+    conditioned = guided(told, mixture=None, guidance=0.0)
+    return guided_by_conditions(conditioned, plain, conditioning.guidance)
 
 
 def heard_bars(pipe: StemModel) -> Bars | None:

@@ -31,7 +31,7 @@ from stemweave.tasks.spectra import (
 )
 
 if TYPE_CHECKING:
-    from stemweave.model import StemModel
+    from stemweave.separates import Separates
 
 OVERLAP_S = 1.0
 SILENCE = 1e-7
@@ -67,7 +67,7 @@ class Heard:
 
 
 def separate_blocks(
-    pipe: StemModel,
+    pipe: Separates,
     read: Read,
     num_samples: int,
     sample_rate: int,
@@ -113,7 +113,7 @@ def separate_blocks(
 
 
 def _separate_windows(
-    pipe: StemModel,
+    pipe: Separates,
     mixtures: Sequence[Tensor],
     request: Request,
     masker: MaskSeparator | None,
@@ -145,7 +145,7 @@ def _separate_windows(
     return stacks
 
 
-def _heard(pipe: StemModel, mixture: Tensor, request: Request) -> Heard | None:
+def _heard(pipe: Separates, mixture: Tensor, request: Request) -> Heard | None:
     """What the model hears of a window (channels, T) of the mixture; None if it is silent.
 
     The mask network hears the mean of the channels, as a mono model does.
@@ -168,7 +168,7 @@ def _heard(pipe: StemModel, mixture: Tensor, request: Request) -> Heard | None:
     return Heard(heard, reference / rms if reference is not None else 1.0)
 
 
-def _of_window(pipe: StemModel, generator: torch.Generator | None) -> torch.Generator | None:
+def _of_window(pipe: Separates, generator: torch.Generator | None) -> torch.Generator | None:
     """The generator of one window, such that no batch size changes what a window draws.
 
     A model that draws only the noise to start from draws window after window from the one there is.
@@ -179,7 +179,7 @@ def _of_window(pipe: StemModel, generator: torch.Generator | None) -> torch.Gene
     return torch.Generator().manual_seed(int(seed))
 
 
-def network_masks(pipe: StemModel, waveforms: Sequence[Tensor]) -> list[Tensor]:
+def network_masks(pipe: Separates, waveforms: Sequence[Tensor]) -> list[Tensor]:
     """The mask network's masks (S, F, M), which add up to one, of each of some mixtures (T,).
 
     They are one window or less, at the model's rate and level.
@@ -195,7 +195,7 @@ def network_masks(pipe: StemModel, waveforms: Sequence[Tensor]) -> list[Tensor]:
 
 
 def separated_spectra(
-    pipe: StemModel,
+    pipe: Separates,
     waveform: Tensor,
     guidance: float,
     steps: int,
@@ -209,7 +209,7 @@ def separated_spectra(
 
 
 def windows_spectra(
-    pipe: StemModel,
+    pipe: Separates,
     waveforms: Sequence[Tensor],
     guidance: float,
     steps: int,
@@ -233,6 +233,6 @@ def windows_spectra(
     return list(decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2]))
 
 
-def _whole_window(pipe: StemModel, waveform: Tensor) -> Tensor:
+def _whole_window(pipe: Separates, waveform: Tensor) -> Tensor:
     """``waveform`` (..., T) with zeros up to a whole window."""
     return functional.pad(waveform, (0, pipe.log_mel.segment_samples - waveform.shape[-1]))

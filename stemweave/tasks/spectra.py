@@ -18,9 +18,10 @@ from torch.nn import functional
 from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.windows import CrossFade, windows_over
 from stemweave.diffusion.guidance import Denoiser
+from stemweave.models.conditions import Conditions
 
 if TYPE_CHECKING:
-    from stemweave.model import StemModel
+    from stemweave.separates import Separates
 
 
 def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, overlap: int) -> Tensor:
@@ -63,7 +64,7 @@ def from_model_rate(
     return functional.pad(waveform, (0, missing))[..., :num_samples]
 
 
-def encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def encode(pipe: Separates, log_mels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride.
 
     A stereo model's latents hold both channels, side by side along C: log-mels are (N, 2, F, M), or
@@ -80,7 +81,7 @@ def encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None 
     return _encode(pipe, log_mels, generator)
 
 
-def _encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
+def _encode(pipe: Separates, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Scaled latents of the autoencoder (N, C, H, W) of log-mels (N, F, M)."""
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
@@ -108,20 +109,20 @@ def _encode(pipe: StemModel, log_mels: Tensor, generator: torch.Generator | None
     return latents.transpose(2, 3) * pipe.vae.config.scaling_factor
 
 
-def decode(pipe: StemModel, latents: Tensor) -> Tensor:
+def decode(pipe: Separates, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents (N, C, H, W); of a stereo model, those in mono."""
     if pipe.channels > 1:
         return mono_log_mel(decode_channels(pipe, latents), dim=1)
     return _decode(pipe, latents)
 
 
-def decode_channels(pipe: StemModel, latents: Tensor) -> Tensor:
+def decode_channels(pipe: Separates, latents: Tensor) -> Tensor:
     """Log-mels (N, channels, F, M) of scaled latents (N, C, H, W)."""
     flat = latents.unflatten(1, (pipe.channels, -1)).flatten(0, 1)
     return _decode(pipe, flat).unflatten(0, (-1, pipe.channels))
 
 
-def bounded(pipe: StemModel, log_mels: Tensor, stems: Sequence[int] | None = None) -> Tensor:
+def bounded(pipe: Separates, log_mels: Tensor, stems: Sequence[int] | None = None) -> Tensor:
     """Log-mels (S, ...) of drawn ``stems`` (all if None), nowhere louder than training ever was.
 
     To what it did not learn from a denoiser may answer with moments that are ten times too loud.
@@ -133,7 +134,7 @@ def bounded(pipe: StemModel, log_mels: Tensor, stems: Sequence[int] | None = Non
     return log_mels.minimum(limits.reshape(-1, *[1] * (log_mels.ndim - 1)))
 
 
-def _decode(pipe: StemModel, latents: Tensor) -> Tensor:
+def _decode(pipe: Separates, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
@@ -146,8 +147,9 @@ def _decode(pipe: StemModel, latents: Tensor) -> Tensor:
     return chunked(decode_chunk, unscaled, chunk, _overlap(chunk)).transpose(1, 2)
 
 
-def denoiser_of(pipe: StemModel) -> Denoiser:
-    """The model's denoiser for inputs on the CPU, wherever it is itself."""
+def denoiser_of(pipe: Separates, conditions: Conditions | None = None) -> Denoiser:
+    """The model's denoiser for inputs on the CPU, wherever it is itself, told ``conditions``."""
+    embedded: list[Any] = []  # as another argument, once they are
 
     def predict(
         latents: Tensor, timestep: Tensor, mixture: Tensor | None, known: Tensor | None
@@ -156,12 +158,15 @@ def denoiser_of(pipe: StemModel) -> Denoiser:
         latents, timestep = latents.to(device), timestep.to(device)
         mixture = None if mixture is None else mixture.to(device)
         known = None if known is None else known.to(device)
-        return cast(Tensor, pipe.denoiser(latents, timestep, mixture, known)).cpu()
+        if conditions is not None and not embedded:
+            fetch_offloaded(pipe.denoiser)
+            embedded.append(pipe.denoiser.conditions(conditions.to(device)))
+        return cast(Tensor, pipe.denoiser(latents, timestep, mixture, known, *embedded)).cpu()
 
     return predict
 
 
-def vocode(pipe: StemModel, log_mels: Tensor) -> Tensor:
+def vocode(pipe: Separates, log_mels: Tensor) -> Tensor:
     """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
 
     def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)

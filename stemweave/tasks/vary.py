@@ -11,6 +11,7 @@ from torch import Tensor
 from stemweave.audio.limiter import limited_stems
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
+from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.context import hear, play
 from stemweave.tasks.piece import piece_latents
 
@@ -25,6 +26,7 @@ def vary(
     *,
     strength: float,
     steps: int | None,
+    conditioning: Conditioning | None,
     generator: torch.Generator | None,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
@@ -46,6 +48,7 @@ def vary(
         known,
         strength=strength,
         steps=steps,
+        conditioning=conditioning,
         generator=generator,
         progress=progress,
     )

@@ -1,0 +1,109 @@
+"""The sheet and the score of a piece as conditions of each window that is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from stemweave.files import InputError
+from stemweave.models.conditions import Conditions, conditions_of
+from stemweave.music.drawing import lasting
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.rolls import TimedNotes, score_end_s, timed_notes
+from stemweave.music.score import Score
+
+if TYPE_CHECKING:
+    from stemweave.model import StemModel
+
+MOST_GUIDANCE = 20.0
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What is known of a piece, for a denoiser that understands it.
+
+    Attributes:
+        sheet: None is unknown.
+        notes: by stem, in seconds; a missing stem is unknown, as all are from ``notes_until_s`` on.
+        sounds: of the training songs, by stem; a missing one is unknown.
+        guidance: how much the denoiser listens; other than 1 takes two network passes a step.
+        start_s: time in sheet and score at which the latents of the task begin.
+    """
+
+    sheet: LeadSheet | None = None
+    notes: TimedNotes | None = None
+    notes_until_s: float = math.inf
+    sounds: Mapping[str, str] = field(default_factory=dict)
+    guidance: float = 1.0
+    start_s: float = 0.0
+
+    def beginning_at(self, start_s: float) -> Conditioning:
+        """The same for latents that begin at another time."""
+        return replace(self, start_s=start_s)
+
+    def window(self, pipe: StemModel, first: int, num_positions: int) -> Conditions:
+        """Conditions of positions ``first`` … of the task's latents (B = 1)."""
+        return conditions_of(
+            pipe.config_of("denoiser"),
+            self.sheet,
+            self.notes,
+            self.start_s + first * pipe.position_s,
+            num_positions,
+            pipe.position_s,
+            self.sounds,
+            self.notes_until_s,
+        )
+
+
+def conditioning_of(
+    pipe: StemModel,
+    sheet: LeadSheet | None,
+    score: Score | None,
+    guidance: float,
+    duration_s: float,
+    *,
+    new_stems: Sequence[str] = (),
+    generator: torch.Generator | None = None,
+) -> Conditioning | None:
+    """What a task is told of a piece of ``duration_s``; None without sheet and score.
+
+    Sounds of ``new_stems`` are drawn as often as in training.
+
+    Raises:
+        InputError: if the model understands neither sheet nor score, for a score without the beats
+            that it counts in, or an impossible guidance.
+    """
+    if sheet is None and score is None:
+        return None
+    if not pipe.takes_sheets:
+        raise InputError("this model understands no sheet and no score: leave them out")
+    if not 0 <= guidance <= MOST_GUIDANCE:
+        raise InputError(f"guidance by sheet and score must be 0 to {MOST_GUIDANCE:g}")
+    sheet = None if sheet is None else lasting(sheet, duration_s)
+    notes, until_s = None, math.inf
+    if score is not None:
+        if sheet is None or sheet.beats_s is None:
+            raise InputError("a score counts in beats: give a tempo, or a sheet with its beats")
+        notes = timed_notes(score, sheet)
+        until_s = score_end_s(score, sheet) or math.inf
+    return Conditioning(sheet, notes, until_s, draw_sounds(pipe, new_stems, generator), guidance)
+
+
+def draw_sounds(
+    pipe: StemModel, stems: Sequence[str], generator: torch.Generator | None
+) -> dict[str, str]:
+    """A sound of the training songs for each of ``stems``, usual ones more often."""
+    vocabulary = pipe.config_of("denoiser").vocabulary
+    drawn = {}
+    for stem in stems:
+        sounds: Collection[str] = vocabulary["sounds"].get(stem, ())
+        if sounds:
+            counts = sounds.values() if isinstance(sounds, Mapping) else [1] * len(sounds)
+            weights = torch.tensor([float(count) for count in counts])
+            index = int(torch.multinomial(weights, 1, generator=generator))
+            drawn[stem] = list(sounds)[index]
+    return drawn
