@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stemweave.files import InputError
 
 DTYPES = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Names of ``--dtype``; None leaves the denoiser as it is."""
+"""Number types by name; None leaves the denoiser as it is."""
 FREE_SHARE = 0.8
 """Of a device's free memory that batches of windows may fill."""
 MAX_WINDOWS = 64
@@ -37,7 +37,7 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
         InputError: if there is no such type, or no compiler.
     """
     if dtype not in DTYPES:
-        raise InputError(f"--dtype must be one of {', '.join(DTYPES)}, not {dtype}")
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype}")
     device_type, chosen = pipe.compute_device.type, DTYPES[dtype]
     if compile:
         require_compiler(device_type)
@@ -124,13 +124,10 @@ def require_compiler(device_type: str) -> None:
         if shutil.which(compiler) is None:
             raise InputError(
                 f"compiling needs a C++ compiler, and {compiler} is not installed: install it, or "
-                "go without --compile (in settings of training: compile)"
+                "leave out compile"
             )
     elif device_type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise InputError(
-            "compiling needs Triton: pip install triton, or go without --compile (in settings of "
-            "training: compile)"
-        )
+        raise InputError("compiling needs Triton: pip install triton, or leave out compile")
 
 
 def windows_that_fit(free_bytes: int, bytes_per_window: int) -> int:
@@ -170,8 +167,8 @@ def device_problem(error: BaseException) -> str | None:
     first = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first:
         return (
-            "the device's memory is full: try --dtype bfloat16, end other programs that use it, or "
-            "take --device cpu"
+            "the device's memory is full: try dtype bfloat16, end other programs that use it, or "
+            "take device cpu"
         )
     if isinstance(error, RuntimeError) and any(
         word in first for word in ("CUDA error", "CUDA driver", "cuDNN", "HIP error", "MPS backend")

@@ -52,7 +52,7 @@ def find_songs(data: Path, stems: Sequence[str], split: str = "all") -> list[Son
     if not songs:
         raise InputError(
             f"{data} holds no song of split {split!r} with any of the stems {', '.join(stems)}; "
-            "try --split all"
+            "try split all"
         )
     return songs
 

@@ -51,7 +51,9 @@ class CacheSource:
         elif base is not None:
             vae = base.vae
         else:
-            raise InputError(f"{self.config} trains no existing model further: give --vae")
+            raise InputError(
+                f"{self.config} trains no existing model further: give a trained autoencoder"
+            )
         with init_empty_weights(include_buffers=False):
             return DenoiserStage(settings, *songs, vae)
 

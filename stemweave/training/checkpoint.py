@@ -47,5 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path} is damaged: restore it from a copy, or delete it to start anew"
         ) from error
     if not isinstance(state, dict) or "step" not in state:
-        raise InputError(f"{path} is not a training checkpoint: delete it or give another --run")
+        raise InputError(
+            f"{path} is not a training checkpoint: delete it or choose another run folder"
+        )
     return state

@@ -55,7 +55,7 @@ def with_options(
     wanted = changed(settings.finetune, **finetune)
     if wanted.model is None and (wanted.map or wanted.method == "lora"):
         raise InputError(
-            "finetune.map and LoRA need a model to start from: give its folder with --init"
+            "a stem map and LoRA need a model to start from: name it in finetune.model"
         )
     update: dict[str, Any] = {"finetune": wanted}
     if data:
@@ -67,7 +67,7 @@ def parse_map(text: str) -> dict[str, str]:
     """ "vocals=piano,other=guitar" as new stem → old stem."""
     pairs = [pair.split("=") for pair in text.split(",")]
     if any(len(pair) != 2 or not all(name.strip() for name in pair) for pair in pairs):
-        raise InputError(f"--map takes NEW=OLD,NEW=OLD, e.g. vocals=piano, not {text!r}")
+        raise InputError(f"a stem map is NEW=OLD,NEW=OLD, e.g. vocals=piano, not {text!r}")
     return {new.strip(): old.strip() for new, old in pairs}
 
 

@@ -146,7 +146,7 @@ class TrainingRun:
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
                 f"{self.checkpoint} does not fit the settings: give back those of "
-                f"{self.folder / 'settings.yaml'}, or another --run"
+                f"{self.folder / 'settings.yaml'}, or choose another run folder"
             ) from error
         self.step = state["step"]
         return True

@@ -115,6 +115,6 @@ def _lock(folder: Path) -> TextIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise InputError(
-            f"another training is running in {folder}: wait for it, or give another --run"
+            f"another training is running in {folder}: wait for it, or choose another run folder"
         ) from error
     return file

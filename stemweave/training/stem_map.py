@@ -29,16 +29,18 @@ def sources(
     """
     for new, old in stem_map.items():
         if new not in new_stems:
-            raise InputError(f"--map {new}={old}: the settings have no stem {new}")
+            raise InputError(f"the stem map says {new}={old}: the settings have no stem {new}")
         if old not in old_stems:
-            raise InputError(f"--map {new}={old}: the model's stems are {', '.join(old_stems)}")
+            raise InputError(
+                f"the stem map says {new}={old}: the model's stems are {', '.join(old_stems)}"
+            )
     indices = []
     for stem in new_stems:
         old = stem_map.get(stem, stem)
         if old not in old_stems:
             raise InputError(
-                f"the model has no stem {stem}: say which one it takes over from, e.g. "
-                f"--map {stem}={old_stems[0]}"
+                f"the model has no stem {stem}: let the stem map say which one it takes over "
+                f"from, e.g. {stem}={old_stems[0]}"
             )
         indices.append(list(old_stems).index(old))
     return indices
