@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemweave.files import InputError
+from stemweave.errors import ExistsError, InputError
 
 if TYPE_CHECKING:
     from baselines.baseline import Baseline
@@ -171,7 +171,10 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        hint = (
+            ": choose another place, or pass --overwrite" if isinstance(error, ExistsError) else ""
+        )
+        print(f"error: {error}{hint}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -252,10 +252,12 @@ def separation_workers(number: int | None, ray: str | None, device: str) -> Work
     if ray is None:
         return Workers(number) if number is not None and number > 1 else None
     if ray != "local" and number is not None:
-        raise InputError("--workers is for one machine: on a Ray cluster every core is a worker")
+        raise InputError(
+            "a number of workers is for one machine: on a Ray cluster every core is a worker"
+        )
     kind, _, index = device.partition(":")
     if index:
-        raise InputError(f"--device {device}: Ray chooses among GPUs, give --device {kind}")
+        raise InputError(f"device {device}: Ray chooses among GPUs, give device {kind}")
     return Workers(number or usable_cores(), ray, gpus=int(kind == "cuda"))
 
 
@@ -284,7 +286,7 @@ def separate_on_workers(
         if existing is None:
             todo.append(mixture)
         else:
-            reason = f"{existing} exists: go on with --skip-existing or pass --overwrite"
+            reason = f"{existing} exists: skip what is there, or have it replaced"
             yield Failure(mixture.file, reason)
     jobs = (
         SeparationJob(Path(file).absolute(), folder / name, asked, model, device, workers.threads)

@@ -16,12 +16,13 @@ import typer
 
 from stemweave import doctor, piece_commands, separate_command
 from stemweave.checkpoints import commands as checkpoint_commands
-from stemweave.console import console
+from stemweave.console import console, sentence
 from stemweave.data import commands as data_commands
 from stemweave.devices import AUTO
 from stemweave.ends import handled_signals
+from stemweave.errors import InputError
 from stemweave.evaluation import commands as evaluation_commands
-from stemweave.files import InputError, path_problem, require_absent, require_writable
+from stemweave.files import path_problem, require_absent, require_writable
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import encoding_of
 from stemweave.notices import show_warnings
@@ -292,7 +293,7 @@ def main() -> None:
 def _problem(error: InputError | OSError | RuntimeError) -> str | None:
     """One sentence for users, if the program is not to blame."""
     if isinstance(error, InputError):
-        return str(error)
+        return sentence(error)
     if isinstance(error, OSError):
         return path_problem(error)
     from stemweave.acceleration import device_problem

@@ -13,6 +13,8 @@ import sys
 import traceback
 from typing import Any
 
+from stemweave.errors import ExistsError, InputError
+
 
 class Console:
     """What this command says, and how."""
@@ -54,6 +56,13 @@ class Console:
 
 console = Console()
 """Of this process."""
+
+
+def sentence(error: InputError) -> str:
+    """What a command says of an error: its message, and the option that helps."""
+    if isinstance(error, ExistsError):
+        return f"{error}: choose another place, or pass --overwrite"
+    return str(error)
 
 
 def open_standard_streams() -> None:

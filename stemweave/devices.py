@@ -29,7 +29,7 @@ def checked_device(name: str) -> Any:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used here: {reason}") from error
+        raise InputError(f"device {name} cannot be used here: {reason}") from error
     return device
 
 

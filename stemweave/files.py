@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and the one error that users see."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stemweave.ends import kept_at_end, removing_at_end, signals_held_back
+from stemweave.errors import ExistsError, InputError, OutputError
+
+__all__ = ["InputError", "OutputError"]  # where others found them before
 
 if sys.platform != "win32":
     import fcntl
@@ -21,14 +24,6 @@ PARTIAL = ".partial"
 """Folder, inside a folder for results, of what is being made."""
 PATIENCE_S = 1.0
 """For other processes that make or remove the same folders at the same time."""
-
-
-class InputError(Exception):
-    """Something the user gave is wrong; the message is one sentence that says what to do."""
-
-
-class OutputError(InputError):
-    """A result could not be written, whatever the input: other inputs would fare no better."""
 
 
 class InUse(Exception):
@@ -199,7 +194,7 @@ def require_writable(folder: Path) -> None:
 
 
 def require_absent(paths: Sequence[Path], overwrite: bool) -> None:
-    """Raise ``InputError`` for the first of ``paths`` that exists, unless ``overwrite``."""
+    """Raise ``ExistsError`` for the first of ``paths`` that exists, unless ``overwrite``."""
     for path in paths:
         if os.path.lexists(path) and not overwrite:
-            raise InputError(f"{path} exists: choose another --out or pass --overwrite")
+            raise ExistsError(f"{path} exists")

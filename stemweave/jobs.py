@@ -274,8 +274,8 @@ def _over_ray(
 def _check_gpus(resources: dict[str, float], workers: Workers) -> None:
     if resources.get("GPU", 0) < workers.gpus:  # Ray itself would wait for one for ever
         raise InputError(
-            f"--ray {workers.ray}: this Ray has too few GPUs: add machines that have them, or "
-            "use --device cpu"
+            f"the Ray at {workers.ray} has too few GPUs: add machines that have them, or use "
+            "device cpu"
         )
 
 
@@ -289,7 +289,7 @@ def _slots(resources: dict[str, float], workers: Workers) -> int:
 
 def _death(job: object) -> WorkerDied:
     return WorkerDied(
-        f"the worker died {MAX_RETRIES + 1} times, perhaps for lack of memory (fewer --workers?), "
+        f"the worker died {MAX_RETRIES + 1} times, perhaps for lack of memory (fewer workers?), "
         f"on {str(job)[:200]}"
     )
 
@@ -298,7 +298,7 @@ def _imported_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--ray needs Ray: pip install 'stemweave[scale]'") from error
+        raise InputError("this needs Ray: pip install 'stemweave[scale]'") from error
     return ray
 
 
@@ -324,6 +324,6 @@ def _connect(ray: Any, workers: Workers) -> None:
         ray.init(address=workers.ray, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
         raise InputError(
-            f"--ray {workers.ray}: no Ray cluster answers: begin one with 'ray start --head', "
-            "give its HOST:PORT, or use --ray local"
+            f"no Ray cluster answers at {workers.ray}: begin one with 'ray start --head', give its "
+            "HOST:PORT, or use local"
         ) from error

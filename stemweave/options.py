@@ -97,10 +97,7 @@ def load(
     if sampler is not None:
         from stemweave.diffusion.schedulers import with_sampler
 
-        try:
-            pipe.scheduler = with_sampler(pipe.scheduler, sampler)
-        except ValueError as error:
-            raise InputError(f"--{error}") from None
+        pipe.scheduler = with_sampler(pipe.scheduler, sampler)
 
     from stemweave.acceleration import accelerate  # imports torch, which loading does faster
 

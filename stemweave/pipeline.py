@@ -12,6 +12,7 @@ from diffusers.utils import logging
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.devices import checked_device
+from stemweave.errors import InputError
 from stemweave.model import StemModel, TaskSettings
 from stemweave.model_folder import BUNDLED_MODEL, check_model, loading_failed
 
@@ -106,6 +107,8 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         check_model(source, own, **of_hub)
         try:
             pipe = cast(StemweavePipeline, super().from_pretrained(str(source), **options))
+        except InputError:
+            raise
         except (OSError, ValueError) as error:
             raise loading_failed(source, error) from error
         if not {"dtype", "torch_dtype"} & options.keys():

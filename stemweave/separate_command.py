@@ -20,6 +20,7 @@ from stemweave.catalogue import (
     unfinished,
     write_failures,
 )
+from stemweave.console import sentence
 from stemweave.data.commands import RayOption
 from stemweave.devices import AUTO
 from stemweave.files import InputError
@@ -163,7 +164,7 @@ def _separate_here(
             typer.echo(f"{file} → {out / name}")
             yield None
         except InputError as error:
-            yield Failure(file, str(error))
+            yield Failure(file, sentence(error))
 
 
 def _report(

@@ -83,9 +83,9 @@ def test_who_works(monkeypatch: pytest.MonkeyPatch):
         assert workers == Workers(processes, ray) and workers.threads == threads
     cluster = separation_workers(None, "auto", "cuda")
     assert cluster is not None and (cluster.gpus, cluster.threads) == (1, 1)
-    with pytest.raises(InputError, match="--workers is for one machine"):
+    with pytest.raises(InputError, match="a number of workers is for one machine"):
         separation_workers(2, "auto", "cpu")
-    with pytest.raises(InputError, match="give --device cuda"):
+    with pytest.raises(InputError, match="give device cuda"):
         separation_workers(None, "local", "cuda:1")
 
 

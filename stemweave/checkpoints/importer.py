@@ -78,9 +78,9 @@ def import_checkpoint(
     if musicldm is not None:
         vae_model, vocoder_model = load_musicldm(musicldm)
     else:
-        vae_model = _load_vae(_part(vae, state, "first_stage_model.", "VAE", "--vae"))
+        vae_model = _load_vae(_part(vae, state, "first_stage_model.", "VAE"))
         vocoder_model = _load_vocoder(
-            _part(vocoder, state, "first_stage_model.vocoder.", "vocoder", "--vocoder")
+            _part(vocoder, state, "first_stage_model.vocoder.", "vocoder")
         )
     if "scale_factor" not in state:
         raise InputError(f"{source} has no scale_factor, so its latents' scale is unknown")
@@ -149,6 +149,8 @@ def _laid_out(part: str) -> Iterator[None]:
     """In the block, weights that are missing or of other shapes are one sentence."""
     try:
         yield
+    except InputError:
+        raise
     except KeyError as error:
         missing = printable(str(error.args[0]))
         raise InputError(f"the {part} lacks weights, e.g. {missing}: is the file whole?") from error
@@ -165,7 +167,7 @@ def _unet_weights(state: Mapping[str, Tensor], stems: tuple[str, ...]) -> dict[s
         raise InputError(f"the checkpoint has no U-Net ({prefix}*): give an MSG-LD checkpoint")
     if first.ndim == 5 and first.shape[1] != len(stems):
         raise InputError(
-            f"the checkpoint has {first.shape[1]} stems; name them in order with --stems"
+            f"the checkpoint has {first.shape[1]} stems; name them all, in their order"
         )
     return reference
 
@@ -225,7 +227,7 @@ def load_musicldm(source: str) -> tuple[AutoencoderKL, SpeechT5HifiGan]:
 
 
 def _part(
-    path: Path | None, state: Mapping[str, Tensor], prefix: str, name: str, option: str
+    path: Path | None, state: Mapping[str, Tensor], prefix: str, name: str
 ) -> dict[str, Tensor]:
     """A part's weights from its own file, else from the checkpoint."""
     probe = "conv_pre.bias" if name == "vocoder" else "encoder.conv_in.weight"
@@ -235,11 +237,11 @@ def _part(
             part = _below(tensors, start)
             if probe in part:
                 return part
-        raise InputError(f"{path} ({option}) holds no {name}: it has no {probe}")
+        raise InputError(f"{path} holds no {name}: it has no {probe}")
     part = _below(state, prefix)
     if probe not in part:
         raise InputError(
-            f"the checkpoint holds no {name}: give one with {option} or --musicldm (a folder or "
+            f"the checkpoint holds no {name}: give a file that does, or MusicLDM's (a folder or "
             "hub id in diffusers' layout)"
         )
     return part

@@ -157,6 +157,8 @@ def _download(url: str, path: Path) -> None:
                 if expected:  # what http.client still waited for
                     raise OSError(f"{expected} bytes are missing")
             return
+        except InputError:
+            raise
         except urllib.error.HTTPError as failure:
             error = failure
             if failure.code < 500 and failure.code != 429:

@@ -12,6 +12,8 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from numpy.typing import NDArray
 
+from stemweave.errors import InputError
+
 SAMPLERS: dict[str, Any] = {
     "ddim": DDIMScheduler,
     "dpm++": DPMSolverMultistepScheduler,
@@ -24,10 +26,10 @@ def with_sampler(scheduler: Any, name: str) -> Any:
     """A new scheduler of the kind ``name`` with the noise levels of ``scheduler``.
 
     Raises:
-        ValueError: if there is no such sampler.
+        InputError: if there is no such sampler.
     """
     if name not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {name}")
+        raise InputError(f"sampler must be one of {', '.join(SAMPLERS)}, not {name}")
     return SAMPLERS[name].from_config(scheduler.config)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from stemweave.errors import ExistsError, InputError
 from stemweave.evaluation import plots
 from stemweave.evaluation.results import Evaluation, Example, provenance
 from stemweave.evaluation.table import Cell, Table
-from stemweave.files import InputError
 from stemweave.io.encode import write_audio
 
 STYLE = """
@@ -23,11 +23,11 @@ img { max-width: 100% } audio { width: 13rem; height: 2rem } .scroll { overflow-
 
 
 def require_new_folder(out: Path, overwrite: bool) -> None:
-    """Raise ``InputError`` if ``out`` already holds a report and ``overwrite`` is off."""
+    """Raise ``ExistsError`` if ``out`` already holds a report and ``overwrite`` is off."""
     if out.is_file():
         raise InputError(f"{out} is a file; give a folder for the report")
     if (out / "table.json").exists() and not overwrite:
-        raise InputError(f"{out} already holds a report; choose another folder or --overwrite")
+        raise ExistsError(f"{out} already holds a report")
 
 
 def publish(

@@ -193,7 +193,7 @@ class WriterGroup:
         place, those = (first, "it") if len(clipping) == 1 else (first.parent, "all files")
         logger.warning(
             f"{place}: {those} made {20 * math.log10(peak / PEAK):.1f} dB quieter, for samples "
-            "beyond full scale would clip; --format wav keeps them"
+            "beyond full scale would clip; format wav keeps them"
         )
         return PEAK / peak
 

@@ -44,19 +44,19 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.fmt not in FORMATS:
-            raise InputError(f"--format must be one of {', '.join(FORMATS)}, not {self.fmt}")
+            raise InputError(f"format must be one of {', '.join(FORMATS)}, not {self.fmt}")
         if self.bit_depth is not None and self.bit_depth not in BIT_DEPTHS:
-            raise InputError(f"--bit-depth must be 16, 24 or 32f, not {self.bit_depth}")
+            raise InputError(f"bit depth must be 16, 24 or 32f, not {self.bit_depth}")
         if self.bit_depth is not None and self.fmt not in LOSSLESS:
-            raise InputError(f"--bit-depth is for wav and flac: for {self.fmt} there is --bitrate")
+            raise InputError(f"bit depth is for wav and flac: for {self.fmt} there is a bitrate")
         if self.fmt == "flac" and self.bit_depth == "32f":
-            raise InputError("FLAC has no --bit-depth 32f: use 16 or 24, or --format wav")
+            raise InputError("FLAC has no bit depth 32f: use 16 or 24, or format wav")
         if self.bitrate_kbps is not None:
             if self.fmt in LOSSLESS:
-                raise InputError(f"--bitrate is for mp3, m4a and opus: {self.fmt} loses nothing")
+                raise InputError(f"bitrate is for mp3, m4a and opus: {self.fmt} loses nothing")
             low, high = BITRATES_KBPS[self.fmt]
             if not low <= self.bitrate_kbps <= high:
-                raise InputError(f"--bitrate of {self.fmt} must be from {low}k to {high}k")
+                raise InputError(f"bitrate of {self.fmt} must be from {low}k to {high}k")
 
     def __str__(self) -> str:
         """The suffix of its files, without a dot."""
@@ -83,7 +83,7 @@ class Encoding:
         if channels not in CHANNELS.get(self.fmt, (channels,)):
             others = "wav or flac" if channels in CHANNELS["flac"] else "wav"
             raise InputError(
-                f"{self.fmt.upper()} cannot hold {channels} channels: use --format {others}"
+                f"{self.fmt.upper()} cannot hold {channels} channels: use format {others}"
             )
 
 
@@ -101,7 +101,7 @@ def encoding_of(
     if bitrate is not None:
         number = re.fullmatch(r"(\d{1,7})(k?)", bitrate.strip().lower())
         if number is None:
-            raise InputError(f"--bitrate is a number of kbit/s like 192k, not {bitrate!r}")
+            raise InputError(f"bitrate is a number of kbit/s like 192k, not {bitrate!r}")
         kbps = int(number[1])
         if not number[2] and kbps >= 8000:  # in bit/s, as other programs have it
             kbps //= 1000

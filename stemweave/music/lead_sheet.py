@@ -194,7 +194,7 @@ class LeadSheet:
             if version != VERSION:
                 raise ValueError(f"version {version} is unknown, expected {VERSION}")
             return cls(**_fields(given))
-        except (ValueError, RecursionError, InputError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"not a sheet: {error}") from error
 
 

@@ -40,6 +40,8 @@ def read_midi(path: Path) -> tuple[Score, LeadSheet]:
     song = read_midi_file(path)
     try:
         return score_and_sheet(song)
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no score that can be read: {error}") from error
 

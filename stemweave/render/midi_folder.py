@@ -74,7 +74,7 @@ def render_file(job: MidiJob) -> Song | Skipped:
     try:
         midi = read_midi_file(job.path)
         _, sheet = score_and_sheet(midi)
-    except (InputError, ValueError) as error:
+    except ValueError as error:
         return Skipped(Path(job.key), str(error))
     stems = {stem: own for stem, own in classes_of(parts_of(midi)).items() if own}
     if len(stems) < job.min_stems:

@@ -131,7 +131,7 @@ async def get_mix(
         mix = mix_of(version, gains, pans, start, end)
         check_format(format, mix.channels)
     except InputError as error:
-        raise Refused(422, str(error).replace("--", "")) from error
+        raise Refused(422, str(error)) from error
     headers = {"cache-control": "no-store"}
     if download:
         headers["content-disposition"] = saved_as(
@@ -197,7 +197,7 @@ def _check_format(version: Version, fmt: AudioFormat) -> None:
     try:
         check_format(fmt, version.channels)
     except InputError as error:
-        raise Refused(422, str(error).replace("--", "")) from error
+        raise Refused(422, str(error)) from error
 
 
 async def _encoded(studio: Studio, version: Version, name: str, fmt: AudioFormat) -> Path:

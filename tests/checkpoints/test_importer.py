@@ -105,7 +105,7 @@ def test_bad_checkpoints(run, tmp_path: Path):
     assert run("import", tmp_path / "none.ckpt", tmp_path / "model").code == 2
     torch.save(checkpoint, tmp_path / "good.ckpt")
     stems = run("import", tmp_path / "good.ckpt", tmp_path / "model", "--stems", "a,b")
-    assert stems.code == 2 and "--stems" in stems.err
+    assert stems.code == 2 and "name them all" in stems.err
 
 
 def test_wrong_places_and_names_for_the_model(run, tmp_path: Path):

@@ -133,5 +133,5 @@ def test_option_chooses_and_a_saved_model_keeps_it(tmp_path):
     pipe.scheduler = with_sampler(pipe.scheduler, "dpm++")
     pipe.save_pretrained(tmp_path)
     assert sampler_name(load_pipeline(str(tmp_path)).scheduler) == "dpm++"
-    with pytest.raises(InputError, match="--sampler must be one of ddim, dpm"):
+    with pytest.raises(InputError, match="sampler must be one of ddim, dpm"):
         load(None, sampler="euler")

@@ -46,7 +46,7 @@ def test_report_has_tables_plots_players_and_no_broken_link(tmp_path: Path) -> N
 def test_existing_report_is_kept(tmp_path: Path) -> None:
     require_new_folder(tmp_path, overwrite=False)
     evaluation().table.write(tmp_path)
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="already holds a report"):
         require_new_folder(tmp_path, overwrite=False)
     require_new_folder(tmp_path, overwrite=True)
 
