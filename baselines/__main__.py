@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemweave.errors import ExistsError, InputError
+from stemweave.console import sentence
+from stemweave.errors import InputError
 
 if TYPE_CHECKING:
     from baselines.baseline import Baseline
@@ -171,10 +172,7 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        hint = (
-            ": choose another place, or pass --overwrite" if isinstance(error, ExistsError) else ""
-        )
-        print(f"error: {error}{hint}", file=sys.stderr)
+        print(f"error: {sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

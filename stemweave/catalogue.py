@@ -42,7 +42,7 @@ class Separation:
     stems: tuple[str, ...]
     sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoding: Encoding = field(default_factory=Encoding)
-    method: Method = "mask"
+    method: Method | None = None
     guidance: float | None = None
     steps: int | None = None
     sampler: str | None = None

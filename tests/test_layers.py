@@ -5,6 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
+    {"errors"},
     {"console", "ends", "files", "memory", "notices", "output_names", "stems"},
     {"earlier_versions", "jobs", "model_folder", "threads"},
     {"music"},

@@ -142,12 +142,12 @@ def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
         (["extend", "--seconds", "nan"], "positive"),
         (["vary", "--strength", 1.5], "between 0 and 1"),
         (["vary", "--strength", -0.1], "between 0 and 1"),
-        (["vary", "--format", "aac"], "--format"),
-        (["edit", "--bit-depth", "12"], "--bit-depth"),
-        (["extend", "--bitrate", "128k"], "--bitrate"),
+        (["vary", "--format", "aac"], "format must be one of"),
+        (["edit", "--bit-depth", "12"], "bit depth must be"),
+        (["extend", "--bitrate", "128k"], "bitrate is for"),
         (["vary", "--steps", 0], "--steps"),
         (["vary", "--model", "nowhere/at/all"], "nowhere/at/all"),
-        (["vary", "--device", "cuda:77"], "--device"),
+        (["vary", "--device", "cuda:77"], "device cuda:77"),
     ],
 )
 def test_bad_options(run, tiny_model, song, tmp_path, arguments, message):

@@ -125,7 +125,7 @@ def test_channels_keep_their_order_or_are_refused(tmp_path, fmt, channels):
 
 def test_too_many_channels_are_refused_before_anything(tmp_path):
     for fmt, channels in (("flac", 9), ("mp3", 3), ("m4a", 7), ("opus", 5)):
-        with pytest.raises(InputError, match="use --format wav"):
+        with pytest.raises(InputError, match="use format wav"):
             check_format(fmt, channels)
     check_format("wav", 99)
 
@@ -241,15 +241,15 @@ def test_options(asked, expected):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (("aac",), "--format"),
-        (("wav", "32"), "--bit-depth must be"),
-        (("flac", "32f"), "--bit-depth 32f"),
-        (("mp3", "16"), "--bit-depth is for wav and flac"),
-        (("wav", None, "192k"), "--bitrate is for"),
+        (("aac",), "format must"),
+        (("wav", "32"), "bit depth must be"),
+        (("flac", "32f"), "bit depth 32f"),
+        (("mp3", "16"), "bit depth is for wav and flac"),
+        (("wav", None, "192k"), "bitrate is for"),
         (("mp3", None, "321k"), "from 8k to 320k"),
         (("opus", None, "0"), "from 6k"),
-        (("m4a", None, "loud"), "--bitrate is a number"),
-        (("m4a", None, "-3k"), "--bitrate is a number"),
+        (("m4a", None, "loud"), "bitrate is a number"),
+        (("m4a", None, "-3k"), "bitrate is a number"),
     ],
 )
 def test_options_that_contradict(asked, message):
