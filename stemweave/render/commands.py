@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stemweave.data.commands import ProcessesOption, RayOption
 from stemweave.jobs import Workers
+
+if TYPE_CHECKING:
+    from stemweave.render.collection import CompositionOptions
 
 Data = Annotated[Path, typer.Argument(help="folder for the songs")]
 
@@ -63,27 +66,17 @@ def compose(
         exact_tempo=not mma_tempo,
     )
     fonts = {name: 1.0 for name in soundfont} if soundfont else None
+    pool = Workers(workers, ray)
+    if add_sheets:
+        _add_sheets(data, fonts, options, pool)
+        return
     if scores_only:
         from stemweave.render.scores_only import compose_scores
 
         new = compose_scores(
-            data,
-            songs,
-            seed=seed,
-            first=first,
-            soundfonts=fonts,
-            options=options,
-            workers=Workers(workers, ray),
+            data, songs, seed=seed, first=first, soundfonts=fonts, options=options, workers=pool
         )
         typer.echo(f"{new} sheets and scores → {data}")
-        return
-    if add_sheets:
-        from stemweave.render.recompose import write_sheets
-
-        done = write_sheets(data, soundfonts=fonts, options=options, workers=Workers(workers, ray))
-        typer.echo(f"{done.songs} sheets and scores → {data}")
-        for skipped in done.skipped:
-            typer.echo(f"{skipped.folder.name} {skipped.reason}", err=True)
         return
     made = compose_collection(
         data,
@@ -93,10 +86,21 @@ def compose(
         split=split,
         first=first,
         sample_rate=sample_rate,
-        workers=Workers(workers, ray),
+        workers=pool,
         options=options,
     )
     typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
+
+
+def _add_sheets(
+    data: Path, fonts: dict[str, float] | None, options: CompositionOptions, workers: Workers
+) -> None:
+    from stemweave.render.recompose import write_sheets
+
+    done = write_sheets(data, soundfonts=fonts, options=options, workers=workers)
+    typer.echo(f"{done.songs} sheets and scores → {data}")
+    for skipped in done.skipped:
+        typer.echo(f"{skipped.folder.name} {skipped.reason}", err=True)
 
 
 def render(

@@ -95,6 +95,11 @@ def song_duration_s(stems: dict[str, list[Part]]) -> float:
     return min(end_s(stems) + 1.0, MAX_DURATION_S)
 
 
+def _music(midi: MidiSong, stems: dict[str, list[Part]]) -> Music:
+    sheet = score_and_sheet(midi)[1]
+    return Music(sheet, score_of(stems, sheet))
+
+
 def render_freedoom(
     data: Path,
     *,
@@ -139,10 +144,7 @@ def render_freedoom(
         }
         duration = num_samples / sample_rate
         song = Song(folder, "test", duration, sample_rate, tuple(stems), details=details)
-        whole_sheet = score_and_sheet(midi)[1]
-        music = excerpt(
-            Music(whole_sheet, score_of(stems, whole_sheet)), start_s, start_s + duration
-        )
+        music = excerpt(_music(midi, stems), start_s, start_s + duration)
         write_stems(folder, files, sample_rate, song, music)
         append_to_manifest(data, song)
         written.append(song)
