@@ -7,6 +7,7 @@ made in the same way. Numbers differ from the plain convolution's by rounding, 3
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from stemweave.models.winograd import TILE, TransformedWeights, tile_matrices
+from stemweave.models.winograd import TILE, tile_matrices
 
 PRODUCTS = (TILE + 2) ** 2
 MIN_CHANNELS = 48
@@ -86,6 +87,39 @@ def _turned(matrix: Tensor, values: Tensor) -> Tensor:
     """(P, T, C): ``matrix`` (P, Q) times ``values``, whose axes are those of Q, of T and of C."""
     rows, columns = matrix.shape
     return (matrix @ values.reshape(columns, -1)).view(rows, -1, values.shape[-1])
+
+
+class TransformedWeights:
+    """Transformed weights of a layer, kept for as long as the weights are the same.
+
+    That is: their place, their version, and, since ``weight.data`` can be changed unseen, a sample
+    of their values. Copies and pickles of a layer start without.
+    """
+
+    def __init__(self) -> None:
+        self.kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None
+
+    def of(self, weight: Tensor, transform: Callable[..., Tensor], *sizes: int) -> Tensor:
+        """``transform(weight, *sizes)``."""
+        weight = weight.detach()
+        version = None if weight.is_inference() else weight._version
+        key = (weight.data_ptr(), version, *sizes)
+        as_in_memory = sorted(range(weight.ndim), key=weight.stride, reverse=True)
+        values = weight.permute(as_in_memory).flatten()  # else a copy of all of them
+        probe = values[:: max(1, weight.numel() // 64)].clone()
+        if self.kept is None or self.kept[0] != key or not torch.equal(self.kept[1], probe):
+            self.kept = None  # its memory is free for the next one
+            self.kept = key, probe, transform(weight, *sizes)
+        return self.kept[2]
+
+    def clear(self) -> None:
+        self.kept = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TransformedWeights:
+        return TransformedWeights()
+
+    def __reduce__(self) -> tuple[type[TransformedWeights], tuple[()]]:
+        return TransformedWeights, ()
 
 
 def transform_weights(weight: Tensor) -> Tensor:

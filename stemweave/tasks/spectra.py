@@ -23,6 +23,9 @@ from stemweave.models.conditions import Conditions
 if TYPE_CHECKING:
     from stemweave.separates import Separates
 
+LARGE = 20_000_000
+"""Parameters of a network whose activations for several samples at once are gigabytes."""
+
 
 def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, overlap: int) -> Tensor:
     """``function`` along the last axis of ``data`` (..., L) in overlapping chunks, cross-faded.
@@ -87,12 +90,16 @@ def _encode(pipe: Separates, log_mels: Tensor, generator: torch.Generator | None
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
         mels = mels.to(pipe.compute_device)
         fetch_offloaded(pipe.vae)
-        posterior = pipe.vae.encode(mels.transpose(1, 2)[:, None]).latent_dist
-        latents = posterior.mean
+
+        def moments(part: Tensor) -> Tensor:
+            posterior = pipe.vae.encode(part).latent_dist
+            return torch.stack([posterior.mean, posterior.std], dim=1)
+
+        latents, std = _in_turn(pipe.vae, moments, mels.transpose(1, 2)[:, None]).unbind(1)
         if pipe.config.sample_posterior:
             noise = torch.randn(latents.shape, generator=generator)
-            latents = latents + posterior.std * noise.to(latents)
-        return cast(Tensor, latents).transpose(2, 3).cpu()
+            latents = latents + std * noise.to(latents)
+        return latents.transpose(2, 3).cpu()
 
     frames = log_mels.shape[1]
     chunk = pipe.log_mel.config.segment_frames
@@ -139,8 +146,9 @@ def _decode(pipe: Separates, latents: Tensor) -> Tensor:
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
         fetch_offloaded(pipe.vae)
-        decoded = pipe.vae.decode(part.transpose(2, 3).to(pipe.compute_device)).sample
-        return cast(Tensor, decoded)[:, 0].transpose(1, 2).cpu()
+        latents = part.transpose(2, 3).to(pipe.compute_device)
+        decoded = _in_turn(pipe.vae, lambda some: pipe.vae.decode(some).sample, latents)
+        return decoded[:, 0].transpose(1, 2).cpu()
 
     chunk = pipe.window_positions
     unscaled = (latents / pipe.vae.config.scaling_factor).transpose(2, 3)
@@ -170,8 +178,9 @@ def vocode(pipe: Separates, log_mels: Tensor) -> Tensor:
     """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
 
     def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)
-        waveform = pipe.vocoder(part.transpose(1, 2).contiguous().to(pipe.compute_device))
-        return cast(Tensor, waveform).reshape(len(part), -1).cpu()
+        log_mels = part.transpose(1, 2).contiguous().to(pipe.compute_device)
+        waveform = _in_turn(pipe.vocoder, pipe.vocoder, log_mels)
+        return waveform.reshape(len(part), -1).cpu()
 
     transposed = log_mels.transpose(1, 2)
     chunk = pipe.log_mel.config.segment_frames
@@ -182,6 +191,18 @@ def vocode(pipe: Separates, log_mels: Tensor) -> Tensor:
         for row in transposed
     ]
     return torch.stack([row.reshape(-1) for row in rows])
+
+
+def _in_turn(network: Any, function: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
+    """``function`` of ``data`` (N, ...), on a CPU one sample at a time if ``network`` is large.
+
+    One sample keeps all cores busy there; more of them take memory only.
+    """
+    if data.device.type != "cpu" or len(data) == 1:
+        return function(data)
+    if sum(weights.numel() for weights in network.parameters()) < LARGE:
+        return function(data)
+    return torch.cat([function(sample) for sample in data.split(1)])
 
 
 def fetch_offloaded(part: Any) -> None:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from benchmarks import growth, onnx_backend, results
+from benchmarks import growth, onnx_backend, paper_memory, results
 from benchmarks.machine import as_sentence, describe
+from benchmarks.songs import write_song
 from stemweave.loading import load_model
 
 
@@ -68,6 +69,28 @@ def test_peers(tiny_model):
     assert "times faster than htdemucs" in peers.as_markdown(result)
 
 
+def test_paper_memory(run, tmp_path):
+    parameters = paper_memory.make_model(
+        tmp_path / "model",
+        log_mel={"segment_frames": 64},
+        denoiser={
+            "model_channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1,
+            "attention_resolutions": (),
+        },
+        vae={"block_out_channels": (32, 32, 32), "layers_per_block": 1},
+        vocoder={"upsample_initial_channel": 32},
+    )  # fmt: skip
+    song = write_song(tmp_path / "song.wav", 0.5)
+    done = run(*paper_memory.command(song, tmp_path, 1))
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 4
+    result = {"parameters": parameters, "model_gb": 1.5, "steps": 1, "seconds": 9, "peak_gb": 3.1}
+    assert 0.3e6 < parameters < 3e6
+    assert "Wanted: 4 GB at most, reached" in paper_memory.as_markdown(result)
+    assert "not reached" in paper_memory.as_markdown({**result, "peak_gb": 4.1})
+    assert "3.1 GB at its peak" in paper_memory.summary(result)
+
+
 def test_page_is_written_from_what_was_saved(tmp_path):
     result = {"lengths": [{"audio_s": 10.0, "seconds": 1.23456, "peak_mb": 700.0}], "counts": []}
     machine = describe()
@@ -84,5 +107,5 @@ def test_the_committed_documents_are_those_of_the_committed_results(tmp_path):
     copy = tmp_path / "speed.md"
     copy.write_text(results.DOCUMENT.read_text())
     assert results.update_document(document=copy) == results.DOCUMENT.read_text()
-    for name in ("stages", "growth", "onnx_backend", "peers"):
+    for name in ("stages", "growth", "onnx_backend", "paper_memory", "peers"):
         assert f"<!-- {name} -->" in copy.read_text()
