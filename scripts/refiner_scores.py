@@ -4,14 +4,18 @@
     python scripts/refiner_scores.py bundled runs/a/export --data data/human --whole \\
         --sharpener runs/c/export
 
+    python scripts/refiner_scores.py bundled --data data/human --whole --passes
+
 One crop of 10.24 s from the middle of each song. SI-SDR improvement is of bands' masks, or, with
 ``--whole``, of sharpened masks. Every refiner is compared with the first one, crop by crop: the
-difference of two scores is much surer than either.
+difference of two scores is much surer than either. ``--passes`` adds a row for each with one pass
+of the sharpener instead of two.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +45,9 @@ def crops(pipe: object, data: Path, count: int) -> Iterator[Tensor]:
 
 
 def scores(
-    pipe: object, refiners: list[MaskRefiner], separator: MaskSeparator, stems: Tensor
+    pipe: object, systems: list[tuple[MaskRefiner, MaskSeparator]], stems: Tensor
 ) -> list[tuple[float, Tensor]]:
-    """Each refiner's log-mel MSE and SI-SDR improvement (S,) in dB of one crop.
+    """Each system's log-mel MSE and SI-SDR improvement (S,) in dB of one crop.
 
     The latter is NaN where nothing is mixed.
     """
@@ -54,7 +58,7 @@ def scores(
     before = measures.si_sdr_db(mixture.expand_as(stems), stems)
     mixed = measures.is_mixed(stems, mixture)
     found = []
-    for refiner in refiners:
+    for refiner, separator in systems:
         masks = refiner.separate(log_mel, gain * mixture[None])[0]
         separated = separator.separate(mixture[None], masks, gain)[:, 0]
         mels = pipe.log_mel(gain * separated)  # type: ignore[attr-defined]
@@ -90,25 +94,35 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("-n", "--count", type=int, default=64, help="songs of each")
     parser.add_argument("--whole", action="store_true", help="sharpen the masks")
+    parser.add_argument("--passes", action="store_true", help="one pass of the sharpener, too")
     parser.add_argument("--sharpener", type=Path, help="another than the bundled one")
     arguments = parser.parse_args()
     pipe = load_model()
     sharpener = pipe.sharpener
     if arguments.sharpener is not None:
         sharpener = load_component("sharpener", arguments.sharpener)
-    whole = arguments.whole or arguments.sharpener is not None
+    whole = arguments.whole or arguments.passes or arguments.sharpener is not None
     rate = pipe.log_mel.config.sample_rate
-    separator = MaskSeparator(pipe.log_mel, rate, sharpener if whole else None)
-    refiners = [load_refiner(folder) for folder in arguments.refiners]
+    separators = {"": MaskSeparator(pipe.log_mel, rate, sharpener.sharpen if whole else None)}
+    if arguments.passes:
+        one_pass = copy.deepcopy(sharpener)
+        one_pass.register_to_config(later_components=0)
+        separators[", one pass"] = MaskSeparator(pipe.log_mel, rate, one_pass.sharpen)
+    refiners = {folder: load_refiner(folder) for folder in arguments.refiners}
+    systems = {
+        folder + note: (refiner, separator)
+        for folder, refiner in refiners.items()
+        for note, separator in separators.items()
+    }
     for data in arguments.data:
         found = []
         with torch.inference_mode():
             for stems in crops(pipe, data, arguments.count):
-                found.append(scores(pipe, refiners, separator, stems))
+                found.append(scores(pipe, list(systems.values()), stems))
         errors = torch.tensor([[error for error, _ in row] for row in found]).T
         gains_db = torch.stack([torch.stack([gain for _, gain in row]) for row in found])
         print(f"{data}, {len(found)} crops")
-        report(arguments.refiners, errors, gains_db.transpose(0, 1))
+        report(list(systems), errors, gains_db.transpose(0, 1))
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from torch import nn
 from stemweave.devices import checked_device
 from stemweave.earlier_versions import current_config, current_state
 from stemweave.files import InputError
-from stemweave.loading import WEIGHTS
 from stemweave.model import StemModel, TaskSettings
-from stemweave.model_folder import check_model_folder
+from stemweave.model_folder import WEIGHTS, check_model_folder
 from stemweave.models.int8_weights import dequantise_
 
 PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder", "refiner", "sharpener")

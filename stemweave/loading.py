@@ -7,7 +7,6 @@ import than the bundled model takes to separate a song.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemweave.memory import keep_freed_memory
-from stemweave.model_folder import BUNDLED_MODEL, INDEX, check_source
+from stemweave.model_folder import BUNDLED_MODEL, INDEX, check_source, has_own_parts_only
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
 
 NOT_NEEDED = ("accelerate", "peft", "scipy", "torch._dynamo", "transformers")
 """Optional packages that diffusers imports with its base classes, whose parts we do not use."""
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
@@ -53,28 +51,6 @@ def load_model(model: str | None = None, device: str = "cpu") -> StemModel:
     loaded = LoadedModel.load(folder, device)
     loaded.source = folder
     return loaded
-
-
-def has_own_parts_only(folder: Path) -> bool:
-    """Whether all parts in a model folder are ours, diffusers' schedulers apart, in one file each.
-
-    False, too, for what is no model folder.
-    """
-    try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError):
-        return False
-    if not isinstance(index, dict):
-        return False
-    for name, entry in index.items():
-        if not isinstance(entry, list) or entry[0] is None:
-            continue
-        library, kind = entry
-        if library == "diffusers" and kind.endswith("Scheduler"):
-            continue
-        if not library.startswith("stemweave.") or not (folder / name / WEIGHTS).exists():
-            return False
-    return True
 
 
 @contextmanager

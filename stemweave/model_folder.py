@@ -15,6 +15,8 @@ from stemweave.files import InputError
 BUNDLED_MODEL = Path(__file__).parent / "bundled"
 """The model that ships with the package."""
 INDEX = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""Of one part."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT_S = 10.0
 PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
@@ -82,6 +84,28 @@ def check_model_folder(folder: Path, settings: Collection[str]) -> None:
         unknown |= {f"{name}.{key}" for key in keys - accepted}
     if unknown:
         raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
+
+
+def has_own_parts_only(folder: Path) -> bool:
+    """Whether all parts in a model folder are ours, diffusers' schedulers apart, in one file each.
+
+    False, too, for what is no model folder.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text())
+    except (OSError, ValueError):
+        return False
+    if not isinstance(index, dict):
+        return False
+    for name, entry in index.items():
+        if not isinstance(entry, list) or entry[0] is None:
+            continue
+        library, kind = entry
+        if library == "diffusers" and kind.endswith("Scheduler"):
+            continue
+        if not library.startswith("stemweave.") or not (folder / name / WEIGHTS).exists():
+            return False
+    return True
 
 
 def loading_failed(source: str | Path, error: Exception) -> InputError:

@@ -12,8 +12,8 @@ import torch
 
 from stemweave.files import InputError
 from stemweave.loaded_model import PARTS, LoadedModel
-from stemweave.loading import NOT_NEEDED, has_own_parts_only, hidden, load_model, uncollected
-from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.loading import NOT_NEEDED, hidden, load_model, uncollected
+from stemweave.model_folder import BUNDLED_MODEL, has_own_parts_only
 from stemweave.pipeline import StemweavePipeline
 
 

@@ -1,10 +1,10 @@
-"""What a stem plays again and again, found by non-negative matrix factorisation.
+"""Non-negative matrix factorisation (NMF) of each stem's magnitude spectrogram in a window.
 
-A few spectra (notes, chords, strokes), each louder or softer over time, explain what a stem plays
-in a window. Masks judge every moment nearly for itself. A factorisation of the parts that they give
-to the stems lets all moments judge together: what belongs to one stem nearly everywhere is its own
-everywhere. Updates are the multiplicative ones for the Kullback-Leibler divergence (Lee and Seung,
-"Algorithms for Non-negative Matrix Factorization", NIPS 2000).
+A few spectra (notes, chords, strokes), each with its activation over time, explain a stem. Mel
+masks judge every frame nearly by itself; a factorisation of the masked magnitudes judges all frames
+together, since a spectrum that belongs to one stem in most frames belongs to it in all of them.
+Updates are the multiplicative ones for the Kullback-Leibler divergence (Lee and Seung, "Algorithms
+for Non-negative Matrix Factorization", NIPS 2000).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 
 ITERATIONS = 10
-"""In which every stem's part is explained for itself."""
+"""In which every stem is factorised by itself, before the joint ones."""
 EXPONENT = 1.5
-"""Of updates, which get as far with it in two thirds of the iterations; with 1.8 they overshoot."""
+"""Of each multiplicative update: as far in two thirds of the iterations; 1.8 would overshoot."""
 EPSILON = 1e-8
 
 
 class Factors(NamedTuple):
-    """K spectra of every stem and how loud each is over time, for every start."""
+    """K spectra of every stem and their activations, for every start."""
 
     templates: Tensor
     """(B, starts, S, bins, K)."""
@@ -31,28 +31,29 @@ class Factors(NamedTuple):
     """(B, starts, S, K, frames)."""
 
     def masks(self) -> Tensor:
-        """Masks (B, S, bins, frames) that add up to one where anything is explained."""
+        """Wiener masks (B, S, bins, frames) of the stems' models; their sum is one, or zero."""
         explained = self.templates.float() @ self.activations.float()
         return (explained / (explained.sum(dim=2, keepdim=True) + EPSILON)).mean(dim=1)
 
-    def reassigned(self, parts: Tensor) -> Tensor:
-        """Masks (B, S, bins, frames) by whom each spectrum belongs to, whoever it was found in.
+    def component_masks(self, parts: Tensor) -> Tensor:
+        """Component-wise masks (B, S, bins, frames), whichever stem a spectrum was found in.
 
-        Of what a spectrum explains of the mixture, ``parts`` (B, S, bins, frames) give every stem
-        some; as much of the whole spectrum is that stem's. Masks add up as those of ``masks`` do.
+        ``parts`` (B, S, bins, frames) are the stems' magnitudes. A spectrum is shared among the
+        stems in proportion to how much of it lies in each, over the whole window.
         """
         templates = self.templates.float().transpose(2, 3).flatten(3)  # all stems' side by side
         activations = self.activations.float().flatten(2, 3)
         whole = templates @ activations + EPSILON
-        given = (parts[:, None] / whole[:, :, None]) @ activations.mT[:, :, None]
-        shares = (templates[:, :, None] * given).sum(dim=-2, keepdim=True)
+        # energy of each component in each stem: sum over bins and frames of Wiener-filtered parts
+        found = (parts[:, None] / whole[:, :, None]) @ activations.mT[:, :, None]
+        shares = (templates[:, :, None] * found).sum(dim=-2, keepdim=True)
         shares = shares / (shares.sum(dim=2, keepdim=True) + EPSILON)
         explained = (templates[:, :, None] * shares) @ activations[:, :, None]
         return (explained / whole[:, :, None]).mean(dim=1)
 
-    def of_rows(self, number: int) -> Factors:
-        """The same of the first ``number`` bins."""
-        return Factors(self.templates[..., :number, :], self.activations)
+    def truncated(self, num_bins: int) -> Factors:
+        """The same of the first ``num_bins`` bins."""
+        return Factors(self.templates[..., :num_bins, :], self.activations)
 
     def padded(self, num_components: int, starts: int) -> Factors:
         """The same masks of more factors: silent spectra up to K, every start as often as needed.
@@ -66,8 +67,8 @@ class Factors(NamedTuple):
             functional.pad(self.activations, (0, 0, 0, missing)).repeat_interleave(times, dim=1),
         )
 
-    def balanced(self) -> Factors:
-        """The same product, of spectra that half precision can hold: the largest number is one."""
+    def normalised(self) -> Factors:
+        """The same product with spectra of maximum one, which half precision can hold."""
         largest = self.templates.amax(dim=-2).clamp(min=EPSILON)
         activations = self.activations * largest[..., None]
         return Factors(self.templates / largest[..., None, :], activations)
@@ -85,11 +86,11 @@ def factorise(
 ) -> Factors:
     """K = ``num_components`` spectra of every stem, from magnitudes (B, S, bins, frames).
 
-    ``parts`` are the mixture's magnitudes, each stem's share of them. There are as many
-    factorisations as ``starts``, each from other random numbers: what their masks err in differs,
-    so the mean is better. The same parts and ``seed`` give the same factors, in whatever order the
-    stems are. After ``ITERATIONS`` come the joint ones, in which stems share the mixture by what
-    explains them. What is as large as the parts is of ``dtype``; factors are float32 anyway.
+    ``parts`` are the masked magnitudes of the mixture. There are ``starts`` factorisations from
+    different random numbers, whose masks are averaged: their errors differ. Equal parts and
+    ``seed`` give equal factors, whatever the order of the stems. After ``ITERATIONS`` of each stem
+    alone come ``joint_iterations`` in which the mixture is divided among the stems by their models.
+    Arrays as large as the parts are of ``dtype``, factors always float32.
     """
     batch, stems, bins, frames = parts.shape
     parts = parts[:, None].float()
@@ -122,20 +123,20 @@ def factorise(
 def _updated(
     parts: Tensor, templates: Tensor, activations: Tensor, scratch: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Both factors (N, bins, K) and (N, K, frames), one after the other, nearer to ``parts``."""
+    """One update of both factors, (N, bins, K) and (N, K, frames), towards ``parts``."""
     # one more spectrum, always as faint, keeps quotients finite without a pass over all of them
     rows = functional.pad(templates, (0, 1), value=EPSILON).to(parts.dtype)
 
-    def missing(activations: Tensor) -> Tensor:
-        """By how much what is explained is too small."""
+    def quotient(activations: Tensor) -> Tensor:
+        """``parts`` over the model of them."""
         columns = functional.pad(activations, (0, 0, 0, 1), value=1.0)
         torch.bmm(rows, columns.to(parts.dtype), out=scratch)
         return torch.div(parts, scratch, out=scratch)
 
-    def grown(factor: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-        return factor * wanted.float().div_(weight + EPSILON).pow_(EXPONENT)
+    def updated(factor: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
+        return factor * numerator.float().div_(denominator + EPSILON).pow_(EXPONENT)
 
-    louder = rows[..., :-1].mT @ missing(activations)
-    activations = grown(activations, louder, templates.sum(dim=-2)[..., None])
-    fuller = missing(activations) @ activations.to(parts.dtype).mT
-    return grown(templates, fuller, activations.sum(dim=-1)[..., None, :]), activations
+    numerator = rows[..., :-1].mT @ quotient(activations)
+    activations = updated(activations, numerator, templates.sum(dim=-2)[..., None])
+    numerator = quotient(activations) @ activations.to(parts.dtype).mT
+    return updated(templates, numerator, activations.sum(dim=-1)[..., None, :]), activations

@@ -6,7 +6,8 @@ own sample rate and channel count. Stems keep the mixture's phase and stereo ima
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,9 +15,6 @@ from torch.nn import functional
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.panning import panned
-
-if TYPE_CHECKING:
-    from stemweave.models.sharpener import MaskSharpener
 
 HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
@@ -37,11 +35,15 @@ class MaskSeparator:
     Args:
         log_mel: the model's front end, which defines the masks' grid.
         sample_rate: Hz of the waveforms to separate.
-        sharpener: ``MaskSharpener`` for the masks of bins; None takes them as the bands' are.
+        sharpen: refines masks of bins (B, S, bins, frames), given the spectrum at the model's level
+            and scale first: ``MaskSharpener.sharpen``. None leaves the mel masks as they are.
     """
 
     def __init__(
-        self, log_mel: LogMel, sample_rate: int, sharpener: MaskSharpener | None = None
+        self,
+        log_mel: LogMel,
+        sample_rate: int,
+        sharpen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         config = log_mel.config
         scale = sample_rate / config.sample_rate
@@ -52,13 +54,13 @@ class MaskSeparator:
         self.sample_rate = sample_rate
         self.frames_per_second = log_mel.frames_per_second
         self.to_bins = mel_to_bins(log_mel, self.n_fft, sample_rate)
-        self.sharpener = sharpener
+        self.sharpen = sharpen
 
     def separate(self, mixture: Tensor, masks: Tensor, gain: float = 1.0) -> Tensor:
         """Stems (S, channels, T) of ``mixture`` (channels, T) by ``masks`` (S, F, M).
 
         The stems add up to the mixture to float precision. ``gain`` brings the mixture to the
-        model's level, for the sharpener. Where two channels differ, so do the directions of stems.
+        model's level, for ``sharpen``. Where two channels differ, panning refines the masks.
         """
         num_samples = mixture.shape[-1]
         padding = max(0, self.n_fft - num_samples)  # very short input
@@ -106,11 +108,9 @@ class MaskSeparator:
         """
         at_frames = self._at_frames(masks, spectrum.shape[-1])
         bin_masks = self.to_bins.to(masks.device).mT @ at_frames.mT  # frames last in memory, too
-        if self.sharpener is None:
+        if self.sharpen is None:
             return bin_masks
-        device = next(self.sharpener.parameters()).device
-        sharp = self.sharpener.sharpen(spectrum.to(device) * self.scale, bin_masks.to(device))
-        return sharp.to(masks.device)
+        return self.sharpen(spectrum * self.scale, bin_masks)
 
     def _at_frames(self, masks: Tensor, num_frames: int) -> Tensor:
         """Masks (..., num_frames, M): linear interpolation from mel frames to STFT frames."""

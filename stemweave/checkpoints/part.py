@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stemweave.files import InputError, appearing
-from stemweave.loading import WEIGHTS
+from stemweave.model_folder import WEIGHTS
 from stemweave.models.int8_weights import dequantise_
 
 CONFIG = "config.json"

@@ -13,16 +13,15 @@ from stemweave.audio.masking import MaskSeparator
 from stemweave.data.mixing import equalise
 from stemweave.data.shards import Arrays, Shards
 from stemweave.models.refiner import MaskRefiner
-from stemweave.models.sharpener import FIRST_LOOK, LATER_LOOK, MaskSharpener
+from stemweave.models.sharpener import FIRST_PASS, SECOND_PASS, MaskSharpener
 
 
 class BandMaskShards(Shards):
     """``stems`` (N, S, T), mono, and the refiner's ``masks`` (N, S, F, M).
 
-    For a sharpener that is told ``Factors`` there are those of the crops, too, as ``templates`` and
-    ``activations``. Of every other crop they are what a second look is told, where there is a
-    sharpener ``first_look`` that has had the first one. Other arguments are those of ``Shards``,
-    and the two networks.
+    For a sharpener with ``num_components`` there are the crops' ``Factors``, too, as ``templates``
+    and ``activations``: of every other crop those of the second pass, if there is a sharpener
+    ``first_pass`` to make the first one. Other arguments are those of ``Shards``.
     """
 
     def __init__(
@@ -30,11 +29,11 @@ class BandMaskShards(Shards):
         *arguments: Any,
         refiner: MaskRefiner,
         sharpener: MaskSharpener,
-        first_look: MaskSharpener | None = None,
+        first_pass: MaskSharpener | None = None,
         **options: Any,
     ) -> None:
-        self.refiner, self.sharpener, self.first_look = refiner, sharpener, first_look
-        networks: list[nn.Module] = [refiner, *filter(None, [first_look])]
+        self.refiner, self.sharpener, self.first_pass = refiner, sharpener, first_pass
+        networks: list[nn.Module] = [refiner, *filter(None, [first_pass])]
         super().__init__(*arguments, networks=networks, **options)
         self.separator = MaskSeparator(self.log_mel, self.log_mel.config.sample_rate)
 
@@ -43,9 +42,9 @@ class BandMaskShards(Shards):
         described: dict[str, Any] = {"blind_shifts": self.refiner.config.shifts}
         if config.num_components:
             described |= {"num_components": config.num_components, "num_bins": config.num_bins}
-            described["looks"] = FIRST_LOOK, LATER_LOOK, ITERATIONS, EXPONENT
-        if self.first_look is not None:
-            described["later_components"] = self.first_look.config.later_components
+            described["passes"] = FIRST_PASS, SECOND_PASS, ITERATIONS, EXPONENT
+        if self.first_pass is not None:
+            described["later_components"] = self.first_pass.config.later_components
         return described
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
@@ -66,14 +65,14 @@ class BandMaskShards(Shards):
             return {"masks": masks}
         spectrum = self.separator.spectrum(mixture)
         banded = self.separator.bin_masks(masks, spectrum)
-        if self.first_look is None:
+        if self.first_pass is None:
             factors = self.sharpener.factors(spectrum, banded)
         else:
-            config = self.first_look.config
-            make = self.first_look.later_factors if later else self.first_look.factors
+            config = self.first_pass.config
+            make = self.first_pass.second_factors if later else self.first_pass.factors
             most = max(config.num_components, config.later_components)
-            factors = make(spectrum, banded).padded(most, FIRST_LOOK["starts"])
-        return {"masks": masks, **factors.balanced()._asdict()}
+            factors = make(spectrum, banded).padded(most, FIRST_PASS["starts"])
+        return {"masks": masks, **factors.normalised()._asdict()}
 
 
 def factors_of(batch: Arrays) -> Factors | None:

@@ -1,10 +1,9 @@
-"""Masks of mel bands, sharpened to masks of single bins of the mixture's spectrum.
+"""Full-resolution refinement of masks: from mel bands to single bins of the mixture's spectrum.
 
-A band holds up to twenty bins: harmonics of one instrument, and between them what another one
-plays. Which is which can be seen close by, in peaks and valleys, in what lasts and what begins.
-This network sees the spectrum that the masks are applied to, moduli and phase differences, and adds
-to the logits of the bands' masks. It may also be told what a stem plays elsewhere in the window
-(``audio.factorisation``).
+A mel band holds up to twenty bins, which may belong to harmonics of different instruments. This
+network sees the spectrum that the masks are applied to (magnitudes and phase differences) and adds
+to the logits of the mel masks. It may also see the masks of a non-negative matrix factorisation of
+the window (``audio.factorisation``).
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import HOPS_PER_WINDOW
 
 MIN_MAGNITUDE = 1e-3
-"""Of bins, at the model's level: below it nothing is heard."""
+"""Of bins, at the model's level; smaller ones count as this."""
 MIN_MASK = 1e-6
 NEIGHBOURHOOD = 31
-"""Bins whose mean a bin's level is compared with: 240 Hz."""
+"""Bins (240 Hz) whose mean a bin's level is compared with."""
 SPECTRUM = ("sample_rate", "n_fft")
 """What it must have in common with the log-mel."""
 SPECTRUM_CHANNELS = 6
 """Level, level over its neighbourhood's, cosine and sine of two phase differences."""
 POOLED_BINS = 8
-"""Bins above ``num_bins`` that are one row of what is factorised."""
-MIN_FOUND = 1e-4
-"""Of factors' masks."""
-FIRST_LOOK: dict[str, Any] = {"starts": 4, "joint_iterations": 3, "seed": 0}
-"""How the first look's parts are factorised."""
-LATER_LOOK: dict[str, Any] = {"starts": 1, "joint_iterations": 6, "seed": 1}
-"""The same of the second, whose masks and many spectra leave less to chance."""
-REASSIGNED_SHARE = 0.4
-"""How much it counts in the end to whom the spectra of a window belong."""
+"""Bins above ``num_bins`` that are averaged to one row of what is factorised."""
+MIN_NMF_MASK = 1e-4
+"""Added to the factorisation's masks before their logarithm."""
+FIRST_PASS: dict[str, Any] = {"starts": 4, "joint_iterations": 3, "seed": 0}
+"""Arguments of ``factorise`` in the first pass."""
+SECOND_PASS: dict[str, Any] = {"starts": 1, "joint_iterations": 6, "seed": 1}
+"""The same of the second, whose better masks and many components leave less to chance."""
+COMPONENT_SHARE = 0.4
+"""Weight of the component-wise masks in the logits of the result."""
 
 
 class MaskSharpener(ModelMixin, ConfigMixin):
@@ -53,9 +52,9 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         num_bins: those sharpened, from 0 Hz on, without the one at half of the sampling rate.
         channels: width of all layers.
         dilations: of each residual block's first convolution, in bins and frames.
-        num_components: spectra by which every stem's part of a window is explained; 0 does without.
-        later_components: the same of a second look, in which what the first one made is explained
-            and the bands' masks are sharpened once more; the two looks' mean is taken. 0 takes one.
+        num_components: spectra of each stem in the factorisation of a window; 0 does without.
+        later_components: the same of a second pass, which factorises what the first one made and
+            refines the mel masks once more; the mean of both is taken. 0: one pass.
         sample_rate, n_fft: of the spectra it is trained with. Others must have bins as wide.
     """
 
@@ -77,8 +76,8 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         super().__init__()
         if later_components and not num_components:
             raise ValueError("later_components need num_components, too")
-        told = 2 * num_stems if num_components else num_stems
-        self.conv_in = nn.Conv2d(SPECTRUM_CHANNELS + told, channels, 3, padding=1)
+        mask_channels = 2 * num_stems if num_components else num_stems
+        self.conv_in = nn.Conv2d(SPECTRUM_CHANNELS + mask_channels, channels, 3, padding=1)
         self.bin_embedding = nn.Parameter(torch.zeros(channels, num_bins, 1))
         self.blocks = nn.Sequential(*(DilatedBlock(channels, one) for one in dilations))
         self.conv_out = nn.Conv2d(channels, num_stems, 3, padding=1)
@@ -91,13 +90,15 @@ class MaskSharpener(ModelMixin, ConfigMixin):
         return front_end_misfits("sharpener", config, mel, SPECTRUM)
 
     def forward(self, spectrum: Tensor, masks: Tensor, factors: Factors | None = None) -> Tensor:
-        """Masks (B, S, bins, frames) from the mixture's spectrum (B, bins, frames) and such masks.
+        """Refined masks (B, S, bins, frames) for the mixture's spectrum (B, bins, frames).
 
-        ``spectrum`` is complex, of overlapping windows four hops long, and of the level and the
-        scale of the model's. Bins from ``num_bins`` on keep their masks; there may be fewer.
-        ``factors`` are those of a longer window, where this is a piece of it.
+        Args:
+            spectrum: complex, of windows four hops long, at the model's level and scale.
+            masks: mel masks on the spectrum's grid (B, S, bins, frames). Bins from ``num_bins`` on
+                keep them; there may be fewer.
+            factors: those of a longer window of which this is a piece; by default the window's own.
 
-        Trained in float32, with autocast or without: oneDNN's gradients of dilated convolutions in
+        Computes in float32, with autocast or without: oneDNN's gradients of dilated convolutions in
         bfloat16 are NaN, or crash, on some CPUs.
         """
         with torch.autocast(spectrum.device.type, enabled=False):
@@ -106,112 +107,123 @@ class MaskSharpener(ModelMixin, ConfigMixin):
     def _masks(self, spectrum: Tensor, masks: Tensor, factors: Factors | None) -> Tensor:
         num_bins = min(self.config.num_bins, spectrum.shape[-2])
         prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
-        told = []
+        difference = []
         if self.config.num_components:
-            found = (factors or self.factors(spectrum, masks)).of_rows(num_bins).masks()
-            more = (found + MIN_FOUND).log() - prior
-            prior = torch.log_softmax(prior + more / 2, dim=1)
-            told = [more.clamp(-4, 4) / 2]
-        share = (prior + math.log(self.config.num_stems)).clamp(min=-6) / 2
-        heard = spectrum_features(spectrum[:, :num_bins])
-        hidden = torch.cat([heard, share, *told], dim=1).to(self.dtype)
+            nmf_masks = (factors or self.factors(spectrum, masks)).truncated(num_bins).masks()
+            log_ratio = (nmf_masks + MIN_NMF_MASK).log() - prior
+            prior = torch.log_softmax(prior + log_ratio / 2, dim=1)  # geometric mean of both masks
+            difference = [log_ratio.clamp(-4, 4) / 2]
+        log_masks = (prior + math.log(self.config.num_stems)).clamp(min=-6) / 2
+        features = spectrum_features(spectrum[:, :num_bins])
+        hidden = torch.cat([features, log_masks, *difference], dim=1).to(self.dtype)
         with mask_precision(self, spectrum.device):
             hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
             hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins].to(hidden.dtype)))
             change = self.conv_out(functional.silu(hidden, inplace=True))
-        sharp = torch.softmax(prior + change.float(), dim=1)
-        return torch.cat([sharp, masks[..., num_bins:, :]], dim=2)
+        refined = torch.softmax(prior + change.float(), dim=1)
+        return torch.cat([refined, masks[..., num_bins:, :]], dim=2)
 
     def sharpen(self, spectrum: Tensor, masks: Tensor) -> Tensor:
-        """``forward`` of a whole window, whose moments then judge together once more.
+        """``forward`` of a whole window and component-wise masks of the result, in two passes.
 
-        Sharp masks know better than those of bands to whom a spectrum of the ``Factors`` belongs,
-        and have better factors, which a second look is told.
+        Refined masks tell better which stem a component of the factorisation belongs to, and give a
+        better factorisation, with which the second pass begins. Inputs may be on any device; the
+        result is on that of ``masks``.
         """
+        device = next(self.parameters()).device
+        return self._sharpened(spectrum.to(device), masks.to(device)).to(masks.device)
+
+    def _sharpened(self, spectrum: Tensor, masks: Tensor) -> Tensor:
         if not self.config.num_components:
             return cast(Tensor, self(spectrum, masks))
-        sharp, settled = self._look(spectrum, masks, self.factors(spectrum, masks))
+        refined, result = self._pass(spectrum, masks, self.factors(spectrum, masks))
         if self.config.later_components:
-            later = self._later_factors(spectrum, masks, settled)
-            settled = self._look(spectrum, masks, later, sharp)[1]
-        return self._with_upper(settled, masks)
+            second = self._second_factors(spectrum, masks, result)
+            result = self._pass(spectrum, masks, second, refined)[1]
+        return self._with_upper_bins(result, masks)
 
-    def later_factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
-        """What a second look is told of a window, given as to ``forward``."""
-        _, settled = self._look(spectrum, masks, self.factors(spectrum, masks))
-        return self._later_factors(spectrum, masks, settled)
+    def second_factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
+        """The factors that the second pass of a window begins with; inputs as for ``forward``."""
+        _, result = self._pass(spectrum, masks, self.factors(spectrum, masks))
+        return self._second_factors(spectrum, masks, result)
 
-    def _later_factors(self, spectrum: Tensor, masks: Tensor, settled: Tensor) -> Factors:
-        heard = masks[..., : self._highest, :]
-        return self.factors(spectrum, self._with_upper(settled, heard), later=True)
+    def _second_factors(self, spectrum: Tensor, masks: Tensor, result: Tensor) -> Factors:
+        factorised = masks[..., : self._num_factorised_bins, :]
+        result = self._with_upper_bins(result, factorised)
+        return self.factors(spectrum, result, is_second=True)
 
-    def _with_upper(self, sharp: Tensor, masks: Tensor) -> Tensor:
-        """Masks of bins that are sharpened, and above them those of the bands."""
-        return torch.cat([sharp, masks[..., sharp.shape[-2] :, :]], dim=2)
+    def _with_upper_bins(self, refined: Tensor, masks: Tensor) -> Tensor:
+        """``refined`` masks, and above them the mel masks."""
+        return torch.cat([refined, masks[..., refined.shape[-2] :, :]], dim=2)
 
-    def _look(
+    def _pass(
         self, spectrum: Tensor, masks: Tensor, factors: Factors, before: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Sharp masks, their mean with those ``before`` it, and these by whom spectra belong to.
+        """Masks of one pass (the mean with those ``before`` it), and the same with components.
 
-        Of the bins that are sharpened, no others.
+        Both are of the refined bins only. The second ones mix the logits of component-wise masks
+        in, so that all frames in which a spectrum sounds decide together.
         """
         num_bins = min(self.config.num_bins, spectrum.shape[-2])
-        heard = spectrum[:, :num_bins]
-        sharp: Tensor = self(heard, masks[..., :num_bins, :], factors)
-        sharp = sharp.to(spectrum.device)  # a model that is offloaded answers from elsewhere
+        spectrum = spectrum[:, :num_bins]
+        refined: Tensor = self(spectrum, masks[..., :num_bins, :], factors)
+        refined = refined.to(spectrum.device)  # an offloaded model answers from elsewhere
         if before is not None:
-            sharp = torch.lerp(before, sharp, 0.5)
-        found = factors.of_rows(num_bins).reassigned(sharp * heard[:, None].abs())
-        logits = torch.lerp((sharp + MIN_FOUND).log(), (found + MIN_FOUND).log(), REASSIGNED_SHARE)
-        return sharp, torch.softmax(logits, dim=1)
+            refined = torch.lerp(before, refined, 0.5)
+        magnitudes = refined * spectrum[:, None].abs()
+        by_component = factors.truncated(num_bins).component_masks(magnitudes)
+        logits = torch.lerp(
+            (refined + MIN_NMF_MASK).log(), (by_component + MIN_NMF_MASK).log(), COMPONENT_SHARE
+        )
+        return refined, torch.softmax(logits, dim=1)
 
     @property
-    def _highest(self) -> int:
-        """Bins that are factorised."""
+    def _num_factorised_bins(self) -> int:
         return max(self.config.num_bins, self.config.n_fft // 2)
 
-    def factors(self, spectrum: Tensor, masks: Tensor, *, later: bool = False) -> Factors:
-        """What explains the stems of a window, given as to ``forward``, in its first or later look.
+    def factors(self, spectrum: Tensor, masks: Tensor, *, is_second: bool = False) -> Factors:
+        """The factorisation of a window's masked magnitudes, for its first or second pass.
 
-        Its rows are bins, above ``num_bins`` and up to the model's highest one pooled.
+        Inputs are as for ``forward``. Rows are bins; bins from ``num_bins`` on are pooled.
         """
-        num_bins = self.config.num_bins
-        heard = masks[..., : self._highest, :] * spectrum[:, None, : self._highest].abs()
-        rows = [heard[..., :num_bins, :]]
-        pooled = (heard.shape[-2] - num_bins) // POOLED_BINS
+        num_bins, highest = self.config.num_bins, self._num_factorised_bins
+        magnitudes = masks[..., :highest, :] * spectrum[:, None, :highest].abs()
+        rows = [magnitudes[..., :num_bins, :]]
+        pooled = (magnitudes.shape[-2] - num_bins) // POOLED_BINS
         if pooled > 0:
-            high = heard[..., num_bins : num_bins + pooled * POOLED_BINS, :]
+            high = magnitudes[..., num_bins : num_bins + pooled * POOLED_BINS, :]
             rows.append(high.unflatten(-2, (pooled, POOLED_BINS)).mean(dim=-2))
         parts, dtype = torch.cat(rows, dim=-2), mask_dtype(self, spectrum.device)
-        if later:
-            return factorise(parts, self.config.later_components, **LATER_LOOK, dtype=dtype)
-        return factorise(parts, self.config.num_components, **FIRST_LOOK, dtype=dtype)
+        if is_second:
+            return factorise(parts, self.config.later_components, **SECOND_PASS, dtype=dtype)
+        return factorise(parts, self.config.num_components, **FIRST_PASS, dtype=dtype)
 
 
 def spectrum_features(spectrum: Tensor) -> Tensor:
-    """What is heard of a complex spectrum (B, bins, frames): (B, 6, bins, frames).
+    """Features (B, 6, bins, frames) of a complex spectrum (B, bins, frames).
 
-    A phase difference of neighbouring bins tells when in a window a sound is, that of neighbouring
-    frames which frequency in a bin it has.
+    Log-magnitude, the same relative to neighbouring bins, and phase differences: between
+    neighbouring bins they depend on where in the window a sound is, between neighbouring frames on
+    its frequency within the bin.
     """
     magnitude = spectrum.abs()
     level = magnitude.clamp(min=MIN_MAGNITUDE).log()[:, None]
-    around = functional.avg_pool2d(
+    neighbours = functional.avg_pool2d(
         level, (NEIGHBOURHOOD, 1), 1, (NEIGHBOURHOOD // 2, 0), count_include_pad=False
     )
     phase = spectrum / magnitude.clamp(min=1e-6)
     across_bins = phase[:, 1:] * phase[:, :-1].conj()
     bins = torch.arange(spectrum.shape[1], device=spectrum.device)
-    turn = torch.polar(
+    # a bin's centre frequency turns the phase by this much from frame to frame
+    advance = torch.polar(
         torch.ones_like(bins, dtype=torch.float32), -2 * math.pi / HOPS_PER_WINDOW * bins
     )
-    over_time = phase[..., 1:] * phase[..., :-1].conj() * turn[:, None]
+    over_time = phase[..., 1:] * phase[..., :-1].conj() * advance[:, None]
     differences = [
         functional.pad(torch.view_as_real(across_bins).permute(0, 3, 1, 2), (0, 0, 1, 0)),
         functional.pad(torch.view_as_real(over_time).permute(0, 3, 1, 2), (1, 0)),
     ]
-    return torch.cat([(level + 1) / 2, level - around, *differences], dim=1)
+    return torch.cat([(level + 1) / 2, level - neighbours, *differences], dim=1)
 
 
 class DilatedBlock(nn.Module):

@@ -88,7 +88,8 @@ def separate_blocks(
     masker = None
     if method != "vocoder":
         sharpener = pipe.sharpener if method == "mask" else None
-        masker = MaskSeparator(pipe.log_mel, sample_rate, sharpener)
+        sharpen = None if sharpener is None else sharpener.sharpen
+        masker = MaskSeparator(pipe.log_mel, sample_rate, sharpen)
     windows = windows_over(num_samples, window, overlap)
     request = Request(sample_rate, method, guidance, steps, generator)
 

@@ -165,9 +165,9 @@ def train_sharpener(
             load_weights(network, "sharpener", init)
         return network
 
-    two_looks = settings.sharpener.model.get("later_components")
-    first_look = begin(make_sharpener(settings)) if two_looks else None
-    stage = SharpenerStage(settings, *load_songs(settings), trained, first_look)
+    two_passes = settings.sharpener.model.get("later_components")
+    first_pass = begin(make_sharpener(settings)) if two_passes else None
+    stage = SharpenerStage(settings, *load_songs(settings), trained, first_pass)
     begin(stage.network)
     start(stage, settings, run or Path("runs/sharpener"), minutes, device)
 

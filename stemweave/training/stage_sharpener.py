@@ -35,8 +35,8 @@ class SharpenerStage:
     To either the squared error of the estimates' log-mels may be added, as in the refiner's stage:
     SI-SDR alone lets doubtful sound leak into quiet stems.
 
-    A sharpener of two looks is trained in both. ``first_look`` makes what the second one is told:
-    the weights that training begins with, which stay as they are.
+    A sharpener of two passes is trained in both. ``first_pass``, the weights that training begins
+    with, makes the factors that the second one begins with, and stays as it is.
 
     Raises:
         InputError: if the refiner is of other stems.
@@ -48,7 +48,7 @@ class SharpenerStage:
         train: Songs,
         validation: Songs,
         refiner: MaskRefiner,
-        first_look: MaskSharpener | None = None,
+        first_pass: MaskSharpener | None = None,
     ) -> None:
         if refiner.config.num_stems != len(settings.stems):
             raise InputError(
@@ -61,8 +61,8 @@ class SharpenerStage:
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
         self.network = make_sharpener(settings)
-        if first_look is not None:
-            first_look.eval().requires_grad_(False)
+        if first_pass is not None:
+            first_pass.eval().requires_grad_(False)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> BandMaskShards:
             return BandMaskShards(
@@ -74,7 +74,7 @@ class SharpenerStage:
                 plan,
                 refiner=refiner,
                 sharpener=self.network,
-                first_look=first_look,
+                first_pass=first_pass,
                 seed=seed,
                 channels=settings.channels,
             )

@@ -54,7 +54,7 @@ def test_silence_is_explained_by_nothing(dtype: torch.dtype):
 def test_balanced_factors_fit_half_precision():
     stems, _ = two_players()
     factors = factorise(1e4 * stems, 3)
-    half = Factors(*(factor.half() for factor in factors.balanced()))
+    half = Factors(*(factor.half() for factor in factors.normalised()))
     assert half.templates.max() == 1
     assert torch.allclose(half.masks(), factors.masks(), atol=2e-3)
 
@@ -64,12 +64,12 @@ def test_a_spectrum_found_in_the_wrong_stem_is_given_to_whose_it_is():
     mixture = stems.sum(1, keepdim=True)
     factors = factorise(stems, 3)
     swapped = Factors(factors.templates.flip(2), factors.activations.flip(2))
-    found = swapped.reassigned(masks * mixture)
+    found = swapped.component_masks(masks * mixture)
     assert torch.allclose(found.sum(1), torch.ones(1, 40, 60), atol=1e-2)
 
     def error(some: torch.Tensor) -> float:
         return (some * mixture - stems).square().sum().item()
 
     assert error(found) < 0.5 * error(masks) < 0.5 * error(swapped.masks())
-    silent = swapped.reassigned(torch.zeros_like(stems))
+    silent = swapped.component_masks(torch.zeros_like(stems))
     assert silent.isfinite().all() and (silent <= 1).all()

@@ -7,7 +7,7 @@ import torch
 
 from stemweave.checkpoints.part import part_weights
 from stemweave.loaded_model import load_part
-from stemweave.loading import WEIGHTS
+from stemweave.model_folder import WEIGHTS
 from stemweave.models.compact import CompactUNet
 from stemweave.models.int8_weights import SCALE, dequantise_, quantised
 from stemweave.models.vae import PatchVAE

@@ -9,7 +9,7 @@ from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.files import InputError
-from stemweave.models.sharpener import FIRST_LOOK, MaskSharpener, spectrum_features
+from stemweave.models.sharpener import FIRST_PASS, MaskSharpener, spectrum_features
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
 from tests.models.precision import check_masks_in_bfloat16
@@ -42,7 +42,7 @@ def test_an_untrained_sharpener_leaves_masks_as_they_are():
     masks = torch.rand(2, 50, LOG_MEL.config.num_mels, generator=torch.Generator().manual_seed(2))
     masks = masks / masks.sum(0)
     plain = MaskSeparator(LOG_MEL, RATE).separate(mixture, masks)
-    sharp = MaskSeparator(LOG_MEL, RATE, tiny_sharpener()).separate(mixture, masks)
+    sharp = MaskSeparator(LOG_MEL, RATE, tiny_sharpener().sharpen).separate(mixture, masks)
     assert torch.allclose(plain, sharp, atol=1e-5)
 
 
@@ -50,7 +50,7 @@ def test_an_untrained_sharpener_leaves_masks_as_they_are():
 def test_stems_add_up_at_any_rate_and_high_bins_keep_their_masks(sample_rate: int):
     sharpener = tiny_sharpener()
     torch.nn.init.normal_(sharpener.conv_out.weight)
-    separator = MaskSeparator(LOG_MEL, sample_rate, sharpener)
+    separator = MaskSeparator(LOG_MEL, sample_rate, sharpener.sharpen)
     mixture = 0.1 * torch.randn(2, sample_rate, generator=torch.Generator().manual_seed(3))
     stems = separator.separate(mixture, even_masks(50))
     assert torch.allclose(stems.sum(0), mixture, atol=1e-5)
@@ -111,7 +111,7 @@ def test_training_tells_a_tone_from_noise_where_bands_cannot():
     stems = tone_and_noise()
     mixture = stems.sum(0, keepdim=True)
     sharpener = tiny_sharpener()
-    separator = MaskSeparator(LOG_MEL, RATE, sharpener)
+    separator = MaskSeparator(LOG_MEL, RATE, sharpener.sharpen)
     optimiser = torch.optim.AdamW(sharpener.parameters(), lr=3e-3)
     before = si_sdr_db(separator.separate(mixture, even_masks(50))[:, 0].detach(), stems)
     for _ in range(60):
@@ -181,7 +181,7 @@ def test_a_window_judges_together_what_was_sharpened():
     assert unrest(together) < 0.9 * unrest(alone)
 
 
-def test_a_second_look_is_told_better_factors_and_makes_better_masks():
+def test_a_second_pass_has_better_factors_and_makes_better_masks():
     generator = torch.Generator().manual_seed(6)
     notes = torch.rand(2, N_FFT // 2 + 1, 3, generator=generator) ** 6
     played = (torch.rand(2, 3, 60, generator=generator) > 0.6).float()
@@ -197,17 +197,17 @@ def test_a_second_look_is_told_better_factors_and_makes_better_masks():
     with torch.no_grad():
         one = tiny_sharpener(num_components=3)
         two = tiny_sharpener(num_components=3, later_components=5)
-        told, sharp = two.later_factors(spectrum, masks), two.sharpen(spectrum, masks)
+        told, sharp = two.second_factors(spectrum, masks), two.sharpen(spectrum, masks)
         assert error(told.masks()) < 0.5 * error(masks)
         assert error(told.masks()) < 0.95 * error(one.factors(spectrum, masks).masks())
         assert error(sharp) < 0.99 * error(one.sharpen(spectrum, masks)) < 0.9 * error(masks)
     assert torch.allclose(sharp.sum(1), torch.ones_like(sharp[:, 0]), atol=1e-5)
     assert told.templates.shape[-1] == 5
-    padded = told.padded(8, FIRST_LOOK["starts"])
-    assert padded.templates.shape[1] == FIRST_LOOK["starts"] > told.templates.shape[1]
+    padded = told.padded(8, FIRST_PASS["starts"])
+    assert padded.templates.shape[1] == FIRST_PASS["starts"] > told.templates.shape[1]
     assert torch.allclose(padded.masks(), told.masks(), atol=1e-6)
 
 
-def test_a_second_look_needs_a_first():
+def test_a_second_pass_needs_a_first():
     with pytest.raises(ValueError, match="later_components need num_components"):
         tiny_sharpener(later_components=5)

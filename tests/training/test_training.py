@@ -83,7 +83,7 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     assert not (tmp_path / "other").exists()
 
 
-def test_every_other_crop_is_told_what_a_second_look_is(run, config: Path, tmp_path: Path):
+def test_every_other_crop_has_the_factors_of_a_second_pass(run, config: Path, tmp_path: Path):
     settings = load_settings(config)
     refiner = make_refiner(settings)
     refiner.save_pretrained(tmp_path / "refiner")
