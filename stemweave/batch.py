@@ -19,7 +19,8 @@ from stemweave.files import InputError, require_absent
 from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader
 from stemweave.io.encode import AudioWriter, Document, WriterGroup
 from stemweave.io.encoding import Encoding, encoding_of
-from stemweave.separation_record import RECORD, record_text
+from stemweave.records import RECORD
+from stemweave.separation_record import record_text
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:

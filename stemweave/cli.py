@@ -10,6 +10,7 @@ import gc
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from traceback import format_exc
 from typing import Annotated, Any, cast
 
 import typer
@@ -286,7 +287,7 @@ def main() -> None:
             problem = _problem(error)
             if problem is None:
                 raise
-            console.complain(problem, error)
+            console.complain(problem, format_exc())
             sys.exit(2)
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import select
 import sys
-import traceback
 from typing import Any
 
 from stemweave.errors import ExistsError, InputError
@@ -42,10 +41,10 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr if self.as_json else sys.stdout)
 
-    def complain(self, problem: str, error: BaseException | None = None) -> None:
+    def complain(self, problem: str, trace: str | None = None) -> None:
         """One sentence on stderr, whatever the options; with ``--verbose`` where it arose."""
-        if self.verbose and error is not None:
-            traceback.print_exception(error)
+        if self.verbose and trace is not None:
+            print(trace, end="", file=sys.stderr)
         print(f"error: {problem}", file=sys.stderr)
 
     @property

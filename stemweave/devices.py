@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 AUTO = "auto"
 TEST_S = 1.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stemweave.console import console
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.options import Json, Model, Quiet, Verbose
 from stemweave.threads import usable_cores
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -110,6 +111,38 @@ class Staging:
         self.close()
 
 
+def staging_in(folder: Path) -> Staging:
+    """A ``Staging``; raises ``OutputError`` if there cannot be one."""
+    try:
+        return Staging(folder)
+    except OSError as error:
+        raise writing_failed(folder, error) from error
+
+
+def publish(made: Path, folder: Path) -> None:
+    """Give the folder ``made`` its name; if there is such a folder, its files join those in it.
+
+    Raises:
+        OSError: if it cannot be done.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        made.rename(folder)  # fails if there is one that holds anything
+        return
+    except OSError as error:
+        if not folder.is_dir() and error.errno != errno.EXDEV:
+            raise
+    folder.mkdir(exist_ok=True)
+    for path in sorted(made.iterdir()):
+        try:
+            path.replace(folder / path.name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with appearing(folder / path.name) as partial:  # it is a link to another file system
+                shutil.copyfile(path, partial)
+
+
 def remove_left(folder: Path) -> None:
     """Remove what killed processes were making in ``folder``, never a living one's."""
     with suppress(OSError):
@@ -152,12 +185,8 @@ def appearing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: if it cannot be written.
     """
-    try:
-        staging = Staging(path.parent)
-    except OSError as error:
-        raise writing_failed(path, error) from error
-    with staging:
-        partial = staging.path / path.name
+    with staging_in(path.parent) as private:
+        partial = private / path.name
         try:
             yield partial
             try:
@@ -166,8 +195,7 @@ def appearing(path: Path) -> Iterator[Path]:
                 if not (partial.is_dir() and path.is_dir()):
                     raise
         except OSError as error:
-            name = error.filename
-            if name is None or Path(os.fsdecode(name)).is_relative_to(staging.path):
+            if error.filename is None or is_below(error.filename, private):
                 raise writing_failed(path, error) from error
             raise
 
@@ -176,6 +204,11 @@ def writing_failed(path: Path, error: BaseException) -> OutputError:
     """The sentence for a file that could not be written."""
     reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
     return OutputError(f"cannot write {path}: {reason or 'the disk may be full'}".rstrip(". "))
+
+
+def is_below(name: str | bytes, folder: Path) -> bool:
+    """Whether an error's file is in ``folder``."""
+    return Path(os.fsdecode(name)).is_relative_to(folder)
 
 
 def path_problem(error: OSError) -> str:
@@ -187,10 +220,7 @@ def path_problem(error: OSError) -> str:
 
 def require_writable(folder: Path) -> None:
     """Raise ``OutputError`` if nothing can be written to ``folder``, before any work is done."""
-    try:
-        Staging(folder).close()
-    except OSError as error:
-        raise writing_failed(folder, error) from error
+    staging_in(folder).close()
 
 
 def require_absent(paths: Sequence[Path], overwrite: bool) -> None:

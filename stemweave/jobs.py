@@ -12,6 +12,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
 from stemweave.ends import (
@@ -29,7 +31,7 @@ from stemweave.ends import (
     removing_at_end,
     signals_held_back,
 )
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.threads import usable_cores
 
 IN_FLIGHT = 3
@@ -116,6 +118,7 @@ def outcomes(
     jobs: Iterable[Job],
     workers: Workers,
     total: int | None = None,
+    shows_bar: bool = True,
 ) -> Iterator[Made | Failed[Job]]:
     """As ``map_jobs`` for callers who report each failed job themselves: these are ``Failed``.
 
@@ -139,7 +142,8 @@ def outcomes(
         if workers.ray is None
         else _over_ray(make, started(), workers)
     )
-    for outcome in tqdm(results, total=total, disable=None):  # None: on a terminal only
+    # None: on a terminal only
+    for outcome in tqdm(results, total=total, disable=None if shows_bar else True):
         failures += isinstance(outcome, Failed)
         yield outcome
 
@@ -151,6 +155,9 @@ def _over_processes(
     context = multiprocessing.get_context("spawn")
     suspects: deque[tuple[Job, int]] = deque()  # their pool died, so often
     running: dict[Future[Made], tuple[Job, int]] = {}
+    if sys.platform != "win32":
+        with signals_held_back():  # what tidies up after a pool must not end before it
+            resource_tracker.ensure_running()
     pool = ProcessPoolExecutor(processes, context, _begin_worker)
 
     def end_workers() -> None:

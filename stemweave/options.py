@@ -13,7 +13,7 @@ import typer
 
 from stemweave.console import console
 from stemweave.devices import AUTO, device_name
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from json import dumps as to_json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,24 +13,19 @@ import typer
 
 from stemweave.catalogue import (
     Failure,
-    Mixture,
     Separation,
-    find_mixtures,
-    find_mixtures_beside,
-    separate_into,
-    separate_on_workers,
-    separation_workers,
+    Success,
     unfinished,
-    write_failures,
 )
-from stemweave.console import sentence
+from stemweave.console import console
 from stemweave.data.commands import RayOption
 from stemweave.devices import AUTO
-from stemweave.files import InputError
+from stemweave.errors import InputError
+from stemweave.files import appearing, require_writable
 from stemweave.io.decode import probe_audio
 from stemweave.io.encoding import encoding_of
+from stemweave.mixtures import Catalogue, find_mixtures
 from stemweave.options import (
-    Bar,
     BitDepth,
     Bitrate,
     Compile,
@@ -47,9 +45,10 @@ from stemweave.options import (
     chosen_sums,
     load,
 )
+from stemweave.separation_runs import separate_here, separate_on_workers, separation_workers
 
 if TYPE_CHECKING:
-    from stemweave.model import StemModel
+    pass
 
 MAX_SHOWN = 20
 """Failures of a run over workers that are printed."""
@@ -119,10 +118,15 @@ def separate(
     encoding = encoding_of(format, bit_depth, bitrate)
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
-    found = find_mixtures_beside(files) if out is None else find_mixtures(files, out)
-    out = Path() if out is None else out
-    if not (failures or skip_existing) and not any(Path(file).exists() for file, _ in found):
-        probe_audio(Path(found[0].file))  # refuses it, before a model is loaded
+    found = find_mixtures(files, out)
+    mixtures = found.mixtures
+    if not (failures or skip_existing) and not any(os.path.exists(one.file) for one in mixtures):
+        probe_audio(Path(mixtures[0].file))  # refuses it, before a model is loaded
+    if not skip_existing:
+        for out_folder in {one.out for one in mixtures}:
+            require_writable(Path(out_folder))
+    if failures:
+        require_writable(failures.parent)
     shared = separation_workers(workers, ray, device)
     pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
     chosen = pipe.separation_method(method, guidance, steps)
@@ -143,34 +147,28 @@ def separate(
         plot=plot,
         existing="replace" if overwrite else "skip" if skip_existing else "refuse",
     )
-    todo = unfinished(found, out, asked)
-    if len(todo) < len(found):
-        typer.echo(f"{len(found) - len(todo)} of {len(found)} files have their stems already")
+    todo = unfinished(mixtures, asked)
+    if len(todo) < len(mixtures):
+        console.say(
+            f"{len(mixtures) - len(todo)} of {len(mixtures)} files have their stems already"
+        )
     if shared is None:
-        results = _separate_here(pipe, todo, out, asked)
+        results = separate_here(pipe, todo, asked)
     else:
+        device = str(pipe.compute_device) if device == AUTO else device
         del pipe  # every worker has its own
-        results = separate_on_workers(todo, out, asked, model, device, shared)
-    _report(results, len(todo), failures, at_the_end=shared is not None)
-
-
-def _separate_here(
-    pipe: StemModel, mixtures: Sequence[Mixture], out: Path, asked: Separation
-) -> Iterator[Failure | None]:
-    for file, name in mixtures:
-        try:
-            with Bar(Path(file).name) as progress:
-                separate_into(pipe, Path(file), out / name, asked, progress)
-            typer.echo(f"{file} → {out / name}")
-            yield None
-        except InputError as error:
-            yield Failure(file, sentence(error))
+        results = separate_on_workers(todo, asked, model, device, shared)
+    _report(results, len(todo), failures, found, at_the_end=shared is not None)
 
 
 def _report(
-    results: Iterator[Failure | None], total: int, path: Path | None, at_the_end: bool
+    results: Iterator[Success | Failure],
+    total: int,
+    path: Path | None,
+    found: Catalogue,
+    at_the_end: bool,
 ) -> None:
-    """Tell what failed, also in the file ``path``; exit with 1 if anything did.
+    """Say what was done and what failed, that also in the file ``path``; exit with 1 if it did.
 
     Raises:
         InputError: instead, if there was one file and the errors need not wait for others.
@@ -179,19 +177,28 @@ def _report(
     try:
         for result in results:
             done += 1
-            if result is not None:
+            if isinstance(result, Failure):
                 failed.append(result)
+                if console.as_json:
+                    console.give({"file": result.file, "error": result.reason}, "")
                 if total > 1 and not at_the_end:
-                    typer.echo(f"error: {result.reason}", err=True)
+                    _complain(result)
+            elif console.as_json or not at_the_end:
+                console.give(asdict(result), f"{result.file} → {result.folder}")
     finally:
         if path is not None:
-            write_failures(path, failed)
+            _write_failures(path, failed)
+    if found.left_out:
+        console.remark(f"left out: {found.describe_left_out()}")
     if failed and total == 1 and not at_the_end:
-        raise InputError(failed[0].reason)
+        if failed[0].traceback is None:
+            raise InputError(failed[0].reason)
+        _complain(failed[0])
+        raise typer.Exit(1)
     if at_the_end:
-        typer.echo(f"{done - len(failed)} of {total} files separated")
+        console.say(f"{done - len(failed)} of {total} files separated")
         for failure in failed[:MAX_SHOWN]:
-            typer.echo(f"error: {failure.reason}", err=True)
+            _complain(failure)
         if len(failed) > MAX_SHOWN:
             typer.echo(f"and {len(failed) - MAX_SHOWN} more: --failures FILE lists all", err=True)
     if done < total:
@@ -203,3 +210,17 @@ def _report(
     if failed:
         typer.echo(f"{len(failed)} of {total} files failed", err=True)
         raise typer.Exit(1)
+
+
+def _complain(failure: Failure) -> None:
+    console.complain(failure.reason, failure.traceback)
+
+
+def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """One JSON object a line, {"file": ..., "reason": ...}; an empty file if all went well.
+
+    Faults of the program have their "traceback", too.
+    """
+    given = [{k: v for k, v in asdict(failure).items() if v is not None} for failure in failures]
+    with appearing(path) as partial:
+        partial.write_text("".join(to_json(failure) + "\n" for failure in given))

@@ -17,12 +17,11 @@ import torch
 from stemweave.io.decode import AudioInfo
 from stemweave.io.encoding import Encoding
 from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.records import PROGRAM, sha256_of
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
 
-RECORD = "separation.json"
-PROGRAM = "stemweave"
 FINGERPRINT_BYTES = 1 << 20
 """Of each file of a model."""
 
@@ -79,15 +78,6 @@ def record_text(
         "seconds": round(elapsed_s, 3),
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @lru_cache

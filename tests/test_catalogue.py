@@ -15,17 +15,16 @@ import soundfile
 
 from stemweave import jobs
 from stemweave.catalogue import (
-    Mixture,
     Separation,
     SeparationJob,
-    find_mixtures,
+    Success,
     is_complete,
     separate_song,
-    separation_workers,
     worker_pipeline,
 )
 from stemweave.files import InputError
 from stemweave.jobs import Workers, map_jobs
+from stemweave.separation_runs import separation_workers
 from tests.test_cli import STEMS, left_behind, write_noise
 from tests.waiting import wait_for
 
@@ -47,30 +46,9 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def test_results_lie_as_the_files_do_and_never_share_a_name(tmp_path: Path):
-    music, out = tmp_path / "music", tmp_path / "music" / "out"
-    touch(music, "a.wav", "x/a.mp3", "x/b.c.wav", "same.wav", "same.FLAC", "notes.txt")
-    touch(music, ".hidden.wav", ".partial/a.wav", "out/a/bass.wav")
-    found = find_mixtures([music], out)
-    assert [mixture.name for mixture in found] == ["a", "same.FLAC", "same.wav", "x/a", "x/b.c"]
-    assert found[0] == Mixture(str(music / "a.wav"), "a")
-    # whatever else is added, a name belongs to one file
-    touch(music, "a.flac")
-    assert "a" not in [mixture.name for mixture in find_mixtures([music], out)]
-    # several folders keep their names; files are numbered, as their folders are not kept
-    touch(tmp_path / "more", "a.wav")
-    several = [music / "x", tmp_path / "more"]
-    assert {m.name for m in find_mixtures(several, out)} == {"x/a", "x/b.c", "more/a"}
-    single = [music / "a.wav", tmp_path / "more" / "a.wav", music / "a.wav"]
-    assert [m.name for m in find_mixtures(single, out)] == ["a.wav", "a.wav-2"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no audio files"):
-        find_mixtures([tmp_path / "empty"], out)
-
-
 def test_who_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stemweave.jobs.usable_cores", lambda: 8)
-    monkeypatch.setattr("stemweave.catalogue.usable_cores", lambda: 8)
+    monkeypatch.setattr("stemweave.separation_runs.usable_cores", lambda: 8)
     assert separation_workers(None, None, "cuda:1") is None
     assert separation_workers(1, None, "cpu") is None
     for number, ray, processes, threads in (
@@ -122,18 +100,21 @@ def test_going_on_makes_what_is_missing_and_nothing_else(run, tiny_model, tmp_pa
 def test_one_model_for_a_worker_and_no_second_result(tiny_model, tmp_path: Path):
     write_music(tmp_path, ["a.wav", "b.wav"])
     worker_pipeline.cache_clear()
-    asked = Separation(STEMS)
+    asked = Separation(STEMS, method="diffusion", existing="skip")
 
     def job(name: str) -> SeparationJob:
-        folder = tmp_path / "o" / name
-        return SeparationJob(tmp_path / f"{name}.wav", folder, asked, str(tiny_model), "cpu", 1)
+        source, out = tmp_path / f"{name}.wav", tmp_path / "o"
+        return SeparationJob(source, out, name, asked, str(tiny_model))
 
     touch(tmp_path / "o" / "b", "bass.wav", "notes.txt")  # not complete, and somebody's file
-    assert [separate_song(job("a")), separate_song(job("b"))] == [None, None]
+    for name in ("a", "b"):
+        outcome = separate_song(job(name))
+        assert isinstance(outcome, Success)
+        assert outcome.files == {stem: str(tmp_path / "o" / name / f"{stem}.wav") for stem in STEMS}
     assert worker_pipeline.cache_info().misses == 1
     assert left_behind(tmp_path / "o") == sorted([*expected("a", "b"), "b/notes.txt"])
     before = times(tmp_path / "o")
-    assert separate_song(job("a")) is None  # its worker had died before it could tell
+    assert isinstance(separate_song(job("a")), Success)  # its worker died before it could tell
     assert times(tmp_path / "o") == before
 
 

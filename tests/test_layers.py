@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
     {"errors"},
-    {"console", "ends", "files", "memory", "notices", "output_names", "stems"},
+    {"console", "ends", "files", "memory", "notices", "output_names", "records", "stems"},
     {"earlier_versions", "jobs", "model_folder", "threads"},
     {"music"},
     {"acceleration", "audio", "devices", "io", "models"},
@@ -15,8 +15,8 @@ LAYERS = [
     {"pipeline", "model", "separates", "loaded_model", "loading"},
     {"training"},
     {"separation_record"},
-    {"batch", "plots", "checkpoints", "evaluation", "options", "sheet_options"},
-    {"doctor", "separate_command", "piece_commands", "catalogue", "web"},
+    {"batch", "plots", "checkpoints", "evaluation", "mixtures", "options", "sheet_options"},
+    {"doctor", "separate_command", "piece_commands", "catalogue", "separation_runs", "web"},
     {"cli"},
     {"__main__"},
 ]
