@@ -18,6 +18,8 @@ from stemweave.music.rolls import WIDTHS, roll_columns
 
 CONDITION = "condition_"
 """Before the names of ``Conditions`` in a shard."""
+LAYOUT = 2
+"""Of their tensors: shards of another one are made anew."""
 
 
 @dataclass
@@ -88,7 +90,8 @@ class LatentShards(Shards):
             return {}
         words = self.denoiser_config["vocabulary"]
         sounds = {stem: list(names) for stem, names in words["sounds"].items()}
-        return {"styles": words["styles"], "instruments": words["instruments"], "sounds": sounds}
+        named = {"styles": words["styles"], "instruments": words["instruments"], "sounds": sounds}
+        return {"conditions": Conditions._fields, "layout": LAYOUT, **named}
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, crops = self._log_mels(count, rng)
