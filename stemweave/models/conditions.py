@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.models.convolution import Convolution
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import (
     LOWEST,
@@ -170,9 +171,9 @@ class ConditionNetwork(nn.Module):
             {stem: _templates(stem, num_mels, latent_bands, f_max) for stem in self.roll_stems}
         )
         in_channels = sum(template.shape[1] for template in self.templates.values())
-        notes_out = nn.Conv2d(channels, width, 3, padding=1)
+        notes_out = Convolution(channels, width, 3, padding=1)
         self.notes = nn.Sequential(
-            nn.Conv2d(in_channels, channels, 3, padding=1), nn.SiLU(), notes_out
+            Convolution(in_channels, channels, 3, padding=1), nn.SiLU(), notes_out
         )
         rows_out = nn.Conv1d(ROW_CHANNELS, width, 5, padding=2)
         self.rows = nn.Sequential(

@@ -17,6 +17,7 @@ from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.files import InputError
+from stemweave.memory import keep_freed_memory
 from stemweave.training.logs import RunLog
 from stemweave.training.loop import TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
@@ -71,6 +72,7 @@ def _of_split(split: str, urls: list[str], songs: list[Song], settings: RunSetti
 
 def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:
     """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
+    keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder) if int(os.environ.get("RANK", "0")) == 0 else None
     run = TrainingRun(
