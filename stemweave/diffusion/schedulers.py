@@ -62,7 +62,7 @@ def shifted(timesteps: NDArray, num_train_timesteps: int, shift: float) -> NDArr
     the last (arXiv 2403.03206, Section 5.3.2); 1 leaves them.
 
     What a piece is decided by is decided there: of real latents, noise at three quarters of the
-    timesteps leaves the composition alone (docs/training-log.md, eighth session).
+    timesteps leaves the composition alone (docs/what-we-learnt.md).
     """
     time = (timesteps + 1) / num_train_timesteps
     moved = shift * time / (1 + (shift - 1) * time)
