@@ -1,4 +1,4 @@
-"""docs/tasks.md: its commands and its Python run as written, here with a tiny model."""
+"""docs/tasks.md and docs/formats.md: their code runs as written, here with a tiny model."""
 
 import json
 import re
@@ -12,10 +12,11 @@ from stemweave.stems import STEMS
 
 ROOT = Path(__file__).parent.parent
 TASKS = (ROOT / "docs" / "tasks.md").read_text()
+FORMATS = (ROOT / "docs" / "formats.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TASKS, re.DOTALL)
+def blocks(language: str, text: str = TASKS) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def test_commands(run, here: Path, tiny_model: Path):
@@ -29,7 +30,7 @@ def test_commands(run, here: Path, tiny_model: Path):
     for _, *arguments in commands:
         result = run(*arguments, "--model", model, "--steps", 1)
         assert result.code == 0, result.err
-        written = {path.stem for path in (here / result.out.strip()).glob("*.wav")}
+        written = {path.stem for path in (here / result.out.splitlines()[-1]).glob("*.wav")}
         assert written == {*STEMS, "mixture"}
 
 
@@ -42,3 +43,13 @@ def test_python(here: Path, tiny_model: Path):
     assert names["extended"]["mixture"].shape == (2, 400_000 + 3 * rate)
     assert names["varied"]["piano"].shape == piece["piano"].shape
     assert torch.equal(names["edited_song"]["mixture"][:, :rate], names["mixture"][:, :rate])
+
+
+def test_commands_of_formats(run, here: Path, tiny_model: Path):
+    (block,) = blocks("sh", FORMATS)
+    for _, *arguments in map(shlex.split, block.splitlines()):
+        assert run(*arguments, "--model", tiny_model).code == 0
+    written = {str(path.relative_to(here / "out")) for path in here.glob("out/*/*/*.*")}
+    records = {f"{name}/mixture/separation.json" for name in ("m4a", "flac", "backing")}
+    stems = {f"{fmt}/mixture/{stem}.{fmt}" for fmt in ("m4a", "flac") for stem in STEMS}
+    assert written == {*stems, *records, "backing/mixture/without_drums.mp3"}
