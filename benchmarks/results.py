@@ -14,11 +14,12 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 PAGE = FOLDER / "results.md"
 DOCUMENT = FOLDER.parent / "docs" / "speed.md"
-NAMES = ("stages", "growth", "onnx_backend", "unet3d", "paper_memory", "peers")
+NAMES = ("stages", "growth", "busy", "onnx_backend", "unet3d", "paper_memory", "peers")
 """The benchmarks in the order of the page; peers takes the paper's network from ``unet3d``."""
 TITLES = {
     "stages": "The bundled model, stage by stage",
     "growth": "Growth",
+    "busy": "Short pieces and busy machines",
     "onnx_backend": "ONNX Runtime",
     "unet3d": "The paper's network",
     "paper_memory": "Memory of the paper's model",

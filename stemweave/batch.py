@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from stemweave.audio.waveforms import ResultError, checked
 from stemweave.diffusion.sampler import Progress
 from stemweave.files import InputError, require_absent
 from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader
@@ -22,6 +24,7 @@ from stemweave.io.encoding import Encoding, encoding_of
 from stemweave.records import RECORD
 from stemweave.separation_record import record_text
 from stemweave.stems import MIXTURE
+from stemweave.tasks import requests
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -58,6 +61,7 @@ def separate_file(
     with AudioReader(path) as reader:
         info = reader.info
         warn_of_shortfall(info)
+        requests.check_channels(info.channels)
 
         def record(gain: float) -> str:
             chosen = pipe.separation_method(method, guidance, steps)
@@ -66,7 +70,7 @@ def separate_file(
             return record_text(info, pipe, files, encoding, settings, gain, taken_s)
 
         writers = open_writers(files, info.sample_rate, info.channels, encoding, info.num_samples)
-        with WriterGroup(writers, [Document(out / RECORD, record)]) as group:
+        with WriterGroup(writers, [Document(out / RECORD, record)]) as group, naming(path):
             for block in pipe.separate_blocks(
                 reader,
                 info.num_samples,
@@ -81,8 +85,18 @@ def separate_file(
                 group.write({stem: block[stem] for stem in stems})
                 for name, parts in sums.items():
                     first, *others = (block[stem] for stem in parts)
-                    group.write({name: sum(others, first)})
+                    total = sum(others, first)
+                    group.write(checked({name: total}, first.shape[-1]))
     return files
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A result that cannot be written is said to be that of ``path``."""
+    try:
+        yield
+    except ResultError as error:
+        raise ResultError(f"{path}: {error}") from error
 
 
 def open_writers(
@@ -127,6 +141,7 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
     for stem, path in given.items():
         with AudioReader(path) as reader:
             warn_of_shortfall(reader.info)
+            requests.check_duration(reader.info.duration_s, str(path))
             waveform, sample_rate = reader(0, reader.info.num_samples), reader.info.sample_rate
         if first is None:
             first = (path, sample_rate, waveform.shape)

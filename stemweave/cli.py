@@ -101,7 +101,9 @@ def options_of_all(
 @app.command()
 def generate(
     out: Out,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="pieces to make")] = 1,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, max=100_000, help="pieces to make")
+    ] = 1,
     seconds: Annotated[
         float | None,
         typer.Option(min=0.1, max=3600, help="length of each; that of the score, or 10.24"),

@@ -121,16 +121,21 @@ class LatentGrid:
         """H of one model window."""
         return int(self.config_of("log_mel").segment_frames) // self.time_stride
 
+    @property
+    def takes_whole_windows(self) -> bool:
+        """Whether the denoiser was trained on whole windows alone, as the paper's network."""
+        return not self.config_of("denoiser").known_stems
+
     def positions_for(self, num_samples: int) -> int:
         """H that covers ``num_samples``, a multiple of what the denoiser's levels need.
 
-        At least a window for the paper's network, which was trained on whole ones alone.
+        At least a window if it ``takes_whole_windows``.
         """
         config = self.config_of("denoiser")
         widths = getattr(config, "block_channels", None) or config.channel_mult
         multiple = 2 ** (len(widths) - 1)
         positions = max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
-        return positions if config.known_stems else max(positions, self.window_positions)
+        return max(positions, self.window_positions) if self.takes_whole_windows else positions
 
     def check_components(self) -> None:
         """Raise ``InputError`` that names every pair of parts that do not fit together."""

@@ -19,12 +19,16 @@ HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """PyTorch asks for pages of 2 MB where this is set before it allocates anything."""
 
 
+_keeps = False
+
+
 def keep_freed_memory() -> None:
     """Let this process keep what it frees, and PyTorch ask for large pages; on Linux with glibc.
 
     For processes that are ours: their memory stays at its peak. What a user's environment says of
     either is left alone. Does nothing elsewhere.
     """
+    global _keeps
     if sys.platform != "linux":
         return
     os.environ.setdefault(HUGE_PAGES, "1")
@@ -35,3 +39,15 @@ def keep_freed_memory() -> None:
     for name, parameter in (("TRIM", TRIM_THRESHOLD), ("MMAP", MMAP_THRESHOLD)):
         if f"MALLOC_{name}_THRESHOLD_" not in os.environ:
             mallopt(parameter, LARGEST)
+            _keeps = True
+
+
+def release_freed_memory() -> None:
+    """Give back what ``keep_freed_memory`` keeps; nothing if it keeps none.
+
+    What is freed is kept in pieces, between others that are in use. Over hours there are more of
+    them, too small for what is asked for. What it costs is what ``keep_freed_memory`` gains in one
+    window, so once in many is often enough.
+    """
+    if _keeps:
+        ctypes.CDLL(None).malloc_trim(0)

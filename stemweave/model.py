@@ -98,6 +98,7 @@ class StemModel(Separates):
         one. Raises ``InputError`` for what the model does not understand or no bar can have.
         """
         requests.check_seconds(seconds)
+        requests.check_sampling(steps)
         requests.check_tempo(tempo_bpm, self.has_bars or self.takes_sheets)
         if tempo_bpm is not None and self.takes_sheets:
             sheet = at_tempo(sheet or LeadSheet(metre=DEFAULT_METRE), tempo_bpm)
@@ -144,7 +145,8 @@ class StemModel(Separates):
         ones; other than 1 it takes two network passes a step. ``sheet`` and ``score`` are of the
         whole piece, as for ``generate``.
         """
-        added = requests.check_arrangement(self.stems, given, add)
+        added = requests.check_arrangement(self.stems, given, add, sample_rate)
+        requests.check_sampling(steps, guidance)
         requests.check_inpainting(inpainting, guidance, self.config_of("denoiser").known_stems)
         conditioning = self._conditioning(
             sheet, score, condition_guidance, given, sample_rate, new=added, generator=generator
@@ -185,7 +187,8 @@ class StemModel(Separates):
         and ``score`` are of the whole piece, as for ``generate``. Raises ``InputError`` for ranges
         that are not in the piece or leave nothing of it.
         """
-        given = requests.as_piece(self.stems, piece)
+        given = requests.as_piece(self.stems, piece, sample_rate)
+        requests.check_sampling(steps)
         ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
         requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
         conditioning = self._conditioning(sheet, score, condition_guidance, given, sample_rate)
@@ -222,8 +225,10 @@ class StemModel(Separates):
         piece and what is added; a shorter sheet goes on with its bars and chords, and what a score
         says nothing of is free. Raises ``InputError`` if there is too little to continue.
         """
-        requests.check_seconds(seconds)
-        given = requests.as_piece(self.stems, piece)
+        given = requests.as_piece(self.stems, piece, sample_rate)
+        requests.check_sampling(steps)
+        begun_s = next(iter(given.values())).shape[-1] / sample_rate
+        requests.check_seconds(seconds, begun_s)
         requests.check_long_enough(given, self.position_s, sample_rate)
         requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
         conditioning = self._conditioning(
@@ -261,7 +266,8 @@ class StemModel(Separates):
         ``score`` are as for ``generate``. Raises ``InputError`` for a strength outside [0, 1].
         """
         requests.check_strength(strength)
-        given = requests.as_piece(self.stems, piece)
+        requests.check_sampling(steps)
+        given = requests.as_piece(self.stems, piece, sample_rate)
         conditioning = self._conditioning(sheet, score, condition_guidance, given, sample_rate)
         return vary.vary(
             self,

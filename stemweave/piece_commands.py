@@ -155,6 +155,9 @@ def extend(
         sheet, score, tempo, metre, key, chords, style, instruments, unconditional
     )
     pipe = load(model, device, sampler, dtype, compile)
+    from stemweave.tasks.requests import check_seconds
+
+    check_seconds(seconds)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> dict[str, Tensor]:
         return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **told)
@@ -222,7 +225,7 @@ def _run(
     """
     import torch
 
-    from stemweave.batch import read_piece, write_stems
+    from stemweave.batch import naming, read_piece, write_stems
     from stemweave.files import require_absent, require_writable
     from stemweave.io.encode import check_format
     from stemweave.music.drawing import lasting
@@ -236,7 +239,7 @@ def _run(
     sheet, score = options.read(folder, with_score=label == "extending")
     require_absent(list(music_files(out, sheet, score).values()), overwrite)
     require_writable(out)
-    with Bar(label) as progress:
+    with Bar(label) as progress, naming(source):
         changed = task(
             piece,
             sample_rate,

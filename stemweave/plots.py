@@ -15,7 +15,10 @@ MAX_DURATION_S = 30.0
 
 def plot_files(files: Mapping[str, Path], picture: Path) -> None:
     """Write a PNG with the log-mel spectrogram of each file (its first 30 s), in order."""
+    from torch.nn import functional
+
     from stemweave.audio.log_mel import LogMel  # after the model: see ``loading``
+    from stemweave.audio.waveforms import exact_scale
     from stemweave.tasks.spectra import to_model_rate
 
     log_mel = LogMel(n_fft=2048, win_length=2048, hop_length=160, num_mels=128)
@@ -25,11 +28,10 @@ def plot_files(files: Mapping[str, Path], picture: Path) -> None:
         with AudioReader(path) as reader:
             rate = reader.info.sample_rate
             length = min(reader.info.num_samples, round(MAX_DURATION_S * rate))
-            mono = to_model_rate(reader(0, length), rate, 16000)
-        if len(mono) <= 1024:
-            continue
-        image = log_mel(mono).T.numpy()
+            samples = reader(0, length)
+        mono = to_model_rate(samples * exact_scale(samples), rate, 16000)
         seconds = len(mono) / 16000
+        image = log_mel(functional.pad(mono, (0, max(0, 1025 - len(mono))))).T.numpy()
         axis.imshow(
             image, origin="lower", aspect="auto", extent=(0, seconds, 0, 128), vmin=-7, vmax=2,
             cmap="magma",

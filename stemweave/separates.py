@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemweave.audio.waveforms import check_waveform
 from stemweave.components import LatentGrid
 from stemweave.diffusion.sampler import Progress
-from stemweave.files import InputError
 from stemweave.tasks import requests, separate
 from stemweave.tasks.requests import Method
 
@@ -69,12 +67,7 @@ class Separates(LatentGrid):
         networks at once, on GPUs as many as fit if None; the stems are the same. Raises
         ``InputError`` for what cannot be separated.
         """
-        if waveform.ndim not in (1, 2):
-            raise InputError(
-                f"the waveform must be (channels, samples), not {tuple(waveform.shape)}"
-            )
-        check_waveform(waveform, "the waveform")
-        stack = waveform.float().reshape(-1, waveform.shape[-1])
+        stack = requests.as_mixture(waveform)
         blocks = self.separate_blocks(
             lambda start, length: stack[:, start : start + length],
             stack.shape[-1],
@@ -114,9 +107,10 @@ class Separates(LatentGrid):
         ``read(start, length)`` returns (channels, length) float32 samples of the mixture.
         """
         chosen = requests.known_stems(self.stems, stems or self.stems)
+        requests.check_rate(sample_rate)
+        requests.check_sampling(steps, guidance)
+        requests.check_batch(batch_windows)
         method = self.separation_method(method, guidance, steps)
-        if batch_windows is not None and batch_windows < 1:
-            raise InputError(f"batch_windows must be at least 1, not {batch_windows}")
         blocks = separate.separate_blocks(
             self,
             read,

@@ -139,6 +139,7 @@ def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
         (["edit", "--end", "soon"], "--end"),
         (["extend", "--seconds", 0], "positive"),
         (["extend", "--seconds", -3], "positive"),
+        (["extend", "--seconds", "1e9"], "at most 3600 s"),
         (["extend", "--seconds", "nan"], "positive"),
         (["vary", "--strength", 1.5], "between 0 and 1"),
         (["vary", "--strength", -0.1], "between 0 and 1"),

@@ -14,16 +14,18 @@ MIN_GAIN = 0.25
 """At most 12 dB: stems that are given as loud as full scale must not silence the others."""
 
 
-def limited(new: Tensor, sample_rate: int, given: Tensor | None = None) -> Tensor:
+def limited(
+    new: Tensor, sample_rate: int, given: Tensor | None = None, *, ceiling: float = 1.0
+) -> Tensor:
     """``new`` stems (N, channels, T), all with the same gain (T,), quieter where they are too loud.
 
-    The sum with ``given`` (channels, T) stays below 1, or below what ``given`` alone peaks at, and
-    so does every new stem by itself, whose file may be of integers; unless that would take
-    ``MIN_GAIN`` or less. What is not too loud comes back as it is.
+    The sum with ``given`` (channels, T) stays below 1, below ``ceiling`` or below what ``given``
+    alone peaks at, whichever is most, and so does every new stem by itself, whose file may be of
+    integers; unless that would take ``MIN_GAIN`` or less. What is not too loud comes back as it is.
     """
     total = new.sum(dim=0)
     given = torch.zeros_like(total) if given is None else given
-    ceiling = max(1.0, given.abs().max().item()) if given.numel() else 1.0
+    ceiling = max(1.0, ceiling, peak_of(given))
     both, loudest = total + given, new.abs().amax(dim=0)
     if not (torch.maximum(both.abs(), loudest) > ceiling).any():
         return new
@@ -39,9 +41,18 @@ def limited(new: Tensor, sample_rate: int, given: Tensor | None = None) -> Tenso
     return new * glide[: len(gain)]
 
 
+def peak_of(waveform: Tensor) -> float:
+    """The largest magnitude of a sample; 0 if there is none."""
+    return waveform.abs().max().item() if waveform.numel() else 0.0
+
+
 def limited_stems(
-    new: Mapping[str, Tensor], sample_rate: int, given: Tensor | None = None
+    new: Mapping[str, Tensor],
+    sample_rate: int,
+    given: Tensor | None = None,
+    *,
+    ceiling: float = 1.0,
 ) -> dict[str, Tensor]:
     """``limited`` stems (channels, T) by their names."""
-    stack = limited(torch.stack(list(new.values())), sample_rate, given)
+    stack = limited(torch.stack(list(new.values())), sample_rate, given, ceiling=ceiling)
     return dict(zip(new, stack, strict=True))

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.panning import panned
+from stemweave.audio.waveforms import in_mono, polarity
 
 HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
@@ -66,8 +67,8 @@ class MaskSeparator:
         padding = max(0, self.n_fft - num_samples)  # very short input
         padded = functional.pad(mixture, (0, padding))
         spectrum = self.spectrum(padded)
-        mono = spectrum.mean(dim=0, keepdim=True) * gain
-        bin_masks = self.bin_masks(masks[None], mono)[0]
+        mono = in_mono(spectrum, polarity(mixture)) * gain
+        bin_masks = self.bin_masks(masks[None], mono[None])[0]
         if len(spectrum) == 2:
             bin_masks = panned(bin_masks, spectrum)
         # the last stem is what the others leave: one inverse transform less, and an exact sum

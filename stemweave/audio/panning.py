@@ -37,7 +37,7 @@ def panned(masks: Tensor, spectrum: Tensor) -> Tensor:
     real, imaginary = spectrum.real, spectrum.imag
     magnitude = torch.addcmul(real * real, imaginary, imaginary).sqrt_()  # abs() is slow
     angle = torch.atan2(magnitude[1], magnitude[0]) * (2 / math.pi)
-    cells = (angle * DIRECTIONS).long().clamp_(max=DIRECTIONS - 1)
+    cells = (angle * DIRECTIONS).long().clamp_(0, DIRECTIONS - 1)
     posterior = masks + MIN_MASK
     weights = _subsampled(magnitude).square().sum(dim=0).sqrt()
     sampled_cells, prior = _subsampled(cells), _subsampled(posterior)

@@ -12,31 +12,44 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Window:
-    """Samples [start, start + length) of a file; ``length`` is cut at the file's end.
-
-    ``context`` more samples before ``start`` make a last window as long as the others.
-    """
+    """Samples [start, start + length) of a file."""
 
     start: int
     length: int
-    context: int = 0
 
 
-def windows_over(num_samples: int, window_samples: int, overlap_samples: int) -> list[Window]:
-    """Windows that cover ``num_samples``, each sharing ``overlap_samples`` with the next.
+def windows_over(
+    num_samples: int, window_samples: int, overlap_samples: int, stretch: float = 1.0
+) -> list[Window]:
+    """As few windows as cover ``num_samples``, each sharing ``overlap_samples`` with the next.
+
+    None is longer than ``window_samples``, or than ``stretch`` times that where it takes one window
+    less. All are equally long, some by a sample longer than others: what is a little longer than a
+    window takes a longer one or two of half its length, not a second whole one, and no part is
+    without context.
 
     Raises:
-        ValueError: unless 0 ≤ overlap < window / 2 (no sample lies in three windows).
+        ValueError: unless 0 ≤ overlap ≤ window / 3 (no sample lies in three windows).
     """
-    if not 0 <= overlap_samples < window_samples / 2:
-        raise ValueError("overlap must be at least 0 and less than half a window")
-    hop = window_samples - overlap_samples
-    count = max(1, -(-(num_samples - overlap_samples) // hop))
-    windows = []
-    for start in range(0, count * hop, hop):
-        length = min(window_samples, num_samples - start)
-        windows.append(Window(start, length, min(window_samples - length, start)))
+    if not 0 <= overlap_samples <= window_samples / 3:
+        raise ValueError("overlap must be at least 0 and at most a third of a window")
+    count = max(1, -(-(num_samples - overlap_samples) // (window_samples - overlap_samples)))
+    fewer = count - 1
+    if fewer and num_samples + (fewer - 1) * overlap_samples <= fewer * stretch * window_samples:
+        count = fewer
+    length, longer = divmod(num_samples + (count - 1) * overlap_samples, count)
+    windows: list[Window] = []
+    start = 0
+    for index in range(count):
+        windows.append(Window(start, length + (index < longer)))
+        start += windows[-1].length - overlap_samples
     return windows
+
+
+def widened(window: Window, shortest: int, num_samples: int) -> Window:
+    """``window`` and what is around it, ``shortest`` samples or all that there are."""
+    length = min(max(window.length, shortest), num_samples)
+    return Window(max(0, min(window.start, num_samples - length)), length)
 
 
 class CrossFade:

@@ -6,6 +6,7 @@ channels, rate, length).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stemweave.audio.waveforms import exact_scale, mono, polarity
+from stemweave.diffusion.sampler import Progress
+from stemweave.tasks.conditioning import Conditioning
+from stemweave.tasks.generate import generate
 from stemweave.tasks.spectra import bounded, decode, encode, from_model_rate, to_model_rate, vocode
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
 
+logger = logging.getLogger(__name__)
+
 FADE_S = 0.02
 """Seconds over which old and new material are cross-faded."""
+SILENCE_PEAK = 2.0**-14
+"""Stems that stay below are silent: two steps of 16 bits, the noise that silence is stored with."""
 SILENCE_RMS = 1e-4
+MIN_SUM = 0.01
+"""Stems that cancel each other are taken to be as loud as this much of the loudest one."""
+MIN_LEVEL = 1e-9
+"""Of what the model's rate leaves of a piece: nothing may be left."""
 MAX_VOCODER_CORRECTION_DB = 6.0
 """Most that the vocoder's own error of level is taken to be."""
 LEVEL_SPAN_S = 2.0
@@ -40,14 +53,16 @@ class Heard:
     """Stems of a piece as the model hears them.
 
     Attributes:
-        stems: what was given, (channels, T) each at ``sample_rate`` Hz.
-        mono: (S, T) at the model's rate and the piece's own level, silence for absent stems.
-        gain: factor from the piece's level to the model's.
+        stems: what was given, (channels, T) each at ``sample_rate`` Hz, times ``scale``.
+        scale: the ``exact_scale`` of what was given.
+        mono: (S, T) at the model's rate and the level of ``stems``, silence for absent stems.
+        gain: factor from the level of ``stems`` to the model's.
         latents: (S, C, H, W) of ``gain · mono``, padded with silence to H positions.
     """
 
     stems: Mapping[str, Tensor]
     sample_rate: int
+    scale: float
     mono: Tensor
     gain: float
     latents: Tensor
@@ -68,20 +83,69 @@ def hear(
     None): the model expects the whole at ``reference_rms``.
     """
     model_rate = pipe.sample_rate
+    scale = exact_scale(*stems.values())
+    stems = {name: waveform * scale for name, waveform in stems.items()}
     played = {
         name: to_model_rate(waveform, sample_rate, model_rate) for name, waveform in stems.items()
     }
     length = len(next(iter(played.values())))
-    mono = torch.stack([played.get(name, torch.zeros(length)) for name in pipe.stems])
+    rows = torch.stack([played.get(name, torch.zeros(length)) for name in pipe.stems])
     gain = 1.0
     if pipe.config.reference_rms is not None:
         share = len(stems) / (sounding or len(stems))
-        level = max(_rms(mono.sum(dim=0)).item(), SILENCE_RMS)
-        gain = pipe.config.reference_rms * math.sqrt(share) / level
+        gain = pipe.config.reference_rms * math.sqrt(share) / _level(rows)
     height = max(pipe.positions_for(length), min_positions)
     padding = height * pipe.position_samples - length
-    latents = encode(pipe, pipe.log_mel(functional.pad(mono * gain, (0, padding))), generator)
-    return Heard(stems, sample_rate, mono, gain, latents)
+    latents = encode(pipe, pipe.log_mel(functional.pad(rows * gain, (0, padding))), generator)
+    return Heard(stems, sample_rate, scale, rows, gain, latents)
+
+
+def is_silent(stems: Mapping[str, Tensor]) -> bool:
+    """Whether nothing can be heard of any of ``stems`` (channels, T)."""
+    return all(waveform.abs().max() < SILENCE_PEAK for waveform in stems.values())
+
+
+def from_nothing(
+    pipe: StemModel,
+    names: Sequence[str],
+    shape: tuple[int, int],
+    sample_rate: int,
+    *,
+    steps: int | None,
+    conditioning: Conditioning | None,
+    generator: torch.Generator | None,
+    progress: Progress | None,
+) -> dict[str, Tensor]:
+    """Stems ``names`` of a new piece, of ``shape`` (channels, samples), where all given are silent.
+
+    To be told silence makes the model play silence; so it is told nothing, which a warning says.
+    """
+    logger.warning(
+        "what is given is silent (below -84 dB): the new stems are made as if nothing was given"
+    )
+    channels, num_samples = shape
+    seconds = max(num_samples / sample_rate, pipe.position_s)
+    piece = generate(
+        pipe,
+        seconds,
+        tempo_bpm=None,
+        steps=steps,
+        conditioning=conditioning,
+        generator=generator,
+        progress=progress,
+    )
+    made = {}
+    for name in names:
+        waveform = from_model_rate(piece[name], pipe.sample_rate, sample_rate, num_samples)
+        fits = len(waveform) == channels
+        made[name] = waveform if fits else waveform.mean(dim=0).repeat(channels, 1)
+    return made
+
+
+def _level(stems: Tensor) -> float:
+    """RMS of the sum of ``stems`` (S, T), above zero."""
+    loudest = _rms(stems).max().item()
+    return max(_rms(stems.sum(dim=0)).item(), MIN_SUM * loudest, MIN_LEVEL)
 
 
 def play(
@@ -112,7 +176,7 @@ def play(
     for name, waveform in zip(names, resampled, strict=True):
         original = heard.stems.get(name)
         gains = torch.ones(channels) if original is None else channel_gains(original)
-        played[name] = gains[:, None] * waveform
+        played[name] = gains[:, None] * waveform / heard.scale
     return played
 
 
@@ -158,11 +222,16 @@ def _limited(value: float, limit: float) -> float:
 
 
 def channel_gains(waveform: Tensor) -> Tensor:
-    """RMS of each channel of (channels, T) relative to the mean of the channels; 1 in silence."""
-    mono = _rms(waveform.mean(dim=0))
-    if _rms(waveform).max() < SILENCE_RMS:
+    """RMS of each channel of (channels, T) relative to their sum in ``mono``; 1 in silence.
+
+    Those that are turned over in the sum have it with a minus.
+    """
+    levels = _rms(waveform)
+    if levels.max() < SILENCE_RMS:
         return torch.ones(len(waveform))
-    return (_rms(waveform) / mono.clamp(min=1e-9)).clamp(max=MAX_CHANNEL_GAIN)
+    gains = (levels / _rms(mono(waveform)).clamp(min=1e-9)).clamp(max=MAX_CHANNEL_GAIN)
+    signs = polarity(waveform)
+    return gains if signs is None else signs * gains
 
 
 def _rms(waveform: Tensor) -> Tensor:

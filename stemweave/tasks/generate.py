@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.limiter import limited
+from stemweave.audio.waveforms import checked
 from stemweave.diffusion.bars import BEATS_PER_BAR, Bars
 from stemweave.diffusion.sampler import Progress
 from stemweave.stems import MIXTURE
@@ -55,7 +56,7 @@ def generate(
     waveforms = vocode(pipe, log_mels.flatten(0, 1))[:, :num_samples]
     waveforms = limited(waveforms.unflatten(0, log_mels.shape[:2]), pipe.sample_rate)
     stems = dict(zip(names, waveforms, strict=True))
-    return {**stems, MIXTURE: waveforms.sum(dim=0)}
+    return checked({**stems, MIXTURE: waveforms.sum(dim=0)}, num_samples)
 
 
 def _bars(

@@ -20,6 +20,12 @@ METHODS: tuple[Method, ...] = ("mask", "diffusion", "vocoder")
 """Of separation: the mask network's masks, the diffusion's, and the diffusion's own sound."""
 TEMPO_RANGE_BPM = (50, 240)
 """A slower bar is half as long as the model's window."""
+MAX_PIECE_S = 3600.0
+"""Seconds of what is made, or held in memory to be changed; ``separate`` has no limit."""
+MAX_CHANNELS = 64
+SAMPLE_RATES = (8_000, 192_000)
+MAX_STEPS = 1000
+MAX_GUIDANCE = 20.0
 
 
 def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -53,14 +59,16 @@ def chosen_method(
     return chosen
 
 
-def as_piece(stems: Sequence[str], piece: Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
+def as_piece(
+    stems: Sequence[str], piece: Mapping[str, Tensor] | Tensor, sample_rate: int
+) -> Mapping[str, Tensor]:
     """A checked ``piece``: stems, their mixture, or both; a tensor is a mixture."""
     named = {MIXTURE: piece} if isinstance(piece, Tensor) else piece
-    check_piece((*stems, MIXTURE), named)
+    check_piece((*stems, MIXTURE), named, sample_rate)
     return named
 
 
-def check_piece(stems: Sequence[str], piece: Mapping[str, Tensor]) -> None:
+def check_piece(stems: Sequence[str], piece: Mapping[str, Tensor], sample_rate: int) -> None:
     """Refuse a piece without stems, with unknown ones, or with unequal or unusable waveforms."""
     known_stems(stems, list(piece))
     if not piece:
@@ -70,11 +78,60 @@ def check_piece(stems: Sequence[str], piece: Mapping[str, Tensor]) -> None:
     for name, waveform in piece.items():
         if waveform.ndim != 2:
             raise InputError(f"{name} must be (channels, samples), not {tuple(waveform.shape)}")
+    channels, num_samples = next(iter(piece.values())).shape
+    check_channels(channels)
+    check_rate(sample_rate)
+    check_duration(num_samples / sample_rate)
+    for name, waveform in piece.items():
         check_waveform(waveform, name)
 
 
+def as_mixture(waveform: Tensor) -> Tensor:
+    """Checked ``waveform`` (channels, samples) or (samples,) as float32 (channels, samples)."""
+    if waveform.ndim not in (1, 2):
+        raise InputError(f"the waveform must be (channels, samples), not {tuple(waveform.shape)}")
+    mixture = waveform.float() if waveform.ndim == 2 else waveform.float()[None]
+    check_channels(len(mixture))
+    check_waveform(mixture, "the waveform")
+    return mixture
+
+
+def check_batch(batch_windows: int | None) -> None:
+    """Refuse batches of nothing."""
+    if batch_windows is not None and batch_windows < 1:
+        raise InputError(f"batch_windows must be at least 1, not {batch_windows}")
+
+
+def check_channels(channels: int) -> None:
+    """Refuse what has more channels than any music, e.g. (samples, channels)."""
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise InputError(
+            f"{channels} channels are too many, at most {MAX_CHANNELS} can be taken: waveforms are "
+            "(channels, samples)"
+        )
+
+
+def check_rate(sample_rate: int) -> None:
+    """Refuse sample rates in Hz that no music has."""
+    lowest, highest = SAMPLE_RATES
+    if not lowest <= sample_rate <= highest:
+        raise InputError(f"the sample rate must be {lowest} to {highest} Hz, not {sample_rate}")
+
+
+def check_duration(duration_s: float, what: str = "the piece") -> None:
+    """Refuse what is too long to be held in memory."""
+    if duration_s > MAX_PIECE_S:
+        raise InputError(
+            f"{what} would be {duration_s:g} s long: at most {MAX_PIECE_S:g} s can be made or "
+            "changed at once, give a part"
+        )
+
+
 def check_arrangement(
-    stems: Sequence[str], given: Mapping[str, Tensor], add: Sequence[str] | None
+    stems: Sequence[str],
+    given: Mapping[str, Tensor],
+    add: Sequence[str] | None,
+    sample_rate: int,
 ) -> list[str]:
     """The stems to add to ``given``: ``add``, or all that are missing."""
     known_stems(stems, list(given))
@@ -83,7 +140,7 @@ def check_arrangement(
         raise InputError(
             f"give at least one and not all of the stems {', '.join(stems)} to arrange"
         )
-    check_piece(stems, given)
+    check_piece(stems, given, sample_rate)
     added = known_stems(stems, add or missing)
     if set(added) & set(given):
         raise InputError("a stem cannot be both given and added")
@@ -137,10 +194,19 @@ def ranges_in_samples(
     return ranges
 
 
-def check_seconds(seconds: float) -> None:
-    """Refuse lengths that are not positive."""
+def check_seconds(seconds: float, begun_s: float = 0.0) -> None:
+    """Refuse lengths that are not positive or too long, with ``begun_s`` that are there already."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"seconds must be positive, not {seconds}")
+    check_duration(begun_s + seconds)
+
+
+def check_sampling(steps: int | None, guidance: float | None = None) -> None:
+    """Refuse numbers of network passes and weights that no sampler takes; None is the model's."""
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"steps must be 1 to {MAX_STEPS}, not {steps}")
+    if guidance is not None and not 0 <= guidance <= MAX_GUIDANCE:
+        raise InputError(f"guidance must be 0 to {MAX_GUIDANCE:g}, not {guidance}")
 
 
 def check_tempo(tempo_bpm: float | None, has_bars: bool) -> None:

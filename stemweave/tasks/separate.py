@@ -16,9 +16,11 @@ from torch.nn import functional
 
 from stemweave.acceleration import WindowBatch
 from stemweave.audio.masking import MaskSeparator, mel_masks
-from stemweave.audio.windows import cross_faded, windows_over
+from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
+from stemweave.audio.windows import Window, cross_faded, widened, windows_over
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import Progress, sample
+from stemweave.memory import release_freed_memory
 from stemweave.tasks.context import channel_gains
 from stemweave.tasks.spectra import (
     decode,
@@ -34,8 +36,12 @@ if TYPE_CHECKING:
     from stemweave.separates import Separates
 
 OVERLAP_S = 1.0
-SILENCE = 1e-7
-"""RMS below which a window is passed through as silence."""
+MAX_STRETCH = 1.25
+"""How much longer than the model's a mask network's window may be, where that saves another one."""
+WINDOWS_PER_RELEASE = 60
+"""Once in so many windows, ten minutes of audio, freed memory is given back."""
+MAX_GAIN = 2.0**64
+"""To the level of a file for a model without a ``reference_rms``: spectra of it stay finite."""
 PARTS_OF = {
     "mask": ("log_mel", "refiner", "sharpener"),
     "diffusion": ("log_mel", "vae", "denoiser", "scheduler"),
@@ -56,6 +62,8 @@ class Request:
     guidance: float
     steps: int
     generator: torch.Generator | None
+    window_samples: int
+    """Of every window at the model's rate, padded: no batch changes what a window is padded to."""
 
 
 @dataclass(frozen=True)
@@ -84,47 +92,77 @@ def separate_blocks(
     names = list(pipe.stems)
     pipe.fetch(PARTS_OF[method])
     window = round(pipe.segment_s * sample_rate)
+    stretch = MAX_STRETCH if method == "mask" else 1.0
+    shortest = window if method != "mask" and pipe.takes_whole_windows else 1
     overlap = round(min(OVERLAP_S, pipe.segment_s / 4) * sample_rate)
     masker = None
     if method != "vocoder":
         sharpener = pipe.sharpener if method == "mask" else None
         sharpen = None if sharpener is None else sharpener.sharpen
         masker = MaskSeparator(pipe.log_mel, sample_rate, sharpen)
-    windows = windows_over(num_samples, window, overlap)
-    request = Request(sample_rate, method, guidance, steps, generator)
+    windows = windows_over(num_samples, window, overlap, stretch)
+    longest = max(windows[0].length, shortest) * pipe.sample_rate // sample_rate
+    padded = _padded(pipe, longest, method)
+    request = Request(sample_rate, method, guidance, steps, generator, padded)
 
-    def results() -> Iterator[Tensor]:
-        batch = WindowBatch(batch_windows, pipe.compute_device)
-        done = 0
-        while done < len(windows):
-            places = windows[done : done + batch.size()]
-            mixtures = [
-                read(place.start - place.context, place.context + place.length) for place in places
-            ]
-            stacks = _separate_windows(pipe, mixtures, request, masker)
-            batch.learn()
-            for place, stack in zip(places, stacks, strict=True):
-                done += 1
-                yield stack[..., place.context :]
-                if progress is not None:
-                    progress(done, len(windows))
+    wider = [widened(window, shortest, num_samples) for window in windows]
+    results = _windows_stems(pipe, read, windows, wider, request, masker, batch_windows, progress)
+    missing = num_samples
+    for block in cross_faded(results, overlap):
+        missing -= block.shape[-1]
+        yield checked({stem: block[names.index(stem)] for stem in stems}, block.shape[-1])
+    if missing:
+        raise ResultError(f"the stems lack {missing} samples: please report this")
 
-    for block in cross_faded(results(), overlap):
-        yield {stem: block[names.index(stem)] for stem in stems}
+
+def _windows_stems(
+    pipe: Separates,
+    read: Read,
+    windows: Sequence[Window],
+    wider: Sequence[Window],
+    request: Request,
+    masker: MaskSeparator | None,
+    batch_windows: int | None,
+    progress: Progress | None,
+) -> Iterator[Tensor]:
+    """Stems (S, channels, T) of each of ``windows``, which are heard with what is around them."""
+    batch = WindowBatch(batch_windows, pipe.compute_device)
+    done = 0
+    while done < len(windows):
+        some = slice(done, done + batch.size())
+        mixtures = [read(window.start, window.length) for window in wider[some]]
+        scales = [exact_scale(mixture) for mixture in mixtures]
+        stacks = _separate_windows(pipe, mixtures, scales, request, masker)
+        batch.learn()
+        rows = zip(windows[some], wider[some], mixtures, scales, stacks, strict=True)
+        for window, heard, mixture, scale, stack in rows:
+            done += 1
+            if scale != 1:
+                stack = _scaled_back(stack, scale, mixture, request.method)
+            start = window.start - heard.start
+            yield stack[..., start : start + window.length]
+            if progress is not None:
+                progress(done, len(windows))
+            if done % WINDOWS_PER_RELEASE == 0:
+                release_freed_memory()
 
 
 def _separate_windows(
     pipe: Separates,
     mixtures: Sequence[Tensor],
+    scales: Sequence[float],
     request: Request,
     masker: MaskSeparator | None,
 ) -> list[Tensor]:
-    """Stems (S, channels, T) of each window of the mixture (channels, T)."""
+    """Stems (S, channels, T) of each window of the mixture (channels, T), times its scale."""
     num_stems = len(pipe.stems)
-    heard = [_heard(pipe, mixture, request) for mixture in mixtures]
+    mixtures = [mixture * scale for mixture, scale in zip(mixtures, scales, strict=True)]
+    heard = [_heard(pipe, *window, request) for window in zip(mixtures, scales, strict=True)]
     stacks = [mixture.expand(num_stems, *mixture.shape) / num_stems for mixture in mixtures]
     sounding = [(index, window) for index, window in enumerate(heard) if window is not None]
-    scaled = [window.waveform * window.gain for _, window in sounding]
+    scaled = [
+        padded_to(window.waveform * window.gain, request.window_samples) for _, window in sounding
+    ]
     if request.method == "mask":
         answers = network_masks(pipe, scaled)
     else:
@@ -146,12 +184,21 @@ def _separate_windows(
     return stacks
 
 
-def _heard(pipe: Separates, mixture: Tensor, request: Request) -> Heard | None:
+def _scaled_back(stems: Tensor, scale: float, mixture: Tensor, method: str) -> Tensor:
+    """``stems`` (S, channels, T) over ``scale``; with masks they add up to all of ``mixture``."""
+    stems = stems / scale
+    if method != "vocoder":
+        stems[-1] = mixture - stems[:-1].sum(dim=0)
+    return stems
+
+
+def _heard(pipe: Separates, mixture: Tensor, scale: float, request: Request) -> Heard | None:
     """What the model hears of a window (channels, T) of the mixture; None if it is silent.
 
-    The mask network hears the mean of the channels, as a mono model does.
+    The window was multiplied by ``scale``. The mask network hears the mean of the channels, as a
+    mono model does.
     """
-    model_rate, num_samples = pipe.sample_rate, pipe.log_mel.segment_samples
+    model_rate, num_samples = pipe.sample_rate, request.window_samples
     if request.method != "mask" and pipe.channels > 1 and len(mixture) == pipe.channels:
         rows = [
             to_model_rate(channel[None], request.sample_rate, model_rate) for channel in mixture
@@ -160,13 +207,15 @@ def _heard(pipe: Separates, mixture: Tensor, request: Request) -> Heard | None:
     else:
         heard = to_model_rate(mixture, request.sample_rate, model_rate)[:num_samples]
     if pipe.config.clip_mixture:
-        heard = heard.clamp(-1, 1)
-    mono = heard.mean(dim=0) if heard.ndim == 2 else heard
-    rms = mono.square().mean().sqrt().item()
-    if rms < SILENCE:
+        heard = heard.clamp(-scale, scale)
+    in_mono = mono(heard) if heard.ndim == 2 else heard
+    rms = in_mono.square().mean().sqrt().item()
+    if rms == 0:
         return None
     reference = pipe.config.reference_rms
-    return Heard(heard, reference / rms if reference is not None else 1.0)
+    if reference is not None:
+        return Heard(heard, reference / rms)
+    return Heard(heard, 1 / scale if pipe.config.clip_mixture else min(1 / scale, MAX_GAIN))
 
 
 def _of_window(pipe: Separates, generator: torch.Generator | None) -> torch.Generator | None:
@@ -188,7 +237,7 @@ def network_masks(pipe: Separates, waveforms: Sequence[Tensor]) -> list[Tensor]:
     fetch_offloaded(pipe.refiner)
     found = []
     for waveform in waveforms:
-        row = _whole_window(pipe, waveform)[None]
+        row = padded_to(waveform, _padded(pipe, len(waveform), "mask"))[None]
         log_mel = pipe.log_mel(row).to(pipe.compute_device)
         masks = pipe.refiner.separate(log_mel, row.to(pipe.compute_device))
         found.append(cast(Tensor, masks)[0].cpu())
@@ -219,7 +268,8 @@ def windows_spectra(
     """``separated_spectra`` of several windows at once, each with its generator."""
     if not waveforms:
         return []
-    mels = [pipe.log_mel(_whole_window(pipe, row)).cpu() for row in waveforms]
+    num_samples = _padded(pipe, max(row.shape[-1] for row in waveforms), "diffusion")
+    mels = [pipe.log_mel(padded_to(row, num_samples)).cpu() for row in waveforms]
     rows = zip(mels, generators, strict=True)
     mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
     shape = (1, len(pipe.stems), *mixtures.shape[1:])
@@ -234,6 +284,19 @@ def windows_spectra(
     return list(decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2]))
 
 
-def _whole_window(pipe: Separates, waveform: Tensor) -> Tensor:
-    """``waveform`` (..., T) with zeros up to a whole window."""
-    return functional.pad(waveform, (0, pipe.log_mel.segment_samples - waveform.shape[-1]))
+def _padded(pipe: Separates, num_samples: int, method: str) -> int:
+    """What ``num_samples`` at the model's rate are padded to: a network's stride, not a window.
+
+    But for networks that take whole windows alone.
+    """
+    mel = pipe.log_mel.config
+    num_samples = max(num_samples, mel.n_fft // 2 + 1)  # frames are centred, with mirrored ends
+    if method != "mask":
+        return pipe.positions_for(num_samples) * pipe.position_samples
+    stride = 2 * mel.hop_length  # fine spectra come in pairs of frames
+    return -(-num_samples // stride) * stride
+
+
+def padded_to(waveform: Tensor, num_samples: int) -> Tensor:
+    """``waveform`` (..., T) with zeros up to ``num_samples``."""
+    return functional.pad(waveform, (0, num_samples - waveform.shape[-1]))

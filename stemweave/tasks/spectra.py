@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemweave.audio.log_mel import mono_log_mel
+from stemweave.audio.waveforms import mono
 from stemweave.audio.windows import CrossFade, windows_over
 from stemweave.diffusion.guidance import Denoiser
 from stemweave.models.conditions import Conditions
@@ -37,22 +38,24 @@ def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, over
     windows = windows_over(data.shape[-1], chunk, overlap)
     blocks: list[Tensor] = []
     fade: CrossFade | None = None
-    for index, window in enumerate(windows):
-        is_last = index == len(windows) - 1
-        start = window.start - window.context
-        result = function(data[..., start : start + chunk])
-        factor = result.shape[-1] // chunk
-        fade = fade or CrossFade(overlap * factor)
-        blocks.append(fade.add(result[..., window.context * factor :], is_last))
+    for window in windows:
+        result = function(data[..., window.start : window.start + window.length])
+        fade = fade or CrossFade(overlap * (result.shape[-1] // window.length))
+        blocks.append(fade.add(result, is_last=window is windows[-1]))
     return torch.cat(blocks, dim=-1)
 
 
 def to_model_rate(waveform: Tensor, sample_rate: int, model_rate: int) -> Tensor:
-    """Mono (T,) at ``model_rate`` from (channels, T) at ``sample_rate``: mean of the channels."""
-    mono = waveform.mean(dim=0)
+    """Mono (T,) at ``model_rate`` from (channels, T) at ``sample_rate``: mean of the channels.
+
+    T is at least 1: there is no waveform so short that nothing is left of it.
+    """
+    samples = mono(waveform)
     if sample_rate == model_rate:
-        return mono
-    return torch.from_numpy(soxr.resample(mono.numpy(), sample_rate, model_rate)).float()
+        return samples
+    shortest = -(-sample_rate // model_rate)
+    samples = functional.pad(samples, (0, max(0, shortest - len(samples))))
+    return torch.from_numpy(soxr.resample(samples.numpy(), sample_rate, model_rate)).float()
 
 
 def from_model_rate(

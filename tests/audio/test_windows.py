@@ -3,26 +3,65 @@
 import pytest
 import torch
 
-from stemweave.audio.windows import continue_with, cross_faded, splice, windows_over
+from stemweave.audio.windows import (
+    Window,
+    continue_with,
+    cross_faded,
+    splice,
+    widened,
+    windows_over,
+)
+
+LENGTHS = [1, 11, 12, 13, 19, 20, 21, 28, 29, 100, 1003]
 
 
-@pytest.mark.parametrize("num_samples", [1, 9, 10, 11, 17, 18, 19, 24, 100, 1003])
+@pytest.mark.parametrize("num_samples", LENGTHS)
 @pytest.mark.parametrize("overlap", [0, 2, 4])
-def test_identity_for_any_length(num_samples: int, overlap: int):
+@pytest.mark.parametrize("stretch", [1.0, 1.25])
+def test_identity_for_any_length(num_samples: int, overlap: int, stretch: float):
     signal = torch.arange(num_samples, dtype=torch.float64)[None]
-    windows = windows_over(num_samples, 10, overlap)
+    windows = windows_over(num_samples, 12, overlap, stretch)
     parts = (signal[:, w.start : w.start + w.length] for w in windows)
     blocks = list(cross_faded(parts, overlap))
     assert torch.allclose(torch.cat(blocks, dim=-1), signal, atol=1e-9)
-    assert all(window.length <= 10 for window in windows)
+    assert all(window.length <= 12 * stretch for window in windows)
 
 
-def test_the_last_window_is_as_long_as_the_others_with_its_context():
-    first, second, last = windows_over(21, 10, 2)
-    assert (first.start, first.length, first.context) == (0, 10, 0)
-    assert (second.start, second.length, second.context) == (8, 10, 0)
-    assert (last.start, last.length, last.context) == (16, 5, 5)
-    assert windows_over(7, 10, 2)[0].context == 0  # nothing is there before a short file
+@pytest.mark.parametrize("num_samples", LENGTHS)
+def test_windows_share_the_length_evenly(num_samples: int):
+    windows = windows_over(num_samples, 12, 4)
+    lengths = [window.length for window in windows]
+    assert max(lengths) - min(lengths) <= 1 and lengths[0] == max(lengths)
+    assert sum(lengths) == num_samples + 4 * (
+        len(windows) - 1
+    )  # nothing is done twice but overlaps
+    starts = [window.start for window in windows]
+    assert all(after - before >= 4 for before, after in zip(starts, starts[2:], strict=False))
+    assert all(w.start >= v.start + v.length for v, w in zip(windows, windows[2:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "stretch", "expected"),
+    [
+        (1024, 1.0, [(0, 1024)]),
+        (1025, 1.0, [(0, 563), (463, 562)]),
+        (1025, 1.25, [(0, 1025)]),
+        (1280, 1.25, [(0, 1280)]),
+        (1281, 1.25, [(0, 691), (591, 690)]),
+        (2000, 1.0, [(0, 734), (634, 733), (1267, 733)]),
+        (2000, 1.25, [(0, 1050), (950, 1050)]),
+    ],
+)
+def test_a_little_longer_than_a_window_costs_little_more(num_samples, stretch, expected):
+    windows = windows_over(num_samples, 1024, 100, stretch)
+    assert [(window.start, window.length) for window in windows] == expected
+
+
+def test_windows_are_widened_within_the_file():
+    assert widened(Window(50, 30), 20, 100) == Window(50, 30)
+    assert widened(Window(50, 30), 40, 100) == Window(50, 40)
+    assert widened(Window(70, 30), 40, 100) == Window(60, 40)
+    assert widened(Window(70, 30), 400, 100) == Window(0, 100)
 
 
 def test_cross_fade_is_smooth_between_different_windows():
@@ -35,7 +74,7 @@ def test_cross_fade_is_smooth_between_different_windows():
 
 def test_too_much_overlap_is_refused():
     with pytest.raises(ValueError, match="overlap"):
-        windows_over(100, 10, 5)
+        windows_over(100, 10, 4)
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, 10), (3, 20), (0, 50), (30, 20), (7, 1), (5, 3)])

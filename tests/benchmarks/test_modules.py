@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import growth, onnx_backend, paper_memory, results
+from benchmarks import busy, growth, onnx_backend, paper_memory, results
 from benchmarks.machine import as_sentence, describe
 from benchmarks.songs import write_song
 from stemweave.loading import load_model
@@ -18,6 +18,27 @@ def test_growth(tmp_path):
     assert all(row["kept"] for row in kept)
     assert (tmp_path / "results" / "growth.png").stat().st_size > 5000
     assert "| 0.5 s |" in growth.as_markdown(result)
+
+
+def test_busy():
+    result = busy.run(seconds=(0.5,), loads=(0, 1))
+    alone, beside = result["rows"]
+    assert alone["busy"] == 0 and 0.2 < alone["seconds"] < 300
+    assert beside["busy"] == 1 and 0.2 < beside["seconds"] < 300
+    assert 0 < result["in_memory"][0]["seconds"] < alone["seconds"]
+    assert "| 0.5 s |" in busy.as_markdown(result)
+
+
+def test_shares_are_those_of_an_ideal_scheduler():
+    rows = [(0, 4.0), (1, 6.0), (2, 12.0)]
+    result = {
+        "cores": 2,
+        "rows": [{"audio_s": 5.0, "busy": busy_, "seconds": s} for busy_, s in rows],
+        "in_memory": [],
+    }
+    assert busy.shares(result) == {(5.0, 0): 1.0, (5.0, 1): 1.0, (5.0, 2): 1.5}
+    text = busy.as_markdown(result)
+    assert "12.0 (1.50)" in text and "missed" in text
 
 
 def test_hours_join_an_earlier_result(tmp_path, monkeypatch):

@@ -100,3 +100,17 @@ def test_the_mixture_is_clipped_before_its_mel(pipe: StemweavePipeline):
     unclipped = pipe.separate(loud, 16000, method="vocoder", generator=seeded())
     pipe.register_to_config(clip_mixture=True)
     assert not torch.equal(unclipped["bass"], clipped["bass"])
+
+
+def test_windows_of_a_longer_mixture_are_whole(pipe: StemweavePipeline):
+    """A mixture a little longer than a window is heard in two whole ones, not in padded halves."""
+    read: list[tuple[int, int]] = []
+    mixture = noise(1, 12_000)
+
+    def reader(start: int, length: int) -> torch.Tensor:
+        read.append((start, length))
+        return mixture[:, start : start + length]
+
+    blocks = list(pipe.separate_blocks(reader, 12_000, 16000, generator=seeded()))
+    assert sum(block["bass"].shape[-1] for block in blocks) == 12_000
+    assert read == [(0, 10_240), (1_760, 10_240)]
