@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stemweave.checkpoints.part import part_weights
-from stemweave.loaded_model import load_part
+from stemweave.loaded_model import PartSource
 from stemweave.model_folder import WEIGHTS
 from stemweave.models.compact import CompactUNet
 from stemweave.models.int8_weights import SCALE, dequantise_, quantised
@@ -41,9 +41,8 @@ def test_every_loader_gives_nearly_the_same_network(run, tmp_path: Path):
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("one", "small")]
     assert sizes[1] < 0.3 * sizes[0]
     loaded = CompactUNet.from_pretrained(tmp_path / "small").float().eval()
-    part = load_part(
-        tmp_path / "small", "stemweave.models.compact", "CompactUNet", torch.device("cpu")
-    )
+    source = PartSource(tmp_path / "small", "stemweave.models.compact", "CompactUNet")
+    part = source.load(torch.device("cpu"))
     latents, timestep = torch.randn(1, 4, 2, 16, 8), torch.tensor([500])
     with torch.no_grad():
         truth, *others = (one(latents, timestep) for one in (network, loaded, part))
