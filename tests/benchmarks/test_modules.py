@@ -21,7 +21,7 @@ def test_growth(tmp_path):
 
 
 def test_busy():
-    result = busy.run(seconds=(0.5,), loads=(0, 1))
+    result = busy.run(seconds=(0.5,), loads=(0, 1), repeats=1)
     alone, beside = result["rows"]
     assert alone["busy"] == 0 and 0.2 < alone["seconds"] < 300
     assert beside["busy"] == 1 and 0.2 < beside["seconds"] < 300
