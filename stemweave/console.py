@@ -41,6 +41,11 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr if self.as_json else sys.stdout)
 
+    def say_device(self, name: str) -> None:
+        """Which device was chosen, on stderr; that it is the CPU only interests who is looking."""
+        if self.draws_bars or not (self.quiet or name == "cpu"):
+            print(f"device: {name}", file=sys.stderr)
+
     def complain(self, problem: str, trace: str | None = None) -> None:
         """One sentence on stderr, whatever the options; with ``--verbose`` where it arose."""
         if self.verbose and trace is not None:

@@ -93,7 +93,7 @@ def load(
 
     pipe = load_model(model, device)
     if device == AUTO:
-        console.say(f"device: {device_name(pipe.compute_device)}")
+        console.say_device(device_name(pipe.compute_device))
     if sampler is not None:
         from stemweave.diffusion.schedulers import with_sampler
 

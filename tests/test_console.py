@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stemweave import devices
+from stemweave.console import Console
 from tests.test_cli import STEMS
 
 SAY_MUCH = """
@@ -58,7 +59,6 @@ def test_results_for_programs_and_for_nobody(run, tiny_model: Path, tmp_path: Pa
     assert (result.code, result.out, result.err) == (0, "", "")
     result = run(*command, "-o", tmp_path / "c")
     assert result.out.splitlines() == [
-        f"device: {devices.device_name(devices.checked_device('auto'))}",
         str(tmp_path / "c" / "0"),
         str(tmp_path / "c" / "1"),
     ]
@@ -85,6 +85,16 @@ def test_auto_takes_a_device_that_works(monkeypatch: pytest.MonkeyPatch):
     assert devices.checked_device("auto") == torch.device("cpu")
     monkeypatch.setattr(devices, "works", lambda _: True)
     assert devices.checked_device("auto") == torch.device("meta")
+
+
+def test_what_was_chosen_is_said_once(run, tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    command = ["generate", "--seconds", 1, "--steps", 1, "--model", tiny_model, "-n", 2]
+    result = run(*command, "-o", tmp_path / "a")
+    assert result.err.count("device: ") == 1
+    assert "device: " not in run(*command, "-o", tmp_path / "b", "--device", "cpu").err
+    Console().say_device("cuda (a GPU)")
+    assert capsys.readouterr().err == "device: cuda (a GPU)\n"
 
 
 def test_a_device_that_is_wrong_or_slow_does_not_work(monkeypatch: pytest.MonkeyPatch):
