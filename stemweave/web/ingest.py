@@ -28,11 +28,12 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
     """Write ``folder/<track>.wav`` for every uploaded file, and the mixture of stems without one.
 
     Everything is decoded, so that later nothing can turn out to be damaged. Tracks of other rates,
-    channels or lengths are fitted to each other; returns a sentence for each change. Raises
-    ``Refused``.
+    channels or lengths are fitted to each other; returns a sentence for each change, and for what
+    is missing. Raises ``Refused``.
     """
     labels = upload.labels
-    infos = {name: _probe(path, labels[name]) for name, path in upload.files.items()}
+    longest_s = settings.max_seconds + 1
+    infos = {name: _probe(path, labels[name], longest_s) for name, path in upload.files.items()}
     for name, info in infos.items():
         _check_size(info, labels[name], settings)
     try:
@@ -51,7 +52,12 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
             _write_sum(folder, list(infos), shape)
     except OutputError as error:
         raise Refused(507, DISK_FULL) from error
-    return [line for name, info in infos.items() for line in changes(info, labels[name], shape)]
+    notes = []
+    for name, info in infos.items():
+        if info.shortfall:
+            notes.append(_named(info.shortfall, info.path, labels[name]))
+        notes += changes(info, labels[name], shape)
+    return notes
 
 
 class _Sound(AudioReader):
@@ -65,26 +71,25 @@ class _Sound(AudioReader):
         try:
             return super().__call__(start, length)
         except InputError as error:
-            raise Refused(415, _named(error, self.info.path, self._label)) from error
+            raise Refused(415, _named(str(error), self.info.path, self._label)) from error
 
 
-def _probe(path: Path, label: str) -> AudioInfo:
+def _probe(path: Path, label: str, longest_s: float) -> AudioInfo:
     try:
-        return probe_audio(path)
+        return probe_audio(path, longest_s)
     except InputError as error:
-        raise Refused(415, _named(error, path, label)) from error
+        raise Refused(415, _named(str(error), path, label)) from error
 
 
-def _named(error: InputError, path: Path, label: str) -> str:
-    return str(error).replace(str(path), label)
+def _named(sentence: str, path: Path, label: str) -> str:
+    return sentence.replace(str(path), label)
 
 
 def _check_size(info: AudioInfo, label: str, settings: Settings) -> None:
     if info.duration_s > settings.max_seconds:
         raise Refused(
             413,
-            f"{label} is {info.duration_s / 60:.1f} minutes long: this server takes at most "
-            f"{settings.max_minutes:g}",
+            f"{label} is too long: this server takes at most {settings.max_minutes:g} minutes",
         )
     decoded = info.num_samples * info.channels * BYTES_PER_SAMPLE
     if decoded > settings.max_seconds * MAX_BYTES_PER_SECOND:
