@@ -107,6 +107,10 @@ def generation_command(
     model: Model = None,
     split: Split = "all",
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
+    told: Annotated[
+        str | None,
+        typer.Option(help="Of score, sheet, nothing: a row each; the most there is if absent."),
+    ] = None,
     steps: Steps = None,
     sampler: Sampler = None,
     vggish: Vggish = None,
@@ -114,15 +118,24 @@ def generation_command(
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside."""
-    from stemweave.evaluation.generation import evaluate_generation
+    """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside.
 
+    With songs that have sheets and scores: variety, and whether these are obeyed.
+    """
+    from stemweave.evaluation.generation import evaluate_generation
+    from stemweave.evaluation.pieces import TOLD_ROWS
+
+    kinds: Any = None if told is None else [kind.strip() for kind in told.split(",")]
+    for kind in kinds or ():
+        if kind not in TOLD_ROWS:
+            raise InputError(f"--told takes score, sheet, nothing, not {kind!r}")
     pipe = load(model, sampler=sampler)
     evaluation = evaluate_generation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
         clips,
         embeddings=_embeddings(vggish, clap),
+        told=kinds,
         steps=steps,
         seed=seed,
         progress=True,

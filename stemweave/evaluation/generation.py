@@ -7,28 +7,32 @@ always with the same number of clips. Clips are mono (N, T).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
+from stemweave.evaluation.obedience import Obedience
+from stemweave.evaluation.pieces import Generator, Told, own_generators
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
 from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.variety import fill_variety
 from stemweave.files import InputError
 
+GENERATED_ROW = "ours, generated"
 FLOOR_ROW = "real, other songs (floor)"
 VOCODED_ROW = "real through VAE + vocoder"
-GENERATED_ROW = "ours, generated"
 AT_LEVEL = ", at the reference's level"
 SHUFFLED_ROW = "stems of different songs, summed"
 SOLO_ROW = "single stems (wrong domain)"
@@ -37,9 +41,6 @@ SILENCE_ROW = "silence (ceiling)"
 
 COHERENCE = "coherence of the stems"
 LEVEL = "stem level where it sounds (dBFS)"
-
-Generator = Callable[[int], Tensor]
-"""A system to score: seed → the stems (S, T) of one window at the model's rate."""
 
 
 class StemSet:
@@ -70,20 +71,6 @@ class StemSet:
         self.fill_levels(table, row)
         for measure, values in self.coherence.items():
             table.put_samples(COHERENCE, row, measure, values)
-
-
-def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
-    """``pipe.generate``, mono."""
-    length = round(duration_s * pipe.log_mel.config.sample_rate)
-
-    def generate(seed: int) -> Tensor:
-        piece = pipe.generate(
-            seconds=duration_s, generator=torch.Generator().manual_seed(seed), **settings
-        )
-        stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
-        return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
-
-    return generate
 
 
 def shuffled_pieces(real: Iterable[tuple[Segment, Tensor]]) -> Iterator[Tensor]:
@@ -156,6 +143,7 @@ def evaluate_generation(
     num_clips: int = 300,
     *,
     embeddings: Sequence[Embedding],
+    told: Sequence[Told] | None = None,
     steps: int | None = None,
     others: Mapping[str, Generator] | None = None,
     seed: int = 0,
@@ -168,6 +156,9 @@ def evaluate_generation(
 
     Args:
         embeddings: networks to take distances in.
+        told: of which pieces are generated: the scores (and sheets) of real songs, their sheets, or
+            nothing; a row each. Scores by default, if the songs have them and the model
+            understands them.
         steps: passed to ``pipe.generate`` where given.
         others: further systems by the name of their row, for the same stems in the same order.
         seed: clip i draws its noise from ``seed + i``.
@@ -183,12 +174,16 @@ def evaluate_generation(
     config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
     settings = {"steps": steps or pipe.config.generation_steps}
-    generators = {GENERATED_ROW: pipeline_generator(pipe, duration_s, settings), **(others or {})}
 
     def real(half: Sequence[Song]) -> Iterator[tuple[Segment, Tensor]]:
         return audible_segments(half, names, config.sample_rate, duration_s, num_clips)
 
     reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]
+    segments = [segment for segment, _ in real(songs[1::2])]
+    generators = own_generators(pipe, duration_s, settings, told, segments, seed, GENERATED_ROW)
+    own = list(generators)
+    generators |= others or {}
+    obedience = Obedience(names, config.sample_rate)
     sets = {
         row: StemSet(names, config.sample_rate, num_coherent)
         for row in (FLOOR_ROW, *generators, SHUFFLED_ROW)
@@ -197,6 +192,8 @@ def evaluate_generation(
     floor_songs, solo_songs = [], []
     for index, (segment, stems) in enumerate(real(songs[1::2])):
         sets[FLOOR_ROW].add(stems)
+        song = read_song_conditions(segment.folder)
+        obedience.add(FLOOR_ROW, stems, song, segment.start_s)
         gain = level_gain(pipe, stems.sum(0))
         decoded = pipe.vocoder(vae_round_trip(pipe.vae, pipe.log_mel(gain * stems)))
         vocoded.append(decoded.sum(0)[: stems.shape[-1]] / gain)
@@ -213,6 +210,10 @@ def evaluate_generation(
         for index in tqdm(range(num_clips), desc=row, disable=not progress):
             stems = generate(seed + index)
             sets[row].add(stems)
+            if row in own:
+                segment = segments[index % len(segments)]
+                song = read_song_conditions(segment.folder)
+                obedience.add(row, stems, song, segment.start_s)
             if index < num_examples:
                 examples.append(_example(f"{row}, seed {seed + index}", names, stems))
     table = Table("Generation", notes=_notes(duration_s, len(reference), num_coherent))
@@ -225,9 +226,16 @@ def evaluate_generation(
     base = (mixtures, [song for song, _ in reference])
     for embedding in embeddings:
         distances(table, embedding, base, ordered, config.sample_rate, real_songs, resamples)
+        compared = {
+            row: (ordered[row], real_songs.get(row))
+            for row in (FLOOR_ROW, VOCODED_ROW, *generators)
+            if row in ordered
+        }
+        fill_variety(table, embedding, base, compared, FLOOR_ROW, config.sample_rate, seed=seed)
     for row, stem_set in sets.items():
         if stem_set.mixtures:
             stem_set.fill(table, row)
+    obedience.fill(table)
     table.metadata.update(
         clips=num_clips,
         reference_clips=len(reference),
@@ -261,6 +269,10 @@ def _notes(duration_s: float, reference: int, num_coherent: int) -> list[str]:
         "Levels are as they come; one row shows the generated clips with one gain for all that "
         "brings their mean level to the reference's.",
         "Intervals: value ± 1.96 bootstrap standard errors, songs (generated: clips) resampled.",
+        "Distance and variety at one level: every clip at one RMS, half of each set in each of 20 "
+        "draws. Pieces play scores (or follow sheets) of the floor's songs, the reference is of "
+        "others. Notes: chroma weighted by level (drums: onset strength) against the score; sheet: "
+        "onsets on its grid, chroma energy on its chords.",
         f"Coherence: mean over pairs of stems (tempo and bars: of the piece), first {num_coherent} "
         "pieces of each row; stems of different songs show what no coherence scores.",
     ]

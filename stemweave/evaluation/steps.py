@@ -18,6 +18,7 @@ from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import SAMPLERS, with_sampler
 from stemweave.evaluation import frechet, generation, separation
 from stemweave.evaluation.embeddings import Embedding
+from stemweave.evaluation.pieces import pipeline_generator
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.table import Cell, Table
@@ -151,7 +152,7 @@ def put_generation(
     for sampler, steps in rows:
         row, seconds = row_name(sampler, steps), []
         stem_set = generation.StemSet(names, config.sample_rate, num_coherent=0)
-        generate = generation.pipeline_generator(pipe, duration_s, {"steps": steps})
+        generate = pipeline_generator(pipe, duration_s, {"steps": steps})
         with sampling_by(pipe, sampler):
             for index in tqdm(range(num_clips), desc=row, disable=not progress):
                 began = time.perf_counter()

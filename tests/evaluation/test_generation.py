@@ -1,5 +1,6 @@
 """The generation table on toy data: order of floor and ceilings, coherence, counts."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 import torch
 
 from stemweave.data.songs import Song
-from stemweave.evaluation import generation
+from stemweave.evaluation import generation, obedience, variety
 from stemweave.evaluation.generation import evaluate_generation, shuffled_pieces
+from stemweave.evaluation.pieces import TOLD_ROWS
 from stemweave.evaluation.segments import Segment, find_songs
 from stemweave.files import InputError
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.midi import write_midi
+from stemweave.music.score import Score, ScoreNote
 from stemweave.stems import STEMS
 
 from .toys import BandEnergies, ToyPipeline
@@ -74,3 +79,51 @@ def test_level_match_is_one_gain_for_all_clips() -> None:
     clips = torch.stack([torch.full((100,), 0.01), torch.full((100,), 0.01)])
     matched = generation.at_level_of(clips, reference)
     assert torch.allclose(matched, torch.full((2, 100), 0.2))
+
+
+class ToldPipeline(ToyPipeline):
+    """Plays a click for every drum note that it is told, and notes what it was told."""
+
+    takes_sheets = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[LeadSheet, Score | None]] = []
+
+    def generate(self, seconds, generator, steps=None, sheet=None, score=None):
+        piece = super().generate(seconds, generator, steps)
+        if sheet is not None:
+            self.told.append((sheet, score))
+        return piece
+
+
+def test_scores_and_sheets_of_real_songs_are_told_from_where_the_segment_begins(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "composed"
+    shutil.copytree(data, folder)
+    sheet = LeadSheet.from_text("C | F", 120, "4/4")
+    score = Score({"drums": (ScoreNote(0, 1, 36, 90),), "bass": (ScoreNote(0, 4, 40, 90),)})
+    for song in folder.glob("song_*"):
+        (song / "sheet.json").write_text(sheet.to_json())
+        write_midi(song / "score.mid", score, sheet)
+    pipe = ToldPipeline()
+    evaluation = evaluate_generation(
+        pipe, find_songs(folder, STEMS), 4, embeddings=[BandEnergies()], num_coherent=1,
+        told=["score", "sheet", "nothing"], num_examples=0, resamples=5,
+    )  # fmt: skip
+    assert [score is not None for _, score in pipe.told] == [True] * 4 + [False] * 4
+    starts = sorted({-told.beats_s[0] for told, _ in pipe.told})
+    assert starts[0] == 0 and starts[-1] == pytest.approx(2.048 * round(starts[-1] / 2.048))
+    table = evaluation.table
+    rows = {generation.GENERATED_ROW, TOLD_ROWS["sheet"], TOLD_ROWS["nothing"]}
+    assert rows <= set(table.measures[variety.measure_name("bands")])
+    assert rows | {generation.FLOOR_ROW} == set(table.measures[obedience.SHEET])
+    assert pipe.told[0][1].notes.keys() == score.notes.keys()
+
+
+def test_songs_without_scores_have_none_to_tell(data: Path) -> None:
+    with pytest.raises(InputError, match="no score"):
+        evaluate_generation(
+            ToldPipeline(), find_songs(data, STEMS), 4, embeddings=[], told=["score"]
+        )

@@ -1,0 +1,101 @@
+"""Pieces to score: what a model generates of nothing, of real songs' sheets, or of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from stemweave.data.song_conditions import read_song_conditions
+from stemweave.evaluation.segments import Segment
+from stemweave.files import InputError
+from stemweave.music.midi import SCORE_FILE, read_midi
+
+Told = Literal["score", "sheet", "nothing"]
+"""What a generator is told of a real song."""
+TOLD_ROWS: dict[Told, str] = {
+    "score": "ours, of scores",
+    "sheet": "ours, of sheets alone",
+    "nothing": "ours, of nothing",
+}
+"""Names of the rows of all kinds but the first that is asked for."""
+
+Generator = Callable[[int], Tensor]
+"""A system to score: seed → the stems (S, T) of one window at the model's rate."""
+
+
+def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
+    """``pipe.generate``, mono."""
+    length = round(duration_s * pipe.log_mel.config.sample_rate)
+
+    def generate(seed: int) -> Tensor:
+        piece = pipe.generate(
+            seconds=duration_s, generator=torch.Generator().manual_seed(seed), **settings
+        )
+        stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
+        return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
+
+    return generate
+
+
+def told_generator(
+    pipe: Any,
+    duration_s: float,
+    settings: dict[str, Any],
+    told: Told,
+    segments: Sequence[Segment],
+    first_seed: int,
+) -> Generator:
+    """``pipe.generate`` with what is ``told`` of one segment after the other, mono."""
+
+    def generate(seed: int) -> Tensor:
+        segment = segments[(seed - first_seed) % len(segments)]
+        song = read_song_conditions(segment.folder)
+        assert song.sheet is not None and song.sheet.beats_s is not None
+        beats_s = tuple(time - segment.start_s for time in song.sheet.beats_s)
+        sheet = replace(song.sheet, beats_s=beats_s)
+        score = read_midi(segment.folder / SCORE_FILE)[0] if told == "score" else None
+        own = {**settings, "sheet": sheet, "score": score}
+        return pipeline_generator(pipe, duration_s, own)(seed)
+
+    return generate
+
+
+def chosen_kinds(pipe: Any, told: Sequence[Told] | None, segments: Sequence[Segment]) -> list[Told]:
+    """``told``, or by default the most that model and songs have; raises ``InputError``."""
+    songs = [read_song_conditions(segment.folder) for segment in segments]
+    has = {
+        "score": all(song.notes is not None and song.sheet is not None for song in songs),
+        "sheet": all(song.sheet is not None for song in songs),
+        "nothing": True,
+    }
+    if told is None:
+        understood = bool(getattr(pipe, "takes_sheets", False))
+        return ["score" if understood and has["score"] else "nothing"]
+    for kind in told:
+        if not has[kind]:
+            raise InputError(f"these songs have no {kind}: compose them with 'stemweave compose'")
+    return list(told)
+
+
+def own_generators(
+    pipe: Any,
+    duration_s: float,
+    settings: dict[str, Any],
+    told: Sequence[Told] | None,
+    segments: Sequence[Segment],
+    first_seed: int,
+    first_row: str,
+) -> dict[str, Generator]:
+    """A generator for each kind of ``chosen_kinds`` by the name of its row."""
+    generators: dict[str, Generator] = {}
+    for kind in chosen_kinds(pipe, told, segments):
+        generators[TOLD_ROWS[kind] if generators else first_row] = (
+            pipeline_generator(pipe, duration_s, settings)
+            if kind == "nothing"
+            else told_generator(pipe, duration_s, settings, kind, segments, first_seed)
+        )
+    return generators
