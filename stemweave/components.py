@@ -13,6 +13,7 @@ from stemweave.files import InputError
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.vae import strides_of
+from stemweave.provenance import misfits, trained
 
 
 class LatentGrid:
@@ -165,5 +166,14 @@ class LatentGrid:
         bands = getattr(denoiser, "latent_bands", None)
         if bands is not None and bands != self.latent_bands:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
+        own_autoencoder = trained(autoencoder).get("weights")
+        for part in ("vae", "denoiser", "vocoder", "refiner", "sharpener"):
+            problems += misfits(
+                part,
+                trained(self.config_of(part)),
+                stems=self.stems,
+                log_mel=mel,
+                autoencoder=own_autoencoder if part == "denoiser" else None,
+            )
         if problems:
             raise InputError("the model's parts do not fit together: " + "; ".join(problems))

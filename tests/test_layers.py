@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "stemweave"
 LAYERS = [
     {"errors"},
     {"console", "ends", "files", "memory", "notices", "output_names", "records", "stems"},
-    {"earlier_versions", "jobs", "model_folder", "threads"},
+    {"earlier_versions", "jobs", "model_folder", "provenance", "threads"},
     {"music"},
     {"acceleration", "audio", "devices", "io", "models"},
     {"diffusion", "data"},

@@ -8,8 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stemweave.checkpoints.part import part_weights, require_replaceable, write_part
+from stemweave.checkpoints.part import (
+    part_record,
+    part_weights,
+    require_replaceable,
+    write_part,
+)
 from stemweave.files import InputError
+from stemweave.provenance import misfits
 
 
 def average_parts(shares: Mapping[Path, float], out: Path) -> None:
@@ -18,11 +24,21 @@ def average_parts(shares: Mapping[Path, float], out: Path) -> None:
     The first part's configuration is taken.
 
     Raises:
-        InputError: if a folder is no part, or parts are of different shapes; if ``out`` is
-            something else than a part to replace.
+        InputError: if a folder is no part, or parts are of different shapes or trainings; if
+            ``out`` is something else than a part to replace.
     """
     require_replaceable(out)
-    mean = mean_state({str(folder): part_weights(folder) for folder in shares}, shares.values())
+    states = {str(folder): part_weights(folder) for folder in shares}
+    first, *others = (part_record(folder) for folder in shares)
+    for folder, said in zip(list(shares)[1:], others, strict=True):
+        front_end = first.get("log_mel") if said.get("log_mel") else None
+        problems = misfits(
+            said.get("part", "part"), said,
+            stems=first.get("stems"), log_mel=front_end, autoencoder=first.get("autoencoder"),
+        )  # fmt: skip
+        if problems:
+            raise InputError(f"{folder} cannot be averaged with the others: {'; '.join(problems)}")
+    mean = mean_state(states, shares.values())
     write_part(out, {name: tensor.half() for name, tensor in mean.items()}, like=next(iter(shares)))
 
 

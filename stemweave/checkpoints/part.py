@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -13,6 +15,7 @@ from torch import Tensor
 from stemweave.files import InputError, appearing
 from stemweave.model_folder import WEIGHTS
 from stemweave.models.int8_weights import dequantise_
+from stemweave.provenance import trained
 
 CONFIG = "config.json"
 
@@ -27,6 +30,11 @@ def part_weights(folder: Path) -> dict[str, Tensor]:
         raise InputError(f"{folder / WEIGHTS} cannot be read: {error}") from error
 
 
+def part_record(folder: Path) -> dict[str, Any]:
+    """What a part says of its training."""
+    return trained(json.loads((folder / CONFIG).read_text()))
+
+
 def require_replaceable(out: Path) -> None:
     """Raise ``InputError`` if ``out`` is there and something else than a part to replace."""
     if out.exists() and not (out / CONFIG).is_file():
@@ -34,9 +42,14 @@ def require_replaceable(out: Path) -> None:
 
 
 def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
-    """Write weights, with the configuration of the part ``like``, to the folder ``out``."""
+    """Write weights, with the configuration of the part ``like``, to the folder ``out``.
+
+    What it said of its own weights is left out: these are others.
+    """
+    config = json.loads((like / CONFIG).read_text())
+    trained(config).pop("weights", None)
     with appearing(out) as partial:
         partial.mkdir()
         save_file(dict(state), partial / WEIGHTS, metadata={"format": "pt"})
-        shutil.copy(like / CONFIG, partial / CONFIG)
+        (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         shutil.rmtree(out, ignore_errors=True)

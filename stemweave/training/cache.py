@@ -15,6 +15,7 @@ from stemweave.data.shards import Shards
 from stemweave.files import InputError
 from stemweave.jobs import Workers, map_jobs
 from stemweave.training.finetune import load_base, resolved
+from stemweave.training.identity import check_parts
 from stemweave.training.networks import load_component
 from stemweave.training.settings import load_settings
 from stemweave.training.stage_denoiser import DenoiserStage
@@ -54,6 +55,7 @@ class CacheSource:
             raise InputError(
                 f"{self.config} trains no existing model further: give a trained autoencoder"
             )
+        check_parts(settings, vae=vae)
         with init_empty_weights(include_buffers=False):
             return DenoiserStage(settings, *songs, vae)
 

@@ -10,6 +10,9 @@ import torch
 
 from stemweave.files import InputError
 
+CHECKPOINT = "checkpoint.pt"
+"""Its name in a run's folder."""
+
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` beside the old file, flush it to the disk, then rename over it.

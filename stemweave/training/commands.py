@@ -47,15 +47,20 @@ def train_vae(
     device: Device = "auto",
 ) -> None:
     """Train the autoencoder of log-mels."""
+    from stemweave.training.identity import check_parts
     from stemweave.training.networks import autoencoder_in, load_weights
     from stemweave.training.stage_vae import VAEStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, require_new, start
 
     settings = prepare(config)
-    stage = VAEStage(settings, *load_songs(settings))
+    folder = run or Path("runs/vae")
+    require_new(folder, init)
+    check_parts(settings, vae=init)
+    songs = load_songs(settings)
+    stage = VAEStage(settings, *songs)
     if init is not None:
         load_weights(autoencoder_in(stage.network), "vae", init)
-    start(stage, settings, run or Path("runs/vae"), minutes, device)
+    start(stage, settings, folder, minutes, device, songs[0])
 
 
 @app.command("denoiser")
@@ -73,10 +78,13 @@ def train_denoiser(
 ) -> None:
     """Train the diffusion model on cached latents, from nothing or from an existing model."""
     from stemweave.training.finetune import load_base, resolved, start_from, with_options
+    from stemweave.training.identity import check_parts
     from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_denoiser import DenoiserStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, require_new, start
 
+    folder = run or Path("runs/denoiser")
+    require_new(folder, init)
     settings = with_options(prepare(config), init, data, stem_map, lora)
     base = load_base(settings)
     if base is not None:
@@ -86,12 +94,18 @@ def train_denoiser(
     examples_vocoder = base.vocoder if base else None
     if vocoder is not None:
         examples_vocoder = load_component("vocoder", vocoder)
+    check_parts(
+        settings,
+        vae=autoencoder,
+        vocoder=examples_vocoder,
+        denoiser=init if base is None else None,
+    )
     stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
     if base is not None:
         start_from(stage.network, base.denoiser, base, settings)
     elif init is not None:
         load_weights(stage.network, "denoiser", init)
-    start(stage, settings, run or Path("runs/denoiser"), minutes, device)
+    start(stage, settings, folder, minutes, device, songs[0])
 
 
 @app.command("refiner")
@@ -108,22 +122,27 @@ def train_refiner(
     """Train the mask network."""
     from stemweave.files import InputError
     from stemweave.training.finetune import load_base, resolved, start_from, with_options
+    from stemweave.training.identity import check_parts
     from stemweave.training.networks import load_weights
     from stemweave.training.stage_refiner import RefinerStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, require_new, start
 
+    folder = run or Path("runs/refiner")
+    require_new(folder, init)
     settings = with_options(prepare(config), init, data, stem_map, lora)
     base = load_base(settings)
     if base is not None:
         if base.refiner is None:
             raise InputError(f"the model {settings.finetune.model} has no refiner to train further")
         settings = resolved(settings, base)
-    stage = RefinerStage(settings, *load_songs(settings))
+    check_parts(settings, refiner=init if base is None else None)
+    songs = load_songs(settings)
+    stage = RefinerStage(settings, *songs)
     if base is not None:
         start_from(stage.network, base.refiner, base, settings)
     elif init is not None:
         load_weights(stage.network, "refiner", init)
-    start(stage, settings, run or Path("runs/refiner"), minutes, device)
+    start(stage, settings, folder, minutes, device, songs[0])
 
 
 @app.command("sharpener")
@@ -139,6 +158,7 @@ def train_sharpener(
 ) -> None:
     """Train what brings the refiner's masks from bands to single bins."""
     from stemweave.training.finetune import load_base, resolved, take_over, with_options
+    from stemweave.training.identity import check_parts
     from stemweave.training.networks import (
         load_component,
         load_weights,
@@ -146,8 +166,10 @@ def train_sharpener(
         make_sharpener,
     )
     from stemweave.training.stage_sharpener import SharpenerStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, require_new, start
 
+    folder = run or Path("runs/sharpener")
+    require_new(folder, init)
     settings = with_options(prepare(config), init, data, stem_map, None)
     base = load_base(settings)
     if base is not None:
@@ -157,6 +179,7 @@ def train_sharpener(
         take_over(trained, base.refiner, base, settings)
     else:
         trained = load_component("refiner", refiner or REFINER)
+    check_parts(settings, refiner=trained, sharpener=init if base is None else None)
 
     def begin(network: Any) -> Any:
         if base is not None and base.sharpener is not None:
@@ -167,9 +190,10 @@ def train_sharpener(
 
     two_passes = settings.sharpener.model.get("later_components")
     first_pass = begin(make_sharpener(settings)) if two_passes else None
-    stage = SharpenerStage(settings, *load_songs(settings), trained, first_pass)
+    songs = load_songs(settings)
+    stage = SharpenerStage(settings, *songs, trained, first_pass)
     begin(stage.network)
-    start(stage, settings, run or Path("runs/sharpener"), minutes, device)
+    start(stage, settings, folder, minutes, device, songs[0])
 
 
 @app.command("vocoder")
@@ -184,16 +208,21 @@ def train_vocoder(
     device: Device = "auto",
 ) -> None:
     """Train the vocoder."""
+    from stemweave.training.identity import check_parts
     from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_vocoder import VocoderStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs, prepare, require_new, start
 
     settings = prepare(config)
+    folder = run or Path("runs/vocoder")
+    require_new(folder, init)
     autoencoder = load_component("vae", vae) if vae is not None else None
-    stage = VocoderStage(settings, *load_songs(settings), autoencoder)
+    check_parts(settings, vae=autoencoder, vocoder=init)
+    songs = load_songs(settings)
+    stage = VocoderStage(settings, *songs, autoencoder)
     if init is not None:
         load_weights(stage.network, "vocoder", init)
-    start(stage, settings, run or Path("runs/vocoder"), minutes, device)
+    start(stage, settings, folder, minutes, device, songs[0])
 
 
 @app.command("score")
@@ -208,15 +237,17 @@ def train_score(
     from stemweave.data.scores import ScoreCorpus, score_folders
     from stemweave.training.networks import load_weights
     from stemweave.training.stage_score import STEMS, ScoreStage
-    from stemweave.training.start import prepare, start
+    from stemweave.training.start import prepare, require_new, start
 
     settings = prepare(config)
+    folder = run or Path("runs/score")
+    require_new(folder, init)
     train = ScoreCorpus(score_folders(settings.data), STEMS)
     held_out = ScoreCorpus(score_folders(settings.score.validation), STEMS, train.styles)
     stage = ScoreStage(settings, train, held_out)
     if init is not None:
         load_weights(stage.network, "score", init)
-    start(stage, settings, run or Path("runs/score"), minutes, device)
+    start(stage, settings, folder, minutes, device)
 
 
 def assemble(
@@ -245,6 +276,7 @@ def assemble(
     from stemweave.files import require_absent
     from stemweave.training.assemble import assemble_model, finetuned_parts
     from stemweave.training.finetune import load_base, resolved, with_options
+    from stemweave.training.identity import check_parts
     from stemweave.training.networks import load_component
     from stemweave.training.settings import load_settings
 
@@ -262,6 +294,7 @@ def assemble(
     else:
         folders = {n: folder or DEFAULT_FOLDERS.get(n) for n, folder in folders.items()}
     parts |= {n: load_component(n, folder) for n, folder in folders.items() if folder}
+    check_parts(settings, **parts)
     assemble_model(settings, parts, out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     typer.echo(f"{out}: {size / 1e6:.1f} MB")

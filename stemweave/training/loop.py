@@ -25,10 +25,12 @@ from torch import Tensor, nn
 
 from stemweave.acceleration import require_compiler
 from stemweave.files import InputError
-from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
+from stemweave.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
+from stemweave.training.identity import changes, write_record
 from stemweave.training.learning_rate import learning_rate_factor
 from stemweave.training.muon import make_optimiser
+from stemweave.training.networks import autoencoder_in
 from stemweave.training.placement import (
     free_gathered,
     load_whole,
@@ -47,6 +49,9 @@ class TrainingRun:
 
     In every process of a distributed run; the main one writes files and validates.
 
+    Checkpoints and exports hold ``record``, what is trained (``identity.record_of``); ``changes``
+    are what is otherwise since the checkpoint that it goes on from.
+
     Raises:
         InputError: if the optimiser does not work with FSDP and that is asked for, or if there is
             nothing to compile with.
@@ -61,8 +66,10 @@ class TrainingRun:
         device: str = "auto",
         *,
         compile: bool = False,
+        record: Mapping[str, Any] | None = None,
     ) -> None:
-        self.stage, self.folder, self.seed = stage, folder, seed
+        self.stage, self.folder, self.seed, self.record = stage, folder, seed, record
+        self.changes: list[str] = []
         settings = stage.settings
         self.accelerator = Accelerator(
             mixed_precision=mixed_precision,
@@ -107,7 +114,7 @@ class TrainingRun:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def save(self) -> None:
         """Write the whole training state; the last checkpoint stays until the new one is whole.
@@ -119,6 +126,7 @@ class TrainingRun:
         """
         state = {
             "step": self.step,
+            "record": self.record,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict(),
@@ -136,11 +144,18 @@ class TrainingRun:
         A learning rate that was changed in the settings holds.
 
         Raises:
-            InputError: if it is damaged or of another network.
+            InputError: if it is damaged or of another part or network.
         """
         if not self.checkpoint.exists():
             return False
         state = read_checkpoint(self.checkpoint)
+        if self.record is not None and state.get("record") is not None:
+            refused, self.changes = changes(state["record"], self.record)
+            if refused:
+                raise InputError(
+                    f"{self.checkpoint} does not fit the settings ({'; '.join(refused)}): give "
+                    f"back those of {self.folder / 'settings.yaml'}, or choose another run folder"
+                )
         try:
             self._load(state)
         except (RuntimeError, ValueError, KeyError) as error:
@@ -260,12 +275,18 @@ class TrainingRun:
                 network = copy.deepcopy(self.skeleton)
                 network.load_state_dict(state, assign=True)
                 with torch.inference_mode():
-                    self.stage.export(network.eval(), partial)
+                    self._export(network.eval(), partial)
         elif is_main:
-            self.with_average(lambda network: self.stage.export(network, partial))
+            self.with_average(lambda network: self._export(network, partial))
         if is_main:
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
+
+    def _export(self, network: nn.Module, folder: Path) -> None:
+        self.stage.export(network, folder)
+        if self.record is not None:
+            record = {**self.record, "step": self.step}
+            write_record(folder, record, autoencoder_in(network))
 
     def run(
         self,

@@ -18,6 +18,8 @@ from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.files import InputError
 from stemweave.memory import keep_freed_memory
+from stemweave.training.checkpoint import CHECKPOINT
+from stemweave.training.identity import record_of
 from stemweave.training.logs import RunLog
 from stemweave.training.loop import TrainingRun
 from stemweave.training.settings import RunSettings, load_settings, save_settings
@@ -70,8 +72,27 @@ def _of_split(split: str, urls: list[str], songs: list[Song], settings: RunSetti
     return listed
 
 
-def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, device: str) -> None:
-    """Train ``stage`` in ``folder``, from its checkpoint if there is one."""
+def require_new(folder: Path, init: object) -> None:
+    """Raise ``InputError`` if the run in ``folder``, to begin from ``init``, has begun before."""
+    if init is not None and (folder / CHECKPOINT).exists():
+        raise InputError(
+            f"{folder} holds a training that goes on from its own checkpoint: give no weights to "
+            "start from, or choose another run folder"
+        )
+
+
+def start(
+    stage: Stage,
+    settings: RunSettings,
+    folder: Path,
+    minutes: float,
+    device: str,
+    songs: Songs | None = None,
+) -> None:
+    """Train ``stage`` in ``folder`` on ``songs``, from its checkpoint if there is one.
+
+    A run that has made all its steps is left as it is.
+    """
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder) if int(os.environ.get("RANK", "0")) == 0 else None
@@ -82,6 +103,7 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
         settings.mixed_precision,
         device,
         compile=settings.compile,
+        record=record_of(stage, settings, songs),
     )
 
     def stop(*_: object) -> None:
@@ -91,8 +113,13 @@ def start(stage: Stage, settings: RunSettings, folder: Path, minutes: float, dev
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     is_main = run.accelerator.is_main_process
     try:
-        if run.resume() and is_main:
-            print(f"resuming at step {run.step}", flush=True)
+        resumed = run.resume()
+        if resumed and run.step >= stage.settings.steps and (folder / "export").exists():
+            if is_main:
+                print(f"already at {run.step} of {stage.settings.steps} steps in {folder}")
+            return
+        if resumed and is_main:
+            print(f"resuming at step {run.step}", *run.changes, sep="; ", flush=True)
         if is_main:
             save_settings(settings, folder / "settings.yaml")
             with closing(RunLog(folder, settings)) as log:

@@ -1,11 +1,13 @@
 """``stemweave average``: the mean that was asked for, and sentences for what has none."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from stemweave.models.compact import CompactUNet
+from stemweave.provenance import TRAINED
 
 
 def denoiser(folder: Path, value: float, **options: object) -> Path:
@@ -61,3 +63,18 @@ def test_what_has_no_mean(
     outcome = run("average", *arguments, *([] if "-o" in arguments else ["-o", "mean"]))
     assert outcome.code == 2 and message in outcome.err and outcome.err.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "other"}
+
+
+def test_parts_of_different_stems_have_no_mean(run, tmp_path: Path):
+    folders = [denoiser(tmp_path / name, value) for name, value in (("one", 1.0), ("two", 3.0))]
+    for folder, stems in zip(folders, (["a", "b"], ["b", "a"]), strict=True):
+        config = json.loads((folder / "config.json").read_text())
+        said = {"part": "denoiser", "stems": stems, "weights": "own"}
+        (folder / "config.json").write_text(json.dumps({**config, TRAINED: said}))
+    arguments = ["-o", tmp_path / "mean"]
+    outcome = run("average", f"{folders[0]}=1", f"{folders[1]}=1", *arguments)
+    assert outcome.code == 2 and "trained for the stems b, a, not a, b" in outcome.err
+    denoiser(tmp_path / "two", 3.0)
+    assert run("average", f"{folders[0]}=1", f"{folders[1]}=1", *arguments).code == 0
+    said = json.loads((tmp_path / "mean" / "config.json").read_text())[TRAINED]
+    assert said == {"part": "denoiser", "stems": ["a", "b"]}

@@ -1,0 +1,184 @@
+"""What a run trains, as its exports and checkpoints say it, and what must not change under it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from stemweave.data.tar_songs import Songs, TarSongs, describe_songs
+from stemweave.files import InputError
+from stemweave.provenance import FRONT_END, TRAINED, misfits, trained
+from stemweave.training.networks import autoencoder_in
+from stemweave.training.settings import RunSettings
+
+CONFIG = "config.json"
+PLACES = {"data", "cache", "tars", "finetune", "log"}
+"""Settings that say where things were, which an export keeps for itself."""
+UNCHANGEABLE = ("stems", "channels", "kind", "scheduler", "latents")
+"""Settings of the run and of its stage that make another part of it, beside the network's own."""
+
+
+def autoencoder_identity(vae: Any) -> str:
+    """Of an autoencoder's weights and scale: what it says, or what is counted now."""
+    said = trained(vae.config).get("weights")
+    if said:
+        return str(said)
+    digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
+    for name, tensor in sorted(vae.state_dict().items()):
+        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> dict[str, Any]:
+    """What ``stage`` trains: part, stems, front end, autoencoder, settings, data, seed, version."""
+    part = _part_of(stage, settings)
+    autoencoder = getattr(stage, "vae", None)
+    return {
+        "part": part,
+        "stems": list(settings.stems),
+        "log_mel": settings.log_mel.model_dump(),
+        "network": _network_of(stage),
+        "autoencoder": None if autoencoder is None else autoencoder_identity(autoencoder),
+        "settings": _settings_of(settings, part),
+        "data": None if songs is None else summary_of(songs),
+        "seed": settings.seed,
+        "version": version("stemweave"),
+    }
+
+
+def _network_of(stage: Any) -> dict[str, Any]:
+    """The configuration of the network that ``stage`` trains, as plain values."""
+    config = getattr(autoencoder_in(stage.network), "config", None)
+    if config is None:
+        return {}
+    plain = config if isinstance(config, Mapping) else config.to_dict()
+    own = {name: value for name, value in plain.items() if not name.startswith("_")}
+    found: dict[str, Any] = json.loads(json.dumps(own, default=str))
+    return found
+
+
+def _part_of(stage: Any, settings: RunSettings) -> str:
+    """The section of ``settings`` that ``stage`` trains by."""
+    return next(name for name, section in settings if section is stage.settings)
+
+
+def _settings_of(settings: RunSettings, part: str) -> dict[str, Any]:
+    """Plain values, without the sections of other parts."""
+    found: dict[str, Any] = json.loads(settings.model_dump_json())
+    others = {
+        name
+        for name, section in settings
+        if name != part and hasattr(section, "optimiser")
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if name not in others}
+
+
+def summary_of(songs: Songs) -> dict[str, Any]:
+    """How much there is to train on, and what identifies it."""
+    described = json.dumps(describe_songs(songs), sort_keys=True, default=str)
+    found: dict[str, Any] = {"identity": hashlib.sha256(described.encode()).hexdigest()[:16]}
+    if isinstance(songs, TarSongs):
+        return {"shards": len(songs.urls), **found}
+    hours = sum(song.duration_s for song in songs) / 3600
+    return {"songs": len(songs), "hours": round(hours, 3), **found}
+
+
+def write_record(folder: Path, record: Mapping[str, Any], network: Any = None) -> None:
+    """Put ``record`` into the configuration of the part that was exported to ``folder``.
+
+    An autoencoder, ``network``, is identified by its weights.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        return
+    kept = {name: value for name, value in record["settings"].items() if name not in PLACES}
+    said = {**record, "settings": kept}
+    if record["part"] == "vae":
+        network.config.get(TRAINED, {}).pop("weights", None)  # those that it began with
+        said["weights"] = autoencoder_identity(network)
+    path.write_text(json.dumps({**json.loads(path.read_text()), TRAINED: said}, indent=2) + "\n")
+
+
+def check_parts(settings: RunSettings, **parts: Any) -> None:
+    """Raise ``InputError`` for parts, by their names, that were not trained for ``settings``.
+
+    A part is a network, or the folder of one that is about to be loaded; None is none. Where an
+    autoencoder is among them, a denoiser must have been trained on its latents.
+    """
+    vae, problems = parts.get("vae"), []
+    for name, part in parts.items():
+        if part is None:
+            continue
+        config = _read_config(part) if isinstance(part, Path) else part.config
+        said = trained(config)
+        stems = config.get("stems") if isinstance(config, Mapping) else None
+        problems += misfits(
+            name,
+            said if said or stems is None else {"stems": stems},
+            stems=settings.stems,
+            log_mel=settings.log_mel.model_dump(),
+            autoencoder=autoencoder_identity(vae) if name == "denoiser" and vae else None,
+        )
+    if problems:
+        raise InputError(f"{'; '.join(problems)}: these do not go together")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a part; empty if there is none that can be read."""
+    try:
+        found = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Differences between two records of one run: those that it cannot go on with, and others."""
+    refused, others = [], []
+    if before["part"] != now["part"]:
+        return [f"it trains a {before['part']}, not a {now['part']}"], []
+    old, new = flat(before["settings"]), flat(now["settings"])
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) == new.get(key):
+            continue
+        words = f"{key} {_as_text(old.get(key))} → {_as_text(new.get(key))}"
+        (refused if _is_identity(key, before["part"]) else others).append(words)
+    own, theirs = flat(now["network"]), flat(before["network"])
+    refused += [
+        f"{before['part']}.model.{key} {_as_text(theirs.get(key))} → {_as_text(own.get(key))}"
+        for key in sorted(own.keys() | theirs.keys())
+        if own.get(key) != theirs.get(key) and f"{key} " not in " ".join(refused)
+    ]
+    if before["autoencoder"] != now["autoencoder"]:
+        refused.append("another autoencoder")
+    if before["data"] != now["data"] and not any(key.startswith("data ") for key in others):
+        others.append("the songs")
+    if before["version"] != now["version"]:
+        others.append(f"version {before['version']} → {now['version']}")
+    return refused, others
+
+
+def _is_identity(key: str, part: str) -> bool:
+    names = key.split(".")
+    if names[0] == "log_mel":
+        return names[1] in FRONT_END
+    return (names[1] if names[0] == part and len(names) > 1 else names[0]) in UNCHANGEABLE
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            found |= {f"{key}.{name}": one for name, one in flat(value).items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _as_text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
