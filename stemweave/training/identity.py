@@ -138,7 +138,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Differences between two records of one run: those that it cannot go on with, and others."""
-    refused, others = [], []
+    refused: list[str] = []
+    others: list[str] = []
     if before["part"] != now["part"]:
         return [f"it trains a {before['part']}, not a {now['part']}"], []
     old, new = flat(before["settings"]), flat(now["settings"])
