@@ -17,6 +17,12 @@ from tests.test_cli import write_noise
 from tests.waiting import wait_for
 
 
+def unignore_signals() -> None:
+    """Whatever began these tests (a shell's background ignores SIGINT), the command gets them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Begin a command; it handles signals already."""
@@ -29,6 +35,7 @@ def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=unignore_signals,
         )
         begun.append(process)
 
