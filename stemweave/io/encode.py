@@ -240,7 +240,7 @@ def _say_resampled(encoding: Encoding, sample_rate: int) -> None:
     rate = encoding.file_rate(sample_rate)
     if rate != sample_rate:
         logger.warning(
-            f"{encoding.fmt.upper()} has no sample rate of {sample_rate} Hz: files have {rate} Hz"
+            f"{encoding.title} has no sample rate of {sample_rate} Hz: files have {rate} Hz"
         )
 
 

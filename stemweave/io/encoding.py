@@ -63,6 +63,11 @@ class Encoding:
         return self.fmt
 
     @property
+    def title(self) -> str:
+        """The format's name in a sentence."""
+        return "Opus" if self.fmt == "opus" else self.fmt.upper()
+
+    @property
     def bits(self) -> int | None:
         """Of an integer sample; None for those that are no integers."""
         depth = self.bit_depth or {"wav": "32f", "flac": "24"}.get(self.fmt)
@@ -82,9 +87,7 @@ class Encoding:
         """Raise ``InputError`` if a file cannot have so many channels."""
         if channels not in CHANNELS.get(self.fmt, (channels,)):
             others = "wav or flac" if channels in CHANNELS["flac"] else "wav"
-            raise InputError(
-                f"{self.fmt.upper()} cannot hold {channels} channels: use format {others}"
-            )
+            raise InputError(f"{self.title} cannot hold {channels} channels: use format {others}")
 
 
 def encoding_of(
