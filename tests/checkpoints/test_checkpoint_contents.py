@@ -212,7 +212,7 @@ NOT_A_NUMBER = torch.full((32,), float("nan"))
         ({"betas": torch.full((1000,), float("nan"))}, "betas are no noise schedule"),
         ({"betas": torch.tensor(0.1)}, "betas are no noise schedule"),
         ({"ema:" + FIRST: torch.zeros(32)}, "the U-Net has another shape of 1 weights"),
-        ({"ema:" + FIRST: torch.zeros(32, 5, 3, 3, 3)}, "has 5 stems; name them in order"),
+        ({"ema:" + FIRST: torch.zeros(32, 5, 3, 3, 3)}, "has 5 stems; name them all"),
         ({"ema:" + FIRST: torch.zeros(3, 4, 3, 3, 3)}, "the U-Net"),
         ({"ema:out.0.bias": NOT_A_NUMBER}, "the U-Net has NaN or infinite weights, e.g. in out.0"),
         ({VAE + "quant_conv.weight": None}, "the VAE lacks"),

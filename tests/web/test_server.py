@@ -263,7 +263,7 @@ def test_more_clients_than_can_be_served(studio, monkeypatch):
         (["--port", "70000"], "--port"),
         (["--host", "198.51.100.7", "--token", "long enough"], "cannot listen at 198.51.100.7"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
-        (["--device", "cuda:77"], "--device"),
+        (["--device", "cuda:77"], "device cuda:77 cannot be used here"),
         (["--max-queue", "0"], "--max-queue"),
         (["--data", "/dev/null/x"], "--data /dev/null/x cannot be used"),
     ],
