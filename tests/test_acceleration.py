@@ -155,7 +155,7 @@ def test_absent_devices_are_one_sentence(run, tiny_model, examples_file):
     outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--device", "cuda")
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    assert outcome.code == 2 and outcome.err.startswith("error: --device cuda")
+    assert outcome.code == 2 and outcome.err.startswith("error: device cuda")
     assert outcome.err.count("\n") == 1
 
 
