@@ -65,7 +65,7 @@ class Staging:
                 self._partial.mkdir(parents=True, exist_ok=True)
                 lock = self._partial / f"{_short(name) if name else secrets.token_hex(4)}.lock"
                 handle = os.open(lock, os.O_RDWR | os.O_CREAT | (0 if name else os.O_EXCL), 0o666)
-            except FileNotFoundError:  # another process has just removed an empty folder
+            except (FileNotFoundError, FileExistsError):  # another has just removed an empty folder
                 if time.monotonic() > deadline_s:
                     raise
                 continue

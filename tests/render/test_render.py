@@ -180,7 +180,8 @@ def test_songs_know_what_they_play(run, tmp_path: Path):
     assert again.code == 0 and "1 sheets" in again.out
     assert before == [(folder / name).read_bytes() for name in ("sheet.json", "score.mid")]
     (folder / "sheet.json").unlink()
-    other = run("compose", tmp_path, "--add-sheets", "--workers", 1)
+    (tmp_path / "other.sf2").symlink_to(find_soundfont(VALIDATION_SOUNDFONT))
+    other = run("compose", tmp_path, "--add-sheets", "--soundfont", tmp_path / "other.sf2")
     assert other.code == 2 and "other options: soundfonts would be" in other.err
 
 

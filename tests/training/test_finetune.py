@@ -112,7 +112,7 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
     kept, ours = original.vae.decoder[0].weight, models["before"].vae.decoder[0].weight
     assert torch.allclose(kept, ours, atol=1e-3)  # half precision on disk
     resumed = run("train", "denoiser", resolved, "--run", denoiser)
-    assert resumed.code == 0 and "resuming at step 2" in resumed.out, resumed.err
+    assert resumed.code == 0 and "already at 2 of 2 steps" in resumed.out, resumed.err
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,13 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from stemweave.pipeline import StemweavePipeline
 from stemweave.web.app import create_app
 from stemweave.web.runner import Runner
-from stemweave.web.server import listen, protocol
+from stemweave.web.server import StudioServer, listen
 from stemweave.web.settings import Settings
 
 RATE = 16_000
@@ -127,18 +126,18 @@ def client(studio: Studios) -> TestClient:
 
 
 @contextmanager
-def on_a_socket(app: Any, stall_s: float) -> Iterator[str]:
-    """Serve ``app`` by uvicorn on a real socket, in a thread of this process."""
+def on_a_socket(app: FastAPI, stall_s: float) -> Iterator[str]:
+    """Serve a studio's ``app`` on a real socket, in a thread of this process."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, http=protocol(stall_s), log_level="error", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],))
+    server = StudioServer(app, app.state.studio.feed, stall_s)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(20)
+        assert not thread.is_alive(), "the server did not end"
 
 
 class ServerProcess:
