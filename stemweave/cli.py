@@ -56,6 +56,7 @@ from stemweave.sheet_options import (
     Instruments,
     Key,
     Metre,
+    NoScore,
     ScoreFile,
     SheetFile,
     SheetOptions,
@@ -117,6 +118,7 @@ def generate(
     style: Style = None,
     instruments: Instruments = None,
     unconditional: Unconditional = False,
+    no_score: NoScore = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -136,11 +138,11 @@ def generate(
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav, and their sheet and score.
 
     Models that understand sheets draw what is not given of tempo, metre, chords, style and
-    instruments.
+    instruments, and write the notes.
     """
     encoding = encoding_of(format, bit_depth, bitrate)
     options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
     )
     given, notes = options.read()
     folders = [out / str(index) for index in range(number)]
@@ -154,19 +156,20 @@ def generate(
     duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
     for index, folder in enumerate(folders):
         own_sheet = options.completed(pipe, given, duration_s, seed + index)
+        own_score = options.written(pipe, own_sheet, notes, seed + index)
         generator = torch.Generator().manual_seed(seed + index)
         with Bar(f"piece {index}") as progress:
             piece = pipe.generate(
                 duration_s,
                 tempo_bpm=None if pipe.takes_sheets else tempo,
                 sheet=own_sheet,
-                score=notes,
+                score=own_score,
                 steps=steps,
                 generator=generator,
                 progress=progress,
             )
         written = write_stems(folder, piece, pipe.sample_rate, encoding, overwrite)
-        music = write_music(folder, own_sheet, notes)
+        music = write_music(folder, own_sheet, own_score)
         plot_if(plot, written, folder)
         give_folder(folder, written | music)
         if own_sheet is not None:

@@ -25,6 +25,7 @@ class LatentGrid:
     vocoder: Any
     refiner: Any
     sharpener: Any
+    score_model: Any
     source: str | Path | None = None
     """Folder or hub id that ``loading.load_model`` read it from."""
 
@@ -53,6 +54,11 @@ class LatentGrid:
     def takes_sheets(self) -> bool:
         """Whether the denoiser understands sheets and scores."""
         return self.config_of("denoiser").get("vocabulary") is not None
+
+    @property
+    def writes_scores(self) -> bool:
+        """Whether it writes the notes of what it plays."""
+        return self.takes_sheets and self.config_of("score_model") is not None
 
     @property
     def styles(self) -> tuple[str, ...]:

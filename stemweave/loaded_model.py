@@ -24,7 +24,16 @@ from stemweave.model import StemModel, TaskSettings
 from stemweave.model_folder import WEIGHTS, check_model_folder
 from stemweave.models.int8_weights import dequantise_
 
-PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder", "refiner", "sharpener")
+PARTS = (
+    "log_mel",
+    "vae",
+    "denoiser",
+    "scheduler",
+    "vocoder",
+    "refiner",
+    "sharpener",
+    "score_model",
+)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stemweave.diffusion.sampler import Progress
+from stemweave.errors import InputError
 from stemweave.music.drawing import at_tempo
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
 from stemweave.music.score import Score
@@ -20,6 +21,7 @@ from stemweave.separates import Separates
 from stemweave.stems import MIXTURE
 from stemweave.tasks import arrange, edit, extend, generate, requests, vary
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
+from stemweave.tasks.write_score import ScoreSampling, write_score
 
 Inpainting = Literal["known", "replace"]
 
@@ -120,6 +122,26 @@ class StemModel(Separates):
             generator=generator,
             progress=progress,
         )
+
+    def write_score(
+        self,
+        sheet: LeadSheet,
+        *,
+        given: Score | None = None,
+        rewrite: Mapping[str, tuple[int, int]] | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Score:
+        """Notes of all stems under ``sheet``, which needs its beats and downbeats.
+
+        Stems of ``given`` stay as they are, but for bars to ``rewrite``: ``{"guitar": (8, 12)}``
+        for bars 9 to 12. Below a ``temperature`` of 1 likelier notes are drawn more often. Raises
+        ``InputError`` if the model has no score model or the sheet no bars.
+        """
+        if not self.writes_scores:
+            raise InputError("this model writes no scores: give one, or leave the notes to it")
+        sampling = ScoreSampling(temperature, generator=generator)
+        return write_score(self.score_model, sheet, sampling, given, rewrite)
 
     @torch.inference_mode()
     def arrange(

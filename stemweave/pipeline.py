@@ -29,13 +29,15 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         refiner: ``MaskRefiner`` that improves the masks of ``separate``; None (the paper) takes the
             masks of the estimated spectra as they are.
         sharpener: ``MaskSharpener`` that brings them to single bins; None leaves them as bands.
+        score_model: ``ScoreTransformer`` that writes the notes of new stems; None leaves those
+            that are not given to the denoiser.
         reference_rms and all after it: see ``TaskSettings``.
 
     Raises:
         InputError: if the components do not fit together.
     """
 
-    _optional_components: ClassVar[list[str]] = ["refiner", "sharpener"]
+    _optional_components: ClassVar[list[str]] = ["refiner", "sharpener", "score_model"]
     model_cpu_offload_seq: ClassVar[str] = "vae->denoiser->refiner->sharpener->vocoder"
 
     def __init__(
@@ -47,6 +49,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         vocoder: torch.nn.Module,
         refiner: ModelMixin | None = None,
         sharpener: ModelMixin | None = None,
+        score_model: ModelMixin | None = None,
         reference_rms: float | None = TaskSettings.reference_rms,
         clip_mixture: bool = TaskSettings.clip_mixture,
         separation_steps: int = TaskSettings.separation_steps,
@@ -72,6 +75,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             vocoder=vocoder,
             refiner=refiner,
             sharpener=sharpener,
+            score_model=score_model,
         )
         self.register_to_config(
             reference_rms=reference_rms,

@@ -34,6 +34,9 @@ Instruments = Annotated[str | None, typer.Option(help="e.g. guitar=nylon,piano=e
 Unconditional = Annotated[
     bool, typer.Option("--unconditional", help="no sheet and no score, whatever there is")
 ]
+NoScore = Annotated[
+    bool, typer.Option("--no-score", help="write no notes first: the denoiser decides them")
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class SheetOptions:
     style: str | None = None
     instruments: str | None = None
     unconditional: bool = False
+    no_score: bool = False
 
     def read(
         self, beside: Path | None = None, with_score: bool = False
@@ -104,6 +108,17 @@ class SheetOptions:
             return draw_sheet(duration_s, pipe.styles, np.random.default_rng(seed), given)
         is_tempo = given is not None and given == type(given)(tempo_bpm=self.tempo)
         return None if is_tempo else given
+
+    def written(
+        self, pipe: StemModel, sheet: LeadSheet | None, score: Score | None, seed: int
+    ) -> Score | None:
+        """``score``, or the one that the score model writes under ``sheet``."""
+        wanted = score is None and sheet is not None and not self.no_score
+        if not (wanted and pipe.writes_scores):
+            return score
+        import torch
+
+        return pipe.write_score(sheet, generator=torch.Generator().manual_seed(seed))
 
     def _with_text(self, sheet: LeadSheet | None) -> LeadSheet | None:
         """``sheet`` with what the options write of it."""

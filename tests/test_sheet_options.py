@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 
+from stemweave.models.score_transformer import ScoreTransformer
+from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet, read_sheet
 from stemweave.music.midi import read_midi, write_midi
 from stemweave.music.score import Score, ScoreNote
@@ -23,12 +26,52 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def writing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``model`` with a score model."""
+    pipe = make_conditioned_pipeline()
+    torch.manual_seed(0)
+    pipe.register_modules(
+        score_model=ScoreTransformer(
+            ("drums", "bass", "guitar", "piano"), ("rock",), INSTRUMENT_CLASSES,
+            channels=32, num_layers=1, head_channels=16, max_bars=4,
+        ).eval()
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("writing")
+    pipe.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     paths = {"sheet": tmp_path / "own.json", "score": tmp_path / "own.mid"}
     paths["sheet"].write_text(SHEET.to_json())
     write_midi(paths["score"], SCORE, LeadSheet.from_text("C", 100, "4/4"))
     return paths
+
+
+def test_notes_that_are_not_given_are_written_and_played(run, writing_model, files, tmp_path):
+    def generated(name: str, *options: object) -> Path:
+        made = run(
+            "generate", "-o", tmp_path / name, "--seconds", 1, "--model", writing_model, *options
+        )
+        assert made.code == 0, made.err
+        return tmp_path / name
+
+    folder = generated("a", "-n", 2)
+    first, other = (read_midi(folder / index / "score.mid")[0] for index in "01")
+    assert set(first.notes) == {"bass", "drums", "guitar", "piano"} and first != other
+    assert all(first.notes.values())
+    again = generated("b")
+    assert read_midi(again / "0" / "score.mid")[0] == first
+    samples = [soundfile.read(one / "0" / "mixture.wav")[0] for one in (folder, again)]
+    assert (samples[0] == samples[1]).all()
+    free = generated("c", "--no-score") / "0"
+    assert (free / "sheet.json").exists() and not (free / "score.mid").exists()
+    assert (soundfile.read(free / "mixture.wav")[0] != samples[0]).any()
+    assert not (generated("d", "--unconditional") / "0" / "sheet.json").exists()
+    given = generated("e", "--score", files["score"]) / "0" / "score.mid"
+    assert read_midi(given)[0].notes == read_midi(files["score"])[0].notes
 
 
 def test_what_is_not_given_is_drawn_and_kept_beside_the_stems(run, model, tmp_path):

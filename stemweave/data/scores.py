@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,17 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from stemweave.files import InputError
-from stemweave.music.events import bars_of, chord_rows, score_segments
-from stemweave.music.instruments import INSTRUMENTS
+from stemweave.music.events import bars_of, score_segments
+from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.midi import read_midi
-from stemweave.music.sequences import BarWindow
+from stemweave.music.sequences import BarWindow, window_of
 
 SCORE, SHEET = "score.mid", "sheet.json"
-INSTRUMENT_CLASSES = tuple(
-    f"{stem}/{name}" for stem, classes in INSTRUMENTS.items() for name in classes
-)
-"""All classes of instruments; number 0 is left for one that is unknown."""
 
 
 def score_folders(data: Iterable[str | Path]) -> list[Path]:
@@ -92,17 +87,5 @@ def read_song(folder: Path, stems: Sequence[str]) -> tuple[BarWindow, str | None
     """All bars of a song, and the name of its style; ``InputError`` if a file cannot be read."""
     score, _ = read_midi(folder / SCORE)
     sheet = LeadSheet.from_json((folder / SHEET).read_text())
-    return window_of(sheet, score_segments(score, bars_of(sheet), stems)), sheet.style
-
-
-def window_of(sheet: LeadSheet, segments: dict[str, list[np.ndarray]]) -> BarWindow:
-    """All bars of ``sheet`` with ``segments`` in them; the style's number is left 0."""
-    bars = bars_of(sheet)
-    instruments = {
-        stem: INSTRUMENT_CLASSES.index(f"{stem}/{name}") + 1
-        for stem, name in sheet.instruments.items()
-        if f"{stem}/{name}" in INSTRUMENT_CLASSES
-    }
-    tempo = math.log(sheet.tempo_bpm) if sheet.tempo_bpm else float("nan")
-    beats = np.array([bar.beats for bar in bars])
-    return BarWindow(segments, beats, chord_rows(sheet, bars), instruments, 0, tempo)
+    segments = score_segments(score, bars_of(sheet), stems)
+    return window_of(sheet, segments, (), INSTRUMENT_CLASSES), sheet.style

@@ -41,6 +41,10 @@ INSTRUMENTS: dict[str, dict[str, tuple[int, ...]]] = {
 }
 """By stem: classes in the order of a model's numbers, each with its programs (drums: kits of the GS
 standard), the usual one first."""
+INSTRUMENT_CLASSES = tuple(
+    f"{stem}/{name}" for stem, classes in INSTRUMENTS.items() for name in classes
+)
+"""All kinds of all stems, in the order of a model's numbers."""
 
 
 def instrument_of(stem: str, program: int) -> str | None:

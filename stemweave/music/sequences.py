@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from stemweave.music.events import DURATION, PITCH, STEP, VELOCITY, Segment, transposed
+from stemweave.music.events import (
+    DURATION,
+    PITCH,
+    STEP,
+    VELOCITY,
+    Segment,
+    bars_of,
+    chord_rows,
+    transposed,
+)
+from stemweave.music.lead_sheet import LeadSheet
 
 DRUM_PITCHES_FROM = 128
 FIELDS = ("step", "pitch", "duration", "velocity", "stem", "segment", "given")
@@ -64,6 +75,30 @@ def _moved(segment: Segment, semitones: int) -> Segment:
     moved = segment.copy()
     moved[:, PITCH] = np.clip(moved[:, PITCH].astype(int) + semitones, 0, 127)
     return moved
+
+
+def window_of(
+    sheet: LeadSheet,
+    segments: dict[str, list[Segment]],
+    styles: Sequence[str],
+    instruments: Sequence[str],
+) -> BarWindow:
+    """All bars of ``sheet`` with ``segments`` in them.
+
+    ``styles`` and ``instruments`` ("guitar/nylon") name what has a number, from 1 on.
+    """
+
+    def number(names: Sequence[str], name: str | None) -> int:
+        return list(names).index(name) + 1 if name is not None and name in names else 0
+
+    bars = bars_of(sheet)
+    played = {
+        stem: number(instruments, f"{stem}/{name}") for stem, name in sheet.instruments.items()
+    }
+    tempo = math.log(sheet.tempo_bpm) if sheet.tempo_bpm else math.nan
+    beats = np.array([bar.beats for bar in bars])
+    chords = chord_rows(sheet, bars)
+    return BarWindow(segments, beats, chords, played, number(styles, sheet.style), tempo)
 
 
 def segment_order(

@@ -17,7 +17,9 @@ from stemweave.models.score_transformer import (
     Segments,
     Tokens,
 )
-from stemweave.music.events import Segment
+from stemweave.music.events import Segment, bars_of, notes_of, score_segments
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.score import Score, playable
 from stemweave.music.sequences import (
     DRUM_PITCHES_FROM,
     BarWindow,
@@ -26,6 +28,7 @@ from stemweave.music.sequences import (
     segment_fields,
     segment_order,
     sequence_of,
+    window_of,
 )
 
 MOST_NOTES = 96
@@ -53,6 +56,49 @@ class ScoreSampling:
         before = ordered.cumsum(dim=0) - ordered
         ordered = torch.where(before < self.top_p, ordered, 0.0)
         return int(index[torch.multinomial(ordered, 1, generator=self.generator)])
+
+
+def write_score(
+    network: ScoreTransformer,
+    sheet: LeadSheet,
+    sampling: ScoreSampling,
+    given: Score | None = None,
+    rewrite: Mapping[str, tuple[int, int]] | None = None,
+) -> Score:
+    """The notes of all the model's stems over the bars of ``sheet``.
+
+    Args:
+        network: the score model.
+        sheet: with beats and downbeats.
+        sampling: how notes are drawn.
+        given: stems that are there already; their notes stay, but for the bars to ``rewrite``.
+        rewrite: by stem, the first bar to be written anew and the one after the last.
+
+    Raises:
+        InputError: if the sheet has no bars, or one that is too long for the model.
+    """
+    bars = bars_of(sheet)
+    stems = tuple(network.config.stems)
+    notes = {} if given is None else dict(given.notes)
+    known = {stem: np.full(len(bars), stem in notes) for stem in stems}
+    for stem, (first, stop) in (rewrite or {}).items():
+        known[stem][first:stop] = False
+    segments = {stem: [np.zeros((0, 4), dtype=np.uint8)] * len(bars) for stem in stems}
+    if given is not None:
+        segments.update(score_segments(given, bars, stems))
+    window = window_of(sheet, segments, network.config.styles, network.config.instruments)
+    written = write_bars(network, window, known, sampling)
+    for stem in stems:
+        anew = [index for index in range(len(bars)) if not known[stem][index]]
+        new = notes_of([written[stem][index] for index in anew], [bars[index] for index in anew])
+        spans = [(bars[i].start_beat, bars[i].start_beat + bars[i].beats) for i in anew]
+        kept = [
+            note
+            for note in notes.get(stem, ())
+            if not any(start <= note.start_beat < end for start, end in spans)
+        ]
+        notes[stem] = playable([*kept, *new]) if anew else tuple(kept)
+    return Score(notes)
 
 
 @torch.inference_mode()

@@ -32,11 +32,13 @@ def finetuned_parts(
         if name not in given and trained is not None:
             parts[name] = make(settings)
             take_over(parts[name], trained, base, settings)
+    if base.score_model is not None and list(settings.stems) == list(base.stems):
+        parts["score_model"] = base.score_model
     return parts
 
 
 def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -> StemweavePipeline:
-    """Write ``parts`` (vae, denoiser, vocoder, perhaps refiner and sharpener) to ``out``.
+    """Write ``parts`` (vae, denoiser, vocoder, perhaps refiner, sharpener, score_model) to ``out``.
 
     Weights are float16, the front end's float32. An existing ``out`` is replaced when the new
     folder is complete; files in it that are not part of a model (a licence) are kept.
@@ -54,11 +56,15 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
         parts["vocoder"],
         parts.get("refiner"),
         parts.get("sharpener"),
+        parts.get("score_model"),
         reference_rms=settings.mixing.reference_rms,
         clip_mixture=settings.mixing.clip_mixture,
         **sampling,
     )
-    for part in filter(None, (pipe.vae, pipe.denoiser, pipe.vocoder, pipe.refiner, pipe.sharpener)):
+    for name in ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model"):
+        part = getattr(pipe, name)
+        if part is None:
+            continue
         torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns of nothing
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

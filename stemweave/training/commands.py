@@ -246,7 +246,7 @@ def train_score(
     held_out = ScoreCorpus(score_folders(settings.score.validation), STEMS, train.styles)
     stage = ScoreStage(settings, train, held_out)
     if init is not None:
-        load_weights(stage.network, "score", init)
+        load_weights(stage.network, "score_model", init)
     start(stage, settings, folder, minutes, device)
 
 
@@ -261,6 +261,9 @@ def assemble(
     ] = None,
     sharpener: Annotated[
         Path | None, typer.Option(help="exported mask sharpener; none without this option")
+    ] = None,
+    score_model: Annotated[
+        Path | None, typer.Option(help="exported score model; none without this option")
     ] = None,
     init: Annotated[
         Path | None, typer.Option(help="model that parts which are not given come from")
@@ -285,7 +288,7 @@ def assemble(
     base = load_base(settings)
     folders = {
         "vae": vae, "denoiser": denoiser, "vocoder": vocoder, "refiner": refiner,
-        "sharpener": sharpener,
+        "sharpener": sharpener, "score_model": score_model,
     }  # fmt: skip
     parts: dict[str, Any] = {}
     if base is not None:

@@ -34,7 +34,7 @@ COMPONENTS: dict[str, tuple[Any, ...]] = {
     "refiner": (MaskRefiner,),
     "sharpener": (MaskSharpener,),
     "vocoder": (SpectralVocoder, SpeechT5HifiGan),
-    "score": (ScoreTransformer,),
+    "score_model": (ScoreTransformer,),
 }
 
 

@@ -3,7 +3,10 @@ import pytest
 import torch
 
 from stemweave.models.score_transformer import ScoreTransformer
-from stemweave.tasks.write_score import ScoreSampling, write_bars
+from stemweave.music.drawing import draw_sheet
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.score import Score, ScoreNote
+from stemweave.tasks.write_score import ScoreSampling, write_bars, write_score
 from tests.models.test_score_transformer import STEMS, window
 from tests.training.test_stage_score import taught
 
@@ -62,3 +65,18 @@ def test_a_network_that_was_taught_one_pattern_writes_it():
     written = write_bars(network, piece, nothing_given(4), ScoreSampling(temperature=0.0))
     for stem, segment in pattern.items():
         assert all(np.array_equal(own, segment) for own in written[stem])
+
+
+def test_missing_stems_and_bars_are_written_and_all_else_stays(network):
+    sheet = LeadSheet.from_text("C | F | G | C | F", tempo_bpm=90, metre="3/4", style="rock")
+    sheet = draw_sheet(10.0, ("rock",), np.random.default_rng(0), sheet)
+    bass = tuple(ScoreNote(beat + 0.01, beat + 0.7, 40, 77) for beat in range(15))
+    given = Score({"bass": bass, "organ": ()})
+    written = write_score(network, sheet, seeded(0), given, {"bass": (1, 3)})
+    kept = [note for note in bass if not 3 <= note.start_beat < 9]
+    assert set(written.notes) == {"bass", "drums", "organ"} and written.notes["organ"] == ()
+    assert [n for n in written.notes["bass"] if not 3 <= n.start_beat < 9] == kept
+    anew = [note for note in written.notes["bass"] if 3 <= note.start_beat < 9]
+    assert anew and not set(anew) & set(bass)
+    drums = [note.start_beat for note in written.notes["drums"]]
+    assert drums and max(drums) < 15

@@ -110,5 +110,5 @@ def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
     logged = last_log(tmp_path / "run")
     names = ("val_step", "val_pitch", "val_duration", "val_velocity")
     assert logged["val_loss"] == pytest.approx(sum(logged[name] for name in names))
-    network = load_component("score", tmp_path / "run" / "export")
+    network = load_component("score_model", tmp_path / "run" / "export")
     assert tuple(network.config.styles) == ("rock",)
