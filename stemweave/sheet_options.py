@@ -113,8 +113,7 @@ class SheetOptions:
         self, pipe: StemModel, sheet: LeadSheet | None, score: Score | None, seed: int
     ) -> Score | None:
         """``score``, or the one that the score model writes under ``sheet``."""
-        wanted = score is None and sheet is not None and not self.no_score
-        if not (wanted and pipe.writes_scores):
+        if score is not None or sheet is None or self.no_score or not pipe.writes_scores:
             return score
         import torch
 
