@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemweave.console import sentence
+from stemweave.cli.console import sentence
 from stemweave.errors import InputError
 
 if TYPE_CHECKING:

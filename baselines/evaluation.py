@@ -17,12 +17,12 @@ from baselines.msdm import MSDM
 from baselines.ours import load_ours
 from baselines.training import BASELINES
 from stemweave.data.songs import Song
+from stemweave.errors import InputError
 from stemweave.evaluation import generation, separation
 from stemweave.evaluation.embeddings import Embedding
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.speed import part_parameters
 from stemweave.evaluation.table import Cell, Table
-from stemweave.files import InputError
 
 PARAMETERS = "parameters (millions)"
 CPU_HOURS = "CPU-hours of training"

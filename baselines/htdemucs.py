@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.baseline import Baseline
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 
 class SmallHTDemucs(Baseline):

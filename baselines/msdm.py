@@ -25,7 +25,7 @@ from baselines.multi_source_sampling import (
     sample,
     with_sum,
 )
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 GAUSSIAN_WIDTH = 0.75 * math.sqrt(2)
 SIGMA_MIN = 1e-4

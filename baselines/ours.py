@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import load_settings
 

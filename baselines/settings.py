@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic import Field
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.training.settings import RunSettings
 from stemweave.training.stage_settings import StageSettings
 

@@ -20,7 +20,7 @@ from baselines.open_unmix import OpenUnmix
 from baselines.settings import BaselineSettings
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, equalise
 from stemweave.data.tar_songs import Songs, songs_at_step
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 BASELINES: dict[str, type[Baseline]] = {
     "open_unmix": OpenUnmix,

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.measuring import run_python, table
 from benchmarks.songs import write_song
-from stemweave.threads import usable_cores
+from stemweave.io.threads import usable_cores
 
 SECONDS = (0.5, 1.0, 5.0, 10.24, 11.0, 60.0)
 LONG_S = 30.0
@@ -28,10 +28,10 @@ MOST = 1.25
 IN_MEMORY = """
 import sys, time
 from pathlib import Path
-from stemweave.threads import prepare_threads
+from stemweave.io.threads import prepare_threads
 prepare_threads()
-from stemweave.batch import separate_file
-from stemweave.loading import load_model
+from stemweave.io.batch import separate_file
+from stemweave.checkpoints.loading import load_model
 pipe = load_model()
 out = Path(sys.argv[1])
 for song in sys.argv[2:]:

@@ -29,15 +29,15 @@ def main() -> None:
         last = time.time()
 
     lap("start of Python")
-    import stemweave.cli
+    import stemweave.cli.main
 
-    assert stemweave.cli.app
+    assert stemweave.cli.main.app
     lap("import the command line")
     pipe = _by_pipeline(lap) if loader == "pipeline" else _by_command(lap)
     lap("read the model")
     import torch
 
-    from stemweave.batch import separate_file, write_stems
+    from stemweave.io.batch import separate_file, write_stems
 
     generator = torch.Generator().manual_seed(0)
     if task == "separate":
@@ -61,7 +61,7 @@ def _by_pipeline(lap: Callable[[str], None]) -> Any:
 
 
 def _by_command(lap: Callable[[str], None]) -> Any:
-    from stemweave.loading import NOT_NEEDED, hidden, load_model, uncollected
+    from stemweave.checkpoints.loading import NOT_NEEDED, hidden, load_model, uncollected
 
     atexit.register(gc.freeze)
     with uncollected(), hidden(*NOT_NEEDED):
@@ -69,9 +69,9 @@ def _by_command(lap: Callable[[str], None]) -> Any:
 
         assert torch.__version__
         lap("import torch")
-        import stemweave.loaded_model
+        import stemweave.checkpoints.loaded_model
 
-        assert stemweave.loaded_model.PARTS
+        assert stemweave.checkpoints.loaded_model.PARTS
     lap("import the model's classes")
     return load_model()
 

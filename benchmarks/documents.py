@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 
 def with_block(text: str, name: str, block: str) -> str:

@@ -1,7 +1,7 @@
 """Seconds per second of audio of other systems and of ours, on the same cores in one run.
 
 Weights of others are random, which changes no time. Each runs in a process of its own, as their
-commands do: ours keeps the memory that it frees (``stemweave.memory``), others do not. The paper's
+commands do: ours keeps the memory that it frees (``models.memory``), others do not. The paper's
 network is extrapolated from one step of its sampler, as ``unet3d`` has measured it before.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.measuring import table, times_s
 from benchmarks.results import load
 from benchmarks.songs import SAMPLE_RATE, WINDOW_S, read_song
-from stemweave.loading import load_model
+from stemweave.checkpoints.loading import load_model
 from stemweave.stems import STEMS
 
 PUBLISHED_HTDEMUCS: dict[str, Any] = {
@@ -101,7 +101,7 @@ def count(module: torch.nn.Module) -> float:
 
 def htdemucs_rows(repeats: int, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Hybrid Transformer Demucs (arXiv 2211.08553) with and without overlapping segments."""
-    from stemweave.files import InputError
+    from stemweave.errors import InputError
 
     try:
         from demucs.apply import apply_model

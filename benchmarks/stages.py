@@ -18,10 +18,10 @@ import torch
 from benchmarks.measuring import median_s, medians, run_python, table
 from benchmarks.songs import SAMPLE_RATE, WINDOW_S, read_song, write_song
 from benchmarks.stopwatch import Part, Stopwatch
-from stemweave.batch import separate_file, write_stems
+from stemweave.checkpoints.loading import load_model
+from stemweave.io.batch import separate_file, write_stems
 from stemweave.io.decode import AudioReader
 from stemweave.io.encode import AudioWriter
-from stemweave.loading import load_model
 
 TARGETS_S = {
     "stemweave --help": 0.5,

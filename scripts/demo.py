@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.batch import separate_file, write_stems
+from stemweave.checkpoints.loading import load_model
 from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.io.batch import separate_file, write_stems
 from stemweave.io.decode import read_audio
-from stemweave.loading import load_model
-from stemweave.plots import plot_files
+from stemweave.io.plots import plot_files
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from stemweave.checkpoints.average import mean_state
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 
 

@@ -25,15 +25,15 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from stemweave import jobs
 from stemweave.audio.log_mel import LogMel
-from stemweave.batch import separate_file
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.data.latents import LatentShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
-from stemweave.files import InputError
-from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.errors import InputError
+from stemweave.io import jobs
+from stemweave.io.batch import separate_file
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE
 from stemweave.music.lead_sheet import LeadSheet

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.documents import renew
+from stemweave.errors import InputError
 from stemweave.evaluation import arrangement, coherence, copy_synthesis, generation, separation
-from stemweave.files import InputError
 
 
 class Scores:

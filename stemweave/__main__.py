@@ -3,17 +3,17 @@
 Signals are handled before anything else is imported.
 """
 
-from stemweave import ends
+from stemweave.io import ends
 
 ends.handle_signals()
 
 
 def main() -> None:
     """Run the command line and end this process."""
-    from stemweave.console import open_standard_streams
+    from stemweave.cli.console import open_standard_streams
 
     open_standard_streams()
-    from stemweave.cli import main as run_command
+    from stemweave.cli.main import main as run_command
 
     try:
         run_command()

@@ -11,10 +11,10 @@ from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import logging
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.devices import checked_device
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL, check_model, loading_failed
 from stemweave.errors import InputError
 from stemweave.model import StemModel, TaskSettings
-from stemweave.model_folder import BUNDLED_MODEL, check_model, loading_failed
+from stemweave.models.devices import checked_device
 
 
 class StemweavePipeline(StemModel, DiffusionPipeline):

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemweave.components import LatentGrid
 from stemweave.diffusion.sampler import Progress
+from stemweave.models.parts import LatentGrid
 from stemweave.tasks import requests, separate
 from stemweave.tasks.requests import Method
 

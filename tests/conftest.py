@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.audio.vocoder import SpectralVocoder
-from stemweave.cli import main
+from stemweave.cli.main import main
 from stemweave.models.compact import CompactUNet
 from stemweave.models.vae import PatchVAE
 from stemweave.pipeline import StemweavePipeline

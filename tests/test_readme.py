@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.documents import renew
-from stemweave.files import InputError
-from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL
+from stemweave.errors import InputError
 from tests.scripts import script
 
 as_markdown = script("scores_table").as_markdown

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 ORDINARY_PEAKS = (2.0**-20, 2.0**20)
 """Squares and sums of spectra of such waveforms keep clear of float32's ends."""

@@ -14,8 +14,8 @@ from stemweave.checkpoints.part import (
     require_replaceable,
     write_part,
 )
-from stemweave.files import InputError
-from stemweave.provenance import misfits
+from stemweave.errors import InputError
+from stemweave.models.provenance import misfits
 
 
 def average_parts(shares: Mapping[Path, float], out: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from stemweave.checkpoints.part import CONFIG, part_weights, require_replaceable, write_part
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.int8_weights import Int8Weights, quantised
 from stemweave.training.networks import COMPONENTS
 

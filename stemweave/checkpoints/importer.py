@@ -18,9 +18,9 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from stemweave.audio.log_mel import LogMel
 from stemweave.checkpoints import weights
+from stemweave.checkpoints.model_folder import check_source
 from stemweave.checkpoints.reading import finite_number, printable, read_weights
-from stemweave.files import InputError
-from stemweave.model_folder import check_source
+from stemweave.errors import InputError
 from stemweave.models.unet3d import UNet3D
 from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS

@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stemweave.files import InputError, appearing
-from stemweave.model_folder import WEIGHTS
+from stemweave.checkpoints.model_folder import WEIGHTS
+from stemweave.errors import InputError
+from stemweave.io.files import appearing
 from stemweave.models.int8_weights import dequantise_
-from stemweave.provenance import trained
+from stemweave.models.provenance import trained
 
 CONFIG = "config.json"
 

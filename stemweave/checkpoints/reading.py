@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stemweave.checkpoints import tensor_pickle
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 StateDict = dict[str, Tensor]
 

@@ -25,7 +25,7 @@ import soundfile
 import yaml
 
 from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.io.decode import read_header
 from stemweave.stems import stem_of_program
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.events import bars_of, score_segments
 from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet

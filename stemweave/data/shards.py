@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import Crops, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, describe_songs, songs_at
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 Arrays = dict[str, Tensor]
 """Tensors whose first axis counts crops."""

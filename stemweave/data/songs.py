@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 MANIFEST = "manifest.jsonl"
 STEM_SUFFIXES = (".flac", ".wav")

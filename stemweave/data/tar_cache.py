@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from stemweave.data.songs import STEM_SUFFIXES, Song, read_song
-from stemweave.files import InputError, appearing
+from stemweave.errors import InputError
+from stemweave.io.files import appearing
 
 ATTEMPTS = 4
 """Of one download; the pause before the next one doubles from a second."""

@@ -21,8 +21,9 @@ from pathlib import Path
 import soundfile
 
 from stemweave.data.songs import Song, read_song, song_description
-from stemweave.files import InputError, appearing
-from stemweave.jobs import Workers, map_jobs
+from stemweave.errors import InputError
+from stemweave.io.files import appearing
+from stemweave.io.jobs import Workers, map_jobs
 
 INDEX = "index.json"
 LOSSLESS_AS_FLAC = ("PCM_16", "PCM_24")

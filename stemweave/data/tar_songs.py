@@ -19,7 +19,7 @@ import numpy as np
 
 from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, unpacked_songs
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 
 @dataclass

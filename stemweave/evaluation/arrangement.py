@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
+from stemweave.errors import InputError
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
@@ -23,7 +24,6 @@ from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
 from stemweave.evaluation.signal_measures import is_silent
 from stemweave.evaluation.table import Table
-from stemweave.files import InputError
 
 REAL_ROW = "real stems"
 OTHER_ROW = "another song's stems"

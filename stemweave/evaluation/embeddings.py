@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stemweave.errors import InputError
 from stemweave.evaluation import musicnn, vggish
-from stemweave.files import InputError
 
 CLAP_DEFAULT = "laion/larger_clap_music"
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
+from stemweave.errors import InputError
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
@@ -28,7 +29,6 @@ from stemweave.evaluation.separation import level_gain, vae_round_trip
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
 from stemweave.evaluation.table import Cell, Table
 from stemweave.evaluation.variety import fill_variety
-from stemweave.files import InputError
 
 GENERATED_ROW = "ours, generated"
 FLOOR_ROW = "real, other songs (floor)"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stemweave.data.song_conditions import read_song_conditions
+from stemweave.errors import InputError
 from stemweave.evaluation.segments import Segment
-from stemweave.files import InputError
 from stemweave.music.midi import SCORE_FILE, read_midi
 
 Told = Literal["score", "sheet", "nothing"]

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
+from stemweave.errors import InputError
 from stemweave.evaluation.signal_measures import is_silent
-from stemweave.files import InputError
 from stemweave.io.decode import read_audio, read_header
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2

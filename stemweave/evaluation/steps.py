@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import SAMPLERS, with_sampler
+from stemweave.errors import InputError
 from stemweave.evaluation import frechet, generation, separation
 from stemweave.evaluation.embeddings import Embedding
 from stemweave.evaluation.pieces import pipeline_generator
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.table import Cell, Table
-from stemweave.files import InputError
 
 SEPARATION_STEPS = (1, 2, 4, 8)
 GENERATION_STEPS = (8, 16, 25, 50)

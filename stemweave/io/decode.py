@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.io import ffmpeg
 from stemweave.io.sndfile import INDEXED, PCM_CONTAINERS, NotReadable, SndfileSound
 from stemweave.io.stated import riff_sound

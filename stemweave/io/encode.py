@@ -16,9 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from stemweave.files import InputError, Staging, writing_failed
+from stemweave.errors import InputError
 from stemweave.io.encoders import Encoder, encoder
 from stemweave.io.encoding import Encoding, encoding_of
+from stemweave.io.files import Staging, writing_failed
 
 if TYPE_CHECKING:
     from torch import Tensor

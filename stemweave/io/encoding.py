@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 AudioFormat = Literal["wav", "flac", "mp3", "m4a", "opus"]
 BitDepth = Literal["16", "24", "32f"]

@@ -16,12 +16,12 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.acceleration import mask_precision
 from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
 from stemweave.audio.log_mel import front_end_misfits
-from stemweave.earlier_versions import PIXELS, current_config, current_state
+from stemweave.models.acceleration import mask_precision
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
+from stemweave.models.earlier_versions import PIXELS, current_config, current_state
 from stemweave.models.int8_weights import Int8Weights
 
 FRONT_END = ("num_mels", "sample_rate", "hop_length", "win_length", "log_floor")

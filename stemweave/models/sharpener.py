@@ -18,10 +18,10 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.acceleration import mask_dtype, mask_precision
 from stemweave.audio.factorisation import Factors, factorise
 from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import HOPS_PER_WINDOW
+from stemweave.models.acceleration import mask_dtype, mask_precision
 
 MIN_MAGNITUDE = 1e-3
 """Of bins, at the model's level; smaller ones count as this."""

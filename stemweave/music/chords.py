@@ -14,7 +14,7 @@ from pychord import Chord as NamedChord
 from pychord.quality import Quality, QualityManager
 from pychord.utils import note_to_val
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.metre import beats_per_bar, chord_starts
 
 NO_CHORD = "N.C."

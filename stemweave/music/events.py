@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.chords import Chord
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score, ScoreNote

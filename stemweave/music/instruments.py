@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.stems import stem_of_program
 
 INSTRUMENTS: dict[str, dict[str, tuple[int, ...]]] = {

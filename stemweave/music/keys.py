@@ -6,7 +6,7 @@ import re
 
 from pychord.utils import note_to_val
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 MAJOR_TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 MINOR_TONICS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")

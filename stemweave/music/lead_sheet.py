@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.chords import NO_CHORD, Chord, ChordChange, parse_bars, parse_symbol
 from stemweave.music.instruments import parse_instruments
 from stemweave.music.keys import parse_key

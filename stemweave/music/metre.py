@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 LARGEST_NUMERATOR = 32
 UNITS = (1, 2, 4, 8, 16)

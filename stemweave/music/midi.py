@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.chords import ChordChange, parse_symbol
 from stemweave.music.estimate import estimate_chords, estimate_key
 from stemweave.music.instruments import instrument_of, parse_instruments

@@ -10,7 +10,7 @@ from pathlib import Path
 import mido
 import numpy as np
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.instruments import stem_of_track
 from stemweave.music.metre import parse_metre
 

@@ -16,7 +16,8 @@ from typing import Any
 import mido
 import numpy as np
 
-from stemweave.files import InputError, appearing
+from stemweave.errors import InputError
+from stemweave.io.files import appearing
 from stemweave.music.chords import NO_CHORD
 from stemweave.music.instruments import program_of
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet

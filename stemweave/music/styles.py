@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 STYLES: dict[str, tuple[str, ...]] = {
     "8-beat-pop": (

@@ -13,8 +13,8 @@ import numpy as np
 
 from stemweave.data.readers import Skipped
 from stemweave.data.songs import Song, append_line, append_to_manifest, listed_names, read_song
-from stemweave.files import InputError
-from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.errors import InputError
+from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.render.compose import ComposedSong, Unplayable, compose_song
 from stemweave.render.grooves import drawn_families
 from stemweave.render.mixdown import Sound, draw_sounds, render_stems

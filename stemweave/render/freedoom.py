@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from stemweave.data.songs import MANIFEST, Song, append_to_manifest
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.midi import score_and_sheet
 from stemweave.music.midi_file import MidiSong, read_midi_file
 from stemweave.render.collection import VALIDATION_SOUNDFONT, find_soundfont

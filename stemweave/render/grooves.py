@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 MMA_LIBRARY = Path("/usr/share/mma/lib")
 NOT_A_VERSE = re.compile(r"intro|end|fill|break|sus|tag|test|metronome", re.IGNORECASE)

@@ -17,8 +17,8 @@ import numpy as np
 
 from stemweave.data.readers import Skipped, split_of_name
 from stemweave.data.songs import Song, listed_names, read_song
-from stemweave.files import InputError
-from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.errors import InputError
+from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.music.midi import score_and_sheet
 from stemweave.music.midi_file import read_midi_file
 from stemweave.render.collection import (

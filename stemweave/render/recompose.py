@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stemweave.data.readers import Skipped
 from stemweave.data.songs import Song, read_manifest, read_song
-from stemweave.files import InputError
-from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.errors import InputError
+from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.music.lead_sheet import SHEET_FILE
 from stemweave.music.midi import SCORE_FILE
 from stemweave.render.collection import (

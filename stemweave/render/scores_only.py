@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stemweave.files import appearing
-from stemweave.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.io.files import appearing
+from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.render.collection import (
     DEFAULT_OPTIONS,
     CompositionOptions,

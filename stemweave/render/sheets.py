@@ -14,7 +14,7 @@ import pedalboard
 import soundfile
 
 from stemweave.data.songs import Song, write_song
-from stemweave.files import appearing
+from stemweave.io.files import appearing
 from stemweave.music.chords import ChordChange, parse_chord
 from stemweave.music.harmony import QUALITIES
 from stemweave.music.instruments import instrument_of

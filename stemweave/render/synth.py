@@ -18,7 +18,7 @@ import fluidsynth
 import numpy as np
 import soxr
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.render.score import Part
 
 CHANNELS = 16

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.conditions import Conditions, conditions_of
 from stemweave.music.drawing import lasting
 from stemweave.music.lead_sheet import LeadSheet

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from torch import Tensor
 
 from stemweave.audio.waveforms import check_waveform
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.stems import MIXTURE
 
 Method = Literal["mask", "diffusion", "vocoder"]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.acceleration import WindowBatch
 from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import Progress, sample
-from stemweave.memory import release_freed_memory
+from stemweave.models.acceleration import WindowBatch
+from stemweave.models.memory import release_freed_memory
 from stemweave.tasks.context import channel_gains
 from stemweave.tasks.spectra import (
     decode,

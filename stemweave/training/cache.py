@@ -12,8 +12,8 @@ import torch
 from accelerate import init_empty_weights
 
 from stemweave.data.shards import Shards
-from stemweave.files import InputError
-from stemweave.jobs import Workers, map_jobs
+from stemweave.errors import InputError
+from stemweave.io.jobs import Workers, map_jobs
 from stemweave.training.finetune import load_base, resolved
 from stemweave.training.identity import check_parts
 from stemweave.training.networks import load_component

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 CHECKPOINT = "checkpoint.pt"
 """Its name in a run's folder."""

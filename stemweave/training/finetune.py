@@ -14,9 +14,9 @@ from typing import Any, cast
 from diffusers import DDIMScheduler
 from torch import nn
 
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.diffusion.schedulers import sampler_name, with_sampler
-from stemweave.files import InputError
-from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.errors import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import FRONT_END
 from stemweave.models.sharpener import SPECTRUM

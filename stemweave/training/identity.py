@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from stemweave.data.tar_songs import Songs, TarSongs, describe_songs
-from stemweave.files import InputError
-from stemweave.provenance import FRONT_END, TRAINED, misfits, trained
+from stemweave.errors import InputError
+from stemweave.models.provenance import FRONT_END, TRAINED, misfits, trained
 from stemweave.training.networks import autoencoder_in
 from stemweave.training.settings import RunSettings
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.training.examples import Example
 from stemweave.training.settings import RunSettings
 

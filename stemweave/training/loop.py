@@ -23,8 +23,8 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from stemweave.acceleration import require_compiler
-from stemweave.files import InputError
+from stemweave.errors import InputError
+from stemweave.models.acceleration import require_compiler
 from stemweave.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
 from stemweave.training.identity import changes, write_record

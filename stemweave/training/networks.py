@@ -16,7 +16,7 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.data.song_conditions import sounds_in
 from stemweave.data.tar_songs import Songs, songs_at_hand
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.conditions import ConditionNetwork
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition

@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from stemweave.acceleration import computes_in_bfloat16
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.model import TaskSettings
+from stemweave.models.acceleration import computes_in_bfloat16
 from stemweave.training.settings_file import read_settings_file
 from stemweave.training.stage_settings import (
     ShardedSettings,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 
 def read_settings_file(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from stemweave.data.mask_targets import explained_db
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.training.crops import train_and_validation

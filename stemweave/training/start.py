@@ -16,8 +16,8 @@ from stemweave.data.readers import read_data
 from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
-from stemweave.files import InputError
-from stemweave.memory import keep_freed_memory
+from stemweave.errors import InputError
+from stemweave.models.memory import keep_freed_memory
 from stemweave.training.checkpoint import CHECKPOINT
 from stemweave.training.identity import record_of
 from stemweave.training.logs import RunLog

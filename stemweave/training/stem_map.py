@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import SPECTRUM_CHANNELS, MaskSharpener

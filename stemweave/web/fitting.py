@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import soxr
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.io.decode import AudioInfo
 
 if TYPE_CHECKING:

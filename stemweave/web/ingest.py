@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stemweave.files import InputError, OutputError
+from stemweave.errors import InputError, OutputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup
 from stemweave.stems import MIXTURE

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.web.answers import JobAnswer
 from stemweave.web.errors import Refused
 from stemweave.web.job_requests import JobRequest, chosen_params

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat

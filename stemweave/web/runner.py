@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stemweave.batch import read_given, read_piece, separate_file, write_stems
 from stemweave.diffusion.sampler import Progress
-from stemweave.files import InputError
+from stemweave.errors import InputError
+from stemweave.io.batch import read_given, read_piece, separate_file, write_stems
 from stemweave.model import StemModel
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 MIN_TOKEN_LENGTH = 8
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, SQLModel, col, create_engine, delete, select
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.web.tables import ENDED, Desk, Job, Project, Version, iso, now
 
 INTERRUPTED = "the server stopped while this job ran: start it again"

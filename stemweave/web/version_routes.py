@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import QueryParams
 
-from stemweave.files import InputError, OutputError
+from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.web.answers import VersionAnswer, version_answer

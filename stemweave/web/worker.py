@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.web.feed import Feed
 from stemweave.web.library import Library
 from stemweave.web.pace import Pace

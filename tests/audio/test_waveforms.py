@@ -14,7 +14,7 @@ from stemweave.audio.waveforms import (
     mono,
     polarity,
 )
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 NOISE = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
 

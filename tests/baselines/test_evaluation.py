@@ -16,9 +16,9 @@ from baselines.evaluation import (
 )
 from baselines.open_unmix import OpenUnmix
 from baselines.training import BASELINES
+from stemweave.errors import InputError
 from stemweave.evaluation import generation, separation
 from stemweave.evaluation.segments import find_songs
-from stemweave.files import InputError
 from tests.evaluation.toys import BandEnergies
 
 from .conftest import PACKAGES, STEMS, TINY, require_package

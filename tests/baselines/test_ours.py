@@ -7,7 +7,7 @@ import pytest
 
 from baselines.evaluation import COST, CPU_HOURS
 from baselines.ours import COST_FILE, STAGES, load_ours
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from tests.training.conftest import write_settings
 
 from .test_evaluation import export

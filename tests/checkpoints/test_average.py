@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stemweave.models.compact import CompactUNet
-from stemweave.provenance import TRAINED
+from stemweave.models.provenance import TRAINED
 
 
 def denoiser(folder: Path, value: float, **options: object) -> Path:

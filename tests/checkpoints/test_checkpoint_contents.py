@@ -19,7 +19,7 @@ from diffusers import DDIMScheduler
 from stemweave.checkpoints import importer
 from stemweave.checkpoints.reading import read_weights
 from stemweave.diffusion.schedulers import sampler_name
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.model import TaskSettings
 from stemweave.pipeline import StemweavePipeline
 from tests.parity import reference as ref

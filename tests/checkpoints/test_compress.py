@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from stemweave.checkpoints.loaded_model import PartSource
+from stemweave.checkpoints.model_folder import WEIGHTS
 from stemweave.checkpoints.part import part_weights
-from stemweave.loaded_model import PartSource
-from stemweave.model_folder import WEIGHTS
 from stemweave.models.compact import CompactUNet
 from stemweave.models.int8_weights import SCALE, dequantise_, quantised
 from stemweave.models.vae import PatchVAE

@@ -12,7 +12,7 @@ import yaml
 from stemweave.data.mixing import PLAIN, draw_crops
 from stemweave.data.readers import MUSDB_VALIDATION, read_data, without_silence
 from stemweave.data.songs import read_manifest
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.stems import STEMS
 
 

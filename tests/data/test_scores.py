@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stemweave.data.scores import INSTRUMENT_CLASSES, ScoreCorpus, num_events, score_folders
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
 from stemweave.music.midi import SCORE_FILE, write_midi
 from stemweave.music.score import Score, ScoreNote

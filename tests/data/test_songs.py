@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from stemweave.data.songs import Song, append_to_manifest, read_manifest, read_song, write_song
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 
 def make_song(folder: Path, stems: tuple[str, ...] = ("bass", "drums")) -> Song:

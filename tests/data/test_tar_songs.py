@@ -18,7 +18,7 @@ from stemweave.data.readers import read_data
 from stemweave.data.songs import Song, append_to_manifest, write_song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import TarSongs
-from stemweave.files import InputError
+from stemweave.errors import InputError
 
 STEMS = ("bass", "drums", "piano")
 
@@ -45,7 +45,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four training shards and one of validation."""
     from stemweave.data.tar_pack import pack_songs
-    from stemweave.jobs import Workers
+    from stemweave.io.jobs import Workers
 
     out = tmp_path_factory.mktemp("shards")
     listed = read_data(songs, STEMS).songs

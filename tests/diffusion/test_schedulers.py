@@ -8,12 +8,12 @@ import torch
 from diffusers import DDIMScheduler
 
 from stemweave.checkpoints.importer import PAPER_SCHEDULE
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL
+from stemweave.cli.options import load
 from stemweave.diffusion.constraints import KnownPositions, Replacement
 from stemweave.diffusion.sampler import sample
 from stemweave.diffusion.schedulers import SAMPLERS, respace, sampler_name, shifted, with_sampler
-from stemweave.files import InputError
-from stemweave.model_folder import BUNDLED_MODEL
-from stemweave.options import load
+from stemweave.errors import InputError
 from stemweave.pipeline import load_pipeline
 
 from .test_sampler import MEAN, SHAPE, STD, exact_denoiser

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stemweave.data.songs import Song
+from stemweave.errors import InputError
 from stemweave.evaluation import arrangement
 from stemweave.evaluation.arrangement import (
     evaluate_arrangement,
@@ -16,7 +17,6 @@ from stemweave.evaluation.arrangement import (
 )
 from stemweave.evaluation.coherence import BEAT, CHROMA, ONSET
 from stemweave.evaluation.segments import Segment, find_songs
-from stemweave.files import InputError
 from stemweave.stems import STEMS
 
 from .toys import BandEnergies, ToyPipeline

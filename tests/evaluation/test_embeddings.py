@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
+from stemweave.errors import InputError
 from stemweave.evaluation.embeddings import (
     ClapEmbedding,
     MusicnnEmbedding,
@@ -14,7 +15,6 @@ from stemweave.evaluation.embeddings import (
     embed_clips,
 )
 from stemweave.evaluation.vggish import Vggish, vggish_patches
-from stemweave.files import InputError
 
 
 @pytest.fixture(scope="module")

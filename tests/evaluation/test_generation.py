@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from stemweave.data.songs import Song
+from stemweave.errors import InputError
 from stemweave.evaluation import generation, obedience, variety
 from stemweave.evaluation.generation import evaluate_generation, shuffled_pieces
 from stemweave.evaluation.pieces import TOLD_ROWS
 from stemweave.evaluation.segments import Segment, find_songs
-from stemweave.files import InputError
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.midi import write_midi
 from stemweave.music.score import Score, ScoreNote

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from stemweave.audio.log_mel import LogMel
-from stemweave.cli import app
+from stemweave.cli.main import app
 from stemweave.evaluation import arrangement, commands, separation
 from stemweave.evaluation.segments import find_songs
 from stemweave.stems import STEMS

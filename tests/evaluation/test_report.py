@@ -8,12 +8,12 @@ import pytest
 import soundfile
 import torch
 
+from stemweave.errors import InputError
 from stemweave.evaluation import arrangement, generation, separation
 from stemweave.evaluation.paper import paper_tables
 from stemweave.evaluation.report import file_name, require_new_folder, write_report
 from stemweave.evaluation.results import Evaluation, Example, commit, provenance
 from stemweave.evaluation.table import Cell, Table
-from stemweave.files import InputError
 
 
 def evaluation() -> Evaluation:

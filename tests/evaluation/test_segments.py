@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 
+from stemweave.errors import InputError
 from stemweave.evaluation.segments import (
     Segment,
     audible_segments,
@@ -15,7 +16,6 @@ from stemweave.evaluation.segments import (
     segment_grid,
     spread_order,
 )
-from stemweave.files import InputError
 from stemweave.stems import STEMS
 
 from .toys import SEGMENT_S, write_song

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from stemweave.cli.evaluate import _passes
 from stemweave.diffusion.schedulers import sampler_name
+from stemweave.errors import InputError
 from stemweave.evaluation import generation, steps
-from stemweave.evaluation.commands import _passes
 from stemweave.evaluation.frechet import ClipSet, fad, ratio_with_interval
 from stemweave.evaluation.segments import find_songs
-from stemweave.files import InputError
 from stemweave.stems import STEMS
 
 from .toys import BandEnergies, ToyPipeline

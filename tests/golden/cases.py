@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemweave.acceleration import accelerate
+from stemweave.checkpoints.loading import load_model
 from stemweave.io.decode import read_audio
-from stemweave.loading import load_model
 from stemweave.model import StemModel
+from stemweave.models.acceleration import accelerate
 from stemweave.tasks.spectra import to_model_rate
 
 EXCERPT = Path(__file__).parent.parent.parent / "examples" / "freedoom_excerpt"

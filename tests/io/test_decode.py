@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader, is_audio, probe_audio, read_audio, read_header
 from tests.io.sounds import (
     KINDS,

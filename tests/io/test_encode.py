@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader, probe_audio, read_audio
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format, write_audio
 from stemweave.io.encoders import Quantiser

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stemweave import acceleration
+from stemweave.models import acceleration
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stemweave.acceleration import accelerate
+from stemweave.checkpoints.loaded_model import PartSource
 from stemweave.data.mask_targets import mask_targets
+from stemweave.errors import InputError
 from stemweave.evaluation.signal_measures import si_sdr_db
-from stemweave.files import InputError
-from stemweave.loaded_model import PartSource
+from stemweave.models.acceleration import accelerate
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline

@@ -7,8 +7,8 @@ import torch
 
 from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
+from stemweave.errors import InputError
 from stemweave.evaluation.signal_measures import si_sdr_db
-from stemweave.files import InputError
 from stemweave.models.sharpener import FIRST_PASS, MaskSharpener, spectrum_features
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline

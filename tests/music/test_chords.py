@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pychord.quality import QualityManager
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.chords import ChordChange, parse_bars, parse_chord, tone_name
 from stemweave.music.instruments import (
     INSTRUMENTS,

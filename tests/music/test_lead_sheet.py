@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.chords import ChordChange, parse_chord
 from stemweave.music.instruments import INSTRUMENTS
 from stemweave.music.keys import key_name

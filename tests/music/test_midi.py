@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music import midi_file
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.metre import quarters_per_beat

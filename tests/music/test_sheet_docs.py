@@ -11,8 +11,8 @@ from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.midi import write_midi
 from stemweave.music.score import Score, ScoreNote
 from stemweave.music.styles import STYLES
+from tests.cli.test_main import write_noise
 from tests.tasks.test_conditioning import make_conditioned_pipeline
-from tests.test_cli import write_noise
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "sheet-and-score.md").read_text()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.music.estimate import estimate_chords, estimate_key
 from stemweave.music.harmony import Chord, Key
 from stemweave.music.keys import key_name

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from stemweave.data.songs import read_manifest, read_song
-from stemweave.files import InputError
-from stemweave.jobs import Workers
+from stemweave.errors import InputError
+from stemweave.io.jobs import Workers
 from stemweave.music.lead_sheet import read_sheet
 from stemweave.music.midi import read_midi
 from stemweave.music.midi_file import read_midi_file

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stemweave.audio.waveforms import ResultError
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.pipeline import StemweavePipeline

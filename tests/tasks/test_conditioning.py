@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stemweave.diffusion.guidance import guided_by_conditions
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.compact import CompactUNet
 from stemweave.models.conditions import Conditions
 from stemweave.music.drawing import lasting
@@ -207,7 +207,7 @@ def test_sheets_go_on_with_their_bars_and_chords():
 
 
 def test_a_saved_model_keeps_what_it_understands(pipe, tmp_path):
-    from stemweave.loaded_model import LoadedModel
+    from stemweave.checkpoints.loaded_model import LoadedModel
 
     pipe.save_pretrained(tmp_path)
     again = LoadedModel.load(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stemweave.diffusion.schedulers import with_sampler
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS
 from stemweave.tasks.edit import excerpt_around

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stemweave.audio.vocoder import SpectralVocoder
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.pipeline import StemweavePipeline
 
 

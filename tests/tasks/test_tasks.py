@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stemweave.diffusion.bars import Bars
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.pipeline import StemweavePipeline
 from stemweave.tasks import context, generate
 from stemweave.tasks.spectra import decode_channels, vocode

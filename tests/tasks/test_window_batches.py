@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
 

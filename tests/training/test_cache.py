@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from stemweave.data import shards
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.vae import PatchVAE
 from stemweave.training.cache import CacheSource, ShardJob, make_shard
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from stemweave.training.loop import TrainingRun
 from stemweave.training.stage_settings import StageSettings

@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
-from stemweave.files import InputError
-from stemweave.loading import load_model
+from stemweave.checkpoints.loading import load_model
+from stemweave.errors import InputError
+from stemweave.models.provenance import TRAINED
 from stemweave.pipeline import StemweavePipeline
-from stemweave.provenance import TRAINED
 from stemweave.training.identity import autoencoder_identity, write_record
 from stemweave.training.networks import (
     load_component,

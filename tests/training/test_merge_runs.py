@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.training.checkpoint import read_checkpoint, write_checkpoint
 from tests.scripts import script
 

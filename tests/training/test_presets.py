@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stemweave.acceleration import computes_in_bfloat16
 from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
-from stemweave.earlier_versions import current_state
-from stemweave.files import InputError
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL
+from stemweave.errors import InputError
 from stemweave.model import TaskSettings
-from stemweave.model_folder import BUNDLED_MODEL
+from stemweave.models.acceleration import computes_in_bfloat16
+from stemweave.models.earlier_versions import current_state
 from stemweave.models.int8_weights import dequantise_
 from stemweave.models.vae import strides_of
 from stemweave.training.networks import (

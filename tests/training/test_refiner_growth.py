@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.models.refiner import MaskRefiner
 from stemweave.training.networks import load_weights
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stemweave.web.commands import serve
+from stemweave.cli.serve import serve
 from tests.web.conftest import on_a_socket
 
 ROOT = Path(__file__).parent.parent.parent

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.web.attempts import Attempts
 from stemweave.web.errors import Refused
 from stemweave.web.settings import Settings

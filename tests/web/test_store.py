@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from stemweave.files import InputError
+from stemweave.errors import InputError
 from stemweave.web.store import INTERRUPTED, Store
 from stemweave.web.tables import Job, Project, Version
 

@@ -1,0 +1,131 @@
+"""``stemweave data check``: what a data set holds, and a list of its songs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemweave.errors import InputError
+from stemweave.io.files import require_absent
+from stemweave.io.jobs import Workers
+from stemweave.stems import STEMS
+
+if TYPE_CHECKING:
+    from stemweave.data.readers import Findings
+    from stemweave.data.songs import Song
+
+ProcessesOption = Annotated[int, typer.Option("--workers", min=1, help="processes")]
+RayOption = Annotated[
+    str | None,
+    typer.Option(help="run on Ray: local, auto (the cluster that is running) or its HOST:PORT"),
+]
+
+app = typer.Typer(no_args_is_help=True, help="Look at and prepare data sets of multi-track music.")
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="folder of a data set")],
+    stems: Annotated[str, typer.Option(help="wanted stems")] = ",".join(STEMS),
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="skip songs that lack one of them")
+    ] = False,
+    min_seconds: Annotated[float, typer.Option(min=0, help="skip shorter songs")] = 1.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="read no audio: silence is not noticed")
+    ] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="write the list of usable songs here, for training")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the list")] = False,
+) -> None:
+    """Print the songs that can be used, those that cannot and why, and hours by stem and split."""
+    from stemweave.data.readers import read_data, without_silence
+    from stemweave.data.songs import manifest_line
+
+    names = _names(stems)
+    if manifest is not None:
+        require_absent([manifest], overwrite)
+    findings = read_data(data, names, require_all=require_all, min_duration_s=min_seconds)
+    if not quick:
+        findings = without_silence(findings, require_all)
+    typer.echo(_report(findings, names))
+    if not findings.songs:
+        raise InputError(f"no song of {data} can be used")
+    if manifest is not None:
+        lines = [manifest_line(song, manifest.parent) for song in findings.songs]
+        partial = manifest.with_name(manifest.name + ".partial")
+        partial.write_text("".join(lines))
+        partial.replace(manifest)
+        typer.echo(f"{len(lines)} songs → {manifest}")
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="folder of a data set, or a list of songs")],
+    out: Annotated[Path, typer.Argument(help="folder for the shards")],
+    shard_mb: Annotated[float, typer.Option(min=0.001, help="size of a shard in MB")] = 512,
+    stems: Annotated[str, typer.Option(help="wanted stems")] = ",".join(STEMS),
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
+) -> None:
+    """Pack songs into tar shards (WebDataset), for training from object storage."""
+    from stemweave.data.readers import read_data
+    from stemweave.data.songs import total_hours
+    from stemweave.data.tar_cache import imported_webdataset
+    from stemweave.data.tar_pack import pack_songs
+
+    imported_webdataset()
+    findings = read_data(data.absolute(), _names(stems))
+    for skipped in findings.skipped:
+        typer.echo(f"skipped {skipped.folder}: {skipped.reason}", err=True)
+    if not findings.songs:
+        raise InputError(f"no song of {data} can be used")
+    shards = pack_songs(findings.songs, out, shard_mb=shard_mb, workers=Workers(workers, ray))
+    gigabytes = sum(path.stat().st_size for path in shards) / 1e9
+    hours = total_hours(findings.songs)
+    typer.echo(
+        f"{len(findings.songs)} songs, {hours:.1f} hours → {len(shards)} shards, "
+        f"{gigabytes:.2f} GB in {out}"
+    )
+
+
+def _names(stems: str) -> list[str]:
+    names = [name.strip() for name in stems.split(",") if name.strip()]
+    if not names:
+        raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
+    return names
+
+
+def _report(findings: Findings, stems: list[str]) -> str:
+    songs = findings.songs
+    lines = [f"layout: {findings.layout}", f"songs: {len(songs)}"]
+    rates = Counter(song.sample_rate for song in songs)
+    lines.append("sample rates: " + ", ".join(f"{rate} Hz ({n})" for rate, n in rates.items()))
+    splits = [s for s in ("train", "validation", "test") if any(g.split == s for g in songs)]
+    header = ["hours", *splits, "all"]
+    rows = [header]
+    for stem in [*stems, "any stem"]:
+        having = [song for song in songs if stem in song.stems or stem == "any stem"]
+        groups = [[song for song in having if song.split == split] for split in splits]
+        rows.append([stem, *(_hours(group) for group in [*groups, having])])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells))
+    lines.append(f"skipped: {len(findings.skipped)}")
+    lines += [f"  {skipped.folder}: {skipped.reason}" for skipped in findings.skipped]
+    return "\n".join(lines)
+
+
+def _hours(songs: list[Song]) -> str:
+    return f"{sum(song.duration_s for song in songs) / 3600:.2f}"
+
+
+def register(parent: typer.Typer) -> None:
+    """Add ``data`` to the command line."""
+    parent.add_typer(app, name="data")

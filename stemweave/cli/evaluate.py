@@ -1,0 +1,329 @@
+"""``stemweave evaluate``: one command per table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stemweave.cli.options import load
+from stemweave.errors import InputError
+
+if TYPE_CHECKING:
+    from stemweave.data.songs import Song
+    from stemweave.evaluation.embeddings import Embedding
+    from stemweave.evaluation.results import Evaluation
+
+Data = Annotated[Path, typer.Argument(help="Data set: folder with a manifest or song folders.")]
+Model = Annotated[str | None, typer.Option(help="Model folder or hub name (bundled if not given).")]
+Split = Annotated[str, typer.Option(help="Split of the data set, or 'all'.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Network passes (model's default).")]
+Sampler = Annotated[str | None, typer.Option(help="ddim, dpm++ or unipc (model's default).")]
+Seed = Annotated[int, typer.Option(help="Piece i uses seed + i.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")]
+Vggish = Annotated[
+    str | None, typer.Option(help="VGGish state dict (path or https): adds distances in VGGish.")
+]
+Clap = Annotated[str | None, typer.Option(help="CLAP folder or hub name: adds distances in CLAP.")]
+
+evaluate = typer.Typer(help="Measure a model on a data set.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the ``evaluate`` commands to ``app``."""
+    app.add_typer(evaluate, name="evaluate")
+
+
+def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
+    from stemweave.evaluation.embeddings import ClapEmbedding, MusicnnEmbedding, VggishEmbedding
+
+    chosen: list[Embedding] = [MusicnnEmbedding()]
+    if vggish:
+        chosen.append(VggishEmbedding(vggish))
+    if clap:
+        chosen.append(ClapEmbedding(clap))
+    return chosen
+
+
+def _songs(data: Path, pipe: Any, split: str, out: Path | None, overwrite: bool) -> list[Song]:
+    from stemweave.evaluation.report import require_new_folder
+    from stemweave.evaluation.segments import find_songs
+
+    if out is not None:
+        require_new_folder(out, overwrite)
+    return find_songs(data, list(pipe.denoiser.config.stems), split)
+
+
+def _finish(
+    evaluation: Evaluation,
+    model: str | None,
+    data: Path,
+    split: str,
+    out: Path | None,
+    compared: tuple[str, ...] = (),
+) -> None:
+    from stemweave.evaluation.report import publish
+
+    publish(evaluation, model or "bundled", data, split, out, compared)
+
+
+@evaluate.command("separation")
+def separation_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance weight w.")] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
+    from stemweave.evaluation import separation
+
+    pipe = load(model, sampler=sampler)
+    evaluation = separation.evaluate_separation(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        segments,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        num_examples=4 if out is not None else 0,
+        progress=True,
+    )
+    compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
+    _finish(evaluation, model, data, split, out, compared)
+
+
+@evaluate.command("generation")
+def generation_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
+    told: Annotated[
+        str | None,
+        typer.Option(help="Of score, sheet, nothing: a row each; the most there is if absent."),
+    ] = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    vggish: Vggish = None,
+    clap: Clap = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside.
+
+    With songs that have sheets and scores: variety, and whether these are obeyed.
+    """
+    from stemweave.evaluation.generation import evaluate_generation
+    from stemweave.evaluation.pieces import TOLD_ROWS
+
+    kinds: Any = None if told is None else [kind.strip() for kind in told.split(",")]
+    for kind in kinds or ():
+        if kind not in TOLD_ROWS:
+            raise InputError(f"--told takes score, sheet, nothing, not {kind!r}")
+    pipe = load(model, sampler=sampler)
+    evaluation = evaluate_generation(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        clips,
+        embeddings=_embeddings(vggish, clap),
+        told=kinds,
+        steps=steps,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("arrangement")
+def arrangement_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 32,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
+    from stemweave.evaluation.arrangement import evaluate_arrangement
+
+    pipe = load(model, sampler=sampler)
+    evaluation = evaluate_arrangement(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        segments,
+        embedding=_embeddings(vggish, None)[-1],
+        steps=steps,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("steps")
+def steps_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[
+        int, typer.Option("--segments", "-n", min=0, help="Separated ones; 0: no separation.")
+    ] = 48,
+    clips: Annotated[int, typer.Option(min=0, help="Generated ones; 0: no generation.")] = 64,
+    samplers: Annotated[str, typer.Option(help="Of ddim, dpm++, unipc.")] = "ddim,dpm++,unipc",
+    separation: Annotated[str, typer.Option(help="Numbers of passes.")] = "1,2,4,8",
+    generation: Annotated[str, typer.Option(help="Numbers of passes.")] = "8,16,25,50",
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Quality by number of network passes, for each sampler: what fewer passes cost."""
+    from stemweave.evaluation.steps import evaluate_steps
+
+    passes = _passes("--separation", separation), _passes("--generation", generation)
+    pipe = load(model)
+    evaluation = evaluate_steps(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        embedding=_embeddings(vggish, None)[-1],
+        samplers=[name.strip() for name in samplers.split(",")],
+        separation_steps=passes[0],
+        generation_steps=passes[1],
+        num_segments=segments,
+        num_clips=clips,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+def _passes(option: str, text: str) -> list[int]:
+    """Whole numbers from 1 to 1000, separated by commas."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if not all(1 <= number <= 1000 for number in numbers):
+        raise InputError(f"{option} takes numbers from 1 to 1000 like 1,2,4, not {text!r}")
+    return numbers
+
+
+@evaluate.command("editing")
+def editing_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 16,
+    varied: Annotated[
+        int | None, typer.Option("--varied", min=1, help="How many of them to vary (all).")
+    ] = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Joints of edited and extended songs beside real ones; distance by strength of variation."""
+    from stemweave.evaluation.editing import evaluate_editing
+
+    pipe = load(model, sampler=sampler)
+    evaluation = evaluate_editing(
+        pipe,
+        _songs(data, pipe, split, out, overwrite),
+        segments,
+        num_variations=varied,
+        steps=steps,
+        seed=seed,
+        progress=True,
+    )
+    _finish(evaluation, model, data, split, out)
+
+
+@evaluate.command("vocoder")
+def vocoder_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
+    overwrite: Overwrite = False,
+) -> None:
+    """Copy synthesis: true log-mel in, waveform out, beside Griffin-Lim."""
+    from stemweave.evaluation.copy_synthesis import evaluate_copy_synthesis
+
+    pipe = load(model)
+    songs = _songs(data, pipe, split, out, overwrite)
+    _finish(evaluate_copy_synthesis(pipe, songs, segments, progress=True), model, data, split, out)
+
+
+@evaluate.command("speed")
+def speed_command(
+    out: Out = None,
+    model: Model = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each task.")] = 5,
+    overwrite: Overwrite = False,
+) -> None:
+    """Seconds per window of every task, and parameters. Let nothing else run meanwhile."""
+    from stemweave.evaluation.report import require_new_folder
+    from stemweave.evaluation.speed import evaluate_speed
+
+    if out is not None:
+        require_new_folder(out, overwrite)
+    _finish(evaluate_speed(load(model), repeats), model, Path("noise"), "none", out)
+
+
+@evaluate.command("paper")
+def paper_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    segments: Annotated[int, typer.Option("--segments", min=2, help="Separation.")] = 48,
+    clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="Generation.")] = 300,
+    arranged: Annotated[int, typer.Option("--arranged", min=2, help="Arrangement.")] = 32,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Annotated[float | None, typer.Option(help="Separation's weight w.")] = None,
+    vggish: Vggish = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Print Tables I-III in the paper's form; reports of all three go below OUT."""
+    from stemweave.evaluation.arrangement import evaluate_arrangement
+    from stemweave.evaluation.generation import evaluate_generation
+    from stemweave.evaluation.paper import paper_tables
+    from stemweave.evaluation.separation import evaluate_separation
+
+    pipe = load(model, sampler=sampler)
+    songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
+    embedding = _embeddings(vggish, None)[-1]
+    separated = evaluate_separation(
+        pipe, songs, segments, steps=steps, guidance=guidance, seed=seed, progress=True
+    )
+    generated = evaluate_generation(
+        pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
+    )
+    given = evaluate_arrangement(
+        pipe, songs, arranged, embedding=embedding, steps=steps, seed=seed, progress=True
+    )
+    typer.echo(paper_tables(separated.table, generated.table, given.table, embedding.name))
+    if out is not None:
+        from stemweave.evaluation.report import write_report
+        from stemweave.evaluation.results import provenance
+
+        results = {"separation": separated, "generation": generated, "arrangement": given}
+        for name, evaluation in results.items():
+            evaluation.table.metadata |= provenance(model or "bundled", data, split)
+            write_report(evaluation, out / name)

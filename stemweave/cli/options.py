@@ -1,0 +1,174 @@
+"""Options that the task commands share, and what follows from them.
+
+Heavy imports wait until a command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stemweave.cli.console import console
+from stemweave.errors import InputError
+from stemweave.models.devices import AUTO, device_name
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from stemweave.diffusion.sampler import Progress
+    from stemweave.model import StemModel
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Model = Annotated[
+    str | None, typer.Option(help="model folder or hub id; the bundled model by default")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**62, help="equal seeds give equal results")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="network passes; the model's default if absent")
+]
+Sampler = Annotated[
+    str | None, typer.Option(help="ddim, dpm++ or unipc; the model's own if absent")
+]
+Device = Annotated[
+    str,
+    typer.Option(help="auto: CUDA, else MPS, if they work here, else the CPU; or cpu, cuda, ..."),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="auto: float32, masks in bfloat16 on CPUs that have it; float32: everything; bfloat16 "
+        "or float16: the denoiser, where they are fast"
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="compile the denoiser: minutes at first, for GPUs")
+]
+Format = Annotated[str, typer.Option("--format", help="wav, flac, mp3, m4a or opus")]
+BitDepth = Annotated[
+    str | None,
+    typer.Option("--bit-depth", help="16 (dithered), 24 or 32f; wav: 32f by default, flac: 24"),
+]
+Bitrate = Annotated[
+    str | None, typer.Option(help="of mp3, m4a and opus in kbit/s, e.g. 192k; good by default")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results")]
+Plot = Annotated[bool, typer.Option("--plot", help="also write a picture of the spectrograms")]
+
+
+def _set(name: str) -> Callable[[bool], bool]:
+    def callback(value: bool) -> bool:
+        setattr(console, name, value)
+        return value
+
+    return callback
+
+
+# commands need not look at these: they set up the console
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", callback=_set("quiet"), help="say what is wrong only")
+]
+Json = Annotated[
+    bool, typer.Option("--json", callback=_set("as_json"), help="say results as JSON, one a line")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", callback=_set("verbose"), help="say where errors arose")
+]
+
+
+def load(
+    model: str | None,
+    device: str = AUTO,
+    sampler: str | None = None,
+    dtype: str = "auto",
+    compile: bool = False,
+) -> StemModel:
+    """The model that ``--model`` and ``--device`` name, with the sampler of ``--sampler``.
+
+    A device that was chosen here is said. Its denoiser runs as ``--dtype`` and ``--compile`` say.
+    """
+    from stemweave.checkpoints.loading import load_model
+
+    pipe = load_model(model, device)
+    if device == AUTO:
+        console.say_device(device_name(pipe.compute_device))
+    if sampler is not None:
+        from stemweave.diffusion.schedulers import with_sampler
+
+        pipe.scheduler = with_sampler(pipe.scheduler, sampler)
+
+    from stemweave.models.acceleration import accelerate  # imports torch, which loading does faster
+
+    accelerate(pipe, dtype, compile)
+    return pipe
+
+
+def chosen_stems(pipe: StemModel, names: str | None, option: str) -> list[str]:
+    """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
+    if names is None:
+        return list(pipe.stems)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted or [names]:
+        if name not in pipe.stems:
+            raise InputError(f"{option} {name!r} is not one of {', '.join(pipe.stems)}")
+    return [stem for stem in pipe.stems if stem in wanted]
+
+
+def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
+    """Say that a task has written ``files`` to ``folder``."""
+    paths = {name: str(path) for name, path in files.items()}
+    console.give({"folder": str(folder), "files": paths}, str(folder))
+
+
+def chosen_sums(
+    pipe: StemModel, mixes: Sequence[str], without: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Stems to add up, by the name of their file: ``bass+drums``, ``without_drums``."""
+    sums = {}
+    for names in mixes:
+        stems = chosen_stems(pipe, names, "--mix")
+        if len(stems) < 2:
+            raise InputError(f"--mix {names} is one stem: --stems {names} writes it")
+        sums["+".join(stems)] = tuple(stems)
+    for names in without:
+        absent = chosen_stems(pipe, names, "--without")
+        present = tuple(stem for stem in pipe.stems if stem not in absent)
+        if not present:
+            raise InputError(f"--without {names} leaves no stem")
+        sums[f"without_{'+'.join(absent)}"] = present
+    return sums
+
+
+def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
+    """Write ``folder/spectrograms.png`` of the ``written`` files if ``--plot`` is on."""
+    if plot:
+        from stemweave.io.plots import plot_files
+
+        plot_files(written, folder / "spectrograms.png")
+
+
+class Bar:
+    """A progress bar while a task runs, on a terminal only and not with ``-q``."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def __enter__(self) -> Progress | None:
+        self.bar: tqdm[Any] | None = None
+        if not console.draws_bars:
+            return None
+        from tqdm import tqdm
+
+        bar = self.bar = tqdm(desc=self.label, leave=False)
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return progress
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

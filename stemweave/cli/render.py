@@ -1,0 +1,171 @@
+"""``stemweave compose``, ``render`` and ``freedoom``: music to train on, and a test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemweave.cli.data import ProcessesOption, RayOption
+from stemweave.io.jobs import Workers
+
+if TYPE_CHECKING:
+    from stemweave.render.collection import CompositionOptions
+
+Data = Annotated[Path, typer.Argument(help="folder for the songs")]
+
+
+def compose(
+    data: Data,
+    songs: Annotated[int, typer.Option(min=1, help="number of songs")] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    first: Annotated[int, typer.Option(min=0, help="index of the first song")] = 0,
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
+    sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "train",
+    soundfont: Annotated[
+        list[str] | None, typer.Option(help="file or name; the training set's by default")
+    ] = None,
+    metres: Annotated[
+        str, typer.Option(help="drawn among, e.g. 4/4,4/4,3/4,6/8; also 12/8, 5/4")
+    ] = "4/4",
+    held_out_grooves: Annotated[
+        bool, typer.Option(help="only grooves that training songs never use")
+    ] = False,
+    riffs: Annotated[bool, typer.Option("--riffs", help="guitar and bass play riffs")] = False,
+    voiced: Annotated[
+        bool, typer.Option("--voiced", help="vary the sounds' filters and envelopes")
+    ] = False,
+    crossed: Annotated[
+        bool, typer.Option("--crossed", help="each stem's parts from one of several grooves")
+    ] = False,
+    mma_tempo: Annotated[
+        bool,
+        typer.Option("--mma-tempo", help="as older songs: grooves in whole beats a minute, drift"),
+    ] = False,
+    scores_only: Annotated[
+        bool, typer.Option("--scores-only", help="only sheet.json and score.mid, no sound")
+    ] = False,
+    add_sheets: Annotated[
+        bool,
+        typer.Option("--add-sheets", help="sheet.json and score.mid for songs that lack them"),
+    ] = False,
+) -> None:
+    """Compose and render songs with mma and fluidsynth, each with its sheet and score."""
+    from stemweave.music.metre import parse_metre
+    from stemweave.render.collection import CompositionOptions, compose_collection
+
+    options = CompositionOptions(
+        metres=tuple(parse_metre(metre) for metre in metres.split(",")),
+        held_out_grooves=held_out_grooves,
+        riffs=riffs,
+        voiced=voiced,
+        crossed=crossed,
+        exact_tempo=not mma_tempo,
+    )
+    fonts = {name: 1.0 for name in soundfont} if soundfont else None
+    pool = Workers(workers, ray)
+    if add_sheets:
+        _add_sheets(data, fonts, options, pool)
+        return
+    if scores_only:
+        from stemweave.render.scores_only import compose_scores
+
+        new = compose_scores(
+            data, songs, seed=seed, first=first, soundfonts=fonts, options=options, workers=pool
+        )
+        typer.echo(f"{new} sheets and scores → {data}")
+        return
+    made = compose_collection(
+        data,
+        songs,
+        seed=seed,
+        soundfonts=fonts,
+        split=split,
+        first=first,
+        sample_rate=sample_rate,
+        workers=pool,
+        options=options,
+    )
+    typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
+
+
+def _add_sheets(
+    data: Path, fonts: dict[str, float] | None, options: CompositionOptions, workers: Workers
+) -> None:
+    from stemweave.render.recompose import write_sheets
+
+    done = write_sheets(data, soundfonts=fonts, options=options, workers=workers)
+    typer.echo(f"{done.songs} sheets and scores → {data}")
+    for skipped in done.skipped:
+        typer.echo(f"{skipped.folder.name} {skipped.reason}", err=True)
+
+
+def render(
+    midi_folder: Annotated[Path, typer.Argument(help="folder with MIDI files, at any depth")],
+    data: Data,
+    soundfont: Annotated[
+        list[str] | None, typer.Option(help="file or name; the training set's by default")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
+    workers: ProcessesOption = 2,
+    ray: RayOption = None,
+    min_stems: Annotated[
+        int, typer.Option(min=1, max=4, help="skip files with fewer of the four classes")
+    ] = 2,
+    max_seconds: Annotated[float, typer.Option(min=10, help="cut longer songs")] = 600.0,
+    licence: Annotated[str | None, typer.Option(help="of the files, noted with each song")] = None,
+) -> None:
+    """Turn MIDI files into songs: parts by class, random presets, SoundFonts and effects."""
+    from stemweave.render.collection import SKIPPED
+    from stemweave.render.midi_folder import render_midi_folder
+
+    made = render_midi_folder(
+        midi_folder,
+        data,
+        soundfonts={name: 1.0 for name in soundfont} if soundfont else None,
+        seed=seed,
+        sample_rate=sample_rate,
+        workers=Workers(workers, ray),
+        min_stems=min_stems,
+        max_duration_s=max_seconds,
+        licence=licence,
+    )
+    typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
+    if made.skipped:
+        typer.echo(f"{made.skipped} files skipped, reasons in {data / SKIPPED}")
+
+
+def freedoom(
+    data: Data,
+    sample_rate: Annotated[int, typer.Option(min=8000, help="Hz")] = 16000,
+    song: Annotated[str | None, typer.Option(help="only this lump, e.g. D_E1M1")] = None,
+    stereo: Annotated[bool, typer.Option(help="keep both channels")] = False,
+    start: Annotated[float, typer.Option(min=0, help="seconds to leave out")] = 0.0,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="length of an excerpt")] = None,
+    mixture: Annotated[bool, typer.Option("--mixture", help="write the sum too")] = False,
+) -> None:
+    """Render the human-written songs of Debian's freedoom package: Freedoom-4, a test set."""
+    from stemweave.data.songs import total_hours
+    from stemweave.render.freedoom import render_freedoom
+
+    made = render_freedoom(
+        data,
+        sample_rate=sample_rate,
+        only=song,
+        stereo=stereo,
+        start_s=start,
+        length_s=seconds,
+        with_mixture=mixture,
+    )
+    typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``compose``, ``render`` and ``freedoom`` to the command line."""
+    app.command()(compose)
+    app.command()(render)
+    app.command()(freedoom)

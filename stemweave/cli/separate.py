@@ -1,0 +1,226 @@
+"""``stemweave separate``: files and folders in, their stems out, every failure reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from json import dumps as to_json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemweave.cli.console import console
+from stemweave.cli.data import RayOption
+from stemweave.cli.options import (
+    BitDepth,
+    Bitrate,
+    Compile,
+    Device,
+    Dtype,
+    Format,
+    Json,
+    Model,
+    Overwrite,
+    Plot,
+    Quiet,
+    Sampler,
+    Seed,
+    Steps,
+    Verbose,
+    chosen_stems,
+    chosen_sums,
+    load,
+)
+from stemweave.errors import InputError
+from stemweave.io.catalogue import (
+    Failure,
+    Separation,
+    Success,
+    unfinished,
+)
+from stemweave.io.decode import probe_audio
+from stemweave.io.encoding import encoding_of
+from stemweave.io.files import appearing, require_writable
+from stemweave.io.mixtures import Catalogue, find_mixtures
+from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
+from stemweave.models.devices import AUTO
+
+if TYPE_CHECKING:
+    pass
+
+MAX_SHOWN = 20
+"""Failures of a run over workers that are printed."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(separate)
+
+
+def separate(
+    files: Annotated[list[Path], typer.Argument(help="audio files or folders of them")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="folder for the results; <FILE>.stems by default"),
+    ] = None,
+    stems: Annotated[str | None, typer.Option(help="only these, e.g. bass,drums")] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(help="the sum of these as one file, e.g. bass,drums; repeatable"),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="the sum of all stems but these as one file, e.g. drums; repeatable"),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="mask: the mask network's, the default of models that have one; diffusion: masks "
+            "of the diffusion's spectra; vocoder: those spectra as sound"
+        ),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0, max=20, help="weight w of the mixture")
+    ] = None,
+    plot: Plot = False,
+    model: Model = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    device: Device = AUTO,
+    dtype: Dtype = "auto",
+    compile: Compile = False,
+    format: Format = "wav",
+    bit_depth: BitDepth = None,
+    bitrate: Bitrate = None,
+    overwrite: Overwrite = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="go on: leave out files whose stems are there")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="processes that share the cores; with --ray local one a core"),
+    ] = None,
+    ray: RayOption = None,
+    failures: Annotated[
+        Path | None, typer.Option(help="list the files that failed here, a line of JSON each")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths.
+
+    With --mix or --without only those sums are written, and stems that --stems names.
+    """
+    encoding = encoding_of(format, bit_depth, bitrate)
+    if overwrite and skip_existing:
+        raise InputError("--overwrite and --skip-existing contradict each other: give one")
+    found = find_mixtures(files, out)
+    mixtures = found.mixtures
+    if not (failures or skip_existing) and not any(os.path.exists(one.file) for one in mixtures):
+        probe_audio(Path(mixtures[0].file))  # refuses it, before a model is loaded
+    if not skip_existing:
+        for out_folder in {one.out for one in mixtures}:
+            require_writable(Path(out_folder))
+    if failures:
+        require_writable(failures.parent)
+    shared = separation_workers(workers, ray, device)
+    pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
+    chosen = pipe.separation_method(method, guidance, steps)
+    if shared is None:
+        pipe.fetch_for(chosen)  # what cannot be loaded is said once
+    sums = chosen_sums(pipe, mix or [], without or [])
+    asked = Separation(
+        () if sums and stems is None else tuple(chosen_stems(pipe, stems, "--stems")),
+        sums,
+        encoding=encoding,
+        method=chosen,
+        guidance=guidance,
+        steps=steps,
+        sampler=sampler,
+        dtype=dtype,
+        compile=compile,
+        seed=seed,
+        plot=plot,
+        existing="replace" if overwrite else "skip" if skip_existing else "refuse",
+    )
+    todo = unfinished(mixtures, asked)
+    if len(todo) < len(mixtures):
+        console.say(
+            f"{len(mixtures) - len(todo)} of {len(mixtures)} files have their stems already"
+        )
+    if shared is None:
+        results = separate_here(pipe, todo, asked)
+    else:
+        device = str(pipe.compute_device) if device == AUTO else device
+        del pipe  # every worker has its own
+        results = separate_on_workers(todo, asked, model, device, shared)
+    _report(results, len(todo), failures, found, at_the_end=shared is not None)
+
+
+def _report(
+    results: Iterator[Success | Failure],
+    total: int,
+    path: Path | None,
+    found: Catalogue,
+    at_the_end: bool,
+) -> None:
+    """Say what was done and what failed, that also in the file ``path``; exit with 1 if it did.
+
+    Raises:
+        InputError: instead, if there was one file and the errors need not wait for others.
+    """
+    done, failed = 0, []
+    try:
+        for result in results:
+            done += 1
+            if isinstance(result, Failure):
+                failed.append(result)
+                if console.as_json:
+                    console.give({"file": result.file, "error": result.reason}, "")
+                if total > 1 and not at_the_end:
+                    _complain(result)
+            elif console.as_json or not at_the_end:
+                console.give(asdict(result), f"{result.file} → {result.folder}")
+    finally:
+        if path is not None:
+            _write_failures(path, failed)
+    if found.left_out:
+        console.remark(f"left out: {found.describe_left_out()}")
+    if failed and total == 1 and not at_the_end:
+        if failed[0].traceback is None:
+            raise InputError(failed[0].reason)
+        _complain(failed[0])
+        raise typer.Exit(1)
+    if at_the_end:
+        console.say(f"{done - len(failed)} of {total} files separated")
+        for failure in failed[:MAX_SHOWN]:
+            _complain(failure)
+        if len(failed) > MAX_SHOWN:
+            typer.echo(f"and {len(failed) - MAX_SHOWN} more: --failures FILE lists all", err=True)
+    if done < total:
+        typer.echo(
+            f"stopped after failures that are not the files' own: {total - done} files are left, "
+            "mend the cause and go on with --skip-existing",
+            err=True,
+        )
+    if failed:
+        typer.echo(f"{len(failed)} of {total} files failed", err=True)
+        raise typer.Exit(1)
+
+
+def _complain(failure: Failure) -> None:
+    console.complain(failure.reason, failure.traceback)
+
+
+def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """One JSON object a line, {"file": ..., "reason": ...}; an empty file if all went well.
+
+    Faults of the program have their "traceback", too.
+    """
+    given = [{k: v for k, v in asdict(failure).items() if v is not None} for failure in failures]
+    with appearing(path) as partial:
+        partial.write_text("".join(to_json(failure) + "\n" for failure in given))

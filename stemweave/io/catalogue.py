@@ -1,0 +1,247 @@
+"""Separation of a file among many: what is asked of each and what becomes of it.
+
+Results of a file are whole or absent whatever dies, so a run that was stopped goes on with
+``--skip-existing``. What goes wrong with a file is its failure and stops no other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from traceback import format_exc
+from typing import TYPE_CHECKING, Literal
+
+from stemweave.cli.console import sentence
+from stemweave.cli.options import load
+from stemweave.errors import InputError, OutputError
+from stemweave.io.decode import probe_audio
+from stemweave.io.encoding import Encoding
+from stemweave.io.files import (
+    InUse,
+    Staging,
+    is_below,
+    path_problem,
+    publish,
+    require_absent,
+    writing_failed,
+)
+from stemweave.io.mixtures import Mixture
+from stemweave.io.notices import made_privately, public, show_warnings
+from stemweave.io.records import is_record_of, keep_earlier
+
+if TYPE_CHECKING:
+    from stemweave.diffusion.sampler import Progress
+    from stemweave.model import StemModel
+    from stemweave.tasks.requests import Method
+
+
+@dataclass(frozen=True)
+class Separation:
+    """What is asked of every file; see ``batch.separate_file`` and ``options.load``."""
+
+    stems: tuple[str, ...]
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: Encoding = field(default_factory=Encoding)
+    method: Method | None = None
+    guidance: float | None = None
+    steps: int | None = None
+    sampler: str | None = None
+    dtype: str = "auto"
+    compile: bool = False
+    seed: int = 0
+    plot: bool = False
+    existing: Literal["refuse", "skip", "replace"] = "refuse"
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether stem files that exist give way; with "skip" those of incomplete results."""
+        return self.existing != "refuse"
+
+
+@dataclass(frozen=True)
+class SeparationJob:
+    """One file for a worker; paths are absolute, for workers elsewhere."""
+
+    source: Path
+    out: Path
+    name: str
+    asked: Separation
+    model: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """For the stems."""
+        return self.out / self.name
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+
+@dataclass(frozen=True)
+class Success:
+    """A file whose stems are there, the files by their names, and how long that took."""
+
+    file: str
+    folder: str
+    files: dict[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file without stems, and why; ``traceback`` if that is a fault of the program."""
+
+    file: str
+    reason: str
+    traceback: str | None = None
+
+
+def stem_files(folder: Path, asked: Separation) -> dict[str, Path]:
+    """Where each stem of a file goes, and each sum of stems."""
+    return {name: folder / f"{name}.{asked.encoding}" for name in (*asked.stems, *asked.sums)}
+
+
+def is_complete(folder: Path, asked: Separation) -> bool:
+    """Whether all stems are there. Files appear when they are whole: none is opened."""
+    paths = stem_files(folder, asked).values()
+    return all(os.path.isfile(path) and os.path.getsize(path) > 0 for path in paths)
+
+
+def unfinished(mixtures: Sequence[Mixture], asked: Separation) -> Sequence[Mixture]:
+    """All, or with "skip" those whose stems are not all there."""
+    if asked.existing != "skip":
+        return mixtures
+    return [mixture for mixture in mixtures if not is_complete(mixture.folder, asked)]
+
+
+@lru_cache(maxsize=1)
+def worker_pipeline(
+    model: str | None,
+    device: str,
+    sampler: str | None,
+    threads: int,
+    dtype: str = "auto",
+    compile: bool = False,
+) -> StemModel:
+    """The model, once in a worker's life."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return load(model, device, sampler, dtype, compile)
+
+
+def separate_song(
+    job: SeparationJob, pipe: StemModel | None = None, progress: Progress | None = None
+) -> Success | Failure:
+    """Write the stems of one file, all or none; whatever is wrong with it is its failure.
+
+    Args:
+        pipe: the worker's own if None.
+
+    Raises:
+        OutputError: if results cannot be written.
+    """
+    show_warnings()
+    began_s = time.monotonic()
+    try:
+        files = _separate(job, pipe, progress)
+    except OutputError:
+        raise
+    except InUse:
+        return Failure(str(job.source), f"another run is writing {job.folder}: wait for its end")
+    except InputError as error:
+        return Failure(str(job.source), sentence(error))
+    except Exception as error:
+        return Failure(str(job.source), unexpected(job.source, error), format_exc())
+    paths = {name: str(path) for name, path in files.items()}
+    return Success(str(job.source), str(job.folder), paths, round(time.monotonic() - began_s, 3))
+
+
+def _separate(
+    job: SeparationJob, pipe: StemModel | None, progress: Progress | None
+) -> dict[str, Path]:
+    """``separate_song`` that raises what goes wrong."""
+    asked = job.asked
+    try:
+        with Staging(job.out, job.name) as private:
+            if _is_done(job):
+                return stem_files(job.folder, asked)
+            require_room(job)
+            probe_audio(job.source)
+            if pipe is None:
+                pipe = worker_pipeline(
+                    job.model, job.device, asked.sampler, job.threads, asked.dtype, asked.compile
+                )
+            partial = private / "stems"
+            with made_privately(partial, job.folder):
+                try:
+                    files = separate_into(pipe, job.source, partial, asked, progress)
+                except OutputError as error:
+                    raise OutputError(public(str(error))) from error
+            require_room(job)
+            keep_earlier(job.folder, partial)
+            publish(partial, job.folder)
+    except OSError as error:
+        if error.filename is None or is_below(error.filename, job.out):
+            raise writing_failed(job.folder, error) from error
+        raise InputError(path_problem(error)) from error
+    return {name: job.folder / path.name for name, path in files.items()}
+
+
+def _is_done(job: SeparationJob) -> bool:
+    """Whether the job's stems are there: another run's if it skips such, or a worker's that died.
+
+    They were not there when the job was handed out.
+    """
+    if job.asked.existing == "replace" or not is_complete(job.folder, job.asked):
+        return False
+    return job.asked.existing == "skip" or is_record_of(job.folder, job.source)
+
+
+def require_room(job: SeparationJob) -> None:
+    """Raise ``InputError`` if the results would take the place of others."""
+    require_absent(list(stem_files(job.folder, job.asked).values()), job.asked.may_replace)
+
+
+def unexpected(source: Path, error: Exception) -> str:
+    from stemweave.models.acceleration import device_problem
+
+    problem = device_problem(error) or f"unexpected {type(error).__name__}: {error}"
+    return f"{source}: {problem}"
+
+
+def separate_into(
+    pipe: StemModel,
+    source: Path,
+    folder: Path,
+    asked: Separation,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Write the stems of ``source``, and the picture if wanted, to ``folder``."""
+    from stemweave.io.batch import separate_file
+
+    written = separate_file(
+        pipe,
+        source,
+        folder,
+        stems=asked.stems,
+        sums=asked.sums,
+        encoding=asked.encoding,
+        method=asked.method,
+        guidance=asked.guidance,
+        steps=asked.steps,
+        seed=asked.seed,
+        overwrite=asked.may_replace,
+        progress=progress,
+    )
+    if asked.plot:
+        from stemweave.io.plots import plot_files
+
+        plot_files({"mixture": source, **written}, folder / "spectrograms.png")
+    return written

@@ -1,0 +1,60 @@
+"""Which model is meant: a folder here, or one of the hub, which is asked once."""
+
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from stemweave.checkpoints.importer import load_musicldm
+from stemweave.checkpoints.model_folder import check_source
+from stemweave.errors import InputError
+from stemweave.pipeline import StemweavePipeline
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What was asked of the hub, which has nothing; the working folder is a new one."""
+    names: list[str] = []
+
+    def model_info(self, name: str, timeout: float) -> None:
+        names.append(name)
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    monkeypatch.chdir(tmp_path)
+    return names
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["missing", "./missing", "runs/missing", "/missing", "a/b/c", "~/model", "../x/model", "a/"],
+)
+def test_a_folder_that_is_not_here_is_not_asked_of_the_hub(asked: list[str], source: str):
+    Path("runs").mkdir()
+    with pytest.raises(InputError, match="no model at"):
+        StemweavePipeline.from_pretrained(source)
+    with pytest.raises(InputError, match="no model at"):
+        load_musicldm(source)
+    assert asked == []
+
+
+def test_the_hub_is_asked_once(asked: list[str]):
+    with pytest.raises(InputError, match="there is no folder owner/name, nor could such a model"):
+        StemweavePipeline.from_pretrained("owner/name")
+    assert asked == ["owner/name"]
+    with pytest.raises(InputError, match="nor could such a model be had of the hub"):
+        load_musicldm("owner/name")
+    assert asked == ["owner/name"] * 2
+
+
+def test_what_the_hubs_cache_holds_is_not_asked_for(asked: list[str], tmp_path: Path):
+    commit = "a" * 40
+    repository = tmp_path / "cache" / "models--owner--name"
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "snapshots" / commit / "model_index.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    check_source("owner/name", "model_index.json", cache_dir=tmp_path / "cache")
+    with pytest.raises(InputError):
+        check_source("owner/other", "model_index.json", cache_dir=tmp_path / "cache")
+    assert asked == ["owner/other"]

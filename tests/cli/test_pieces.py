@@ -1,0 +1,207 @@
+"""``stemweave edit``, ``extend`` and ``vary``: files in and out, errors in one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from stemweave.io.decode import read_audio
+from stemweave.io.encode import write_audio
+from stemweave.stems import STEMS
+from tests.cli.test_main import left_behind, write_noise
+
+WRITTEN = sorted(f"{name}.wav" for name in (*STEMS, "mixture"))
+
+
+def read(path: Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32", always_2d=True)[0]
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """A folder of four stems in stereo at 44.1 kHz, 1.5 s, with files that are none of them."""
+    folder = tmp_path / "song"
+    folder.mkdir()
+    for stem in STEMS:
+        write_noise(folder / f"{stem}.flac", 66_150, 2, 44100, subtype="PCM_24")
+    (folder / "song.json").write_text("{}")
+    write_noise(folder / "vocals.wav", 99)
+    return folder
+
+
+def test_edit_a_folder(run, tiny_model, song, tmp_path):
+    command = ["edit", song, "-o", tmp_path / "o", "--stems", "drums,bass", "--model", tiny_model]
+    result = run(*command, "--start", 0.5, "--end", 1, "--plot", "--steps", 2)
+    assert result.code == 0, result.err
+    assert left_behind(tmp_path / "o") == sorted([*WRITTEN, "spectrograms.png"])
+    inside = slice(22_050, 44_100)
+    for stem in STEMS:
+        before, after = read(song / f"{stem}.flac"), read(tmp_path / "o" / f"{stem}.wav")
+        assert soundfile.info(tmp_path / "o" / f"{stem}.wav").samplerate == 44100
+        assert after.shape == before.shape
+        assert np.array_equal(np.delete(after, inside, 0), np.delete(before, inside, 0))
+        assert np.array_equal(after, before) == (stem in ("guitar", "piano"))
+    again = run(*command, "--start", 0.5, "--end", 1)
+    assert again.code == 2 and "--overwrite" in again.err
+    assert run(*command, "--start", 0.5, "--steps", 1, "--overwrite").code == 0
+
+
+def test_edit_of_part_of_the_stems_adds_none(run, tiny_model, song, tmp_path):
+    for stem in ("guitar", "piano"):
+        (song / f"{stem}.flac").unlink()
+    command = ["edit", song, "--end", 0.5, "--model", tiny_model, "--steps", 1]
+    assert run(*command, "-o", tmp_path / "o").code == 0
+    assert left_behind(tmp_path / "o") == ["bass.wav", "drums.wav", "mixture.wav"]
+    assert run(*command, "-o", tmp_path / "p", "--stems", "piano").code == 0
+    assert "piano.wav" in left_behind(tmp_path / "p")
+
+
+def test_edit_a_mixture(run, tiny_model, tmp_path):
+    mixture = write_noise(tmp_path / "a.wav", 30_001, 2, 22050, subtype="FLOAT")
+    command = ["edit", tmp_path / "a.wav", "--stems", "piano", "--start", 0.5, "--end", 0.9]
+    assert run(*command, "-o", tmp_path / "o", "--model", tiny_model, "--steps", 1).code == 0
+    assert left_behind(tmp_path / "o") == WRITTEN
+    edited = read(tmp_path / "o" / "mixture.wav")
+    inside = slice(11_025, 19_845)
+    assert np.array_equal(np.delete(edited, inside, 0), np.delete(mixture, inside, 0))
+    assert not np.array_equal(edited, mixture)
+    total = sum(read(tmp_path / "o" / f"{stem}.wav") for stem in STEMS)
+    assert np.abs(total - edited).max() < 1e-5
+
+
+def test_extend(run, tiny_model, song, tmp_path):
+    command = ["extend", song, "--seconds", 0.7, "--model", tiny_model, "--steps", 2]
+    assert run(*command, "-o", tmp_path / "o").code == 0
+    for stem in STEMS:
+        before, after = read(song / f"{stem}.flac"), read(tmp_path / "o" / f"{stem}.wav")
+        assert len(after) == 66_150 + 30_870
+        assert np.array_equal(after[:66_150], before)
+    result = run(*command, "-o", tmp_path / "p", "--seed", 1)
+    assert result.code == 0 and str(tmp_path / "p") in result.out
+    other = read(tmp_path / "p" / "bass.wav")
+    assert not np.allclose(other[66_150:], read(tmp_path / "o" / "bass.wav")[66_150:], atol=1e-3)
+
+
+def test_vary(run, tiny_model, song, tmp_path):
+    command = ["vary", song, "--model", tiny_model, "--steps", 2]
+    assert run(*command, "-o", tmp_path / "same", "--strength", 0).code == 0
+    assert run(*command, "-o", tmp_path / "new").code == 0
+    for stem in STEMS:
+        before = read(song / f"{stem}.flac")
+        assert np.array_equal(read(tmp_path / "same" / f"{stem}.wav"), before)
+        varied = read(tmp_path / "new" / f"{stem}.wav")
+        assert varied.shape == before.shape and not np.array_equal(varied, before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--format", "flac", "--bit-depth", "16"],
+        ["--format", "m4a"],
+        ["--format", "mp3", "--bitrate", "96k"],
+    ],
+)
+def test_other_encodings_share_one_gain(run, tiny_model, song, tmp_path, options):
+    command = ["edit", song, "--stems", "bass", "--end", 0.5, "--model", tiny_model, "--steps", 1]
+    result = run(*command, "-o", tmp_path / "o", *options)
+    assert result.code == 0
+    suffix, gains = options[1], []
+    for stem in STEMS[1:]:
+        before = read(song / f"{stem}.flac")[:, 0]
+        after = read_audio(tmp_path / "o" / f"{stem}.{suffix}")[0][0].numpy()
+        assert len(after) == len(before)
+        gains.append(float(before @ after / (before @ before)))
+    assert max(gains) - min(gains) < 0.1 * max(gains)
+    assert (max(gains) < 0.95) == result.err.startswith("warning: ")
+
+
+def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
+    """Stems as m4a, opus and mp3 of one length make a piece as well."""
+    for stem, fmt in (("bass", "m4a"), ("drums", "mp3")):
+        waveform, rate = read_audio(song / f"{stem}.flac")
+        write_audio(song / f"{stem}.{fmt}", waveform, rate, fmt)
+        (song / f"{stem}.flac").unlink()
+    command = ["vary", song, "--model", tiny_model, "--steps", 1]
+    assert run(*command, "-o", tmp_path / "o").code == 0
+    assert left_behind(tmp_path / "o") == WRITTEN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["edit", "--start", 1, "--end", 1.6], "1.5 s long"),
+        (["edit", "--start", -1, "--end", 1], "not in the piece"),
+        (["edit", "--start", 1, "--end", 0.5], "start before it ends"),
+        (["edit", "--start", 2], "start before it ends"),
+        (["edit", "--stems", "flute"], "flute"),
+        (["edit"], "nothing of the piece would stay"),
+        (["edit", "--end", "soon"], "--end"),
+        (["extend", "--seconds", 0], "positive"),
+        (["extend", "--seconds", -3], "positive"),
+        (["extend", "--seconds", "1e9"], "at most 3600 s"),
+        (["extend", "--seconds", "nan"], "positive"),
+        (["vary", "--strength", 1.5], "between 0 and 1"),
+        (["vary", "--strength", -0.1], "between 0 and 1"),
+        (["vary", "--format", "aac"], "format must be one of"),
+        (["edit", "--bit-depth", "12"], "bit depth must be"),
+        (["extend", "--bitrate", "128k"], "bitrate is for"),
+        (["vary", "--steps", 0], "--steps"),
+        (["vary", "--model", "nowhere/at/all"], "nowhere/at/all"),
+        (["vary", "--device", "cuda:77"], "device cuda:77"),
+    ],
+)
+def test_bad_options(run, tiny_model, song, tmp_path, arguments, message):
+    command, *options = arguments
+    result = run(command, song, "-o", tmp_path / "o", "--model", tiny_model, *options)
+    assert result.code == 2 and message in result.err, result
+    assert "Traceback" not in result.err
+    assert not (tmp_path / "o").exists()
+
+
+def spoil(song: Path, how: str) -> None:
+    if how == "length":
+        write_noise(song / "bass.flac", 66_149, 2, 44100)
+    elif how == "rate":
+        write_noise(song / "bass.flac", 66_150, 2, 48000)
+    elif how == "channels":
+        write_noise(song / "bass.flac", 66_150, 1, 44100)
+    elif how == "twice":
+        write_noise(song / "bass.wav", 66_150, 2, 44100)
+    elif how == "text":
+        (song / "bass.flac").write_text("no")
+    elif how == "nan":
+        (song / "bass.flac").unlink()
+        soundfile.write(song / "bass.wav", np.full((66_150, 2), np.nan), 44100, subtype="FLOAT")
+    elif how == "none":
+        for stem in STEMS:
+            (song / f"{stem}.flac").unlink()
+    elif how == "short":
+        for stem in STEMS:
+            write_noise(song / f"{stem}.flac", 3000, 2, 44100)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("length", "does not match"),
+        ("rate", "does not match"),
+        ("channels", "does not match"),
+        ("twice", "both bass.flac and bass.wav"),
+        ("text", "not audio"),
+        ("nan", "not numbers"),
+        ("none", "no audio file named"),
+        ("short", "too short to continue"),
+    ],
+)
+def test_bad_folders(run, tiny_model, song, tmp_path, how, message):
+    spoil(song, how)
+    result = run("extend", song, "-o", tmp_path / "o", "--model", tiny_model)
+    assert result.code == 2 and message in result.err, result
+    assert result.err.count("\n") == 1 and not (tmp_path / "o").exists()
+
+
+def test_no_such_input(run, tiny_model, tmp_path):
+    for command in ("edit", "extend", "vary"):
+        result = run(command, tmp_path / "gone", "-o", tmp_path / "o", "--model", tiny_model)
+        assert result.code == 2 and "gone does not exist" in result.err

@@ -1,0 +1,197 @@
+"""Sheets and scores on the command line: what is taken, drawn, kept beside the stems, refused."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from stemweave.cli.sheets import SheetOptions
+from stemweave.models.score_transformer import ScoreTransformer
+from stemweave.music.instruments import INSTRUMENT_CLASSES
+from stemweave.music.lead_sheet import LeadSheet, read_sheet
+from stemweave.music.midi import read_midi, write_midi
+from stemweave.music.score import Score, ScoreNote
+from tests.cli.test_main import write_noise
+from tests.tasks.test_conditioning import make_conditioned_pipeline
+
+SHEET = LeadSheet.from_text("Am | F", 120, "4/4", "A minor", "jazz", {"guitar": "nylon"})
+SCORE = Score({"drums": tuple(ScoreNote(beat, beat + 0.25, 36, 90) for beat in range(4))})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("conditioned")
+    make_conditioned_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def writing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``model`` with a score model."""
+    pipe = make_conditioned_pipeline()
+    torch.manual_seed(0)
+    pipe.register_modules(
+        score_model=ScoreTransformer(
+            ("drums", "bass", "guitar", "piano"), ("rock",), INSTRUMENT_CLASSES,
+            channels=32, num_layers=1, head_channels=16, max_bars=4,
+        ).eval()
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("writing")
+    pipe.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    paths = {"sheet": tmp_path / "own.json", "score": tmp_path / "own.mid"}
+    paths["sheet"].write_text(SHEET.to_json())
+    write_midi(paths["score"], SCORE, LeadSheet.from_text("C", 100, "4/4"))
+    return paths
+
+
+def test_notes_that_are_not_given_are_written_and_played(run, writing_model, files, tmp_path):
+    def generated(name: str, *options: object) -> Path:
+        made = run(
+            "generate", "-o", tmp_path / name, "--seconds", 1, "--model", writing_model, *options
+        )
+        assert made.code == 0, made.err
+        return tmp_path / name
+
+    folder = generated("a", "-n", 2)
+    first, other = (read_midi(folder / index / "score.mid")[0] for index in "01")
+    assert set(first.notes) == {"bass", "drums", "guitar", "piano"} and first != other
+    assert all(first.notes.values())
+    again = generated("b")
+    assert read_midi(again / "0" / "score.mid")[0] == first
+    samples = [soundfile.read(one / "0" / "mixture.wav")[0] for one in (folder, again)]
+    assert (samples[0] == samples[1]).all()
+    free = generated("c", "--no-score") / "0"
+    assert (free / "sheet.json").exists() and not (free / "score.mid").exists()
+    assert (soundfile.read(free / "mixture.wav")[0] != samples[0]).any()
+    assert not (generated("d", "--unconditional") / "0" / "sheet.json").exists()
+    given = generated("e", "--score", files["score"]) / "0" / "score.mid"
+    assert read_midi(given)[0].notes == read_midi(files["score"])[0].notes
+
+
+def test_what_is_not_given_is_drawn_and_kept_beside_the_stems(run, model, tmp_path):
+    asked = ["--seconds", 1, "--chords", "Am7 | F", "--tempo", 96, "--style", "rock"]
+    first = run("generate", "-o", tmp_path / "a", "-n", 2, *asked, "--model", model)
+    assert first.code == 0, first.err
+    assert "96 bpm" in first.out and "Am7 F" in first.out
+    sheets = [read_sheet(tmp_path / "a" / str(index) / "sheet.json") for index in range(2)]
+    for sheet in sheets:
+        assert sheet.tempo_bpm == 96 and sheet.style == "rock"
+        assert sheet.beats_s is not None and sheet.beats_s[1] == pytest.approx(60 / 96)
+        assert set(sheet.instruments) == {"bass", "drums", "guitar", "piano"}
+    assert sheets[0].instruments != sheets[1].instruments
+    assert not (tmp_path / "a" / "0" / "score.mid").exists()
+    again = run("generate", "-o", tmp_path / "b", *asked, "--model", model)
+    assert again.code == 0
+    assert read_sheet(tmp_path / "b" / "0" / "sheet.json") == sheets[0]
+    samples = [soundfile.read(tmp_path / name / "0" / "mixture.wav")[0] for name in "ab"]
+    assert (samples[0] == samples[1]).all()
+
+
+def test_a_score_is_played_for_as_long_as_it_is(run, model, files, tmp_path):
+    out = tmp_path / "out"
+    made = run("generate", "-o", out, "--score", files["score"], "--model", model)
+    assert made.code == 0, made.err
+    assert soundfile.info(out / "0" / "bass.wav").duration == pytest.approx(2.4)
+    score, sheet = read_midi(out / "0" / "score.mid")
+    assert score.notes == SCORE.notes and sheet.tempo_bpm == pytest.approx(100)
+    faster = run(
+        "generate",
+        "-o",
+        tmp_path / "f",
+        "--score",
+        files["score"],
+        "--tempo",
+        120,
+        "--model",
+        model,
+    )
+    assert faster.code == 0
+    assert soundfile.info(tmp_path / "f" / "0" / "bass.wav").duration == pytest.approx(2.0)
+
+
+def test_without_sheet_and_score_as_in_the_paper(run, model, tmp_path):
+    out = tmp_path / "out"
+    made = run("generate", "-o", out, "--unconditional", "--seconds", 1, "--model", model)
+    assert made.code == 0, made.err
+    assert not list(out.rglob("sheet.json"))
+    both = run("generate", "-o", tmp_path / "b", "--unconditional", "--tempo", 90, "--model", model)
+    assert both.code == 2 and "--unconditional takes no" in both.err
+
+
+def test_the_next_task_reads_the_sheet_of_the_one_before(run, model, files, tmp_path):
+    piece = tmp_path / "piece"
+    options = ["--score", files["score"], "--sheet", files["sheet"], "--model", model]
+    assert run("generate", "-o", piece, *options).code == 0
+    before = read_sheet(piece / "0" / "sheet.json")
+    assert before.key == "A minor" and before.tempo_bpm == 120
+    extended = run("extend", piece / "0", "-o", tmp_path / "e", "--seconds", 3, "--model", model)
+    assert extended.code == 0, extended.err
+    after = read_sheet(tmp_path / "e" / "sheet.json")
+    assert after.beats_s[: len(before.beats_s)] == before.beats_s
+    assert after.duration_s >= before.duration_s and after.duration_s >= 5
+    assert read_midi(tmp_path / "e" / "score.mid")[0].notes == SCORE.notes
+    edited = run(
+        "edit", piece / "0", "-o", tmp_path / "d", "--stems", "bass", "--end", 1, "--model", model
+    )
+    assert edited.code == 0, edited.err
+    assert read_sheet(tmp_path / "d" / "sheet.json") == before
+    assert not (tmp_path / "d" / "score.mid").exists()
+    given = f"bass={piece / '0' / 'bass.wav'}"
+    arranged = run("arrange", "-o", tmp_path / "r", "--given", given, "--model", model)
+    assert arranged.code == 0, arranged.err
+    assert read_sheet(tmp_path / "r" / "sheet.json") == before
+    varied = run("vary", piece / "0", "-o", tmp_path / "v", "--unconditional", "--model", model)
+    assert varied.code == 0 and not (tmp_path / "v" / "sheet.json").exists()
+    refused = run("edit", piece / "0", "-o", tmp_path / "d", "--model", model)
+    assert refused.code == 2 and "exists" in refused.err
+
+
+def test_a_model_that_understands_no_sheets(run, tiny_model, files, tmp_path):
+    asked = ["--sheet", files["sheet"], "--seconds", 1, "--model", tiny_model]
+    refused = run("generate", "-o", tmp_path / "a", *asked)
+    assert refused.code == 2 and "understands no sheet" in refused.err
+    assert not (tmp_path / "a").exists()
+    song = tmp_path / "song"
+    song.mkdir()
+    write_noise(song / "bass.wav")
+    (song / "sheet.json").write_text(SHEET.to_json())
+    varied = run("vary", song, "-o", tmp_path / "v", "--model", tiny_model)
+    assert varied.code == 0, varied.err
+    assert read_sheet(tmp_path / "v" / "sheet.json") == SHEET
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--chords", "Am | H7"], "H7"),
+        (["--metre", "4"], "not a metre"),
+        (["--style", "polkacore"], "not a style"),
+        (["--instruments", "guitar"], "--instruments takes STEM=KIND"),
+        (["--instruments", "guitar=tuba"], "not a kind of guitar"),
+        (["--tempo", "0"], "tempo"),
+        (["--sheet", "none.json"], "none.json"),
+        (["--score", "none.mid"], "none.mid"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_sentence(run, model, tmp_path, options, message):
+    result = run("generate", "-o", tmp_path / "out", *options, "--model", model)
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_written_counts_for_more_than_files(files):
+    sheet, score = SheetOptions(**files, key="C major", chords="Dm | G | C").read()
+    assert sheet is not None and score is not None
+    assert sheet.key == "C major" and sheet.style == "jazz" and sheet.tempo_bpm == 120
+    starts = [(change.start_beat, change.chord.symbol) for change in sheet.chords]
+    assert starts == [(0, "Dm"), (4, "G")]  # the sheet has two bars
+    waltz, _ = SheetOptions(sheet=files["sheet"], metre="3/4").read()
+    assert waltz is not None and waltz.metre == "3/4" and waltz.downbeats == (0, 3, 6)
+    mine, _ = SheetOptions(sheet=files["score"], tempo=60).read()
+    assert mine is not None and mine.beats_s[1] == 1.0

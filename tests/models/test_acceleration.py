@@ -1,0 +1,168 @@
+"""How networks run on devices, as far as a CPU can show it."""
+
+import pytest
+import torch
+
+from stemweave.models import acceleration
+from stemweave.models.compact import CompactUNet
+from stemweave.models.refiner import MaskRefiner
+from stemweave.models.unet3d import UNet3D
+from stemweave.pipeline import StemweavePipeline
+
+RATE = 16000
+
+
+def stems_of(pipe: StemweavePipeline, **options: int) -> torch.Tensor:
+    noise = 0.1 * torch.randn(1, 2 * RATE, generator=torch.Generator().manual_seed(0))
+    stems = pipe.separate(noise, RATE, generator=torch.Generator().manual_seed(1), **options)
+    return torch.stack(list(stems.values()))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_changes_little(tiny_model, dtype: str):
+    pipe = StemweavePipeline.from_pretrained(tiny_model)
+    for parameter in pipe.denoiser.parameters():  # none silent
+        torch.nn.init.normal_(parameter, std=0.1)
+    expected = stems_of(pipe, steps=2)
+    acceleration.accelerate(pipe, dtype)
+    ours = stems_of(pipe, steps=2)
+    assert ours.dtype == torch.float32
+    assert 0 < (ours - expected).abs().mean() < 0.1 * expected.abs().mean()
+
+
+def test_masks_are_coarser_on_cpus_of_bfloat16(tiny_model, monkeypatch):
+    pipe = StemweavePipeline.from_pretrained(tiny_model)
+    refiner = MaskRefiner(len(pipe.stems), 32, (16, 32), attention_levels=(1,), head_channels=16)
+    pipe.register_modules(refiner=refiner)
+    for parameter in refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: False)
+    expected = stems_of(pipe)
+    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: True)
+    ours = stems_of(pipe)
+    assert 0 < (ours - expected).abs().mean() < 0.1 * expected.abs().mean()
+    acceleration.accelerate(pipe, "float32")
+    assert torch.equal(stems_of(pipe), expected)
+
+
+def test_unknown_types_are_refused(run, tiny_model, examples_file):
+    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--dtype", "int8")
+    assert outcome.code == 2 and "bfloat16" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_compiling_needs_a_compiler(run, tiny_model, examples_file, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--compile")
+    assert outcome.code == 2 and "no-such-compiler is not installed" in outcome.err
+
+
+def test_half_precision_from_the_command_line(run, tiny_model, examples_file, tmp_path):
+    out = tmp_path / "out"
+    outcome = run(
+        "separate", examples_file, "-o", out, "--model", tiny_model, "--dtype", "bfloat16"
+    )
+    assert outcome.code == 0, outcome.err
+    assert len(list(out.glob("*/*.wav"))) == 4
+
+
+def test_compiled_networks_keep_their_names(tiny_model, monkeypatch):
+    pipe = StemweavePipeline.from_pretrained(tiny_model)
+    names = set(pipe.denoiser.state_dict())
+    expected = stems_of(pipe)
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(  # tracing, without a minute of C++
+        torch.nn.Module, "compile", lambda network: real(network, backend="eager")
+    )
+    acceleration.accelerate(pipe, compile=True)
+    assert set(pipe.denoiser.state_dict()) == names
+    assert torch.allclose(stems_of(pipe), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "memory_format"),
+    [
+        (CompactUNet(block_channels=(16, 32)), torch.channels_last),
+        (UNet3D(model_channels=32, channel_mult=(1,)), torch.channels_last_3d),
+    ],
+)
+def test_both_denoisers_go_channels_last(network, memory_format):
+    acceleration.channels_last(network)
+    weights = [p for p in network.parameters() if p.ndim in (4, 5)]
+    assert weights and all(w.is_contiguous(memory_format=memory_format) for w in weights)
+
+
+def test_parts_wait_on_the_cpu_until_they_are_called(tiny_model):
+    """diffusers' offload refuses to use a CPU as the device: its hooks are put in place as it does.
+
+    They note when a part is called for; encode and decode must do so, too.
+    """
+    from accelerate import cpu_offload_with_hook
+
+    pipe = StemweavePipeline.from_pretrained(tiny_model)
+    expected = stems_of(pipe, steps=2)
+    called = []
+    for name in pipe.model_cpu_offload_seq.split("->"):
+        part = getattr(pipe, name)
+        if part is None:
+            assert name in ("refiner", "sharpener")
+            continue
+        cpu_offload_with_hook(part, execution_device="cpu")
+        hook = part._hf_hook
+        real = hook.pre_forward
+
+        def noted(module, *arguments, real=real, name=name, **options):
+            called.append(name)
+            return real(module, *arguments, **options)
+
+        hook.pre_forward = noted
+    assert torch.equal(stems_of(pipe, steps=2), expected)
+    windows = 2
+    assert called == windows * ["vae", "denoiser", "denoiser", "vae"]
+    pipe.generate(1.0, generator=torch.Generator().manual_seed(0))
+    assert called[-1] == "vocoder"
+
+
+def test_the_batch_is_what_fits():
+    assert acceleration.windows_that_fit(10_000, 1_000) == 8
+    assert acceleration.windows_that_fit(100, 1_000) == 1
+    assert acceleration.windows_that_fit(2**40, 1) == acceleration.MAX_WINDOWS
+    assert acceleration.WindowBatch(None, torch.device("cpu")).size() == 1
+    assert acceleration.WindowBatch(5, torch.device("cpu")).size() == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory is full"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate"), "memory is full"),
+        (RuntimeError("CUDA error: no kernel image is available\nmore"), "no kernel image"),
+    ],
+)
+def test_what_devices_say_is_one_sentence(run, monkeypatch, error: RuntimeError, words: str):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("stemweave.cli.main.app", fail)
+    outcome = run("separate")
+    assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_other_errors_stay_errors():
+    assert acceleration.device_problem(RuntimeError("shapes do not match")) is None
+
+
+def test_absent_devices_are_one_sentence(run, tiny_model, examples_file):
+    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--device", "cuda")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    assert outcome.code == 2 and outcome.err.startswith("error: device cuda")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.fixture
+def examples_file(tmp_path):
+    import soundfile
+
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, 0.1 * torch.randn(RATE).numpy(), RATE)
+    return path
