@@ -30,7 +30,6 @@ def run(steps: int = STEPS) -> dict[str, Any]:
         "parameters": int(made.output.split()[-1]),
         "model_gb": written / 2**30,
         "steps": steps,
-        "seconds": done.seconds,
         "peak_gb": done.peak_mb / 1024,
     }
 

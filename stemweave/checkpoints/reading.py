@@ -42,6 +42,8 @@ def read_weights(path: Path) -> StateDict:
         raise InputError(f"{path} holds a weight that is named {nameless!r}, not by a text")
     weights = {}
     for name, tensor in found.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError(f"{path} is damaged: a weight is larger than what the file holds")
         while name.startswith(WRAPPERS):
             name = name.partition(".")[2]
         if not tensor.is_complex():

@@ -89,7 +89,8 @@ def with_dots(names: Iterable[str]) -> dict[str, str]:
 
 def vae_state(reference: Mapping[str, Tensor], config: Mapping[str, object]) -> StateDict:
     """The latent-diffusion VAE's weights under diffusers' ``AutoencoderKL`` names."""
-    return dict(convert_ldm_vae_checkpoint(dict(reference), dict(config)))
+    converted = convert_ldm_vae_checkpoint(dict(reference), dict(config))
+    return {name: tensor for name, tensor in converted.items() if tensor is not None}
 
 
 def vae_config(reference: Mapping[str, Tensor]) -> dict[str, object]:

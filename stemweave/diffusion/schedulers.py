@@ -41,9 +41,16 @@ def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: An
     diffusers takes the first ``num_steps`` of these: 600 of 1000 would begin in the middle of the
     noise. A timestep past the last one, at which the reference stops with an error, is left out.
     Other samplers begin at the last timestep and are moved by ``shift`` (``respace``).
+
+    Raises:
+        InputError: if DDIM is asked for more steps than the model's schedule has timesteps.
     """
     config = scheduler.config
     count = config.num_train_timesteps
+    if isinstance(scheduler, DDIMScheduler) and num_steps > count:
+        raise InputError(
+            f"steps must be at most {count}, the timesteps of the model's schedule, not {num_steps}"
+        )
     if isinstance(scheduler, DDIMScheduler) and config.timestep_spacing == "leading":
         scheduler.set_timesteps(num_steps, device=device)
         timesteps = np.arange(0, count, count // num_steps) + config.steps_offset

@@ -137,13 +137,15 @@ def test_other_kinds_of_files(tmp_path: Path):
         archive.add(tmp_path / "script.ckpt", "storages")
     torch.save(msgld_checkpoint(False), tmp_path / "whole.ckpt")
     whole = (tmp_path / "whole.ckpt").read_bytes()
+    huge = torch.zeros(1, dtype=torch.float16).expand(10**6, 10**7)
+    torch.save({"state_dict": {"weight": huge}}, tmp_path / "huge.ckpt")
     (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.ckpt").write_text("text")
     (tmp_path / "empty.ckpt").write_bytes(b"")
     (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps({"a": 3}))
     for name, message in (
         ("script", "a TorchScript program"), ("tar", "an archive of files"), ("cut", "damaged"),
-        ("text", "damaged"), ("empty", "damaged"), ("pickle", "damaged"),
+        ("huge", "larger than what the file holds"), ("text", "damaged"), ("empty", "damaged"), ("pickle", "damaged"),
         ("none", "does not exist"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message) as caught:
@@ -219,6 +221,7 @@ NOT_A_NUMBER = torch.full((32,), float("nan"))
         ({VAE + "post_quant_conv.weight": None}, "the VAE lacks"),
         ({VAE + "encoder.conv_in.weight": torch.zeros(3)}, "the VAE"),
         ({VAE + "encoder.mid.attn_1.q.weight": None}, "the VAE lacks"),
+        ({VAE + "encoder.down.1.downsample.conv.bias": None}, "the VAE lacks 1 weights"),
         ({VAE + "encoder.other.weight": torch.zeros(3)}, "the VAE has 1 weights that"),
         ({VAE + "encoder.norm_out.bias": NOT_A_NUMBER[:16]}, "the VAE has"),
         ({VOCODER + "conv_pre.weight": None}, "the vocoder"),

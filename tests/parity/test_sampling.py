@@ -11,6 +11,7 @@ from stemweave.diffusion.constraints import Replacement
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.sampler import sample
 from stemweave.diffusion.schedulers import SAMPLERS, set_timesteps, with_sampler
+from stemweave.errors import InputError
 
 from . import reference as ref
 
@@ -59,6 +60,13 @@ def test_timesteps_of_every_number_of_steps():
         assert scheduler.config.num_train_timesteps // scheduler.num_inference_steps == (
             1000 // steps
         )
+
+
+def test_more_steps_than_a_schedule_of_its_own_has():
+    scheduler = DDIMScheduler(**{**PAPER_SCHEDULE, "num_train_timesteps": 500})
+    set_timesteps(scheduler, 500)
+    with pytest.raises(InputError, match="steps must be at most 500"):
+        set_timesteps(scheduler, 501)
 
 
 @pytest.mark.parametrize(
