@@ -145,8 +145,8 @@ def test_other_kinds_of_files(tmp_path: Path):
     (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps({"a": 3}))
     for name, message in (
         ("script", "a TorchScript program"), ("tar", "an archive of files"), ("cut", "damaged"),
-        ("huge", "larger than what the file holds"), ("text", "damaged"), ("empty", "damaged"), ("pickle", "damaged"),
-        ("none", "does not exist"),
+        ("text", "damaged"), ("empty", "damaged"), ("pickle", "damaged"),
+        ("none", "does not exist"), ("huge", "larger than what the file holds"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message) as caught:
             read_weights(tmp_path / f"{name}.ckpt")
