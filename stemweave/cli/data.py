@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from stemweave.data.readers import Findings
     from stemweave.data.songs import Song
 
-ProcessesOption = Annotated[int, typer.Option("--workers", min=1, help="processes")]
+MAX_PROCESSES = 256
+"""Of one machine, that a command may begin."""
+ProcessesOption = Annotated[
+    int, typer.Option("--workers", min=1, max=MAX_PROCESSES, help="processes")
+]
 RayOption = Annotated[
     str | None,
     typer.Option(help="run on Ray: local, auto (the cluster that is running) or its HOST:PORT"),

@@ -9,6 +9,7 @@ import atexit
 import gc
 import sys
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from traceback import format_exc
 from typing import Annotated, Any, cast
@@ -282,6 +283,7 @@ def main() -> None:
     atexit.register(gc.freeze)  # what is collected at the end of Python would be all of torch
     with handled_signals():
         try:
+            _refuse_empty(sys.argv[1:])
             app()
         except (InputError, OSError, RuntimeError) as error:
             problem = _problem(error)
@@ -289,6 +291,14 @@ def main() -> None:
                 raise
             console.complain(problem, format_exc())
             sys.exit(2)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """A variable of a shell that was not set must not mean this folder, or the bundled model."""
+    for before, argument in pairwise(["", *arguments]):
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            after = argument or (before if before.startswith("-") else "")
+            raise InputError(f"an argument is empty{f', after {after}' if after else ''}")
 
 
 def _problem(error: InputError | OSError | RuntimeError) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemweave.cli.console import console
-from stemweave.cli.data import RayOption
+from stemweave.cli.data import MAX_PROCESSES, RayOption
 from stemweave.cli.options import (
     BitDepth,
     Bitrate,
@@ -101,7 +101,11 @@ def separate(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="processes that share the cores; with --ray local one a core"),
+        typer.Option(
+            min=1,
+            max=MAX_PROCESSES,
+            help="processes that share the cores; with --ray local one a core",
+        ),
     ] = None,
     ray: RayOption = None,
     failures: Annotated[
@@ -126,6 +130,8 @@ def separate(
         for out_folder in {one.out for one in mixtures}:
             require_writable(Path(out_folder))
     if failures:
+        if os.path.isdir(failures):
+            raise InputError(f"--failures {failures} is a folder: name a file")
         require_writable(failures.parent)
     shared = separation_workers(workers, ray, device)
     pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)

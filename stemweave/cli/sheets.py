@@ -5,6 +5,7 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,9 +81,9 @@ class SheetOptions:
             is_json = self.sheet.suffix.lower() == ".json"
             own = read_sheet(self.sheet) if is_json else read_midi(self.sheet)[1]
             sheet = own if sheet is None else _over(sheet, own)
-        elif sheet is None and beside is not None and (beside / SHEET_FILE).is_file():
+        elif sheet is None and beside is not None and os.path.isfile(beside / SHEET_FILE):
             sheet = read_sheet(beside / SHEET_FILE)
-            if with_score and (beside / SCORE_FILE).is_file():
+            if with_score and os.path.isfile(beside / SCORE_FILE):
                 score = read_midi(beside / SCORE_FILE)[0]
         return self._with_text(sheet), score
 

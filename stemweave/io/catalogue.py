@@ -110,7 +110,11 @@ def stem_files(folder: Path, asked: Separation) -> dict[str, Path]:
 def is_complete(folder: Path, asked: Separation) -> bool:
     """Whether all stems are there. Files appear when they are whole: none is opened."""
     paths = stem_files(folder, asked).values()
-    return all(os.path.isfile(path) and os.path.getsize(path) > 0 for path in paths)
+    return all(map(_holds_something, paths))
+
+
+def _holds_something(path: Path) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def unfinished(mixtures: Sequence[Mixture], asked: Separation) -> Sequence[Mixture]:
@@ -205,8 +209,16 @@ def _is_done(job: SeparationJob) -> bool:
 
 
 def require_room(job: SeparationJob) -> None:
-    """Raise ``InputError`` if the results would take the place of others."""
-    require_absent(list(stem_files(job.folder, job.asked).values()), job.asked.may_replace)
+    """Raise ``InputError`` if the results would take the place of others.
+
+    With "skip", incomplete results of the same file give way.
+    """
+    paths = list(stem_files(job.folder, job.asked).values())
+    if job.asked.existing == "skip":
+        paths = list(filter(_holds_something, paths))
+        if not paths or is_record_of(job.folder, job.source):
+            return
+    require_absent(paths, job.asked.existing == "replace")
 
 
 def unexpected(source: Path, error: Exception) -> str:

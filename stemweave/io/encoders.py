@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -67,7 +68,7 @@ class SndfileEncoder:
         subtype = f"PCM_{encoding.bits}" if encoding.bits else "FLOAT"
         self._quantise = Quantiser(encoding.bits) if encoding.bits else None
         self._sound: Any = soundfile.SoundFile(
-            str(path), "w", sample_rate, channels, format=container, subtype=subtype
+            os.fsencode(path), "w", sample_rate, channels, format=container, subtype=subtype
         )
         soundfile._snd.sf_command(
             self._sound._file, SFC_SET_ADD_PEAK_CHUNK, soundfile._ffi.NULL, soundfile._snd.SF_FALSE

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemweave.io.frames import Alike, as_float
-from stemweave.io.stated import caf_samples, mp3_samples
+from stemweave.io.stated import caf_samples, find_info, mp3_samples
 
 if TYPE_CHECKING:
     import av
@@ -267,6 +267,8 @@ class Decoding:
                 frames = (packet or self._stream.codec_context).decode()
             except (av.FFmpegError, ValueError):
                 frames = []
+                if packet is not None and find_info(bytes(packet)) is not None:
+                    continue  # of an MP3 that follows another: it has no sound
                 self.lost_packets += 1
                 if packet is not None and packet.duration and packet.time_base:
                     yield None, packet.duration * packet.time_base

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stemweave.errors import ExistsError, InputError, OutputError
 from stemweave.io.ends import kept_at_end, removing_at_end, signals_held_back
+from stemweave.io.records import RECORD
 
 __all__ = ["InputError", "OutputError"]  # where others found them before
 
@@ -133,7 +134,7 @@ def publish(made: Path, folder: Path) -> None:
         if not folder.is_dir() and error.errno != errno.EXDEV:
             raise
     folder.mkdir(exist_ok=True)
-    for path in sorted(made.iterdir()):
+    for path in sorted(made.iterdir(), key=lambda path: path.name != RECORD):  # whose they are
         try:
             path.replace(folder / path.name)
         except OSError as error:

@@ -76,6 +76,7 @@ def find_mixtures(paths: Sequence[Path], out: Path | None) -> Catalogue:
     Raises:
         InputError: if a folder holds nothing to separate.
     """
+    paths = _once(paths)
     if out is None:
         return _found_beside(paths)
     found: dict[str, str] = {}
@@ -94,7 +95,13 @@ def find_mixtures(paths: Sequence[Path], out: Path | None) -> Catalogue:
         prefix = f"{path.resolve().name}/" if several else ""
         for name in below:
             found.setdefault(str(path / name), prefix + name)
-    return Catalogue([Mixture(file, str(out), name) for file, name in _named(found)], left_out)
+    return Catalogue([Mixture(file, str(out), name) for file, name in _named(found, out)], left_out)
+
+
+def _once(paths: Sequence[Path]) -> list[Path]:
+    """``paths`` without those that are others, spelt in another way."""
+    places = {os.path.join(os.path.realpath(path.parent), path.name): path for path in paths[::-1]}
+    return list(places.values())[::-1]
 
 
 def _found_beside(paths: Sequence[Path]) -> Catalogue:
@@ -112,8 +119,11 @@ def _found_beside(paths: Sequence[Path]) -> Catalogue:
     return Catalogue(list(dict.fromkeys(found.mixtures)), found.left_out)
 
 
-def _named(found: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Give each file of ``found``, by its path below its folder, results of its own name."""
+def _named(found: dict[str, str], out: Path) -> Iterator[tuple[str, str]]:
+    """Give each file of ``found``, by its path below its folder, results of its own name.
+
+    A folder cannot have the name of a file in ``out``, which may be the sound itself.
+    """
     short = {file: portable_path(without_suffix(name)) for file, name in found.items()}
     shared = Counter(map(same_to_some, short.values()))
     taken: set[str] = set()
@@ -121,6 +131,9 @@ def _named(found: dict[str, str]) -> Iterator[tuple[str, str]]:
         name = short[file]
         if shared[same_to_some(name)] > 1:
             name = portable_path(full_name)
+        if os.path.isfile(os.path.join(out, name)):
+            folder, last = os.path.split(name)
+            name = os.path.join(folder, with_end(last, ".stems"))
         first, number = name, 2
         while same_to_some(name) in taken:  # files that were given one by one, from several folders
             folder, last = os.path.split(first)

@@ -36,7 +36,10 @@ def is_record_of(folder: Path, source: Path) -> bool:
     about = read_record(folder).get("input")
     if not isinstance(about, dict) or about.get("name") != source.name:
         return False
-    return about.get("sha256") == sha256_of(source)
+    try:
+        return about.get("sha256") == sha256_of(source)
+    except OSError:
+        return False
 
 
 def sha256_of(path: Path) -> str:

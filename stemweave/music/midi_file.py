@@ -106,9 +106,9 @@ def read_midi_file(path: Path) -> MidiSong:
         midi = mido.MidiFile(path, clip=True)
     except InputError:
         raise
-    except FileNotFoundError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # the parser raises whatever a broken byte leads to
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is not a MIDI file that can be parsed ({reason})") from error
     if midi.type == 2:

@@ -262,6 +262,10 @@ def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
         (["--device", "cuda:77"], "device cuda:77"),
         (["--steps", "0"], "--steps"),
         (["--guidance", "-1"], "--guidance"),
+        (["--workers", "999999999999"], "256"),
+        (["--stems", ""], "an argument is empty, after --stems"),
+        (["--model="], "an argument is empty, after --model="),
+        (["--failures", "."], "--failures . is a folder"),
     ],
 )
 def test_bad_options(run, tiny_model, tmp_path, arguments, message):

@@ -12,7 +12,7 @@ from stemweave.io import batch, catalogue
 from stemweave.io.catalogue import Failure, Separation, SeparationJob, Success, separate_song
 from stemweave.io.files import Staging
 from tests.cli.test_main import STEMS, left_behind, write_noise
-from tests.test_catalogue import expected, write_music
+from tests.io.test_catalogue import expected, write_music
 
 
 def test_a_fault_of_the_program_is_one_files_failure(
@@ -183,6 +183,7 @@ def test_places_where_nothing_can_be_read(run, places: Path, place: str):
         result = run(*command, "-o", "o", "--model", "model")
         assert result.code == 2 and result.err.count("\n") == 1, (command, result)
         assert place[:150] in result.err and "Traceback" not in result.err
+        assert "sheet" not in result.err
     result = run("separate", "a.wav", place, "-o", "o", "--model", "model")
     assert result.code == 1 and (places / "o" / "a" / "bass.wav").exists()
     shutil.rmtree("o")

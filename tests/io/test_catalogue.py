@@ -95,6 +95,11 @@ def test_going_on_makes_what_is_missing_and_nothing_else(run, tiny_model, tmp_pa
         assert result.code == 0 and "3 of 3 files have their stems already" in result.out
     assert times(out) == after
     assert run(*command, "--skip-existing", "--overwrite").code == 2
+    # what is incomplete gives way only if it is of the same file
+    (out / "a" / "piano.wav").unlink()
+    write_noise(music / "a.wav", 999)
+    result = run(*command, "--skip-existing")
+    assert result.code == 2 and f"{out / 'a' / 'bass.wav'} exists" in result.err
 
 
 def test_one_model_for_a_worker_and_no_second_result(tiny_model, tmp_path: Path):

@@ -14,7 +14,7 @@ from stemweave.io.encode import AudioWriter, WriterGroup, check_format, write_au
 from stemweave.io.encoders import Quantiser
 from stemweave.io.encoding import CHANNELS, Encoding, encoding_of
 from tests.io.sounds import click, music
-from tests.test_files import largest_file
+from tests.io.test_files import largest_file
 
 ENCODINGS = [
     Encoding("wav"),

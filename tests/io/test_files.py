@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from stemweave.errors import InputError
 from stemweave.io.decode import probe_audio
-from stemweave.io.encode import AudioWriter
+from stemweave.io.encode import AudioWriter, write_audio
 
 
 def write_noise(path: Path, num_samples: int = 20_000, **options: str) -> Path:
@@ -78,6 +79,8 @@ def test_a_name_that_is_not_unicode(tmp_path):
     shutil.copy(write_noise(tmp_path / "a.wav"), name)
     with pytest.raises(InputError, match="rename it"):
         probe_audio(Path(name))
+    write_audio(Path(name), torch.zeros(1, 100), 44100)
+    assert Path(name).stat().st_size > 400
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from stemweave.errors import InputError
 from stemweave.io.mixtures import Mixture, find_mixtures
 from stemweave.io.output_names import portable_name, portable_path, without_suffix
-from tests.test_catalogue import touch, write_music
+from tests.io.test_catalogue import touch, write_music
 
 
 def record(folder: Path, *names: str, **more: object) -> None:
@@ -42,6 +42,11 @@ def test_results_lie_as_the_files_do_and_never_share_a_name(tmp_path: Path):
     assert {m.name for m in several.mixtures} == {"x/a", "x/b.c", "more/a"}
     single = [music / "a.wav", tmp_path / "more" / "a.wav", music / "a.wav"]
     assert [m.name for m in find_mixtures(single, out).mixtures] == ["a.wav", "a.wav-2"]
+    spelt = [music / "a.wav", music / ".." / "music" / "a.wav"]
+    assert [m.name for m in find_mixtures(spelt, out).mixtures] == ["a"]
+    # nor that of a file where its folder would be
+    touch(music, "a")
+    assert find_mixtures([music / "a.wav"], music).mixtures[0].name == "a.stems"
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no audio files to separate: it is empty"):
         find_mixtures([tmp_path / "empty"], out)
