@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BLOCK_SAMPLES = 1 << 18
 MEMORY_BYTES = 1 << 23
 """Of a file whose gain is not known yet; the rest waits on the disk."""
+FULL_SCALE = 1 + 2.0**-15
+"""Up to here samples are full scale and rounding: to clip them costs less than 16 bits can hold."""
 PEAK = 0.9999
 """Largest sample of files that were made quieter: dither comes on top."""
 
@@ -150,14 +152,21 @@ class WriterGroup:
 
     If a sample of any would clip, all are made quieter by the same gain, and a line says so.
 
+    Args:
+        peak: of files that are written at other times and take the same gain.
+
     Attributes:
         gain: of the written files, once the block has ended.
     """
 
     def __init__(
-        self, writers: Mapping[str, AudioWriter], documents: Sequence[Document] = ()
+        self,
+        writers: Mapping[str, AudioWriter],
+        documents: Sequence[Document] = (),
+        peak: float = 0.0,
     ) -> None:
         self.writers, self.documents, self.gain = dict(writers), tuple(documents), 1.0
+        self._others_peak = peak
 
     def write(self, waveforms: Mapping[str, Tensor]) -> None:
         """Append (channels, n) samples to the file of each name."""
@@ -187,13 +196,15 @@ class WriterGroup:
 
     def _common_gain(self) -> float:
         clipping = [writer for writer in self.writers.values() if writer.encoding.clips]
-        peak = max((writer.peak for writer in clipping), default=0.0)
-        if peak <= 1:
+        if not clipping:
+            return 1.0
+        peak = max(self._others_peak, *(writer.peak for writer in clipping))
+        if peak <= FULL_SCALE:
             return 1.0
         first = clipping[0].path
-        place, those = (first, "it") if len(clipping) == 1 else (first.parent, "all files")
+        those = f"{first}:" if len(clipping) == 1 else f"{first.parent}: all files"
         logger.warning(
-            f"{place}: {those} made {20 * math.log10(peak / PEAK):.1f} dB quieter, for samples "
+            f"{those} made {20 * math.log10(peak / PEAK):.1f} dB quieter, for samples "
             "beyond full scale would clip; format wav keeps them"
         )
         return PEAK / peak

@@ -90,6 +90,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if scope["method"] == "HEAD" and headers.get("content-length") == "0":
+                    del headers["content-length"]  # of what is made while it is sent
                 headers.setdefault("cache-control", "no-store" if is_api else "no-cache")
             await send(message)
 

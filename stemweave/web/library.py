@@ -12,13 +12,16 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stemweave.io.decode import AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.web.fitting import BLOCK_SAMPLES
 from stemweave.web.tables import Version, new_id
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK_BYTES = 1 << 20
 
@@ -34,6 +37,7 @@ class Library:
         self.data = data
         self.versions = data / "versions"
         self._working = data / "working"
+        self._peaks: dict[str, float] = {}
         for folder in (self.versions, self._working):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -120,9 +124,21 @@ class Library:
         check_format(fmt, version.channels)
         path = self.folder(version.id) / "encoded" / f"{name}.{fmt}"
         if not path.exists():
+            peak = self._peak(version)
             with AudioReader(source) as reader:
-                copy_audio(reader, path, fmt)
+                copy_audio(reader, path, fmt, peak)
         return path
+
+    def _peak(self, version: Version) -> float:
+        """Of all tracks: what would clip makes all of them quieter, so that they still add up."""
+        if version.id not in self._peaks:
+            peak = 0.0
+            for name in version.track_names:
+                with AudioReader(self.track(version.id, name)) as reader:
+                    blocks = blocks_of(reader)
+                    peak = max(peak, *(float(block.abs().max()) for block in blocks))
+            self._peaks[version.id] = peak
+        return self._peaks[version.id]
 
     def without_paths(self, sentence: str) -> str:
         """``sentence`` without where the server keeps its files."""
@@ -132,14 +148,19 @@ class Library:
         return shutil.disk_usage(self.data).free
 
 
-def copy_audio(reader: AudioReader, path: Path, fmt: AudioFormat) -> None:
-    """Write what ``reader`` reads to ``path``, block by block."""
+def copy_audio(reader: AudioReader, path: Path, fmt: AudioFormat, peak: float = 0.0) -> None:
+    """Write what ``reader`` reads to ``path``, block by block; ``peak``: see ``WriterGroup``."""
     info = reader.info
     writer = AudioWriter(path, info.sample_rate, info.channels, fmt, info.num_samples)
-    with WriterGroup({path.name: writer}) as group:
-        for start in range(0, info.num_samples, BLOCK_SAMPLES):
-            length = min(BLOCK_SAMPLES, info.num_samples - start)
-            group.write({path.name: reader(start, length)})
+    with WriterGroup({path.name: writer}, peak=peak) as group:
+        for block in blocks_of(reader):
+            group.write({path.name: block})
+
+
+def blocks_of(reader: AudioReader) -> Iterator[Tensor]:
+    """All of a file, (channels, samples) each."""
+    for start in range(0, reader.info.num_samples, BLOCK_SAMPLES):
+        yield reader(start, min(BLOCK_SAMPLES, reader.info.num_samples - start))
 
 
 def share_file(source: Path, target: Path) -> None:

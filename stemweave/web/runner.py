@@ -84,7 +84,10 @@ class Runner:
             return
         shape = (version.channels, version.num_samples)
         piece = {name: torch.empty(shape, device="meta") for name in version.track_names}
-        if task == "arrange":
+        if task == "separate":
+            method, guidance, steps = map(params.get, ("method", "guidance", "steps"))
+            self.pipe.separation_method(method, guidance, steps)
+        elif task == "arrange":
             for name in requests.known_stems(self.stems, params["given"]):
                 if name not in piece:
                     raise InputError(f"the version has no {name} that could be given")

@@ -333,6 +333,7 @@ IMPOSSIBLE = [
     (422, "task", {}),
     (422, "params.stepz", {"task": "vary", "params": {"stepz": 2}}),
     (422, "steps", {"task": "separate", "params": {"steps": 0}}),
+    (422, "no mask network", {"task": "separate", "params": {"method": "mask"}}),
     (422, "seed", {"task": "separate", "seed": -1}),
     (422, "seed", {"task": "separate", "seed": 2**60}),
     (422, "seed", {"task": "separate", "seed": True}),

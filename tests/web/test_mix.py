@@ -63,7 +63,22 @@ def test_formats_that_clip_are_turned_down_as_a_whole(client, version):
     quiet = client.get(path, params={"format": "flac"})
     assert "stemweave-gain-db" not in quiet.headers
     head = client.head(path, params=query)
-    assert head.is_success and head.content == b""
+    assert head.is_success and head.content == b"" and "content-length" not in head.headers
+
+
+def test_tracks_in_formats_that_clip_still_add_up(client):
+    rng = np.random.default_rng(0)
+    tracks = {"bass": rng.uniform(-1.6, 1.6, 9000), "drums": rng.uniform(-0.4, 0.4, 9000)}
+    files = {}
+    for name, samples in tracks.items():
+        file = io.BytesIO()
+        soundfile.write(file, samples, RATE, format="WAV", subtype="FLOAT")
+        files[name] = (f"{name}.wav", file.getvalue())
+    version = client.post("/api/projects", files=files).json()["versions"][0]
+    peak = np.abs(tracks["bass"] + tracks["drums"]).max()
+    for name, samples in tracks.items():
+        got, _ = track(client, version, name, format="flac")
+        assert np.allclose(got[:, 0], samples * 0.9999 / peak, atol=1e-6)
 
 
 @pytest.mark.parametrize(
