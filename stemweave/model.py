@@ -19,7 +19,7 @@ from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
 from stemweave.music.score import Score
 from stemweave.separates import Separates
 from stemweave.stems import MIXTURE
-from stemweave.tasks import arrange, edit, extend, generate, requests, vary
+from stemweave.tasks import analyse, arrange, edit, extend, generate, requests, vary
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.write_score import ScoreSampling, write_score
 
@@ -122,6 +122,17 @@ class StemModel(Separates):
             generator=generator,
             progress=progress,
         )
+
+    @torch.inference_mode()
+    def analyse(self, waveform: Tensor, sample_rate: int) -> LeadSheet:
+        """Beats, bars, metre, tempo, key and chords of music (channels, samples) or (samples,).
+
+        A sheet of nothing if no beat is found. Raises ``InputError`` if the model has no analyser.
+        """
+        if not self.analyses:
+            raise InputError("this model has no analyser: give tempo and chords, or a sheet")
+        requests.check_rate(sample_rate)
+        return analyse.analyse(self, requests.as_mixture(waveform), sample_rate)
 
     def write_score(
         self,

@@ -31,13 +31,14 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         sharpener: ``MaskSharpener`` that brings them to single bins; None leaves them as bands.
         score_model: ``ScoreTransformer`` that writes the notes of new stems; None leaves those
             that are not given to the denoiser.
+        analyser: ``SongAnalyser`` of beats, bars and harmony; None leaves them to the user.
         reference_rms and all after it: see ``TaskSettings``.
 
     Raises:
         InputError: if the components do not fit together.
     """
 
-    _optional_components: ClassVar[list[str]] = ["refiner", "sharpener", "score_model"]
+    _optional_components: ClassVar[list[str]] = ["refiner", "sharpener", "score_model", "analyser"]
     model_cpu_offload_seq: ClassVar[str] = "vae->denoiser->refiner->sharpener->vocoder"
 
     def __init__(
@@ -50,6 +51,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
         refiner: ModelMixin | None = None,
         sharpener: ModelMixin | None = None,
         score_model: ModelMixin | None = None,
+        analyser: ModelMixin | None = None,
         reference_rms: float | None = TaskSettings.reference_rms,
         clip_mixture: bool = TaskSettings.clip_mixture,
         separation_steps: int = TaskSettings.separation_steps,
@@ -76,6 +78,7 @@ class StemweavePipeline(StemModel, DiffusionPipeline):
             refiner=refiner,
             sharpener=sharpener,
             score_model=score_model,
+            analyser=analyser,
         )
         self.register_to_config(
             reference_rms=reference_rms,

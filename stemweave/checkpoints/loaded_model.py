@@ -33,6 +33,7 @@ PARTS = (
     "refiner",
     "sharpener",
     "score_model",
+    "analyser",
 )
 
 

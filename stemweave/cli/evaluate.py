@@ -268,6 +268,23 @@ def vocoder_command(
     _finish(evaluate_copy_synthesis(pipe, songs, segments, progress=True), model, data, split, out)
 
 
+@evaluate.command("analysis")
+def analysis_command(
+    data: Data,
+    out: Out = None,
+    model: Model = None,
+    split: Split = "all",
+    count: Annotated[int, typer.Option("--songs", "-n", min=1, help="How many.")] = 64,
+    overwrite: Overwrite = False,
+) -> None:
+    """Beats, bars, key and chords that the analyser finds, beside libraries."""
+    from stemweave.evaluation.analysis import evaluate_analysis
+
+    pipe = load(model)
+    songs = _songs(data, pipe, split, out, overwrite)
+    _finish(evaluate_analysis(pipe, songs, count, progress=True), model, data, split, out)
+
+
 @evaluate.command("speed")
 def speed_command(
     out: Out = None,

@@ -17,6 +17,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from stemweave.cli import (
+    analyse,
     checkpoints,
     data,
     doctor,
@@ -161,7 +162,7 @@ def generate(
     duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
     for index, folder in enumerate(folders):
         own_sheet = options.completed(pipe, given, duration_s, seed + index)
-        own_score = options.written(pipe, own_sheet, notes, seed + index)
+        own_score = options.written(pipe, own_sheet, notes, seed + index, pipe.stems)
         generator = torch.Generator().manual_seed(seed + index)
         with Bar(f"piece {index}") as progress:
             piece = pipe.generate(
@@ -204,6 +205,7 @@ def arrange(
     style: Style = None,
     instruments: Instruments = None,
     unconditional: Unconditional = False,
+    no_score: NoScore = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -227,12 +229,13 @@ def arrange(
     files = _parse_given(given)
     require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
     options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
     )
-    own_sheet, notes = options.read(beside=common_folder(files.values()))
+    own_sheet, notes = options.read(beside=common_folder(files.values()), with_score=True)
     require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     require_writable(out)
     from stemweave.io.batch import read_given, write_stems
+    from stemweave.music.drawing import lasting
 
     waveforms, sample_rate = read_given(files)
     check_format(encoding, max(len(waveform) for waveform in waveforms.values()))
@@ -241,6 +244,12 @@ def arrange(
     require_absent([out / f"{name}.{encoding}" for name in added or pipe.stems], overwrite)
     import torch
 
+    own_sheet = options.analysed(pipe, own_sheet, list(waveforms.values()), sample_rate)
+    if own_sheet is not None:
+        own_sheet = lasting(own_sheet, next(iter(waveforms.values())).shape[-1] / sample_rate)
+    missing = added or [stem for stem in pipe.stems if stem not in files]
+    notes = options.written(pipe, own_sheet, notes, seed, missing)
+    require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     with Bar("arranging") as progress:
         piece = pipe.arrange(
             waveforms,
@@ -257,9 +266,11 @@ def arrange(
     music = write_music(out, own_sheet, notes)
     plot_if(plot, written, out)
     give_folder(out, written | music)
+    if own_sheet is not None:
+        console.say(f"  {summary(own_sheet)}")
 
 
-for commands in (pieces, data, render, train, evaluate, checkpoints, serve, doctor):
+for commands in (pieces, analyse, data, render, train, evaluate, checkpoints, serve, doctor):
     commands.register(app)
 
 

@@ -36,6 +36,7 @@ from stemweave.cli.sheets import (
     Instruments,
     Key,
     Metre,
+    NoScore,
     ScoreFile,
     SheetFile,
     SheetOptions,
@@ -88,6 +89,7 @@ def edit(
     style: Style = None,
     instruments: Instruments = None,
     unconditional: Unconditional = False,
+    no_score: NoScore = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -107,7 +109,7 @@ def edit(
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     encoding = encoding_of(format, bit_depth, bitrate)
     options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
     )
     pipe = load(model, device, sampler, dtype, compile)
     renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
@@ -117,7 +119,10 @@ def edit(
         renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
         return pipe.edit(piece, sample_rate, renew=renew, steps=steps, **told)
 
-    _run(pipe, source, out, task, "editing", options, encoding, overwrite, seed, plot)
+    def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
+        return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
+
+    _run(pipe, source, out, task, "editing", options, encoding, overwrite, seed, plot, new_s)
 
 
 def extend(
@@ -133,6 +138,7 @@ def extend(
     style: Style = None,
     instruments: Instruments = None,
     unconditional: Unconditional = False,
+    no_score: NoScore = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -152,7 +158,7 @@ def extend(
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
     encoding = encoding_of(format, bit_depth, bitrate)
     options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
     )
     pipe = load(model, device, sampler, dtype, compile)
     from stemweave.tasks.requests import check_seconds
@@ -162,7 +168,10 @@ def extend(
     def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> dict[str, Tensor]:
         return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **told)
 
-    _run(pipe, source, out, task, "extending", options, encoding, overwrite, seed, plot)
+    def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
+        return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
+
+    _run(pipe, source, out, task, "extending", options, encoding, overwrite, seed, plot, new_s)
 
 
 def vary(
@@ -178,6 +187,7 @@ def vary(
     style: Style = None,
     instruments: Instruments = None,
     unconditional: Unconditional = False,
+    no_score: NoScore = False,
     plot: Plot = False,
     model: Model = None,
     seed: Seed = 0,
@@ -197,7 +207,7 @@ def vary(
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
     encoding = encoding_of(format, bit_depth, bitrate)
     options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional
+        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
     )
     pipe = load(model, device, sampler, dtype, compile)
 
@@ -218,10 +228,12 @@ def _run(
     overwrite: bool,
     seed: int,
     plot: bool,
+    new_s: Callable[[float], dict[str, tuple[float, float]]] | None = None,
 ) -> None:
     """Read the piece and its sheet, run ``task``, write the result.
 
-    ``task(piece, sample_rate, sheet=, score=, generator=, progress=)`` returns the changed piece.
+    ``task(piece, sample_rate, sheet=, score=, generator=, progress=)`` returns the changed piece,
+    ``new_s(duration_s)`` says where each stem of it is new.
     """
     import torch
 
@@ -236,7 +248,13 @@ def _run(
     names = (*pipe.stems, MIXTURE)
     require_absent([out / f"{name}.{encoding}" for name in names], overwrite)
     folder = source if source.is_dir() else None
-    sheet, score = options.read(folder, with_score=label == "extending")
+    writes = label == "extending" or (label == "editing" and pipe.writes_scores)
+    sheet, score = options.read(folder, with_score=writes)
+    stems = [piece[name] for name in pipe.stems if name in piece] or [piece[MIXTURE]]
+    duration_s = stems[0].shape[-1] / sample_rate
+    sheet = options.analysed(pipe, sheet, stems, sample_rate)
+    if new_s is not None and sheet is not None and score is not None:
+        score = options.rewritten(pipe, sheet, score, new_s(duration_s), seed)
     require_absent(list(music_files(out, sheet, score).values()), overwrite)
     require_writable(out)
     with Bar(label) as progress, naming(source):

@@ -6,7 +6,7 @@ Heavy imports wait until a command runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,8 @@ import typer
 from stemweave.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from stemweave.model import StemModel
     from stemweave.music.lead_sheet import LeadSheet
     from stemweave.music.score import Score
@@ -71,7 +73,8 @@ class SheetOptions:
         from stemweave.music.midi import SCORE_FILE, read_midi
 
         if self.unconditional:
-            if any(value for name, value in vars(self).items() if name != "unconditional"):
+            flags = ("unconditional", "no_score")
+            if any(value for name, value in vars(self).items() if name not in flags):
                 raise InputError("--unconditional takes no sheet and no score: leave one out")
             return None, None
         sheet, score = None, None
@@ -83,7 +86,7 @@ class SheetOptions:
             sheet = own if sheet is None else _over(sheet, own)
         elif sheet is None and beside is not None and os.path.isfile(beside / SHEET_FILE):
             sheet = read_sheet(beside / SHEET_FILE)
-            if with_score and os.path.isfile(beside / SCORE_FILE):
+            if with_score and not self.no_score and os.path.isfile(beside / SCORE_FILE):
                 score = read_midi(beside / SCORE_FILE)[0]
         return self._with_text(sheet), score
 
@@ -102,23 +105,55 @@ class SheetOptions:
         if self.unconditional:
             return None
         if pipe.takes_sheets:
-            import numpy as np
+            from stemweave.tasks.compose import drawn_sheet
 
-            from stemweave.music.drawing import draw_sheet
-
-            return draw_sheet(duration_s, pipe.styles, np.random.default_rng(seed), given)
+            return drawn_sheet(pipe, duration_s, seed, given)
         is_tempo = given is not None and given == type(given)(tempo_bpm=self.tempo)
         return None if is_tempo else given
 
-    def written(
-        self, pipe: StemModel, sheet: LeadSheet | None, score: Score | None, seed: int
-    ) -> Score | None:
-        """``score``, or the one that the score model writes under ``sheet``."""
-        if score is not None or sheet is None or self.no_score or not pipe.writes_scores:
-            return score
-        import torch
+    def analysed(
+        self, pipe: StemModel, sheet: LeadSheet | None, stems: Collection[Tensor], rate: int
+    ) -> LeadSheet | None:
+        """``sheet``; if it knows no tempo, what the analyser finds and the options change of it."""
+        if self.unconditional:
+            return None
+        from stemweave.tasks.compose import found_sheet
 
-        return pipe.write_score(sheet, generator=torch.Generator().manual_seed(seed))
+        found = found_sheet(pipe, stems, rate, sheet)
+        return found if found is sheet else self._with_text(found)
+
+    def written(
+        self,
+        pipe: StemModel,
+        sheet: LeadSheet | None,
+        score: Score | None,
+        seed: int,
+        new: Collection[str],
+    ) -> Score | None:
+        """``score`` with the ``new`` stems, written anew if it only lay beside the piece."""
+        if self.no_score:
+            return score
+        from stemweave.music.score import Score
+        from stemweave.tasks.compose import with_new_stems
+
+        if score is not None and self.score is None:
+            score = Score({stem: own for stem, own in score.notes.items() if stem not in new})
+        return with_new_stems(pipe, sheet, score, new, seed)
+
+    def rewritten(
+        self,
+        pipe: StemModel,
+        sheet: LeadSheet | None,
+        score: Score | None,
+        renewed_s: Mapping[str, tuple[float, float]],
+        seed: int,
+    ) -> Score | None:
+        """``score``, if it lay beside the piece, with the bars that are renewed written anew."""
+        if self.score is not None or self.no_score:
+            return score
+        from stemweave.tasks.compose import with_new_bars
+
+        return with_new_bars(pipe, sheet, score, renewed_s, seed)
 
     def _with_text(self, sheet: LeadSheet | None) -> LeadSheet | None:
         """``sheet`` with what the options write of it."""

@@ -250,6 +250,33 @@ def train_score(
     start(stage, settings, folder, minutes, device)
 
 
+@app.command("analyser")
+def train_analyser(
+    config: Config,
+    init: Annotated[Path | None, typer.Option(help="analyser to start from")] = None,
+    run: RunFolder = None,
+    minutes: Minutes = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the analyser of beats, bars and harmony on songs with their sheets."""
+    from stemweave.data.tar_songs import TarSongs
+    from stemweave.errors import InputError
+    from stemweave.training.networks import load_weights
+    from stemweave.training.stage_analyser import AnalyserStage
+    from stemweave.training.start import load_songs, prepare, require_new, start
+
+    settings = prepare(config)
+    folder = run or Path("runs/analyser")
+    require_new(folder, init)
+    train, validation = load_songs(settings)
+    if isinstance(train, TarSongs) or isinstance(validation, TarSongs):
+        raise InputError("the analyser trains on folders of songs, not on tar shards")
+    stage = AnalyserStage(settings, train, validation)
+    if init is not None:
+        load_weights(stage.network, "analyser", init)
+    start(stage, settings, folder, minutes, device, train)
+
+
 def assemble(
     config: Config,
     out: Annotated[Path, typer.Argument(help="model folder to write")],
@@ -264,6 +291,9 @@ def assemble(
     ] = None,
     score_model: Annotated[
         Path | None, typer.Option(help="exported score model; none without this option")
+    ] = None,
+    analyser: Annotated[
+        Path | None, typer.Option(help="exported analyser; none without this option")
     ] = None,
     init: Annotated[
         Path | None, typer.Option(help="model that parts which are not given come from")
@@ -288,7 +318,7 @@ def assemble(
     base = load_base(settings)
     folders = {
         "vae": vae, "denoiser": denoiser, "vocoder": vocoder, "refiner": refiner,
-        "sharpener": sharpener, "score_model": score_model,
+        "sharpener": sharpener, "score_model": score_model, "analyser": analyser,
     }  # fmt: skip
     parts: dict[str, Any] = {}
     if base is not None:

@@ -26,6 +26,7 @@ class LatentGrid:
     refiner: Any
     sharpener: Any
     score_model: Any
+    analyser: Any
     source: str | Path | None = None
     """Folder or hub id that ``loading.load_model`` read it from."""
 
@@ -59,6 +60,11 @@ class LatentGrid:
     def writes_scores(self) -> bool:
         """Whether it writes the notes of what it plays."""
         return self.takes_sheets and self.config_of("score_model") is not None
+
+    @property
+    def analyses(self) -> bool:
+        """Whether it finds beats and harmony of recordings."""
+        return self.config_of("analyser") is not None
 
     @property
     def styles(self) -> tuple[str, ...]:

@@ -49,6 +49,11 @@ def estimate_key(notes: Sequence[ScoreNote], among: Collection[str] | None = Non
     for note in notes:
         weight = LOW_WEIGHT if note.pitch < LOW_PITCH else 1
         sounding[note.pitch % 12] += weight * (note.end_beat - note.start_beat)
+    return key_of_chroma(sounding, among)
+
+
+def key_of_chroma(sounding: np.ndarray, among: Collection[str] | None = None) -> str | None:
+    """The same of how long each pitch class sounds (12,)."""
     if not sounding.any():
         return None
     keys = [key_name(tonic, minor) for tonic in range(12) for minor in (False, True)]
@@ -70,6 +75,17 @@ def estimate_chords(
     ``key`` decides how notes are spelled.
     """
     chroma, lowest = _beatwise(notes, num_beats)
+    return chords_of_chroma(chroma, lowest, downbeats, key)
+
+
+def chords_of_chroma(
+    chroma: np.ndarray, lowest: np.ndarray, downbeats: Collection[int], key: str | None
+) -> tuple[ChordChange, ...]:
+    """The same of how much each pitch class sounds in every beat (beats, 12) and the lowest one.
+
+    ``lowest`` is -1 where there is none.
+    """
+    num_beats = len(chroma)
     playing: np.ndarray = np.any(chroma, axis=1)
     if not playing.any():
         return ()

@@ -73,6 +73,15 @@ def bars_of(sheet: LeadSheet) -> list[Bar]:
     return bars
 
 
+def bars_between(sheet: LeadSheet, start_s: float, end_s: float) -> tuple[int, int]:
+    """The first of the sheet's whole bars that sounds between two times, and the one after them."""
+    bars = bars_of(sheet)
+    begun = [float(sheet.time_of(bar.start_beat)) for bar in bars]
+    ended = [float(sheet.time_of(bar.start_beat + bar.beats)) for bar in bars]
+    inside = [i for i in range(len(bars)) if begun[i] < end_s - 1e-3 and ended[i] > start_s + 1e-3]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+
 def segments_of(notes: Sequence[ScoreNote], bars: Sequence[Bar]) -> list[Segment]:
     """What ``notes`` play in each of ``bars``; notes outside all bars are left out."""
     rows: list[list[tuple[int, int, int, int]]] = [[] for _ in bars]

@@ -32,8 +32,9 @@ def finetuned_parts(
         if name not in given and trained is not None:
             parts[name] = make(settings)
             take_over(parts[name], trained, base, settings)
-    if base.score_model is not None and list(settings.stems) == list(base.stems):
-        parts["score_model"] = base.score_model
+    for name in ("score_model", "analyser"):
+        if getattr(base, name) is not None and list(settings.stems) == list(base.stems):
+            parts[name] = getattr(base, name)
     return parts
 
 
@@ -57,11 +58,12 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
         parts.get("refiner"),
         parts.get("sharpener"),
         parts.get("score_model"),
+        parts.get("analyser"),
         reference_rms=settings.mixing.reference_rms,
         clip_mixture=settings.mixing.clip_mixture,
         **sampling,
     )
-    for name in ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model"):
+    for name in ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model", "analyser"):
         part = getattr(pipe, name)
         if part is None:
             continue

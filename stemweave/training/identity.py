@@ -111,7 +111,7 @@ def check_parts(settings: RunSettings, **parts: Any) -> None:
     """
     vae, problems = parts.get("vae"), []
     for name, part in parts.items():
-        if part is None or name == "score_model":  # which knows notes only
+        if part is None or name in ("score_model", "analyser"):  # of no stems
             continue
         config = _read_config(part) if isinstance(part, Path) else part.config
         said = trained(config)

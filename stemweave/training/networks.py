@@ -17,6 +17,7 @@ from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.data.song_conditions import sounds_in
 from stemweave.data.tar_songs import Songs, songs_at_hand
 from stemweave.errors import InputError
+from stemweave.models.analyser import SongAnalyser
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.conditions import ConditionNetwork
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
@@ -35,6 +36,7 @@ COMPONENTS: dict[str, tuple[Any, ...]] = {
     "sharpener": (MaskSharpener,),
     "vocoder": (SpectralVocoder, SpeechT5HifiGan),
     "score_model": (ScoreTransformer,),
+    "analyser": (SongAnalyser,),
 }
 
 

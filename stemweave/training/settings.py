@@ -92,6 +92,15 @@ class ScoreSettings(StageSettings):
     validation_samples: int = Field(64, ge=1, description="windows")
 
 
+class AnalyserSettings(StageSettings):
+    """The analyser's training."""
+
+    crop_frames: int = Field(1001, ge=64, description="of ``log_mel.hop_length`` samples each")
+    subset_share: float = Field(0.5, ge=0, le=1, description="of mixtures that lack some stems")
+    gain_std_db: float = Field(4.0, ge=0, description="of each stem, beside its own level")
+    validation_samples: int = Field(64, ge=1, description="mixtures")
+
+
 class ConditionSettings(Strict):
     """Sheet, score and sounds as conditions, and how often each is hidden in training."""
 
@@ -263,6 +272,7 @@ class RunSettings(Strict):
     sharpener: SharpenerSettings = SharpenerSettings()
     vocoder: VocoderSettings = VocoderSettings()
     score: ScoreSettings = ScoreSettings()
+    analyser: AnalyserSettings = AnalyserSettings()
     sampling: SamplingSettings = SamplingSettings()
 
 

@@ -13,8 +13,10 @@ from stemweave.diffusion.sampler import Progress
 from stemweave.errors import InputError
 from stemweave.io.batch import read_given, read_piece, separate_file, write_stems
 from stemweave.model import StemModel
+from stemweave.music.lead_sheet import LeadSheet
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
+from stemweave.tasks.compose import drawn_sheet, found_sheet, with_new_stems
 from stemweave.web.answers import Limits, ModelAnswer
 from stemweave.web.library import share_file
 from stemweave.web.settings import Settings
@@ -34,6 +36,10 @@ class Runner:
         self.pipe, self.name = pipe, name
         self.stems = tuple(pipe.stems)
 
+    @property
+    def _knows_tempi(self) -> bool:
+        return self.pipe.has_bars or self.pipe.takes_sheets
+
     def card(self, settings: Settings) -> ModelAnswer:
         """What the page needs to know of the model and the server."""
         config = self.pipe.config
@@ -47,7 +53,7 @@ class Runner:
                 max_minutes=settings.max_minutes,
                 max_mb=settings.max_mb,
                 max_queue=settings.max_queue,
-                tempo_bpm=requests.TEMPO_RANGE_BPM if self.pipe.has_bars else None,
+                tempo_bpm=requests.TEMPO_RANGE_BPM if self._knows_tempi else None,
             ),
             keep_days=settings.keep_days,
             defaults={
@@ -78,7 +84,7 @@ class Runner:
                     f"makes at most {max_seconds:g} s"
                 )
         if task == "generate":
-            requests.check_tempo(params.get("tempo_bpm"), self.pipe.has_bars)
+            requests.check_tempo(params.get("tempo_bpm"), self._knows_tempi)
             return
         if version is None:
             return
@@ -121,9 +127,7 @@ class Runner:
             "progress": progress,
         }
         if task == "generate":
-            piece = self.pipe.generate(
-                params["seconds"], tempo_bpm=params.get("tempo_bpm"), **options
-            )
+            piece = self._generate(params["seconds"], params.get("tempo_bpm"), seed, options)
             write_stems(out, piece, self.pipe.sample_rate, "wav", overwrite=False)
             return
         assert source is not None
@@ -147,12 +151,30 @@ class Runner:
         else:
             waveforms, sample_rate = read_piece(source, self.stems)
         call = self._pipeline_call(task, params)
+        stems = [waveforms[name] for name in self.stems if name in waveforms]
+        sheet = found_sheet(self.pipe, stems or [waveforms[MIXTURE]], sample_rate)
+        if sheet is not None:
+            options["sheet"] = sheet
+            if task == "arrange":
+                added = params["add"] or set(self.stems) - set(params["given"])
+                options["score"] = with_new_stems(self.pipe, sheet, None, added, seed)
         result = call(waveforms, sample_rate, **options)
         kept = [name for name in self._kept(task, params) if name in result and name in waveforms]
         made = {name: waveform for name, waveform in result.items() if name not in kept}
         write_stems(out, made, sample_rate, "wav", overwrite=False)
         for name in kept:
             share_file(source / f"{name}.wav", out / f"{name}.wav")
+
+    def _generate(
+        self, seconds: float, tempo_bpm: float | None, seed: int, options: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """A new piece, under a sheet and with notes of its own where the model takes them."""
+        pipe = self.pipe
+        sheet = drawn_sheet(pipe, seconds, seed, LeadSheet(tempo_bpm=tempo_bpm))
+        if sheet is None:
+            return pipe.generate(seconds, tempo_bpm=tempo_bpm, **options)
+        score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
+        return pipe.generate(seconds, sheet=sheet, score=score, **options)
 
     def _kept(self, task: str, params: Params) -> list[str]:
         """Stems that a task hands back as they were given, to the last sample."""

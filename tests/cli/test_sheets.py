@@ -7,6 +7,7 @@ import soundfile
 import torch
 
 from stemweave.cli.sheets import SheetOptions
+from stemweave.model import StemModel
 from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet, read_sheet
@@ -71,7 +72,39 @@ def test_notes_that_are_not_given_are_written_and_played(run, writing_model, fil
     assert (soundfile.read(free / "mixture.wav")[0] != samples[0]).any()
     assert not (generated("d", "--unconditional") / "0" / "sheet.json").exists()
     given = generated("e", "--score", files["score"]) / "0" / "score.mid"
-    assert read_midi(given)[0].notes == read_midi(files["score"])[0].notes
+    played = read_midi(given)[0].notes
+    assert played["drums"] == SCORE.notes["drums"] and all(map(played.get, ("bass", "piano")))
+
+
+def test_pieces_keep_their_notes_but_where_they_are_new(run, writing_model, tmp_path):
+    model = ("--model", writing_model)
+    first = tmp_path / "piece"
+    asked = ("--seconds", 4, "--tempo", 120, "--metre", "4/4")
+    assert run("generate", "-o", first, *asked, *model).code == 0
+    piece = first / "0"
+    notes = read_midi(piece / "score.mid")[0].notes
+
+    def result(name: str, *command: object) -> dict[str, tuple[ScoreNote, ...]]:
+        made = run(*command, "-o", tmp_path / name, *model)
+        assert made.code == 0, made.err
+        return dict(read_midi(tmp_path / name / "score.mid")[0].notes)
+
+    new_bar = ("--stems", "bass", "--start", 2, "--end", 4)  # the second of two bars
+    edited = result("edited", "edit", piece, *new_bar)
+    before, after = (
+        {stem: [note for note in own if note.start_beat < 4] for stem, own in one.items()}
+        for one in (notes, edited)
+    )
+    assert before == after and edited["bass"] != notes["bass"]
+    assert {**edited, "bass": ()} == {**notes, "bass": ()}
+    longer = result("longer", "extend", piece, "--seconds", 2)
+    for stem, own in longer.items():
+        begun = [(note.start_beat, note.pitch) for note in own]
+        assert begun[: len(notes[stem])] == [(one.start_beat, one.pitch) for one in notes[stem]]
+        assert all(start >= 8 for start, _ in begun[len(notes[stem]) :])
+        assert len(begun) > len(notes[stem])
+    arranged = result("arranged", "arrange", "--given", f"bass={piece / 'bass.wav'}")
+    assert arranged["bass"] == notes["bass"] and arranged["drums"] != notes["drums"]
 
 
 def test_what_is_not_given_is_drawn_and_kept_beside_the_stems(run, model, tmp_path):
@@ -195,3 +228,32 @@ def test_what_is_written_counts_for_more_than_files(files):
     assert waltz is not None and waltz.metre == "3/4" and waltz.downbeats == (0, 3, 6)
     mine, _ = SheetOptions(sheet=files["score"], tempo=60).read()
     assert mine is not None and mine.beats_s[1] == 1.0
+
+
+def test_what_is_found_in_a_recording_is_taken_unless_it_is_given(
+    run, writing_model, files, tmp_path, monkeypatch
+):
+    found = LeadSheet.from_text("Dm | G", 90, "3/4", duration_s=2.0)
+    monkeypatch.setattr(StemModel, "analyses", True)
+    monkeypatch.setattr(StemModel, "analyse", lambda self, waveform, rate: found)
+    write_noise(tmp_path / "bass.wav")
+    given = ("arrange", "--given", f"bass={tmp_path / 'bass.wav'}", "--model", writing_model)
+    arranged = run(*given, "-o", tmp_path / "a", "--style", "rock")
+    assert arranged.code == 0 and "90 bpm, 3/4" in arranged.out, arranged.err
+    sheet = read_sheet(tmp_path / "a" / "sheet.json")
+    assert (sheet.metre, sheet.style) == ("3/4", "rock") and sheet.beats_s[:2] == found.beats_s[:2]
+    assert set(read_midi(tmp_path / "a" / "score.mid")[0].notes) == {"drums", "guitar", "piano"}
+    assert run(*given, "-o", tmp_path / "b", "--sheet", files["sheet"]).code == 0
+    assert read_sheet(tmp_path / "b" / "sheet.json").metre == "4/4"
+    assert run(*given, "-o", tmp_path / "c", "--unconditional").code == 0
+    assert not (tmp_path / "c" / "sheet.json").exists()
+    analysed = run("analyse", tmp_path / "bass.wav", "-o", tmp_path / "d", "--model", writing_model)
+    assert analysed.code == 0 and "90 bpm, 3/4, Dm" in analysed.out
+    assert read_sheet(tmp_path / "d" / "sheet.json") == found
+    assert read_midi(tmp_path / "d" / "sheet.mid")[1].metre == "3/4"
+
+
+def test_models_without_an_analyser_say_so(run, model, tmp_path):
+    write_noise(tmp_path / "bass.wav")
+    refused = run("analyse", tmp_path / "bass.wav", "--model", model)
+    assert refused.code == 2 and "has no analyser" in refused.err

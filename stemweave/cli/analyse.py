@@ -1,0 +1,62 @@
+"""``stemweave analyse``: tempo, bars, key and chords of a recording."""
+
+from __future__ import annotations
+
+import json as text_json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stemweave.cli.console import console
+from stemweave.cli.options import Device, Json, Model, Overwrite, Quiet, Verbose, load
+from stemweave.cli.pieces import Source
+from stemweave.cli.sheets import summary
+from stemweave.errors import InputError
+from stemweave.models.devices import AUTO
+
+MIDI_FILE = "sheet.mid"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(analyse)
+
+
+def analyse(
+    source: Source,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="folder for sheet.json and sheet.mid")
+    ] = None,
+    model: Model = None,
+    device: Device = AUTO,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find tempo, bars, metre, key and chords of INPUT; -o writes them as a sheet and as MIDI."""
+    import torch
+
+    from stemweave.io.batch import naming, read_piece
+    from stemweave.io.files import appearing, require_absent, require_writable
+    from stemweave.music.lead_sheet import SHEET_FILE
+    from stemweave.music.midi import write_midi
+    from stemweave.music.score import Score
+    from stemweave.stems import MIXTURE
+
+    pipe = load(model, device, None, "auto", False)
+    piece, sample_rate = read_piece(source, pipe.stems)
+    if out is not None:
+        require_absent([out / SHEET_FILE, out / MIDI_FILE], overwrite)
+        require_writable(out)
+    stems = [piece[name] for name in pipe.stems if name in piece] or [piece[MIXTURE]]
+    with naming(source):
+        sheet = pipe.analyse(torch.stack(stems).sum(dim=0), sample_rate)
+    if sheet.beats_s is None:
+        raise InputError(f"{source} has no beat that could be found")
+    if out is not None:
+        with appearing(out / SHEET_FILE) as partial:
+            partial.write_text(sheet.to_json(), encoding="utf-8")
+        write_midi(out / MIDI_FILE, Score({}), sheet)
+    console.give(text_json.loads(sheet.to_json()), summary(sheet))

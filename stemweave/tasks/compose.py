@@ -1,0 +1,82 @@
+"""Sheet and score for a task: what is given, found in a recording, drawn or written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stemweave.music.drawing import draw_sheet, lasting
+from stemweave.music.events import bars_between
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.score import Score
+
+if TYPE_CHECKING:
+    from stemweave.model import StemModel
+
+
+def drawn_sheet(
+    pipe: StemModel, duration_s: float, seed: int, given: LeadSheet | None = None
+) -> LeadSheet | None:
+    """The sheet of a new piece; None from a model that understands none.
+
+    Fields that are not ``given`` are drawn by ``seed``.
+    """
+    if not pipe.takes_sheets:
+        return None
+    return draw_sheet(duration_s, pipe.styles, np.random.default_rng(seed), given)
+
+
+def found_sheet(
+    pipe: StemModel, stems: Collection[Tensor], sample_rate: int, given: LeadSheet | None = None
+) -> LeadSheet | None:
+    """``given``, or if it knows no tempo what the analyser finds in the sum of ``stems``.
+
+    None if nothing is known, or the model understands no sheets.
+    """
+    known = given is not None and (given.beats_s is not None or given.tempo_bpm is not None)
+    if known or not (pipe.takes_sheets and pipe.analyses):
+        return given
+    found = pipe.analyse(torch.stack(list(stems)).sum(dim=0), sample_rate)
+    return given if found.beats_s is None else found
+
+
+def with_new_stems(
+    pipe: StemModel,
+    sheet: LeadSheet | None,
+    score: Score | None,
+    stems: Collection[str],
+    seed: int,
+) -> Score | None:
+    """``score`` and what the score model writes of those of ``stems`` that it lacks."""
+    missing = set(stems) - set({} if score is None else score.notes)
+    if not missing or sheet is None or sheet.beats_s is None or not pipe.writes_scores:
+        return score
+    generator = torch.Generator().manual_seed(seed)
+    written = pipe.write_score(sheet, given=score, generator=generator).notes
+    known = {} if score is None else dict(score.notes)
+    return Score({**known, **{stem: written[stem] for stem in written if stem in missing}})
+
+
+def with_new_bars(
+    pipe: StemModel,
+    sheet: LeadSheet | None,
+    score: Score | None,
+    renewed_s: Mapping[str, tuple[float, float]],
+    seed: int,
+) -> Score | None:
+    """``score`` with the bars of each stem that sound between two times written anew."""
+    if sheet is None or sheet.beats_s is None or score is None or not pipe.writes_scores:
+        return score
+    sheet = lasting(sheet, max(end_s for _, end_s in renewed_s.values()))
+    bars = {
+        stem: bars_between(sheet, *times)
+        for stem, times in renewed_s.items()
+        if stem in score.notes
+    }
+    generator = torch.Generator().manual_seed(seed)
+    written = pipe.write_score(sheet, given=score, rewrite=bars, generator=generator)
+    return Score({stem: written.notes[stem] for stem in score.notes})
