@@ -81,13 +81,13 @@ def _prepare(
     from baselines.msdm import MSDM
     from stemweave.evaluation.report import require_new_folder
     from stemweave.evaluation.segments import find_songs
-    from stemweave.pipeline import load_pipeline
+    from stemweave.model import load_model
 
     if not runs:
         raise InputError("give at least one baseline's run folder with --run")
     if out is not None:
         require_new_folder(out, overwrite)
-    pipe = load_pipeline(model)
+    pipe = load_model(model)
     models = load_baselines(runs, pipe)
     for baseline in models.values():
         if isinstance(baseline, MSDM) and msdm_steps is not None:

@@ -68,8 +68,8 @@ def load_ours(run: Path) -> tuple[Any, float]:
     Raises:
         InputError: if the run is not finished.
     """
-    from stemweave.pipeline import load_pipeline
+    from stemweave.model import load_model
 
     if not (run / COST_FILE).exists():
         raise InputError(f"{run} is not finished: python -m baselines train ours goes on with it")
-    return load_pipeline(str(run / MODEL_FOLDER)), float((run / COST_FILE).read_text())
+    return load_model(str(run / MODEL_FOLDER)), float((run / COST_FILE).read_text())

@@ -31,14 +31,15 @@ from pathlib import Path
 from stemweave.io.threads import prepare_threads
 prepare_threads()
 from stemweave.io.batch import separate_file
-from stemweave.checkpoints.loading import load_model
+from stemweave.io.mixtures import Separation
+from stemweave.model import load_model
 pipe = load_model()
 out = Path(sys.argv[1])
 for song in sys.argv[2:]:
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        separate_file(pipe, Path(song), out, stems=pipe.stems, overwrite=True)
+        separate_file(pipe, Path(song), out, Separation(pipe.stems, existing="replace"))
         times.append(time.perf_counter() - began)
     print(min(times))
 """

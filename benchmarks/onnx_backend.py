@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import median_s, table
 from benchmarks.songs import SAMPLE_RATE, WINDOW_S, read_song
-from stemweave.checkpoints.loading import load_model
+from stemweave.model import load_model
 from stemweave.models.vae import Decoded, Encoded, Posterior
 
 WORTH_IT = 1.2

@@ -52,9 +52,9 @@ def make_model(folder: str | Path, **sizes: dict[str, Any]) -> int:
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
     from benchmarks.unet3d import random_network
-    from stemweave.audio.log_mel import LogMel
     from stemweave.checkpoints.importer import PAPER_SAMPLING, PAPER_SCHEDULE
-    from stemweave.pipeline import StemweavePipeline
+    from stemweave.model import StemModel
+    from stemweave.models.log_mel import LogMel
 
     changes = {"log_mel": {}, "vae": {}, "denoiser": {}, "vocoder": {}, **sizes}
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def make_model(folder: str | Path, **sizes: dict[str, Any]) -> int:
         "upsample_rates": [5, 4, 2, 2, 2], "upsample_kernel_sizes": [16, 16, 8, 4, 4],
         "normalize_before": False,
     }  # fmt: skip
-    pipe = StemweavePipeline(
+    pipe = StemModel(
         LogMel(**changes["log_mel"]),
         AutoencoderKL(**{**vae, **changes["vae"]}),
         random_network(changes["denoiser"]),

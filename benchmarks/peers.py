@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.measuring import table, times_s
 from benchmarks.results import load
 from benchmarks.songs import SAMPLE_RATE, WINDOW_S, read_song
-from stemweave.checkpoints.loading import load_model
+from stemweave.model import load_model
 from stemweave.stems import STEMS
 
 PUBLISHED_HTDEMUCS: dict[str, Any] = {

@@ -18,10 +18,11 @@ import torch
 from benchmarks.measuring import median_s, medians, run_python, table
 from benchmarks.songs import SAMPLE_RATE, WINDOW_S, read_song, write_song
 from benchmarks.stopwatch import Part, Stopwatch
-from stemweave.checkpoints.loading import load_model
-from stemweave.io.batch import separate_file, write_stems
+from stemweave.io.batch import separate_file
 from stemweave.io.decode import AudioReader
 from stemweave.io.encode import AudioWriter
+from stemweave.io.mixtures import Separation
+from stemweave.model import load_model
 
 TARGETS_S = {
     "stemweave --help": 0.5,
@@ -37,12 +38,7 @@ def run(repeats: int = 5, steps: int | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         song = write_song(folder / "song.flac", WINDOW_S)
-        cold = {
-            "separate": cold_laps("separate", "command", song, folder, repeats),
-            "separate, by StemweavePipeline": cold_laps(
-                "separate", "pipeline", song, folder, max(1, repeats // 2)
-            ),
-        }
+        cold = {task: cold_laps(task, song, folder, repeats) for task in ("separate", "generate")}
         whole = {
             "stemweave --help": whole_command(repeats, "--help"),
             "stemweave separate, cold": whole_command(
@@ -64,13 +60,13 @@ def whole_command(repeats: int, *arguments: str | Path) -> dict[str, float]:
     }
 
 
-def cold_laps(task: str, loader: str, song: Path, folder: Path, repeats: int) -> dict[str, float]:
+def cold_laps(task: str, song: Path, folder: Path, repeats: int) -> dict[str, float]:
     """Median seconds of every lap of ``benchmarks.cold_start``."""
     rows = []
     for number in range(repeats):
-        out = folder / f"cold-{loader}-{number}"
+        out = folder / f"cold-{task}-{number}"
         began = time.time()
-        done = run_python("-m", "benchmarks.cold_start", task, loader, str(began), song, out)
+        done = run_python("-m", "benchmarks.cold_start", task, str(began), song, out)
         laps = json.loads(done.output)
         laps["end of Python"] = max(0.0, done.seconds - sum(laps.values()))
         rows.append(laps)
@@ -84,12 +80,12 @@ def warm_stages(
     pipe = load_model(model)
 
     def separate() -> None:
-        separate_file(pipe, song, folder, stems=pipe.stems, overwrite=True)
+        separate_file(pipe, song, folder, Separation(pipe.stems, existing="replace"))
 
     def generate() -> None:
         generator = torch.Generator().manual_seed(0)
         piece = pipe.generate(WINDOW_S, steps=steps, generator=generator)
-        write_stems(folder / "piece", piece, pipe.sample_rate, "wav", overwrite=True)
+        piece.save(folder / "piece", overwrite=True)
 
     mixture = torch.from_numpy(read_song())
     calls = {
@@ -179,7 +175,6 @@ def as_markdown(result: dict[str, Any]) -> str:
 def summary(result: dict[str, Any]) -> str:
     """What docs/speed.md says of it."""
     seconds, cold = result["seconds"], result["cold"]["separate"]
-    whole = sum(result["cold"]["separate, by StemweavePipeline"].values())
     stages = result["warm"]["separate"]["stages_s"]
     total = sum(stages.values())
     largest = sorted(stages, key=lambda stage: -stages[stage])[:3]
@@ -187,10 +182,9 @@ def summary(result: dict[str, Any]) -> str:
     return (
         f"`stemweave --help` takes {seconds['stemweave --help']:.2f} s. `stemweave separate` of "
         f"10.24 s of stereo at 44.1 kHz takes {seconds['stemweave separate, cold']:.1f} s from the "
-        f"shell, {cold['import torch']:.1f} s of it the import of torch; by way of "
-        f"`StemweavePipeline` it would be {whole:.1f} s. With the model in memory it takes "
-        f"{seconds['separate, warm']:.2f} s ({shares}), and generating as much of four stems "
-        f"{seconds['generate, warm']:.1f} s."
+        f"shell, {cold['import torch']:.1f} s of it the import of torch. With the model in "
+        f"memory it takes {seconds['separate, warm']:.2f} s ({shares}), and generating as much of "
+        f"four stems {seconds['generate, warm']:.1f} s."
     )
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.checkpoints.loading import load_model
 from stemweave.evaluation.signal_measures import si_sdr_db
-from stemweave.io.batch import separate_file, write_stems
+from stemweave.io.batch import separate_file
 from stemweave.io.decode import read_audio
+from stemweave.io.mixtures import Separation
 from stemweave.io.plots import plot_files
+from stemweave.model import load_model
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -29,7 +30,7 @@ def separate_excerpt(pipe: StemModel, out: Path) -> None:
     """Separate the bundled song and print each stem's SI-SDR improvement over the mixture."""
     mixture_file = EXCERPT / "mixture.flac"
     began = time.perf_counter()
-    files = separate_file(pipe, mixture_file, out, stems=pipe.stems, overwrite=True)
+    files = separate_file(pipe, mixture_file, out, Separation(pipe.stems, existing="replace"))
     elapsed_s = time.perf_counter() - began
     mixture, sample_rate = read_audio(mixture_file)
     estimates = {stem: read_audio(path)[0] for stem, path in files.items()}
@@ -55,7 +56,7 @@ def generate_piece(pipe: StemModel, out: Path, seed: int) -> None:
     """Generate one piece of 10.24 s."""
     began = time.perf_counter()
     piece = pipe.generate(10.24, generator=torch.Generator().manual_seed(seed))
-    files = write_stems(out, piece, pipe.sample_rate, "wav", overwrite=True)
+    files = piece.save(out, overwrite=True)
     print(f"generated 10.24 s of {', '.join(piece)} in {time.perf_counter() - began:.1f} s")
     plot_files(files, out / "spectrograms.png")
 
@@ -72,7 +73,7 @@ def arrange_excerpt(pipe: StemModel, out: Path, seed: int) -> None:
         add=["bass", "drums"],
         generator=torch.Generator().manual_seed(seed),
     )
-    files = write_stems(out, piece, sample_rate, "wav", overwrite=True)
+    files = piece.save(out, overwrite=True)
     elapsed_s = time.perf_counter() - began
     print(f"arranged bass and drums to {' and '.join(given)} in {elapsed_s:.1f} s")
     plot_files(files, out / "spectrograms.png")

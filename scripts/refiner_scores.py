@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.masking import MaskSeparator
-from stemweave.checkpoints.loading import load_model
 from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.segments import find_songs, load_stems, segment_grid
 from stemweave.evaluation.separation import level_gain
+from stemweave.model import load_model
 from stemweave.models.refiner import MaskRefiner
 from stemweave.training.networks import load_component
 

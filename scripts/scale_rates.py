@@ -25,7 +25,6 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.data.latents import LatentShards
 from stemweave.data.mixing import MixSettings
@@ -34,11 +33,14 @@ from stemweave.data.songs import Song
 from stemweave.errors import InputError
 from stemweave.io import jobs
 from stemweave.io.batch import separate_file
+from stemweave.io.encoding import Encoding
+from stemweave.io.mixtures import Separation
+from stemweave.model import StemModel, load_model
+from stemweave.models.log_mel import LogMel
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.midi import write_midi
-from stemweave.pipeline import StemweavePipeline, load_pipeline
 from stemweave.render.collection import CompositionJob, make_song, soundfonts_by_stem
 from stemweave.render.compose import compose_song
 from stemweave.render.freedoom import render_freedoom
@@ -183,7 +185,7 @@ def network_rates() -> dict[str, float]:
 
 def separation_rates() -> dict[str, float]:
     """Separating a human-written stereo song at 44.1 kHz, as ``stemweave separate`` does."""
-    pipe = load_pipeline()
+    pipe = load_model()
     rates: dict[str, float] = {"separate_bundled_flops": separation_flops(pipe)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -196,10 +198,11 @@ def separation_rates() -> dict[str, float]:
             with_mixture=True,
         )
         mixture = songs[0].folder / "mixture.flac"
-        separate_file(pipe, mixture, folder / "warm", stems=pipe.stems)
+        separate_file(pipe, mixture, folder / "warm", Separation(pipe.stems))
         for fmt in ("wav", "flac"):
             before = cpu_s()
-            written = separate_file(pipe, mixture, folder / fmt, stems=pipe.stems, encoding=fmt)
+            asked = Separation(pipe.stems, encoding=Encoding(fmt))
+            written = separate_file(pipe, mixture, folder / fmt, asked)
             rates[f"separate_{fmt}_cpu_s"] = per_hour(cpu_s() - before, songs)
             size = sum(path.stat().st_size for path in written.values())
             rates[f"separate_{fmt}_bytes"] = per_hour(size, songs)
@@ -214,7 +217,7 @@ def separation_rates() -> dict[str, float]:
     return rates
 
 
-def separation_flops(pipe: StemweavePipeline) -> int:
+def separation_flops(pipe: StemModel) -> int:
     """FLOPs of the mask network for one window, counted on the meta device."""
     refiner, mel = deepcopy(pipe.refiner).to("meta"), pipe.log_mel.config
     fine = pipe.refiner.fine_of(torch.zeros(1, pipe.log_mel.segment_samples))

@@ -1,82 +1,213 @@
-"""What users do with a model: separate, generate, arrange, edit, extend and vary.
-
-Must not import what ``loading`` hides: that would undo the command line's fast start.
-"""
+"""``StemModel``: a model and everything that users do with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from stemweave.diffusion.sampler import Progress
+from stemweave.checkpoints.model_folder import BUNDLED_MODEL, folder_of, saved_model, write_model
 from stemweave.errors import InputError
-from stemweave.music.drawing import at_tempo
-from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
+from stemweave.io.piece import Piece
+from stemweave.models.acceleration import accelerate
+from stemweave.models.devices import checked_device
+from stemweave.models.memory import keep_freed_memory
+from stemweave.models.parts import PARTS, Parts, TaskSettings
+from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score
-from stemweave.separates import Separates
-from stemweave.stems import MIXTURE
-from stemweave.tasks import analyse, arrange, edit, extend, generate, requests, vary
-from stemweave.tasks.conditioning import Conditioning, conditioning_of
+from stemweave.tasks import analyse, arrange, edit, extend, generate, requests, separate, vary
+from stemweave.tasks.requests import Method
+from stemweave.tasks.sampling import Sampling, SamplingOptions, sampling_of
 from stemweave.tasks.write_score import ScoreSampling, write_score
 
-Inpainting = Literal["known", "replace"]
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
 
 
-@dataclass(frozen=True)
-class TaskSettings:
-    """What a saved model says about its use, beside its parts.
+class StemModel(Parts):
+    """Separates, generates, arranges, edits, extends and varies with one model.
 
-    Attributes:
-        reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
-            None leaves levels as they are (the paper).
-        clip_mixture: mixtures are clipped to ±1 before ``separate`` takes their log-mel, as those
-            of training were (the paper's code).
-        separation_steps, separation_guidance: defaults of ``separate``.
-        generation_steps: default of all other tasks.
-        eta: DDIM's share of fresh noise.
-        timestep_shift: above 1, passes of all tasks but ``separate`` lie nearer to noise, where
-            a piece is decided (``diffusion.schedulers.shifted``); not with DDIM.
-        noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
-            varies by this much in stems of which nothing is given (``sampler.draw_noise``).
-        arrangement_guidance: default of ``arrange``.
-        bar_timestep: down to this timestep all bars of what ``generate``, ``arrange``, ``edit``
-            and ``extend`` make are the same (``diffusion.bars``); None leaves them to the denoiser.
-        generation_bar_gain, arrangement_bar_gain: of their deviation in time.
-        beat_share: how much of a bar is the mean of its beats.
-        phrase_share: how much of what is left of a generated bar is like every second bar only, so
-            that bars follow each other in pairs.
-        sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
-            paper draws, also for the mixture).
+    Args:
+        log_mel: ``LogMel``: sample rate, hop, bands and the length of a window.
+        vae: autoencoder of log-mels, ``PatchVAE`` or diffusers' ``AutoencoderKL``.
+        denoiser: ``CompactUNet`` or ``UNet3D``; it defines the stems and their order.
+        scheduler: diffusers scheduler with the denoiser's prediction type.
+        vocoder: log-mel → waveform, ``SpectralVocoder`` or transformers' ``SpeechT5HifiGan``.
+        refiner: ``MaskRefiner``, the mask network of ``separate``; None leaves it to the diffusion.
+        sharpener: ``MaskSharpener`` that refines its masks to single bins; None leaves them.
+        score_model: ``ScoreTransformer`` that writes notes; None leaves them to the denoiser.
+        analyser: ``SongAnalyser`` of beats, bars and harmony; None leaves them to the user.
+        device: where networks run.
+        settings: of ``TaskSettings``.
+
+    Raises:
+        InputError: if the parts do not fit together.
     """
 
-    reference_rms: float | None = None
-    clip_mixture: bool = False
-    separation_steps: int = 1
-    separation_guidance: float = 1.0
-    generation_steps: int = 50
-    eta: float = 0.0
-    timestep_shift: float = 1.0
-    noise_offset: float = 0.0
-    arrangement_guidance: float = 1.0
-    bar_timestep: int | None = None
-    generation_bar_gain: float = 1.0
-    arrangement_bar_gain: float = 1.0
-    beat_share: float = 0.0
-    phrase_share: float = 0.0
-    sample_posterior: bool = False
+    def __init__(
+        self,
+        log_mel: Any,
+        vae: Any,
+        denoiser: Any,
+        scheduler: Any,
+        vocoder: Any,
+        refiner: Any = None,
+        sharpener: Any = None,
+        score_model: Any = None,
+        analyser: Any = None,
+        *,
+        device: str | torch.device = "cpu",
+        **settings: Any,
+    ) -> None:
+        parts = (
+            log_mel,
+            vae,
+            denoiser,
+            scheduler,
+            vocoder,
+            refiner,
+            sharpener,
+            score_model,
+            analyser,
+        )
+        named = dict(zip(PARTS, parts, strict=True))
+        super().__init__(named, TaskSettings(**settings), device)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        compile: bool = False,
+        sampler: str | None = None,
+        **of_hub: Any,
+    ) -> Self:
+        """The model in a folder or on the hub (None: the bundled one); parts are read when needed.
 
-class StemModel(Separates):
-    """All tasks, for whoever holds a model's parts and settings."""
+        Args:
+            device: "cpu", "cuda", ..., or "auto": the best one that works.
+            dtype, compile: see ``acceleration.accelerate``.
+            sampler: "ddim", "dpm++" or "unipc" instead of the model's own.
+            of_hub: ``token``, ``cache_dir``, ``revision``, ... of huggingface_hub.
+
+        Raises:
+            InputError: if there is no such model, one of its settings is unknown, or the device
+                cannot be used here.
+        """
+        chosen = checked_device(device)
+        parts, settings = saved_model(folder_of(source or BUNDLED_MODEL, **of_hub))
+        model = cls.__new__(cls)
+        Parts.__init__(model, parts, settings, chosen)
+        model.source = source or BUNDLED_MODEL
+        if sampler is not None:
+            from stemweave.diffusion.schedulers import with_sampler
+
+            model.scheduler = with_sampler(model.scheduler, sampler)
+        accelerate(model, dtype, compile)
+        return model
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a model folder."""
+        write_model(Path(folder), self.components, self.config)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Publish the model as ``name`` (owner/name) on the Hugging Face hub; returns its address.
+
+        ``options`` are of ``huggingface_hub.HfApi.create_repo``: ``private``, ``token``, ...
+        """
+        from huggingface_hub import HfApi
+
+        hub = HfApi(token=options.pop("token", None))
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            hub.create_repo(name, exist_ok=True, **options)
+            hub.upload_folder(repo_id=name, folder_path=folder)
+        return f"{hub.endpoint}/{name}"
 
     @property
-    def has_bars(self) -> bool:
-        """Whether bars of what it makes are alike, so that a tempo can be wanted."""
-        return self.config.bar_timestep is not None
+    def components(self) -> dict[str, Any]:
+        """All parts by name, None where the model has none; reads those that were not needed."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def to(self, device: str | torch.device) -> Self:
+        """Run the networks on another device; raises ``InputError`` if it cannot be used."""
+        self.move_to(checked_device(str(device)))
+        return self
+
+    def enable_model_cpu_offload(self, device: str = "cuda") -> None:
+        """Run networks on ``device``, where each one is only while it computes."""
+        self.move_to(checked_device(device), offload=True)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Of separation, the default one first."""
+        return requests.METHODS if self.has_mask_network else requests.METHODS[1:]
+
+    def separation_method(
+        self, method: str | None, guidance: float | None = None, steps: int | None = None
+    ) -> Method:
+        """What ``separate`` does if asked so; raises ``InputError`` as it does."""
+        return requests.chosen_method(method, self.has_mask_network, guidance, steps)
+
+    def fetch_for(self, method: Method) -> None:
+        """Have in memory what separation by ``method`` needs; raises ``InputError``."""
+        self.fetch(separate.PARTS_OF[method])
+
+    def separate(
+        self,
+        waveform: Tensor,
+        sample_rate: int,
+        *,
+        stems: Sequence[str] | None = None,
+        method: Method | None = None,
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> dict[str, Tensor]:
+        """Stems of a mixture, each of its shape (paper, Section 2.3).
+
+        Args:
+            waveform: (channels, samples) or (samples,), of any length and level.
+            sample_rate: Hz, 8,000 to 192,000.
+            stems: names of those to return; None: all.
+            method: "mask" (the default of models with a mask network) and "diffusion" (of others):
+                masks cut the stems out of the waveform, so that all stems add up to it; the mask
+                network makes the ones, the diffusion the others. "vocoder": the diffusion's stems
+                as sound (the paper's way).
+            sampling, options: ``Sampling`` or its fields; steps and guidance are the diffusion's.
+
+        Raises:
+            InputError: for what cannot be separated, or not so.
+        """
+        drawn = sampling_of(sampling, options)
+        return separate.separate(self, waveform, sample_rate, drawn, stems=stems, method=method)
+
+    def separate_blocks(
+        self,
+        read: Callable[[int, int], Tensor],
+        num_samples: int,
+        sample_rate: int,
+        *,
+        stems: Sequence[str] | None = None,
+        method: Method | None = None,
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Iterator[dict[str, Tensor]]:
+        """As ``separate`` for audio of any length: consecutive blocks of every stem.
+
+        Args:
+            read: (start, length) → (channels, length) float32 samples of the mixture.
+            num_samples: of all of it.
+        """
+        drawn = sampling_of(sampling, options)
+        return separate.separate_blocks(
+            self, read, num_samples, sample_rate, drawn, stems=stems, method=method
+        )
 
     @torch.inference_mode()
     def generate(
@@ -86,42 +217,28 @@ class StemModel(Separates):
         tempo_bpm: float | None = None,
         sheet: LeadSheet | None = None,
         score: Score | None = None,
-        condition_guidance: float = 1.0,
-        steps: int | None = None,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """A new piece: (1, samples) for every stem and ``mixture`` at ``sample_rate``.
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Piece:
+        """A new piece: (1, samples) for every stem and ``mixture`` (paper, Section 3.2).
 
-        It follows ``sheet`` and plays the notes of ``score``, if given, whose sounds are then drawn
-        from those of training; ``condition_guidance`` says how much it listens. Otherwise bars of
-        four beats at ``tempo_bpm`` (None: drawn), to the nearest latent position, resemble each
-        other if the model has a ``bar_timestep``. A model that understands sheets takes a tempo as
-        one. Raises ``InputError`` for what the model does not understand or no bar can have.
+        Args:
+            seconds: its length, up to an hour.
+            tempo_bpm: 50 to 240; None: drawn. To the nearest latent position, bars of four beats
+                resemble each other if the model has a ``bar_timestep``. A model that understands
+                sheets takes a tempo as one.
+            sheet: tempo, bars, chords, ... that it follows, if the model understands them.
+            score: notes that it plays; their sounds are drawn from those of training.
+            sampling, options: ``Sampling`` or its fields.
+
+        Raises:
+            InputError: for what the model does not understand or no bar can have.
         """
-        requests.check_seconds(seconds)
-        requests.check_sampling(steps)
-        requests.check_tempo(tempo_bpm, self.has_bars or self.takes_sheets)
-        if tempo_bpm is not None and self.takes_sheets:
-            sheet = at_tempo(sheet or LeadSheet(metre=DEFAULT_METRE), tempo_bpm)
-        conditioning = conditioning_of(
-            self,
-            sheet,
-            score,
-            condition_guidance,
-            seconds,
-            new_stems=self.stems,
-            generator=generator,
+        drawn = sampling_of(sampling, options)
+        made = generate.generate(
+            self, seconds, drawn, tempo_bpm=tempo_bpm, sheet=sheet, score=score
         )
-        return generate.generate(
-            self,
-            seconds,
-            tempo_bpm=tempo_bpm,
-            conditioning=conditioning,
-            steps=steps,
-            generator=generator,
-            progress=progress,
-        )
+        return Piece(made, self.sample_rate)
 
     @torch.inference_mode()
     def analyse(self, waveform: Tensor, sample_rate: int) -> LeadSheet:
@@ -161,41 +278,30 @@ class StemModel(Separates):
         sample_rate: int,
         *,
         add: Sequence[str] | None = None,
-        steps: int | None = None,
-        inpainting: Inpainting | None = None,
-        guidance: float | None = None,
         sheet: LeadSheet | None = None,
         score: Score | None = None,
-        condition_guidance: float = 1.0,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """The missing stems to the ``given`` ones, (channels, samples) each at ``sample_rate``.
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Piece:
+        """The missing stems to some that are there (paper, Section 3.3).
 
-        Returns the given stems unchanged, the added ones (all missing ones by default) and their
-        sum as ``mixture``. ``inpainting`` "replace" is the paper's way, "known" the trained one,
-        for which ``guidance`` (None: the model's) says how much the added stems listen to the given
-        ones; other than 1 it takes two network passes a step. ``sheet`` and ``score`` are of the
-        whole piece, as for ``generate``.
+        Args:
+            given: waveforms (channels, samples) by stem, of one shape.
+            sample_rate: Hz.
+            add: stems to add; None: all that are missing.
+            sheet, score: of the whole piece, as for ``generate``.
+            sampling, options: ``Sampling`` or its fields; ``guidance`` is how much the added stems
+                listen to the given ones (inpainting "known" only).
+
+        Returns:
+            The given stems unchanged, the added ones and their sum as ``mixture``.
+
+        Raises:
+            InputError: for stems or settings that the model does not have.
         """
-        added = requests.check_arrangement(self.stems, given, add, sample_rate)
-        requests.check_sampling(steps, guidance)
-        requests.check_inpainting(inpainting, guidance, self.config_of("denoiser").known_stems)
-        conditioning = self._conditioning(
-            sheet, score, condition_guidance, given, sample_rate, new=added, generator=generator
-        )
-        return arrange.arrange(
-            self,
-            given,
-            sample_rate,
-            add=added,
-            conditioning=conditioning,
-            steps=steps,
-            inpainting=inpainting,
-            guidance=guidance,
-            generator=generator,
-            progress=progress,
-        )
+        drawn = sampling_of(sampling, options)
+        made = arrange.arrange(self, given, sample_rate, drawn, add=add, sheet=sheet, score=score)
+        return Piece(made, sample_rate)
 
     @torch.inference_mode()
     def edit(
@@ -204,38 +310,27 @@ class StemModel(Separates):
         sample_rate: int,
         *,
         renew: Mapping[str, tuple[float, float | None]],
-        steps: int | None = None,
-        inpainting: Inpainting | None = None,
         sheet: LeadSheet | None = None,
         score: Score | None = None,
-        condition_guidance: float = 1.0,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """``piece`` with some stems new in time ranges: ``renew={"drums": (start_s, end_s)}``.
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Piece:
+        """``piece`` with some stems new in ranges of time; all else stays, to the sample.
 
-        ``piece`` holds stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
-        mixture alone, which may be a tensor, is separated first. An end of None is the piece's end.
-        Returns all stems and the mixture; every sample outside the ranges is as before. ``sheet``
-        and ``score`` are of the whole piece, as for ``generate``. Raises ``InputError`` for ranges
-        that are not in the piece or leave nothing of it.
+        Args:
+            piece: stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
+                mixture alone, which may be a tensor, is separated first.
+            sample_rate: Hz.
+            renew: seconds by stem: ``{"drums": (start, end)}``; an end of None is the piece's.
+            sheet, score: of the whole piece, as for ``generate``.
+            sampling, options: ``Sampling`` or its fields.
+
+        Raises:
+            InputError: for ranges that are not in the piece or leave nothing of it.
         """
-        given = requests.as_piece(self.stems, piece, sample_rate)
-        requests.check_sampling(steps)
-        ranges = requests.ranges_in_samples(self.stems, given, sample_rate, renew)
-        requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
-        conditioning = self._conditioning(sheet, score, condition_guidance, given, sample_rate)
-        return edit.edit(
-            self,
-            self._with_stems(given, sample_rate, generator, progress),
-            sample_rate,
-            conditioning=conditioning,
-            renew=ranges,
-            steps=steps,
-            inpainting=inpainting,
-            generator=generator,
-            progress=progress,
-        )
+        drawn = sampling_of(sampling, options)
+        made = edit.edit(self, piece, sample_rate, drawn, renew=renew, sheet=sheet, score=score)
+        return Piece(made, sample_rate)
 
     @torch.inference_mode()
     def extend(
@@ -244,40 +339,27 @@ class StemModel(Separates):
         sample_rate: int,
         *,
         seconds: float,
-        steps: int | None = None,
-        inpainting: Inpainting | None = None,
         sheet: LeadSheet | None = None,
         score: Score | None = None,
-        condition_guidance: float = 1.0,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """``piece`` (as for ``edit``), unchanged, and ``seconds`` more of it after its end.
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Piece:
+        """``piece`` (as for ``edit``), unchanged, and more of it after its end.
 
-        Returns its stems and the mixture. ``sheet`` and ``score`` are as for ``generate``, of the
-        piece and what is added; a shorter sheet goes on with its bars and chords, and what a score
-        says nothing of is free. Raises ``InputError`` if there is too little to continue.
+        Args:
+            seconds: length of what is added.
+            sheet, score: as for ``generate``, of the piece and what is added; a shorter sheet goes
+                on with its bars and chords, and what a score says nothing of is free.
+            sampling, options: ``Sampling`` or its fields.
+
+        Raises:
+            InputError: if there is too little to continue.
         """
-        given = requests.as_piece(self.stems, piece, sample_rate)
-        requests.check_sampling(steps)
-        begun_s = next(iter(given.values())).shape[-1] / sample_rate
-        requests.check_seconds(seconds, begun_s)
-        requests.check_long_enough(given, self.position_s, sample_rate)
-        requests.check_inpainting(inpainting, None, self.config_of("denoiser").known_stems)
-        conditioning = self._conditioning(
-            sheet, score, condition_guidance, given, sample_rate, added_s=seconds
+        drawn = sampling_of(sampling, options)
+        made = extend.extend(
+            self, piece, sample_rate, drawn, seconds=seconds, sheet=sheet, score=score
         )
-        return extend.extend(
-            self,
-            self._with_stems(given, sample_rate, generator, progress),
-            sample_rate,
-            conditioning=conditioning,
-            added_samples=max(1, round(seconds * sample_rate)),
-            steps=steps,
-            inpainting=inpainting,
-            generator=generator,
-            progress=progress,
-        )
+        return Piece(made, sample_rate)
 
     @torch.inference_mode()
     def vary(
@@ -286,65 +368,29 @@ class StemModel(Separates):
         sample_rate: int,
         *,
         strength: float = 0.5,
-        steps: int | None = None,
         sheet: LeadSheet | None = None,
         score: Score | None = None,
-        condition_guidance: float = 1.0,
-        generator: torch.Generator | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
+        sampling: Sampling | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> Piece:
         """A piece that is similar to ``piece`` (as for ``edit``), equally long.
 
-        ``strength`` 0 returns the piece itself, 1 a new one of the same stems. ``sheet`` and
-        ``score`` are as for ``generate``. Raises ``InputError`` for a strength outside [0, 1].
+        Args:
+            strength: 0 returns the piece itself, 1 a new one of the same stems.
+            sheet, score: as for ``generate``.
+            sampling, options: ``Sampling`` or its fields.
+
+        Raises:
+            InputError: for a strength outside [0, 1].
         """
-        requests.check_strength(strength)
-        requests.check_sampling(steps)
-        given = requests.as_piece(self.stems, piece, sample_rate)
-        conditioning = self._conditioning(sheet, score, condition_guidance, given, sample_rate)
-        return vary.vary(
-            self,
-            self._with_stems(given, sample_rate, generator, progress),
-            sample_rate,
-            conditioning=conditioning,
-            strength=strength,
-            steps=steps,
-            generator=generator,
-            progress=progress,
+        drawn = sampling_of(sampling, options)
+        made = vary.vary(
+            self, piece, sample_rate, drawn, strength=strength, sheet=sheet, score=score
         )
+        return Piece(made, sample_rate)
 
-    def _conditioning(
-        self,
-        sheet: LeadSheet | None,
-        score: Score | None,
-        guidance: float,
-        piece: Mapping[str, Tensor],
-        sample_rate: int,
-        *,
-        added_s: float = 0.0,
-        new: Sequence[str] = (),
-        generator: torch.Generator | None = None,
-    ) -> Conditioning | None:
-        """What a task on ``piece`` is told, ``added_s`` of which are to come."""
-        duration_s = next(iter(piece.values())).shape[-1] / sample_rate + added_s
-        return conditioning_of(
-            self, sheet, score, guidance, duration_s, new_stems=new, generator=generator
-        )
 
-    def _with_stems(
-        self,
-        given: Mapping[str, Tensor],
-        sample_rate: int,
-        generator: torch.Generator | None,
-        progress: Progress | None,
-    ) -> dict[str, Tensor]:
-        """``given`` stems in the model's order, separated if need be, and the mixture."""
-        stems = {name: given[name] for name in self.stems if name in given}
-        if not stems:
-            stems = self.separate(
-                given[MIXTURE], sample_rate, generator=generator, progress=progress
-            )
-        mixture = given.get(MIXTURE)
-        if mixture is None:
-            mixture = torch.stack(list(stems.values())).sum(dim=0)
-        return {**stems, MIXTURE: mixture}
+def load_model(source: str | Path | None = None, device: str = "cpu", **options: Any) -> StemModel:
+    """``StemModel.from_pretrained`` for a process of one's own, which keeps the memory it frees."""
+    keep_freed_memory()
+    return StemModel.from_pretrained(source, device=device, **options)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from stemweave.audio.log_mel import LogMel
-from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.cli.main import main
+from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
+from stemweave.models.log_mel import LogMel
 from stemweave.models.vae import PatchVAE
-from stemweave.pipeline import StemweavePipeline
+from stemweave.models.vocoder import SpectralVocoder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def make_tiny_pipeline(stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")):
     """Real components, a window of 1.28 s, about 100 k random weights."""
     torch.manual_seed(0)
-    return StemweavePipeline(
+    return StemModel(
         LogMel(n_fft=512, win_length=512, hop_length=320, num_mels=32, segment_frames=64),
         PatchVAE(latent_channels=2, hidden_channels=8, num_blocks=1),
         CompactUNet(
@@ -59,13 +59,13 @@ def make_tiny_pipeline(stems: tuple[str, ...] = ("bass", "drums", "guitar", "pia
 
 
 @pytest.fixture(scope="session")
-def tiny_pipe() -> StemweavePipeline:
+def tiny_pipe() -> StemModel:
     """The tiny model in memory."""
     return make_tiny_pipeline()
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_pipe: StemweavePipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tiny_pipe: StemModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model's folder."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     tiny_pipe.save_pretrained(folder)

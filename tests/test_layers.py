@@ -1,115 +1,101 @@
 """Imports point one way: from what users call down to what everything stands on."""
 
 import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "stemweave"
+ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors", "stems"},
-    {"audio", "io", "music"},
+    {"audio"},
+    {"io"},
+    {"music"},
     {"models"},
-    {"diffusion", "data"},
-    {"tasks", "render"},
-    {"separates"},
+    {"diffusion"},
+    {"data"},
+    {"tasks"},
+    {"render"},
+    {"checkpoints"},
     {"model"},
-    {"checkpoints", "pipeline"},
+    {"checkpoints.importer", "tasks.compose"},
     {"training"},
     {"evaluation"},
     {"io.plots", "io.separation_record"},
     {"io.batch"},
-    {"web", "cli", "io.catalogue", "io.separation_runs"},
-    {"__main__"},
+    {"web"},
+    {"cli.console", "cli.options"},
+    {"io.catalogue", "io.separation_runs"},
+    {"cli"},
+    {"__main__", "__init__"},
 ]
 """Folders, and files that stand above the rest of theirs."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-OPEN = {"checkpoints.compress imports training.networks"}
+MODEL_MODULES = {"diffusers", "transformers", "stemweave.model", "stemweave.io.batch"}
 
 
-WEB_LAYERS = [
-    {"wording", "fitting"},
-    {"errors", "settings", "tables", "pace", "feed", "job_requests", "desk"},
-    {"attempts"},
-    {"answers", "guards", "library", "store", "uploads"},
-    {"ingest", "runner", "mixdown"},
-    {"worker"},
-    {"studio"},
-    {"project_routes", "job_routes", "version_routes", "event_routes"},
-    {"app"},
-    {"server"},
-    {"commands"},
-]
-WEB_LEVEL = {name: level for level, names in enumerate(WEB_LAYERS) for name in names}
-MODEL_MODULES = {"torch", "diffusers", "transformers", "stemweave.pipeline", "stemweave.io.batch"}
+@cache
+def files() -> dict[str, Path]:
+    """Every file of the package by its module's name below ``stemweave``."""
+    paths = (ROOT / "stemweave").rglob("*.py")
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    return {name.removeprefix("stemweave."): path for name, path in names.items()}
 
 
-def imports(path: Path) -> set[str]:
-    """Modules that a module imports, type-checking blocks apart."""
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Modules that a file imports, wherever in it, for types alone, too."""
     found: set[str] = set()
-    tree = ast.parse(path.read_text())
-    hidden = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
-        for node in ast.walk(block)
-    }
-    for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
-        names = []
+    for node in ast.walk(ast.parse(files()[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-            if node.module in ("stemweave", "stemweave.web"):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {one for one in inner if one.removeprefix("stemweave.") in files()}
+            found |= modules or {node.module}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        found |= set(names)
-    return found
+            found |= {alias.name for alias in node.names}
+    return frozenset(found)
 
 
-def top_level_imports(path: Path, package: str = "stemweave") -> set[str]:
-    """First part below ``package`` of what a module imports."""
-    prefix = f"{package}."
-    below = {name.removeprefix(prefix) for name in imports(path) if name.startswith(prefix)}
-    return {name.split(".")[0] for name in below}
+def own_imports(name: str) -> set[str]:
+    """Those of ``imports`` that are ours, below ``stemweave``."""
+    own = {one.removeprefix("stemweave.") for one in imports(name) if one.startswith("stemweave.")}
+    return {one if one in files() else f"{one}.__init__" for one in own}
 
 
 def level(name: str) -> int:
-    """Of a module below ``stemweave``."""
-    folder, _, file = name.partition(".")
-    return LEVEL[f"{folder}.{file}"] if f"{folder}.{file}" in LEVEL else LEVEL[folder]
+    """Of a file."""
+    return LEVEL[name] if name in LEVEL else LEVEL[name.partition(".")[0]]
 
 
 def test_imports_point_down():
-    wrong = set()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if name.endswith("__init__"):
-            continue
-        for imported in imports(path):
-            below = imported.removeprefix("stemweave.")
-            if below == imported or below.split(".")[0] == name.split(".")[0] == "io":
-                continue
-            if level(below) > level(name):
-                wrong.add(f"{name} imports {below}")
-    assert wrong == OPEN
+    wrong = [
+        f"{name} imports {imported}"
+        for name in files()
+        for imported in own_imports(name)
+        if level(imported) > level(name)
+        or (level(imported) == level(name) and imported.split(".")[0] != name.split(".")[0])
+    ]
+    assert wrong == []
 
 
-def test_web_imports_point_down_and_handlers_hold_no_model():
-    for path in sorted((PACKAGE / "web").glob("*.py")):
-        if path.stem == "__init__":
-            continue
-        assert path.stem in WEB_LEVEL, f"give {path.stem} a layer"
-        for imported in top_level_imports(path, "stemweave.web") - {path.stem}:
-            assert WEB_LEVEL[imported] < WEB_LEVEL[path.stem], f"{path.stem} imports {imported}"
-        tasks = {name for name in imports(path) if name.startswith("stemweave.tasks")}
-        model = imports(path) & MODEL_MODULES | tasks
-        assert not model or path.stem in ("runner", "server"), f"{path.stem} imports {model}"
+def test_files_import_in_no_circle():
+    try:
+        TopologicalSorter({name: own_imports(name) for name in files()}).prepare()
+    except CycleError as error:
+        raise AssertionError(" ← ".join(error.args[1])) from error
+
+
+def test_web_handlers_hold_no_model():
+    for name in files():
+        if name.startswith("web.") and name not in ("web.runner", "web.server"):
+            tasks = {one for one in imports(name) if one.startswith("stemweave.tasks")}
+            model = imports(name) & MODEL_MODULES | tasks
+            assert not model, f"{name} imports {model}"
 
 
 def test_commands_start_without_loading_torch():
-    import subprocess
-    import sys
-
     code = "import sys, stemweave.cli.main; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

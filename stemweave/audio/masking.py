@@ -7,18 +7,27 @@ own sample rate and channel count. Stems keep the mixture's phase and stereo ima
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.audio.panning import panned
 from stemweave.audio.waveforms import in_mono, polarity
 
 HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
+
+
+class FrontEnd(Protocol):
+    """What masks need of a ``LogMel``: its settings and its filter bank (bins, M)."""
+
+    config: Any
+    mel_basis: Tensor
+
+    @property
+    def frames_per_second(self) -> float: ...
 
 
 def mel_masks(log_mels: Tensor, exponent: float = 1.0) -> Tensor:
@@ -42,7 +51,7 @@ class MaskSeparator:
 
     def __init__(
         self,
-        log_mel: LogMel,
+        log_mel: FrontEnd,
         sample_rate: int,
         sharpen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
@@ -141,7 +150,7 @@ def fast_fft_size(wanted: float) -> int:
         step += 1
 
 
-def mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
+def mel_to_bins(log_mel: FrontEnd, n_fft: int, sample_rate: int) -> Tensor:
     """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
 
     Bins beyond the model's highest band take the mean of its upper octave.
@@ -165,7 +174,7 @@ def mel_to_bins(log_mel: LogMel, n_fft: int, sample_rate: int) -> Tensor:
     return cast(Tensor, matrix.float())
 
 
-def separate_with_masks(log_mel: LogMel, mixture: Tensor, log_mels: Tensor) -> Tensor:
+def separate_with_masks(log_mel: FrontEnd, mixture: Tensor, log_mels: Tensor) -> Tensor:
     """Stems (S, channels, T) of ``mixture`` (channels, T) at the model's own sample rate.
 
     ``log_mels`` (S, F, M) are the stems' true spectra: masks weigh powers.

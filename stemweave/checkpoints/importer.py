@@ -1,4 +1,4 @@
-"""Published checkpoints → a model folder that ``StemweavePipeline`` loads.
+"""Published checkpoints → a model folder that ``StemModel`` loads.
 
 MSG-LD's checkpoints (PyTorch Lightning) hold U-Net, EMA, VAE and vocoder in one file; MusicLDM's
 VAE and vocoder are files of their own, or a ``musicldm`` folder in diffusers' layout.
@@ -16,13 +16,13 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.checkpoints import weights
 from stemweave.checkpoints.model_folder import check_source
 from stemweave.checkpoints.reading import finite_number, printable, read_weights
 from stemweave.errors import InputError
+from stemweave.model import StemModel
+from stemweave.models.log_mel import LogMel
 from stemweave.models.unet3d import UNet3D
-from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS
 
 LICENCE_NOTE = (
@@ -61,7 +61,7 @@ def import_checkpoint(
     vocoder: Path | None = None,
     musicldm: str | None = None,
     stems: tuple[str, ...] = STEMS,
-) -> StemweavePipeline:
+) -> StemModel:
     """A pipeline from published weights; write it with ``save_pretrained``.
 
     Args:
@@ -87,7 +87,7 @@ def import_checkpoint(
     scale = finite_number(state["scale_factor"], "scale_factor")
     vae_model.register_to_config(scaling_factor=scale)
     denoiser = _load_unet(unet, stems, vae_model.config.latent_channels)
-    return StemweavePipeline(
+    return StemModel(
         LogMel(), vae_model, denoiser, DDIMScheduler(**schedule_of(state)), vocoder_model,
         **PAPER_SAMPLING,
     )  # fmt: skip

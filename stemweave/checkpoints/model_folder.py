@@ -1,37 +1,44 @@
-"""Model folders on disk: which one is meant, and whether it is one that we can load."""
+"""Model folders and hub ids: which one is meant, what is in it, and how one is written."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
-from inspect import signature
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from stemweave.errors import InputError
-from stemweave.models.earlier_versions import current_config
+from stemweave.models.part import SavedPart, read_object
+from stemweave.models.parts import NEEDED, PARTS, TaskSettings
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "bundled"
 """The model that ships with the package."""
 INDEX = "model_index.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-"""Of one part."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT_S = 10.0
-PARTS = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
-"""What every model has."""
 
 
-def check_model(source: str | Path, settings: Collection[str], **of_hub: Any) -> None:
-    """Raise ``InputError`` if ``source`` is neither a sound model folder nor on the hub.
+def folder_of(source: str | Path, **of_hub: Any) -> Path:
+    """The folder of a model: ``source`` itself, or where the hub's is kept here.
 
-    ``settings`` are the keys that a ``model_index.json`` may have; ``of_hub`` as for
-    ``check_source``.
+    Args:
+        of_hub: ``token``, ``cache_dir``, ``revision``, ... of huggingface_hub.
+
+    Raises:
+        InputError: if ``source`` is neither a folder nor of the hub.
     """
-    check_source(source, INDEX, **of_hub)
+    hub = {name: of_hub[name] for name in ("token", "cache_dir") if name in of_hub}
+    check_source(source, INDEX, **hub)
     if Path(source).is_dir():
-        check_model_folder(Path(source), settings)
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(source), **of_hub))
+    except Exception as error:  # whatever a network, the hub or its library raise
+        raise _absent(source) from error
 
 
 def check_source(source: str | Path, file: str, token: Any = None, cache_dir: Any = None) -> None:
@@ -53,75 +60,50 @@ def check_source(source: str | Path, file: str, token: Any = None, cache_dir: An
         if not isinstance(try_to_load_from_cache(name, file, cache_dir), str):
             HfApi(token=token).model_info(name, timeout=HUB_TIMEOUT_S)
     except Exception as error:  # whatever a network, the hub or its library raise
-        raise loading_failed(source, error) from error
+        raise _absent(source) from error
 
 
-def check_model_folder(folder: Path, settings: Collection[str]) -> None:
-    """Raise ``InputError`` for a folder that is no model or has unknown configuration keys.
+def _absent(source: str | Path) -> InputError:
+    return InputError(f"there is no folder {source}, nor could such a model be had of the hub")
 
-    diffusers only warns of unknown keys, which lets a misspelt setting pass unnoticed.
+
+def saved_model(folder: Path) -> tuple[dict[str, SavedPart], TaskSettings]:
+    """The parts of a model by name, and its settings; no weights are read.
+
+    Raises:
+        InputError: for a folder that is no model, is incomplete, or has unknown settings.
     """
     index_path = folder / INDEX
     if not index_path.exists():
         raise InputError(f"{folder} is not a model folder: it has no {INDEX}")
-    index = _read_object(index_path)
-    for part in PARTS:
+    index = read_object(index_path)
+    for part in NEEDED:
         if not isinstance(index.get(part), list):
             raise InputError(f"{folder} is no Stemweave model: its {INDEX} names no {part}")
         if not (folder / part).is_dir():
             raise InputError(f"the model {folder} is incomplete: it has no folder {part}")
-    unknown = {key for key in index if not key.startswith("_")} - set(settings)
-    for name, entry in index.items():
-        path = folder / name / "config.json"
-        if not isinstance(entry, list) or not path.exists():
-            continue
-        if not str(entry[0]).startswith("stemweave."):
-            continue
-        module = __import__(entry[0], fromlist=[entry[1]])
-        accepted = set(signature(getattr(module, entry[1]).__init__).parameters)
-        config = current_config(entry[1], _read_object(path))
-        keys = {key for key in config if not key.startswith("_")}
-        unknown |= {f"{name}.{key}" for key in keys - accepted}
+    names = {field.name for field in fields(TaskSettings)}
+    unknown = {key for key in index if not key.startswith("_")} - names - {*PARTS}
     if unknown:
         raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
+    entries = {name: index[name] for name in PARTS if isinstance(index.get(name), list)}
+    parts = {
+        name: SavedPart(folder / name, str(kind))
+        for name, (_, kind) in entries.items()
+        if kind is not None
+    }
+    return parts, TaskSettings(**{name: index[name] for name in names & index.keys()})
 
 
-def has_own_parts_only(folder: Path) -> bool:
-    """Whether all parts in a model folder are ours, diffusers' schedulers apart, in one file each.
-
-    False, too, for what is no model folder.
-    """
-    try:
-        index = json.loads((folder / INDEX).read_text())
-    except (OSError, ValueError):
-        return False
-    if not isinstance(index, dict):
-        return False
-    for name, entry in index.items():
-        if not isinstance(entry, list) or entry[0] is None:
-            continue
-        library, kind = entry
-        if library == "diffusers" and kind.endswith("Scheduler"):
-            continue
-        if not library.startswith("stemweave.") or not (folder / name / WEIGHTS).exists():
-            return False
-    return True
-
-
-def loading_failed(source: str | Path, error: Exception) -> InputError:
-    """The sentence for a model that passed the checks and yet cannot be loaded."""
-    if not Path(source).is_dir():
-        return InputError(f"there is no folder {source}, nor could such a model be had of the hub")
-    reason = str(error).split(". ")[0].rstrip(". ")
-    return InputError(f"cannot load the model {source}: {reason}")
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; ``InputError`` if there is none."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not JSON that can be read: {error}") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold an object of JSON, not a {type(value).__name__}")
-    return value
+def write_model(folder: Path, parts: Mapping[str, Any], settings: TaskSettings) -> None:
+    """Write a model's parts (None: it has none of the name) and settings into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {"_class_name": "StemweavePipeline", **asdict(settings)}
+    for name, part in parts.items():
+        kind, library = type(part), type(part).__module__
+        index[name] = [None, None] if part is None else [library, kind.__name__]
+        if not library.startswith("stemweave.") and part is not None:
+            index[name][0] = library.partition(".")[0]
+        if part is not None:
+            part.save_pretrained(folder / name)
+    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")

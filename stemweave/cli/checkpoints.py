@@ -90,7 +90,7 @@ def compress(
     from stemweave.io.files import require_absent
 
     require_absent([out], overwrite)
-    from stemweave.checkpoints.compress import compress_part
+    from stemweave.checkpoints.part import compress_part
 
     compress_part(part, out)
     typer.echo(str(out))

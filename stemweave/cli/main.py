@@ -157,7 +157,7 @@ def generate(
     pipe = load(model, device, sampler, dtype, compile)
     import torch
 
-    from stemweave.io.batch import write_stems
+    from stemweave.tasks.sampling import Sampling
 
     duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
     for index, folder in enumerate(folders):
@@ -170,11 +170,9 @@ def generate(
                 tempo_bpm=None if pipe.takes_sheets else tempo,
                 sheet=own_sheet,
                 score=own_score,
-                steps=steps,
-                generator=generator,
-                progress=progress,
+                sampling=Sampling(steps, generator=generator, progress=progress),
             )
-        written = write_stems(folder, piece, pipe.sample_rate, encoding, overwrite)
+        written = piece.save(folder, encoding, overwrite)
         music = write_music(folder, own_sheet, own_score)
         plot_if(plot, written, folder)
         give_folder(folder, written | music)
@@ -234,8 +232,9 @@ def arrange(
     own_sheet, notes = options.read(beside=common_folder(files.values()), with_score=True)
     require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     require_writable(out)
-    from stemweave.io.batch import read_given, write_stems
+    from stemweave.io.batch import read_given
     from stemweave.music.drawing import lasting
+    from stemweave.tasks.sampling import Sampling
 
     waveforms, sample_rate = read_given(files)
     check_format(encoding, max(len(waveform) for waveform in waveforms.values()))
@@ -255,14 +254,16 @@ def arrange(
             waveforms,
             sample_rate,
             add=added,
-            steps=steps,
-            inpainting=cast(Any, inpainting),
-            guidance=guidance,
+            sampling=Sampling(
+                steps,
+                guidance,
+                inpainting=cast(Any, inpainting),
+                generator=torch.Generator().manual_seed(seed),
+                progress=progress,
+            ),
             **options.told(pipe, own_sheet, notes),
-            generator=torch.Generator().manual_seed(seed),
-            progress=progress,
         )
-    written = write_stems(out, piece, sample_rate, encoding, overwrite)
+    written = piece.save(out, encoding, overwrite)
     music = write_music(out, own_sheet, notes)
     plot_if(plot, written, out)
     give_folder(out, written | music)

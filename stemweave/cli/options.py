@@ -5,6 +5,7 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,19 +90,15 @@ def load(
 
     A device that was chosen here is said. Its denoiser runs as ``--dtype`` and ``--compile`` say.
     """
-    from stemweave.checkpoints.loading import load_model
+    gc.disable()  # imports make hundreds of thousands of objects that live as long as the process
+    try:
+        from stemweave.model import load_model
+    finally:
+        gc.enable()
 
-    pipe = load_model(model, device)
+    pipe = load_model(model, device, dtype=dtype, compile=compile, sampler=sampler)
     if device == AUTO:
         console.say_device(device_name(pipe.compute_device))
-    if sampler is not None:
-        from stemweave.diffusion.schedulers import with_sampler
-
-        pipe.scheduler = with_sampler(pipe.scheduler, sampler)
-
-    from stemweave.models.acceleration import accelerate  # imports torch, which loading does faster
-
-    accelerate(pipe, dtype, compile)
     return pipe
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stemweave.io.encoding import Encoding
+    from stemweave.io.piece import Piece
     from stemweave.model import StemModel
 
 Source = Annotated[
@@ -114,15 +115,15 @@ def edit(
     pipe = load(model, device, sampler, dtype, compile)
     renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> dict[str, Tensor]:
+    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
         present = [name for name in pipe.stems if name in piece]
         renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
-        return pipe.edit(piece, sample_rate, renew=renew, steps=steps, **told)
+        return pipe.edit(piece, sample_rate, renew=renew, **told)
 
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
 
-    _run(pipe, source, out, task, "editing", options, encoding, overwrite, seed, plot, new_s)
+    _run(pipe, source, out, task, "editing", options, encoding, overwrite, seed, steps, plot, new_s)
 
 
 def extend(
@@ -165,13 +166,15 @@ def extend(
 
     check_seconds(seconds)
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> dict[str, Tensor]:
-        return pipe.extend(piece, sample_rate, seconds=seconds, steps=steps, **told)
+    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
+        return pipe.extend(piece, sample_rate, seconds=seconds, **told)
 
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
 
-    _run(pipe, source, out, task, "extending", options, encoding, overwrite, seed, plot, new_s)
+    _run(
+        pipe, source, out, task, "extending", options, encoding, overwrite, seed, steps, plot, new_s
+    )
 
 
 def vary(
@@ -211,37 +214,39 @@ def vary(
     )
     pipe = load(model, device, sampler, dtype, compile)
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> dict[str, Tensor]:
-        return pipe.vary(piece, sample_rate, strength=strength, steps=steps, **told)
+    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
+        return pipe.vary(piece, sample_rate, strength=strength, **told)
 
-    _run(pipe, source, out, task, "varying", options, encoding, overwrite, seed, plot)
+    _run(pipe, source, out, task, "varying", options, encoding, overwrite, seed, steps, plot)
 
 
 def _run(
     pipe: StemModel,
     source: Path,
     out: Path,
-    task: Callable[..., dict[str, Tensor]],
+    task: Callable[..., Piece],
     label: str,
     options: SheetOptions,
     encoding: Encoding,
     overwrite: bool,
     seed: int,
+    steps: int | None,
     plot: bool,
     new_s: Callable[[float], dict[str, tuple[float, float]]] | None = None,
 ) -> None:
     """Read the piece and its sheet, run ``task``, write the result.
 
-    ``task(piece, sample_rate, sheet=, score=, generator=, progress=)`` returns the changed piece,
+    ``task(piece, sample_rate, sheet=, score=, sampling=)`` returns the changed piece,
     ``new_s(duration_s)`` says where each stem of it is new.
     """
     import torch
 
-    from stemweave.io.batch import naming, read_piece, write_stems
+    from stemweave.io.batch import naming, read_piece
     from stemweave.io.encode import check_format
     from stemweave.io.files import require_absent, require_writable
     from stemweave.music.drawing import lasting
     from stemweave.stems import MIXTURE
+    from stemweave.tasks.sampling import Sampling
 
     piece, sample_rate = read_piece(source, pipe.stems)
     check_format(encoding, len(next(iter(piece.values()))))
@@ -262,10 +267,11 @@ def _run(
             piece,
             sample_rate,
             **options.told(pipe, sheet, score),
-            generator=torch.Generator().manual_seed(seed),
-            progress=progress,
+            sampling=Sampling(
+                steps, generator=torch.Generator().manual_seed(seed), progress=progress
+            ),
         )
-    written = write_stems(out, changed, sample_rate, encoding, overwrite)
+    written = changed.save(out, encoding, overwrite)
     if sheet is not None:
         sheet = lasting(sheet, changed[MIXTURE].shape[-1] / sample_rate)
     music = write_music(out, sheet, score)

@@ -19,9 +19,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.songs import Song
 from stemweave.data.tar_songs import Songs, songs_at_hand
+from stemweave.models.log_mel import LogMel
 
 
 @dataclass(frozen=True)

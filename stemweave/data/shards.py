@@ -25,10 +25,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import Crops, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, describe_songs, songs_at
 from stemweave.errors import InputError
+from stemweave.models.log_mel import LogMel
 
 Arrays = dict[str, Tensor]
 """Tensors whose first axis counts crops."""

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from numpy.typing import NDArray
 
 from stemweave.errors import InputError
 
-SAMPLERS: dict[str, Any] = {
-    "ddim": DDIMScheduler,
-    "dpm++": DPMSolverMultistepScheduler,
-    "unipc": UniPCMultistepScheduler,
+SAMPLERS = {
+    "ddim": "DDIMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
 }
 """DDIM (arXiv 2010.02502), DPM-Solver++ 2M (2211.01095) and UniPC of order 2 (2302.04867)."""
 
@@ -30,7 +29,9 @@ def with_sampler(scheduler: Any, name: str) -> Any:
     """
     if name not in SAMPLERS:
         raise InputError(f"sampler must be one of {', '.join(SAMPLERS)}, not {name}")
-    return SAMPLERS[name].from_config(scheduler.config)
+    import diffusers  # takes seconds, which separation by masks does without
+
+    return getattr(diffusers, SAMPLERS[name]).from_config(scheduler.config)
 
 
 def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: Any = None) -> None:
@@ -47,11 +48,12 @@ def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: An
     """
     config = scheduler.config
     count = config.num_train_timesteps
-    if isinstance(scheduler, DDIMScheduler) and num_steps > count:
+    is_ddim = sampler_name(scheduler) == "ddim"
+    if is_ddim and num_steps > count:
         raise InputError(
             f"steps must be at most {count}, the timesteps of the model's schedule, not {num_steps}"
         )
-    if isinstance(scheduler, DDIMScheduler) and config.timestep_spacing == "leading":
+    if is_ddim and config.timestep_spacing == "leading":
         scheduler.set_timesteps(num_steps, device=device)
         timesteps = np.arange(0, count, count // num_steps) + config.steps_offset
         timesteps = timesteps[timesteps < count][::-1]
@@ -96,5 +98,5 @@ def respace(scheduler: Any, shift: float) -> None:
 
 def sampler_name(scheduler: Any) -> str:
     """The key of ``SAMPLERS`` that ``scheduler`` is, or the name of its class."""
-    kind = type(scheduler)
-    return next((name for name, known in SAMPLERS.items() if known is kind), kind.__name__)
+    kind = type(scheduler).__name__
+    return next((name for name, known in SAMPLERS.items() if known == kind), kind)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stemweave.audio.vocoder import griffin_lim
 from stemweave.data.songs import Song
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip
 from stemweave.evaluation.table import Table
+from stemweave.models.vocoder import griffin_lim
 from stemweave.training.losses import multi_resolution_stft_distance
 
 GRIFFIN_LIM_ROW = "Griffin-Lim, 60 iterations"

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.evaluation.coherence import EDGE_FRAMES, HOP_LENGTH, onset_envelope
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
+from stemweave.models.log_mel import LogMel
 
 LEVEL = "level step (dB)"
 SPECTRUM = "spectral step (dB)"

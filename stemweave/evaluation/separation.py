@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import separate_with_masks
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
@@ -23,6 +22,8 @@ from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.table import Table
+from stemweave.models.log_mel import LogMel
+from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import separated_spectra
 
 MIXTURE_ROW = "mixture as every stem"
@@ -211,13 +212,8 @@ def model_row(
 ) -> Audio:
     """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
     if method == "spectra":
-        return None, separated_spectra(
-            pipe,
-            truth.gain * truth.mixture,
-            pipe.config.separation_guidance if guidance is None else guidance,
-            steps or pipe.config.separation_steps,
-            torch.Generator().manual_seed(seed),
-        )
+        sampling = Sampling(steps, guidance, generator=torch.Generator().manual_seed(seed))
+        return None, separated_spectra(pipe, truth.gain * truth.mixture, sampling)
     separate = pipeline_separator(pipe, method, steps, guidance)
     return measured(pipe, truth, separate(truth.mixture, seed))
 

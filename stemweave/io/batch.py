@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -19,17 +19,18 @@ from stemweave.audio.waveforms import ResultError, checked
 from stemweave.diffusion.sampler import Progress
 from stemweave.errors import InputError
 from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader
-from stemweave.io.encode import AudioWriter, Document, WriterGroup
-from stemweave.io.encoding import Encoding, encoding_of
+from stemweave.io.encode import Document, WriterGroup
 from stemweave.io.files import require_absent
+from stemweave.io.mixtures import Separation, stem_files
+from stemweave.io.piece import open_writers
 from stemweave.io.records import RECORD
 from stemweave.io.separation_record import record_text
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
+from stemweave.tasks.sampling import Sampling
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
-    from stemweave.tasks.requests import Method
 
 logger = logging.getLogger(__name__)
 
@@ -38,53 +39,46 @@ def separate_file(
     pipe: StemModel,
     path: Path,
     out: Path,
-    *,
-    stems: Sequence[str],
-    sums: Mapping[str, Sequence[str]] | None = None,
-    encoding: str | Encoding = "wav",
-    method: Method | None = None,
-    guidance: float | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
+    asked: Separation,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
     """Write ``out/<stem>.<suffix>`` for every stem, of the input's rate, channels and length.
 
-    Also ``out/<name>.<suffix>`` for each of ``sums``, which says the stems to add up by name, and
-    ``out/separation.json`` (``separation_record``). Returns the audio files.
+    Also ``out/<name>.<suffix>`` for each of the sums, and ``out/separation.json``
+    (``separation_record``). Returns the audio files.
     """
     began_s = time.perf_counter()
-    sums, encoding = sums or {}, encoding_of(encoding)
-    files = {name: out / f"{name}.{encoding}" for name in (*stems, *sums)}
-    require_absent(list(files.values()), overwrite)
-    needed = [stem for stem in pipe.stems if stem in {*stems, *chain(*sums.values())}]
+    files = stem_files(out, asked)
+    require_absent(list(files.values()), asked.may_replace)
+    needed = {*asked.stems, *chain(*asked.sums.values())}
+    settings = dict(guidance=asked.guidance, steps=asked.steps, seed=asked.seed)
     with AudioReader(path) as reader:
         info = reader.info
         warn_of_shortfall(info)
         requests.check_channels(info.channels)
 
         def record(gain: float) -> str:
-            chosen = pipe.separation_method(method, guidance, steps)
-            settings = dict(method=chosen, guidance=guidance, steps=steps, seed=seed)
+            chosen = pipe.separation_method(asked.method, asked.guidance, asked.steps)
             taken_s = time.perf_counter() - began_s
-            return record_text(info, pipe, files, encoding, settings, gain, taken_s)
+            used = dict(method=chosen, **settings)
+            return record_text(info, pipe, files, asked.encoding, used, gain, taken_s)
 
-        writers = open_writers(files, info.sample_rate, info.channels, encoding, info.num_samples)
+        generator = torch.Generator().manual_seed(asked.seed)
+        blocks = pipe.separate_blocks(
+            reader,
+            info.num_samples,
+            info.sample_rate,
+            stems=[stem for stem in pipe.stems if stem in needed],
+            method=cast(Any, asked.method),
+            sampling=Sampling(asked.steps, asked.guidance, generator=generator, progress=progress),
+        )
+        writers = open_writers(
+            files, info.sample_rate, info.channels, asked.encoding, info.num_samples
+        )
         with WriterGroup(writers, [Document(out / RECORD, record)]) as group, naming(path):
-            for block in pipe.separate_blocks(
-                reader,
-                info.num_samples,
-                info.sample_rate,
-                stems=needed,
-                method=method,
-                guidance=guidance,
-                steps=steps,
-                generator=torch.Generator().manual_seed(seed),
-                progress=progress,
-            ):
-                group.write({stem: block[stem] for stem in stems})
-                for name, parts in sums.items():
+            for block in blocks:
+                group.write({stem: block[stem] for stem in asked.stems})
+                for name, parts in asked.sums.items():
                     first, *others = (block[stem] for stem in parts)
                     total = sum(others, first)
                     group.write(checked({name: total}, first.shape[-1]))
@@ -98,41 +92,6 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except ResultError as error:
         raise ResultError(f"{path}: {error}") from error
-
-
-def open_writers(
-    files: Mapping[str, Path],
-    sample_rate: int,
-    channels: int,
-    encoding: str | Encoding,
-    num_samples: int | None = None,
-) -> dict[str, AudioWriter]:
-    """A writer for each file; if one cannot be opened, none stays behind."""
-    writers: dict[str, AudioWriter] = {}
-    try:
-        for name, path in files.items():
-            writers[name] = AudioWriter(path, sample_rate, channels, encoding, num_samples)
-    except BaseException:
-        for writer in reversed(writers.values()):
-            writer.discard()
-        raise
-    return writers
-
-
-def write_stems(
-    out: Path,
-    waveforms: Mapping[str, torch.Tensor],
-    sample_rate: int,
-    encoding: str | Encoding,
-    overwrite: bool,
-) -> dict[str, Path]:
-    """Write ``out/<name>.<suffix>`` for every waveform (channels, samples), all or none."""
-    files = {name: out / f"{name}.{encoding}" for name in waveforms}
-    require_absent(list(files.values()), overwrite)
-    channels = next(iter(waveforms.values())).shape[0]
-    with WriterGroup(open_writers(files, sample_rate, channels, encoding)) as group:
-        group.write(waveforms)
-    return files
 
 
 def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from traceback import format_exc
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from stemweave.cli.console import sentence
 from stemweave.cli.options import load
 from stemweave.errors import InputError, OutputError
 from stemweave.io.decode import probe_audio
-from stemweave.io.encoding import Encoding
 from stemweave.io.files import (
     InUse,
     Staging,
@@ -29,37 +28,13 @@ from stemweave.io.files import (
     require_absent,
     writing_failed,
 )
-from stemweave.io.mixtures import Mixture
+from stemweave.io.mixtures import Mixture, Separation, stem_files
 from stemweave.io.notices import made_privately, public, show_warnings
 from stemweave.io.records import is_record_of, keep_earlier
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
     from stemweave.model import StemModel
-    from stemweave.tasks.requests import Method
-
-
-@dataclass(frozen=True)
-class Separation:
-    """What is asked of every file; see ``batch.separate_file`` and ``options.load``."""
-
-    stems: tuple[str, ...]
-    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    encoding: Encoding = field(default_factory=Encoding)
-    method: Method | None = None
-    guidance: float | None = None
-    steps: int | None = None
-    sampler: str | None = None
-    dtype: str = "auto"
-    compile: bool = False
-    seed: int = 0
-    plot: bool = False
-    existing: Literal["refuse", "skip", "replace"] = "refuse"
-
-    @property
-    def may_replace(self) -> bool:
-        """Whether stem files that exist give way; with "skip" those of incomplete results."""
-        return self.existing != "refuse"
 
 
 @dataclass(frozen=True)
@@ -100,11 +75,6 @@ class Failure:
     file: str
     reason: str
     traceback: str | None = None
-
-
-def stem_files(folder: Path, asked: Separation) -> dict[str, Path]:
-    """Where each stem of a file goes, and each sum of stems."""
-    return {name: folder / f"{name}.{asked.encoding}" for name in (*asked.stems, *asked.sums)}
 
 
 def is_complete(folder: Path, asked: Separation) -> bool:
@@ -236,22 +206,9 @@ def separate_into(
     progress: Progress | None = None,
 ) -> dict[str, Path]:
     """Write the stems of ``source``, and the picture if wanted, to ``folder``."""
-    from stemweave.io.batch import separate_file
+    from stemweave.io import batch
 
-    written = separate_file(
-        pipe,
-        source,
-        folder,
-        stems=asked.stems,
-        sums=asked.sums,
-        encoding=asked.encoding,
-        method=asked.method,
-        guidance=asked.guidance,
-        steps=asked.steps,
-        seed=asked.seed,
-        overwrite=asked.may_replace,
-        progress=progress,
-    )
+    written = batch.separate_file(pipe, source, folder, asked, progress)
     if asked.plot:
         from stemweave.io.plots import plot_files
 

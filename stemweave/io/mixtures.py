@@ -1,4 +1,4 @@
-"""Which files are to be separated, and where their results go.
+"""Which files are to be separated, how, and where their results go.
 
 Of a folder everything with sound is, whatever its name, but for what Stemweave made itself. A
 million files are kept as strings: about 300 MB.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from stemweave.errors import InputError
 from stemweave.io.decode import AUDIO_SUFFIXES, is_audio
+from stemweave.io.encoding import Encoding
 from stemweave.io.output_names import (
     portable_name,
     portable_path,
@@ -31,6 +32,41 @@ LINKED = "linked folder"
 LOCKED = "folder that may not be read"
 SPECIAL = "special file"
 RESULTS = "folder for results"
+
+
+@dataclass(frozen=True)
+class Separation:
+    """What is asked of every file.
+
+    Attributes:
+        stems: to write; those of ``sums`` need not be among them.
+        sums: stems to add up, by the name of the sum's file.
+        method, guidance, steps: of ``StemModel.separate``.
+        sampler, dtype, compile: of the model, where a worker loads it.
+    """
+
+    stems: Sequence[str]
+    sums: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    encoding: Encoding = field(default_factory=Encoding)
+    method: str | None = None
+    guidance: float | None = None
+    steps: int | None = None
+    sampler: str | None = None
+    dtype: str = "auto"
+    compile: bool = False
+    seed: int = 0
+    plot: bool = False
+    existing: Literal["refuse", "skip", "replace"] = "refuse"
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether stem files that exist give way; with "skip" those of incomplete results."""
+        return self.existing != "refuse"
+
+
+def stem_files(folder: Path, asked: Separation) -> dict[str, Path]:
+    """Where each stem of a file goes, and each sum of stems."""
+    return {name: folder / f"{name}.{asked.encoding}" for name in (*asked.stems, *asked.sums)}
 
 
 class Mixture(NamedTuple):

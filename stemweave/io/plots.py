@@ -17,8 +17,8 @@ def plot_files(files: Mapping[str, Path], picture: Path) -> None:
     """Write a PNG with the log-mel spectrogram of each file (its first 30 s), in order."""
     from torch.nn import functional
 
-    from stemweave.audio.log_mel import LogMel  # after the model: see ``loading``
     from stemweave.audio.waveforms import exact_scale
+    from stemweave.models.log_mel import LogMel  # after the model: see ``loading``
     from stemweave.tasks.spectra import to_model_rate
 
     log_mel = LogMel(n_fft=2048, win_length=2048, hop_length=160, num_mels=128)

@@ -10,12 +10,11 @@ import functools
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stemweave.errors import InputError
 
@@ -45,11 +44,10 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     def prepare(denoiser: nn.Module) -> None:
         if device_type != "cpu":
             channels_last(denoiser)
-        if chosen is not None:
-            denoiser.forward = in_type(denoiser.forward, device_type, chosen)  # type: ignore[method-assign]
         if compile:
             denoiser.compile()
 
+    pipe.denoiser_dtype = chosen
     pipe.alter("denoiser", prepare)
     if dtype == "float32":
         for part in ("refiner", "sharpener"):
@@ -65,21 +63,14 @@ def channels_last(network: nn.Module) -> nn.Module:
     """Put the weights of convolutions, of either two or three dimensions, channels last."""
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     chosen = torch.channels_last_3d if is_3d else torch.channels_last
-    convert: Any = nn.Module.to  # with the network's own ``to`` diffusers imports a compiler
-    converted: nn.Module = convert(network, memory_format=chosen)
-    return converted
+    return network.to(memory_format=chosen)  # type: ignore[call-overload, no-any-return]
 
 
-def in_type(
-    forward: Callable[..., Tensor], device_type: str, dtype: torch.dtype
-) -> Callable[..., Tensor]:
-    """``forward`` under autocast to ``dtype``; its result in float32, as samplers want it."""
-
-    def predict(*arguments: Any, **options: Any) -> Tensor:
-        with torch.autocast(device_type, dtype):
-            return forward(*arguments, **options).float()
-
-    return predict
+def denoiser_precision(
+    dtype: torch.dtype | None, device: torch.device
+) -> AbstractContextManager[Any]:
+    """Autocast to ``dtype``, if there is one."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def computes_in_bfloat16() -> bool:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
+
+from stemweave.models.part import Part
 
 RMS = 0.1
 """Level that every piece is brought to."""
@@ -81,7 +81,7 @@ class Spectrum:
         return torch.log1p(LOG_FACTOR * magnitudes / window.sum())
 
 
-class SongAnalyser(ModelMixin, ConfigMixin):
+class SongAnalyser(Part):
     """Mono waveforms in, an ``Analysis`` out.
 
     Args:
@@ -92,7 +92,6 @@ class SongAnalyser(ModelMixin, ConfigMixin):
         dilations: of each block.
     """
 
-    @register_to_config
     def __init__(
         self,
         metres: Sequence[str] = ("4/4", "3/4", "6/8", "12/8", "5/4"),

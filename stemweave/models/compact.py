@@ -12,18 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from stemweave.models.conditions import ConditionNetwork, Conditions, Embedded, nothing_known
 from stemweave.models.convolution import Convolution
-from stemweave.models.int8_weights import Int8Weights
+from stemweave.models.part import Part
 
 
-class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
+class CompactUNet(Part):
     """Joint denoiser of S stems that knows mixtures, given stems and given time ranges.
 
     Args:
@@ -43,10 +41,8 @@ class CompactUNet(Int8Weights, ModelMixin, ConfigMixin):
         vocabulary: names and size of a ``ConditionNetwork``; None: no conditions are understood.
     """
 
-    _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["Block"]  # FSDP's units
 
-    @register_to_config
     def __init__(
         self,
         stems: Sequence[str] = ("bass", "drums", "guitar", "piano"),

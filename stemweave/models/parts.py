@@ -1,37 +1,132 @@
-"""How a model's parts fit together: the grid that they share, and whether they share one."""
+"""A model's parts: how they are had, how they fit together, and the grid that they share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from stemweave.audio.vocoder import hop_length_of
 from stemweave.errors import InputError
+from stemweave.models.part import SavedPart
 from stemweave.models.provenance import misfits, trained
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.vae import strides_of
+from stemweave.models.vocoder import hop_length_of
+
+NEEDED = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
+"""What every model has."""
+PARTS = (*NEEDED, "refiner", "sharpener", "score_model", "analyser")
 
 
-class LatentGrid:
-    """Stems, rates and the latent grid that follow from a pipeline's parts."""
+@dataclass(frozen=True)
+class TaskSettings:
+    """What a saved model says about its use, beside its parts.
+
+    Attributes:
+        reference_rms: RMS of mixtures in training; inputs are brought to it and outputs back.
+            None leaves levels as they are (the paper).
+        clip_mixture: mixtures are clipped to ±1 before ``separate`` takes their log-mel, as those
+            of training were (the paper's code).
+        separation_steps, separation_guidance: defaults of ``separate``.
+        generation_steps: default of all other tasks.
+        eta: DDIM's share of fresh noise.
+        timestep_shift: above 1, passes of all tasks but ``separate`` lie nearer to noise, where
+            a piece is decided (``diffusion.schedulers.shifted``); not with DDIM.
+        noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
+            varies by this much in stems of which nothing is given (``sampler.draw_noise``).
+        arrangement_guidance: default of ``arrange``.
+        bar_timestep: down to this timestep all bars of what ``generate``, ``arrange``, ``edit``
+            and ``extend`` make are the same (``diffusion.bars``); None leaves them to the denoiser.
+        generation_bar_gain, arrangement_bar_gain: of their deviation in time.
+        beat_share: how much of a bar is the mean of its beats.
+        phrase_share: how much of what is left of a generated bar is like every second bar only, so
+            that bars follow each other in pairs.
+        sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
+            paper draws, also for the mixture).
+    """
+
+    reference_rms: float | None = None
+    clip_mixture: bool = False
+    separation_steps: int = 1
+    separation_guidance: float = 1.0
+    generation_steps: int = 50
+    eta: float = 0.0
+    timestep_shift: float = 1.0
+    noise_offset: float = 0.0
+    arrangement_guidance: float = 1.0
+    bar_timestep: int | None = None
+    generation_bar_gain: float = 1.0
+    arrangement_bar_gain: float = 1.0
+    beat_share: float = 0.0
+    phrase_share: float = 0.0
+    sample_posterior: bool = False
+
+
+class Parts:
+    """Networks, scheduler and settings of a model, and the latent grid that follows from them.
+
+    Parts in folders are read when they are first asked for, so that a task waits for no other parts
+    than its own.
+
+    Args:
+        parts: by the names of ``PARTS``.
+        config: how tasks use them.
+        device: where networks run.
+
+    Raises:
+        InputError: if they do not fit together.
+    """
 
     log_mel: Any
     vae: Any
     denoiser: Any
+    scheduler: Any
     vocoder: Any
     refiner: Any
     sharpener: Any
     score_model: Any
     analyser: Any
+    denoiser_dtype: torch.dtype | None = None
+    """What the denoiser computes in, by autocast; None: in its own."""
     source: str | Path | None = None
-    """Folder or hub id that ``loading.load_model`` read it from."""
+    """Folder or hub id that it was read from."""
+
+    def __init__(
+        self,
+        parts: Mapping[str, Any],
+        config: TaskSettings,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = config
+        self.compute_device = torch.device(device)
+        self._offloads, self._fetched = False, ""
+        self._changes: dict[str, list[Callable[[Any], object]]] = {}
+        saved = {name: part for name, part in parts.items() if isinstance(part, SavedPart)}
+        self._saved = {name: (part, part.config()) for name, part in saved.items()}
+        for name in PARTS:
+            if name not in saved:
+                setattr(self, name, parts.get(name))
+        self.check_components()
+
+    def __getattr__(self, name: str) -> Any:
+        """A part that is not read yet."""
+        if name not in PARTS:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+        part = self._saved[name][0].load("cpu" if self._offloads else self.compute_device)
+        for change in self._changes.pop(name, ()):
+            change(part)
+        setattr(self, name, part)
+        return part
 
     def config_of(self, part: str) -> Any:
         """The settings of a part, which need not be in memory for that; None without the part."""
+        if part not in vars(self):
+            return self._saved[part][1]
         network = getattr(self, part)
         return None if network is None else network.config
 
@@ -41,15 +136,38 @@ class LatentGrid:
             getattr(self, part)
 
     def alter(self, part: str, change: Callable[[Any], object]) -> None:
-        """Apply ``change`` to a part, if the model has it."""
+        """Apply ``change`` to a part, if the model has it, when it is read."""
+        if part not in vars(self):
+            self._changes.setdefault(part, []).append(change)
+        elif getattr(self, part) is not None:
+            change(getattr(self, part))
+
+    def on_device(self, part: str) -> Any:
+        """A part where it computes; with offload the one before goes back to the CPU."""
         network = getattr(self, part)
-        if network is not None:
-            change(network)
+        if self._offloads and self._fetched != part:
+            if self._fetched:
+                getattr(self, self._fetched).to("cpu")
+            network.to(self.compute_device)
+            self._fetched = part
+        return network
+
+    def move_to(self, device: torch.device, offload: bool = False) -> None:
+        """Compute on ``device`` from now on; ``offload``: parts wait on the CPU until needed."""
+        self.compute_device, self._offloads, self._fetched = device, offload, ""
+        for part in vars(self).values():
+            if isinstance(part, nn.Module):
+                part.to("cpu" if offload else device)
 
     @property
     def has_mask_network(self) -> bool:
         """Whether it separates by masks that need no diffusion."""
         return self.config_of("refiner") is not None
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether bars of what it makes are alike, so that a tempo can be wanted."""
+        return self.config.bar_timestep is not None
 
     @property
     def takes_sheets(self) -> bool:
@@ -75,15 +193,6 @@ class LatentGrid:
     def sample_rate(self) -> int:
         """Hz of generated audio."""
         return int(self.config_of("log_mel").sample_rate)
-
-    @property
-    def compute_device(self) -> torch.device:
-        """Where the networks run, also if they wait on the CPU until they are needed (offload)."""
-        hooked = getattr(self, "_execution_device", None)
-        if hooked is not None:
-            return torch.device(hooked)
-        # with its own ``device`` diffusers imports a compiler
-        return next(self.denoiser.parameters()).device
 
     @property
     def stems(self) -> tuple[str, ...]:

@@ -11,24 +11,22 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
-from stemweave.audio.log_mel import front_end_misfits
 from stemweave.models.acceleration import mask_precision
 from stemweave.models.compact import SelfAttention
 from stemweave.models.convolution import Convolution
-from stemweave.models.earlier_versions import PIXELS, current_config, current_state
-from stemweave.models.int8_weights import Int8Weights
+from stemweave.models.earlier_versions import PIXELS
+from stemweave.models.fine_spectra import FINE_CHANNELS, FineSpectra
+from stemweave.models.log_mel import front_end_misfits
+from stemweave.models.part import Part
 
 FRONT_END = ("num_mels", "sample_rate", "hop_length", "win_length", "log_floor")
 """What it must have in common with the log-mel."""
 
 
-class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
+class MaskRefiner(Part):
     """U-Net over time × mel bands → soft masks of S stems that add up to one.
 
     Args:
@@ -54,7 +52,6 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
     exact = False
     """Computes in float32 everywhere, also where the CPU is faster in bfloat16 (0.001 in masks)."""
 
-    @register_to_config
     def __init__(
         self,
         num_stems: int = 4,
@@ -113,15 +110,6 @@ class MaskRefiner(Int8Weights, ModelMixin, ConfigMixin):
         self.conv_out = nn.Conv2d(block_channels[0], 4 * num_stems, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(cast(Tensor, self.conv_out.bias))
-
-    @classmethod
-    def from_config(cls, config: Any = None, **options: Any) -> Any:
-        """A network of these settings, which may be those of an earlier version."""
-        return super().from_config(current_config(cls.__name__, config), **options)
-
-    def _fix_state_dict_keys_on_load(self, state_dict: dict[str, Any]) -> None:
-        super()._fix_state_dict_keys_on_load(state_dict)
-        current_state(type(self).__name__, state_dict)
 
     @staticmethod
     def misfits(config: Any, mel: Any) -> list[str]:

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.models.part import Part
 from stemweave.music.events import (
     CHORD_ROWS,
     CHORD_SLOTS,
@@ -83,7 +82,7 @@ class Segments:
     log_tempo: Tensor
 
 
-class ScoreTransformer(ModelMixin, ConfigMixin):
+class ScoreTransformer(Part):
     """Events in, distributions of the next event out.
 
     Args:
@@ -96,7 +95,6 @@ class ScoreTransformer(ModelMixin, ConfigMixin):
         dropout: inside layers.
     """
 
-    @register_to_config
     def __init__(
         self,
         stems: Sequence[str] = ("drums", "bass", "guitar", "piano"),

@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.audio.factorisation import Factors, factorise
-from stemweave.audio.log_mel import front_end_misfits
 from stemweave.audio.masking import HOPS_PER_WINDOW
 from stemweave.models.acceleration import mask_dtype, mask_precision
+from stemweave.models.log_mel import front_end_misfits
+from stemweave.models.part import Part
 
 MIN_MAGNITUDE = 1e-3
 """Of bins, at the model's level; smaller ones count as this."""
@@ -44,7 +43,7 @@ COMPONENT_SHARE = 0.4
 """Weight of the component-wise masks in the logits of the result."""
 
 
-class MaskSharpener(ModelMixin, ConfigMixin):
+class MaskSharpener(Part):
     """Convolutions at the spectrum's resolution → soft masks of S stems that add up to one.
 
     Args:
@@ -61,7 +60,6 @@ class MaskSharpener(ModelMixin, ConfigMixin):
     exact = False
     """Computes in float32 everywhere, also where the CPU is faster in bfloat16."""
 
-    @register_to_config
     def __init__(
         self,
         num_stems: int = 4,

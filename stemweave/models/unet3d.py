@@ -14,16 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from stemweave.models.part import Part
 from stemweave.models.winograd import Convolution, from_rows, is_cpu_inference, rows_of
 
 
-class UNet3D(ModelMixin, ConfigMixin):
+class UNet3D(Part):
     """Joint denoiser of S stems; predicts epsilon.
 
     Args:
@@ -37,10 +36,8 @@ class UNet3D(ModelMixin, ConfigMixin):
         known_stems: always False; given stems are replaced while sampling (the paper's way).
     """
 
-    _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["ResidualBlock", "AttentionBlock"]  # FSDP's units
 
-    @register_to_config
     def __init__(
         self,
         stems: Sequence[str] = ("bass", "drums", "guitar", "piano"),

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.models.convolution import Convolution
+from stemweave.models.part import Part
 
 
 class ResidualBlock(nn.Module):
@@ -96,7 +95,7 @@ class Decoded:
     sample: Tensor
 
 
-class PatchVAE(ModelMixin, ConfigMixin):
+class PatchVAE(Part):
     """Variational autoencoder of log-mel patches.
 
     Args:
@@ -108,7 +107,6 @@ class PatchVAE(ModelMixin, ConfigMixin):
         scaling_factor: the denoiser works on encoded latents times this (unit variance).
     """
 
-    @register_to_config
     def __init__(
         self,
         latent_channels: int = 8,

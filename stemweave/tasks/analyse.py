@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from stemweave.models.analyser import Analysis, SongAnalyser
+from stemweave.models.parts import Parts
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.tracking import FrameFindings, sheet_of_findings
 from stemweave.tasks.spectra import to_model_rate
-
-if TYPE_CHECKING:
-    from stemweave.model import StemModel
 
 WINDOW_FRAMES, MARGIN_FRAMES = 6000, 600
 """What is analysed at once, and what is seen before and after it."""
 
 
-def analyse(pipe: StemModel, waveform: Tensor, sample_rate: int) -> LeadSheet:
+def analyse(parts: Parts, waveform: Tensor, sample_rate: int) -> LeadSheet:
     """Beats, bars, metre, tempo, key and chords of a waveform (channels, samples)."""
-    network = pipe.analyser
+    network = parts.on_device("analyser")
     samples = to_model_rate(waveform, sample_rate, network.config.sample_rate)
-    found = analyse_frames(network, samples.to(pipe.compute_device))
+    found = analyse_frames(network, samples.to(parts.compute_device))
     return sheet_of_findings(
         FrameFindings(
             beat=found.beat[0].sigmoid().cpu().numpy(),

@@ -5,21 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from stemweave.errors import InputError
 from stemweave.models.conditions import Conditions, conditions_of
+from stemweave.models.parts import Parts
 from stemweave.music.drawing import lasting
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import TimedNotes, score_end_s, timed_notes
 from stemweave.music.score import Score
-
-if TYPE_CHECKING:
-    from stemweave.model import StemModel
-
-MOST_GUIDANCE = 20.0
+from stemweave.tasks.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -45,44 +41,41 @@ class Conditioning:
         """The same for latents that begin at another time."""
         return replace(self, start_s=start_s)
 
-    def window(self, pipe: StemModel, first: int, num_positions: int) -> Conditions:
+    def window(self, parts: Parts, first: int, num_positions: int) -> Conditions:
         """Conditions of positions ``first`` … of the task's latents (B = 1)."""
         return conditions_of(
-            pipe.config_of("denoiser"),
+            parts.config_of("denoiser"),
             self.sheet,
             self.notes,
-            self.start_s + first * pipe.position_s,
+            self.start_s + first * parts.position_s,
             num_positions,
-            pipe.position_s,
+            parts.position_s,
             self.sounds,
             self.notes_until_s,
         )
 
 
 def conditioning_of(
-    pipe: StemModel,
+    parts: Parts,
     sheet: LeadSheet | None,
     score: Score | None,
-    guidance: float,
+    sampling: Sampling,
     duration_s: float,
     *,
     new_stems: Sequence[str] = (),
-    generator: torch.Generator | None = None,
 ) -> Conditioning | None:
     """What a task is told of a piece of ``duration_s``; None without sheet and score.
 
     Sounds of ``new_stems`` are drawn as often as in training.
 
     Raises:
-        InputError: if the model understands neither sheet nor score, for a score without the beats
-            that it counts in, or an impossible guidance.
+        InputError: if the model understands neither sheet nor score, or for a score without the
+            beats that it counts in.
     """
     if sheet is None and score is None:
         return None
-    if not pipe.takes_sheets:
+    if not parts.takes_sheets:
         raise InputError("this model understands no sheet and no score: leave them out")
-    if not 0 <= guidance <= MOST_GUIDANCE:
-        raise InputError(f"guidance by sheet and score must be 0 to {MOST_GUIDANCE:g}")
     sheet = None if sheet is None else lasting(sheet, duration_s)
     notes, until_s = None, math.inf
     if score is not None:
@@ -90,14 +83,15 @@ def conditioning_of(
             raise InputError("a score counts in beats: give a tempo, or a sheet with its beats")
         notes = timed_notes(score, sheet)
         until_s = score_end_s(score, sheet) or math.inf
-    return Conditioning(sheet, notes, until_s, draw_sounds(pipe, new_stems, generator), guidance)
+    sounds = draw_sounds(parts, new_stems, sampling.generator)
+    return Conditioning(sheet, notes, until_s, sounds, sampling.condition_guidance)
 
 
 def draw_sounds(
-    pipe: StemModel, stems: Sequence[str], generator: torch.Generator | None
+    parts: Parts, stems: Sequence[str], generator: torch.Generator | None
 ) -> dict[str, str]:
     """A sound of the training songs for each of ``stems``, usual ones more often."""
-    vocabulary = pipe.config_of("denoiser").vocabulary
+    vocabulary = parts.config_of("denoiser").vocabulary
     drawn = {}
     for stem in stems:
         sounds: Collection[str] = vocabulary["sounds"].get(stem, ())

@@ -10,20 +10,17 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from stemweave.audio.waveforms import exact_scale, mono, polarity
-from stemweave.diffusion.sampler import Progress
+from stemweave.models.parts import Parts
 from stemweave.tasks.conditioning import Conditioning
-from stemweave.tasks.generate import generate
+from stemweave.tasks.generate import new_piece
+from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode, encode, from_model_rate, to_model_rate, vocode
-
-if TYPE_CHECKING:
-    from stemweave.model import StemModel
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ class Heard:
 
 
 def hear(
-    pipe: StemModel,
+    parts: Parts,
     stems: Mapping[str, Tensor],
     sample_rate: int,
     *,
@@ -82,21 +79,21 @@ def hear(
     ``sounding`` is the number of stems that will sound together in the result (those given if
     None): the model expects the whole at ``reference_rms``.
     """
-    model_rate = pipe.sample_rate
+    model_rate = parts.sample_rate
     scale = exact_scale(*stems.values())
     stems = {name: waveform * scale for name, waveform in stems.items()}
     played = {
         name: to_model_rate(waveform, sample_rate, model_rate) for name, waveform in stems.items()
     }
     length = len(next(iter(played.values())))
-    rows = torch.stack([played.get(name, torch.zeros(length)) for name in pipe.stems])
+    rows = torch.stack([played.get(name, torch.zeros(length)) for name in parts.stems])
     gain = 1.0
-    if pipe.config.reference_rms is not None:
+    if parts.config.reference_rms is not None:
         share = len(stems) / (sounding or len(stems))
-        gain = pipe.config.reference_rms * math.sqrt(share) / _level(rows)
-    height = max(pipe.positions_for(length), min_positions)
-    padding = height * pipe.position_samples - length
-    latents = encode(pipe, pipe.log_mel(functional.pad(rows * gain, (0, padding))), generator)
+        gain = parts.config.reference_rms * math.sqrt(share) / _level(rows)
+    height = max(parts.positions_for(length), min_positions)
+    padding = height * parts.position_samples - length
+    latents = encode(parts, parts.log_mel(functional.pad(rows * gain, (0, padding))), generator)
     return Heard(stems, sample_rate, scale, rows, gain, latents)
 
 
@@ -106,15 +103,12 @@ def is_silent(stems: Mapping[str, Tensor]) -> bool:
 
 
 def from_nothing(
-    pipe: StemModel,
+    parts: Parts,
     names: Sequence[str],
     shape: tuple[int, int],
     sample_rate: int,
-    *,
-    steps: int | None,
+    sampling: Sampling,
     conditioning: Conditioning | None,
-    generator: torch.Generator | None,
-    progress: Progress | None,
 ) -> dict[str, Tensor]:
     """Stems ``names`` of a new piece, of ``shape`` (channels, samples), where all given are silent.
 
@@ -124,19 +118,11 @@ def from_nothing(
         "what is given is silent (below -84 dB): the new stems are made as if nothing was given"
     )
     channels, num_samples = shape
-    seconds = max(num_samples / sample_rate, pipe.position_s)
-    piece = generate(
-        pipe,
-        seconds,
-        tempo_bpm=None,
-        steps=steps,
-        conditioning=conditioning,
-        generator=generator,
-        progress=progress,
-    )
+    seconds = max(num_samples / sample_rate, parts.position_s)
+    piece = new_piece(parts, seconds, sampling, conditioning)
     made = {}
     for name in names:
-        waveform = from_model_rate(piece[name], pipe.sample_rate, sample_rate, num_samples)
+        waveform = from_model_rate(piece[name], parts.sample_rate, sample_rate, num_samples)
         fits = len(waveform) == channels
         made[name] = waveform if fits else waveform.mean(dim=0).repeat(channels, 1)
     return made
@@ -149,7 +135,7 @@ def _level(stems: Tensor) -> float:
 
 
 def play(
-    pipe: StemModel,
+    parts: Parts,
     heard: Heard,
     latents: Tensor,
     names: Sequence[str],
@@ -163,14 +149,14 @@ def play(
     balance between the channels; another one is the same in all of them. With the ``known``
     positions (S, H) a stem also keeps its level (``level_fit``).
     """
-    chosen = [pipe.stems.index(name) for name in names]
-    waveforms = vocode(pipe, bounded(pipe, decode(pipe, latents[chosen]), chosen)) / heard.gain
+    chosen = [parts.stems.index(name) for name in names]
+    waveforms = vocode(parts, bounded(parts, decode(parts, latents[chosen]), chosen)) / heard.gain
     if known is not None:
-        samples = known[chosen].repeat_interleave(pipe.position_samples, dim=1)
+        samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
         rows = zip(heard.mono[chosen], waveforms, samples, strict=True)
-        span = round(LEVEL_SPAN_S * pipe.sample_rate)
+        span = round(LEVEL_SPAN_S * parts.sample_rate)
         waveforms = waveforms * torch.stack([level_fit(*row, span) for row in rows])
-    resampled = from_model_rate(waveforms, pipe.sample_rate, heard.sample_rate, num_samples)
+    resampled = from_model_rate(waveforms, parts.sample_rate, heard.sample_rate, num_samples)
     channels = len(next(iter(heard.stems.values())))
     played = {}
     for name, waveform in zip(names, resampled, strict=True):

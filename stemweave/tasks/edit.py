@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,108 +11,96 @@ from torch import Tensor
 from stemweave.audio.limiter import limited, peak_of
 from stemweave.audio.waveforms import checked
 from stemweave.audio.windows import splice
-from stemweave.diffusion.sampler import Progress
+from stemweave.models.parts import Parts
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
-from stemweave.tasks.conditioning import Conditioning
+from stemweave.tasks import requests
+from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.context import FADE_S, from_nothing, hear, is_silent, play
 from stemweave.tasks.piece import heard_bars, piece_latents
-
-if TYPE_CHECKING:
-    from stemweave.model import StemModel
+from stemweave.tasks.sampling import Sampling
+from stemweave.tasks.separate import with_stems
 
 
 def edit(
-    pipe: StemModel,
-    piece: Mapping[str, Tensor],
+    parts: Parts,
+    piece: Mapping[str, Tensor] | Tensor,
     sample_rate: int,
+    sampling: Sampling,
     *,
-    renew: Mapping[str, tuple[int, int]],
-    steps: int | None,
-    inpainting: str | None,
-    conditioning: Conditioning | None,
-    generator: torch.Generator | None,
-    progress: Progress | None,
+    renew: Mapping[str, tuple[float, float | None]],
+    sheet: LeadSheet | None = None,
+    score: Score | None = None,
 ) -> dict[str, Tensor]:
-    """``piece`` (stems and their ``mixture``) with samples [start, stop) of ``renew``'s stems new.
+    """``piece`` with seconds (start, end) of ``renew``'s stems new; all its stems and the mixture.
 
     Cross-fades of ``FADE_S`` lie inside the ranges. A stem of ``renew`` that the piece lacks is
     silent outside its range. The mixture changes by what the stems change. New samples are turned
     down where the mixture would be above full scale and above what it was.
     """
-    mixture = piece[MIXTURE]
-    old = {name: waveform for name, waveform in piece.items() if name != MIXTURE}
-    part = excerpt_around(pipe, list(renew.values()), mixture.shape[-1], sample_rate)
+    given = requests.as_piece(parts.stems, piece, sample_rate)
+    sampling = sampling.checked(parts, "edit")
+    places = requests.ranges_in_samples(parts.stems, given, sample_rate, renew)
+    num_samples = next(iter(given.values())).shape[-1]
+    conditioning = conditioning_of(parts, sheet, score, sampling, num_samples / sample_rate)
+    old = with_stems(parts, given, sample_rate, sampling)
+    mixture = old.pop(MIXTURE)
+    part = excerpt_around(parts, list(places.values()), num_samples, sample_rate)
     excerpt = {name: waveform[:, part] for name, waveform in old.items()}
     if conditioning is not None:
         conditioning = conditioning.beginning_at(part.start / sample_rate)
-    ranges = {
-        name: (start - part.start, stop - part.start) for name, (start, stop) in renew.items()
+    inner = {
+        name: (start - part.start, stop - part.start) for name, (start, stop) in places.items()
     }
-    new = _drawn(
-        pipe, excerpt, sample_rate, ranges, steps, inpainting, conditioning, generator, progress
+    new = _drawn(parts, excerpt, sample_rate, inner, sampling, conditioning)
+    before = {name: old.get(name, torch.zeros_like(mixture)) for name in places}
+    replaced = [before[name][:, part] for name in places]
+    inside = fitting(
+        [new[name] for name in places],
+        replaced,
+        [slice(*ends) for ends in inner.values()],
+        mixture[:, part],
+        sample_rate,
     )
-    before = {name: old.get(name, torch.zeros_like(mixture)) for name in renew}
-    places = [slice(start - part.start, stop - part.start) for start, stop in renew.values()]
-    replaced = [before[name][:, part] for name in renew]
-    drawn = [new[name] for name in renew]
-    inside = fitting(drawn, replaced, places, mixture[:, part], sample_rate)
     stems, mixture = dict(old), mixture.clone()
-    for (name, (start, stop)), samples in zip(renew.items(), inside, strict=True):
+    for (name, (start, stop)), samples in zip(places.items(), inside, strict=True):
         stems[name] = splice(before[name], samples, start, round(FADE_S * sample_rate))
         mixture[:, start:stop] += stems[name][:, start:stop] - before[name][:, start:stop]
-    ordered = {name: stems[name] for name in pipe.stems if name in stems}
-    return checked({**ordered, MIXTURE: mixture}, mixture.shape[-1])
+    ordered = {name: stems[name] for name in parts.stems if name in stems}
+    return checked({**ordered, MIXTURE: mixture}, num_samples)
 
 
 def _drawn(
-    pipe: StemModel,
+    parts: Parts,
     excerpt: Mapping[str, Tensor],
     sample_rate: int,
     renew: Mapping[str, tuple[int, int]],
-    steps: int | None,
-    inpainting: str | None,
+    sampling: Sampling,
     conditioning: Conditioning | None,
-    generator: torch.Generator | None,
-    progress: Progress | None,
 ) -> dict[str, Tensor]:
     """The stems of ``renew`` in ``excerpt``, drawn in their ranges of samples [start, stop)."""
     channels, num_samples = next(iter(excerpt.values())).shape
     if is_silent(excerpt):
-        return from_nothing(
-            pipe,
-            list(renew),
-            (channels, num_samples),
-            sample_rate,
-            steps=steps,
-            conditioning=conditioning,
-            generator=generator,
-            progress=progress,
-        )
-    heard = hear(
-        pipe,
-        excerpt,
-        sample_rate,
-        sounding=len(set(excerpt) | set(renew)),
-        generator=generator,
-    )
-    known = torch.ones(len(pipe.stems), heard.latents.shape[-2], dtype=torch.bool)
-    positions_per_sample = pipe.sample_rate / (sample_rate * pipe.position_samples)
+        shape = (channels, num_samples)
+        return from_nothing(parts, list(renew), shape, sample_rate, sampling, conditioning)
+    sounding = len(set(excerpt) | set(renew))
+    heard = hear(parts, excerpt, sample_rate, sounding=sounding, generator=sampling.generator)
+    known = torch.ones(len(parts.stems), heard.latents.shape[-2], dtype=torch.bool)
+    positions_per_sample = parts.sample_rate / (sample_rate * parts.position_samples)
     for name, (start, stop) in renew.items():
         first = math.floor(start * positions_per_sample)
         last = math.ceil(stop * positions_per_sample)
-        known[pipe.stems.index(name), first:last] = False
+        known[parts.stems.index(name), first:last] = False
     latents = piece_latents(
-        pipe,
+        parts,
         heard.latents,
         known,
-        steps=steps,
-        inpainting=inpainting,
-        bars=None if conditioning else heard_bars(pipe),
+        sampling,
+        bars=None if conditioning else heard_bars(parts),
         conditioning=conditioning,
-        generator=generator,
-        progress=progress,
     )
-    return play(pipe, heard, latents, list(renew), num_samples, known=known)
+    return play(parts, heard, latents, list(renew), num_samples, known=known)
 
 
 def fitting(
@@ -136,7 +123,7 @@ def fitting(
 
 
 def excerpt_around(
-    pipe: StemModel, ranges: list[tuple[int, int]], num_samples: int, sample_rate: int
+    parts: Parts, ranges: list[tuple[int, int]], num_samples: int, sample_rate: int
 ) -> slice:
     """Samples that the model needs to hear: all ``ranges``, in the middle of at least a window.
 
@@ -144,10 +131,10 @@ def excerpt_around(
     a whole number of latent positions, except for the whole piece.
     """
     first, last = min(start for start, _ in ranges), max(stop for _, stop in ranges)
-    window = round(pipe.segment_s * sample_rate)
+    window = round(parts.segment_s * sample_rate)
     wanted = max(window, last - first + window // 4)
-    positions = pipe.positions_for(-(-wanted * pipe.sample_rate // sample_rate))
-    length = positions * pipe.position_samples * sample_rate // pipe.sample_rate
+    positions = parts.positions_for(-(-wanted * parts.sample_rate // sample_rate))
+    length = positions * parts.position_samples * sample_rate // parts.sample_rate
     if length >= num_samples:
         return slice(0, num_samples)
     start = min(max((first + last - length) // 2, 0), num_samples - length)

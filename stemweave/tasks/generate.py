@@ -2,75 +2,87 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from stemweave.audio.limiter import limited
 from stemweave.audio.waveforms import checked
 from stemweave.diffusion.bars import BEATS_PER_BAR, Bars
-from stemweave.diffusion.sampler import Progress
+from stemweave.models.parts import Parts
+from stemweave.music.drawing import at_tempo
+from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
+from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
-from stemweave.tasks.conditioning import Conditioning
+from stemweave.tasks import requests
+from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.piece import piece_latents
+from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode_channels, vocode
-
-if TYPE_CHECKING:
-    from stemweave.model import StemModel
 
 TEMPI_BPM = (90.0, 150.0)
 """Between these a tempo is drawn where none is wanted; slower bars hardly repeat in a window."""
 
 
 def generate(
-    pipe: StemModel,
+    parts: Parts,
     seconds: float,
+    sampling: Sampling,
     *,
-    tempo_bpm: float | None,
-    steps: int | None,
+    tempo_bpm: float | None = None,
+    sheet: LeadSheet | None = None,
+    score: Score | None = None,
+) -> dict[str, Tensor]:
+    """A new piece: ``new_piece`` of a checked request; see ``StemModel.generate``."""
+    requests.check_seconds(seconds)
+    sampling = sampling.checked(parts, "generate")
+    requests.check_tempo(tempo_bpm, parts.has_bars or parts.takes_sheets)
+    if tempo_bpm is not None and parts.takes_sheets:
+        sheet = at_tempo(sheet or LeadSheet(metre=DEFAULT_METRE), tempo_bpm)
+    conditioning = conditioning_of(parts, sheet, score, sampling, seconds, new_stems=parts.stems)
+    return new_piece(parts, seconds, sampling, conditioning, tempo_bpm)
+
+
+def new_piece(
+    parts: Parts,
+    seconds: float,
+    sampling: Sampling,
     conditioning: Conditioning | None,
-    generator: torch.Generator | None,
-    progress: Progress | None,
+    tempo_bpm: float | None = None,
 ) -> dict[str, Tensor]:
     """Waveforms (channels, samples) of every stem and of the mixture at the model's rate.
 
     Moments of the mixture above full scale are turned down (``audio.limiter``).
     """
-    names = list(pipe.denoiser.config.stems)
-    num_samples = round(seconds * pipe.sample_rate)
-    height = max(pipe.positions_for(num_samples), pipe.window_positions)
-    shape = (len(names), pipe.denoiser.config.latent_channels, height, pipe.latent_bands)
+    names = list(parts.denoiser.config.stems)
+    num_samples = round(seconds * parts.sample_rate)
+    height = max(parts.positions_for(num_samples), parts.window_positions)
+    shape = (len(names), parts.denoiser.config.latent_channels, height, parts.latent_bands)
     nothing_given = torch.zeros(len(names), height, dtype=torch.bool)
     latents = piece_latents(
-        pipe,
+        parts,
         torch.zeros(shape),
         nothing_given,
-        bars=None if conditioning else _bars(pipe, tempo_bpm, generator),
-        steps=steps,
+        sampling,
+        bars=None if conditioning else _bars(parts, tempo_bpm, sampling.generator),
         conditioning=conditioning,
-        generator=generator,
-        progress=progress,
     )
-    log_mels = bounded(pipe, decode_channels(pipe, latents))  # (S, channels, F, M)
-    waveforms = vocode(pipe, log_mels.flatten(0, 1))[:, :num_samples]
-    waveforms = limited(waveforms.unflatten(0, log_mels.shape[:2]), pipe.sample_rate)
+    log_mels = bounded(parts, decode_channels(parts, latents))  # (S, channels, F, M)
+    waveforms = vocode(parts, log_mels.flatten(0, 1))[:, :num_samples]
+    waveforms = limited(waveforms.unflatten(0, log_mels.shape[:2]), parts.sample_rate)
     stems = dict(zip(names, waveforms, strict=True))
     return checked({**stems, MIXTURE: waveforms.sum(dim=0)}, num_samples)
 
 
-def _bars(
-    pipe: StemModel, tempo_bpm: float | None, generator: torch.Generator | None
-) -> Bars | None:
+def _bars(parts: Parts, tempo_bpm: float | None, generator: torch.Generator | None) -> Bars | None:
     """The bars of a piece, if the model makes any."""
-    if not pipe.has_bars:
+    config = parts.config
+    if config.bar_timestep is None:
         return None
     if tempo_bpm is None:
         slowest, fastest = TEMPI_BPM
         place = torch.rand((), generator=generator).item()
         tempo_bpm = slowest * (fastest / slowest) ** place
-    positions = max(1, round(BEATS_PER_BAR * 60 / tempo_bpm / pipe.position_s))
-    config = pipe.config
+    positions = max(1, round(BEATS_PER_BAR * 60 / tempo_bpm / parts.position_s))
     return Bars(
         positions,
         config.bar_timestep,

@@ -5,9 +5,8 @@ Generation, arrangement, editing and extension differ only in what is given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import cast
 
-import torch
 from torch import Tensor
 
 from stemweave.diffusion.bars import Bars, heard_in, in_bars
@@ -18,53 +17,45 @@ from stemweave.diffusion.guidance import (
     guided_by_conditions,
     guided_by_stems,
 )
-from stemweave.diffusion.sampler import Progress, draw_noise, sample
+from stemweave.diffusion.sampler import draw_noise, sample
+from stemweave.models.parts import Parts
 from stemweave.tasks.conditioning import Conditioning
+from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import denoiser_of
-
-if TYPE_CHECKING:
-    from stemweave.model import StemModel
 
 
 def piece_latents(
-    pipe: StemModel,
+    parts: Parts,
     clean: Tensor,
     given: Tensor,
+    sampling: Sampling,
     *,
-    guidance: float = 1.0,
     strength: float = 1.0,
-    steps: int | None = None,
-    inpainting: str | None = None,
     bars: Bars | None = None,
     conditioning: Conditioning | None = None,
-    generator: torch.Generator | None = None,
-    progress: Progress | None = None,
 ) -> Tensor:
     """Latents (S, C, H, W) with every position that is not ``given`` drawn from the model.
 
     Args:
         clean: given latents (S, C, H, W); H a multiple of the denoiser's stride.
         given: (S, H) bool.
-        guidance: how much to listen to stems that are given throughout.
+        sampling: checked; its guidance says how much to listen to stems given throughout.
         strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
             the schedule's noise, also where it is not given.
-        inpainting: "known" (the denoiser is told), "replace" (the paper's way) or None for
-            whatever the model was trained for.
         bars: how alike those of the piece are; None leaves them to the model. Bars to be heard are
             those of what is given in each window, if the denoiser is told what is given.
         conditioning: sheet and score of the piece, if the denoiser is told any.
 
     Windows of the model's length share half with the one before, whose result is then given.
     """
-    window = pipe.window_positions
+    window = parts.window_positions
     height = clean.shape[-2]
     hop = window // 2
     starts = [0] if height <= window else [*range(0, height - window, hop), height - window]
-    steps = steps or pipe.config.generation_steps
     noise_offset, timestep_shift = 0.0, 1.0
     if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
-        noise_offset, timestep_shift = pipe.config.noise_offset, pipe.config.timestep_shift
-    last_timestep = pipe.scheduler.config.num_train_timesteps - 1
+        noise_offset, timestep_shift = parts.config.noise_offset, parts.config.timestep_shift
+    last_timestep = parts.scheduler.config.num_train_timesteps - 1
     result, done = clean.clone(), given.clone()
     for number, start in enumerate(starts):
         place = slice(start, min(start + window, height))
@@ -73,23 +64,24 @@ def piece_latents(
             continue
 
         def report(step: int, total: int, number: int = number) -> None:
-            if progress is not None:
-                progress(number * total + step, len(starts) * total)
+            if sampling.progress is not None:
+                sampling.progress(number * total + step, len(starts) * total)
 
-        constraint = make_constraint(pipe, part, known, inpainting, generator)
-        own_bars = heard_in(bars, part, constraint.known, pipe.position_s)
-        noise = draw_noise(part.shape, noise_offset, known, generator)
-        denoiser = _denoiser_of_window(pipe, conditioning, start, part.shape[-2])
+        constraint = make_constraint(part, known, sampling)
+        own_bars = heard_in(bars, part, constraint.known, parts.position_s)
+        noise = draw_noise(part.shape, noise_offset, known, sampling.generator)
+        denoiser = _denoiser_of_window(parts, conditioning, start, part.shape[-2])
+        guidance = 1.0 if sampling.guidance is None else sampling.guidance
         drawn = sample(
             in_bars(
-                guided_by_stems(denoiser, guidance, noise, last_timestep), pipe.scheduler, own_bars
+                guided_by_stems(denoiser, guidance, noise, last_timestep), parts.scheduler, own_bars
             ),
-            pipe.scheduler,
+            parts.scheduler,
             noise,
-            steps,
+            cast(int, sampling.steps),
             constraint=constraint,
-            generator=generator,
-            eta=pipe.config.eta,
+            generator=sampling.generator,
+            eta=parts.config.eta,
             timestep_shift=timestep_shift,
             initial=part,
             strength=strength,
@@ -100,37 +92,29 @@ def piece_latents(
 
 
 def _denoiser_of_window(
-    pipe: StemModel, conditioning: Conditioning | None, start: int, height: int
+    parts: Parts, conditioning: Conditioning | None, start: int, height: int
 ) -> ToldDenoiser:
     """The denoiser for positions ``start`` … of a piece, told what is known of these."""
-    plain = guided(denoiser_of(pipe), mixture=None, guidance=0.0)
+    plain = guided(denoiser_of(parts), mixture=None, guidance=0.0)
     if conditioning is None:
         return plain
-    told = denoiser_of(pipe, conditioning.window(pipe, start, height))
+    told = denoiser_of(parts, conditioning.window(parts, start, height))
     conditioned = guided(told, mixture=None, guidance=0.0)
     return guided_by_conditions(conditioned, plain, conditioning.guidance)
 
 
-def heard_bars(pipe: StemModel) -> Bars | None:
+def heard_bars(parts: Parts) -> Bars | None:
     """Bars like those of what is given, if the model makes any."""
-    if not pipe.has_bars:
+    config = parts.config
+    if config.bar_timestep is None:
         return None
-    config = pipe.config
     return Bars(None, config.bar_timestep, config.arrangement_bar_gain, config.beat_share)
 
 
-def make_constraint(
-    pipe: StemModel,
-    clean: Tensor,
-    known: Tensor,
-    inpainting: str | None,
-    generator: torch.Generator | None,
-) -> Constraint:
+def make_constraint(clean: Tensor, known: Tensor, sampling: Sampling) -> Constraint:
     """How ``known`` (B, S, H) positions of ``clean`` (B, S, C, H, W) are held."""
     if not known.any():
         return Free()
-    if inpainting is None:
-        inpainting = "known" if pipe.denoiser.config.known_stems else "replace"
-    if inpainting == "known":
+    if sampling.inpainting == "known":
         return KnownPositions(clean, known)
-    return Replacement(clean, known, generator)
+    return Replacement(clean, known, sampling.generator)

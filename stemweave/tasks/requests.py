@@ -24,8 +24,6 @@ MAX_PIECE_S = 3600.0
 """Seconds of what is made, or held in memory to be changed; ``separate`` has no limit."""
 MAX_CHANNELS = 64
 SAMPLE_RATES = (8_000, 192_000)
-MAX_STEPS = 1000
-MAX_GUIDANCE = 20.0
 
 
 def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -96,12 +94,6 @@ def as_mixture(waveform: Tensor) -> Tensor:
     return mixture
 
 
-def check_batch(batch_windows: int | None) -> None:
-    """Refuse batches of nothing."""
-    if batch_windows is not None and batch_windows < 1:
-        raise InputError(f"batch_windows must be at least 1, not {batch_windows}")
-
-
 def check_channels(channels: int) -> None:
     """Refuse what has more channels than any music, e.g. (samples, channels)."""
     if not 1 <= channels <= MAX_CHANNELS:
@@ -147,18 +139,6 @@ def check_arrangement(
     return added
 
 
-def check_inpainting(inpainting: str | None, guidance: float | None, told: bool) -> None:
-    """Refuse what nothing would listen to; ``told``: a denoiser that hears what is known."""
-    if not told and inpainting == "known":
-        raise InputError("this model is not told what is known: use inpainting by replacement")
-    if guidance is None:
-        return
-    if not told:
-        raise InputError("this model is not told what is given: leave out guidance")
-    if inpainting == "replace":
-        raise InputError("inpainting by replacement has no guidance: leave out one of the two")
-
-
 def ranges_in_samples(
     stems: Sequence[str],
     piece: Mapping[str, Tensor],
@@ -199,14 +179,6 @@ def check_seconds(seconds: float, begun_s: float = 0.0) -> None:
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"seconds must be positive, not {seconds}")
     check_duration(begun_s + seconds)
-
-
-def check_sampling(steps: int | None, guidance: float | None = None) -> None:
-    """Refuse numbers of network passes and weights that no sampler takes; None is the model's."""
-    if steps is not None and not 1 <= steps <= MAX_STEPS:
-        raise InputError(f"steps must be 1 to {MAX_STEPS}, not {steps}")
-    if guidance is not None and not 0 <= guidance <= MAX_GUIDANCE:
-        raise InputError(f"guidance must be 0 to {MAX_GUIDANCE:g}, not {guidance}")
 
 
 def check_tempo(tempo_bpm: float | None, has_bars: bool) -> None:

@@ -6,9 +6,9 @@ the spectra that the diffusion draws; "vocoder", those spectra as sound (the pap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,22 +18,22 @@ from stemweave.audio.masking import MaskSeparator, mel_masks
 from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
 from stemweave.diffusion.guidance import guided
-from stemweave.diffusion.sampler import Progress, sample
+from stemweave.diffusion.sampler import sample
 from stemweave.models.acceleration import WindowBatch
 from stemweave.models.memory import release_freed_memory
+from stemweave.models.parts import Parts
+from stemweave.stems import MIXTURE
+from stemweave.tasks import requests
 from stemweave.tasks.context import channel_gains
+from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import (
     decode,
     denoiser_of,
     encode,
-    fetch_offloaded,
     from_model_rate,
     to_model_rate,
     vocode,
 )
-
-if TYPE_CHECKING:
-    from stemweave.separates import Separates
 
 OVERLAP_S = 1.0
 MAX_STRETCH = 1.25
@@ -54,19 +54,6 @@ Read = Callable[[int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Request:
-    """How windows are separated; see ``StemModel.separate``."""
-
-    sample_rate: int
-    method: str
-    guidance: float
-    steps: int
-    generator: torch.Generator | None
-    window_samples: int
-    """Of every window at the model's rate, padded: no batch changes what a window is padded to."""
-
-
-@dataclass(frozen=True)
 class Heard:
     """A window (T,) or (2, T) as the model hears it; ``gain`` brings it to the model's level."""
 
@@ -74,114 +61,202 @@ class Heard:
     gain: float
 
 
+@torch.inference_mode()
+def separate(
+    parts: Parts,
+    waveform: Tensor,
+    sample_rate: int,
+    sampling: Sampling,
+    *,
+    stems: Sequence[str] | None = None,
+    method: str | None = None,
+) -> dict[str, Tensor]:
+    """Stems of ``waveform`` (channels, samples) or (samples,), each of the same shape."""
+    stack = requests.as_mixture(waveform)
+    found: dict[str, list[Tensor]] = {}
+    blocks = separate_blocks(
+        parts,
+        lambda start, length: stack[:, start : start + length],
+        stack.shape[-1],
+        sample_rate,
+        sampling,
+        stems=stems,
+        method=method,
+    )
+    for block in blocks:
+        for stem, part in block.items():
+            found.setdefault(stem, []).append(part)
+    return {stem: torch.cat(some, dim=-1).reshape(waveform.shape) for stem, some in found.items()}
+
+
 def separate_blocks(
-    pipe: Separates,
+    parts: Parts,
     read: Read,
     num_samples: int,
     sample_rate: int,
+    sampling: Sampling,
     *,
-    stems: Sequence[str],
-    method: str,
-    guidance: float,
-    steps: int,
-    batch_windows: int | None = None,
-    generator: torch.Generator | None,
-    progress: Progress | None,
+    stems: Sequence[str] | None = None,
+    method: str | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """Consecutive blocks of every stem, (channels, samples) each, ``num_samples`` in all."""
-    names = list(pipe.stems)
-    pipe.fetch(PARTS_OF[method])
-    window = round(pipe.segment_s * sample_rate)
-    stretch = MAX_STRETCH if method == "mask" else 1.0
-    shortest = window if method != "mask" and pipe.takes_whole_windows else 1
-    overlap = round(min(OVERLAP_S, pipe.segment_s / 4) * sample_rate)
-    masker = None
-    if method != "vocoder":
-        sharpener = pipe.sharpener if method == "mask" else None
-        sharpen = None if sharpener is None else sharpener.sharpen
-        masker = MaskSeparator(pipe.log_mel, sample_rate, sharpen)
-    windows = windows_over(num_samples, window, overlap, stretch)
-    longest = max(windows[0].length, shortest) * pipe.sample_rate // sample_rate
-    padded = _padded(pipe, longest, method)
-    request = Request(sample_rate, method, guidance, steps, generator, padded)
+    """Consecutive blocks of every stem, (channels, samples) each, ``num_samples`` in all.
 
-    wider = [widened(window, shortest, num_samples) for window in windows]
-    results = _windows_stems(pipe, read, windows, wider, request, masker, batch_windows, progress)
-    missing = num_samples
-    for block in cross_faded(results, overlap):
-        missing -= block.shape[-1]
-        yield checked({stem: block[names.index(stem)] for stem in stems}, block.shape[-1])
-    if missing:
-        raise ResultError(f"the stems lack {missing} samples: please report this")
+    Raises:
+        InputError: for what cannot be separated, or not so.
+    """
+    chosen = requests.known_stems(parts.stems, stems or parts.stems)
+    requests.check_rate(sample_rate)
+    has_masks = parts.has_mask_network
+    method = requests.chosen_method(method, has_masks, sampling.guidance, sampling.steps)
+    sampling = sampling.checked(parts, "separate")
+    blocks = Separator(parts, sample_rate, method, sampling).blocks(read, num_samples, chosen)
+    while True:  # inference mode must not leak to the caller between two blocks
+        with torch.inference_mode():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
 
 
-def _windows_stems(
-    pipe: Separates,
-    read: Read,
-    windows: Sequence[Window],
-    wider: Sequence[Window],
-    request: Request,
-    masker: MaskSeparator | None,
-    batch_windows: int | None,
-    progress: Progress | None,
-) -> Iterator[Tensor]:
-    """Stems (S, channels, T) of each of ``windows``, which are heard with what is around them."""
-    batch = WindowBatch(batch_windows, pipe.compute_device)
-    done = 0
-    while done < len(windows):
-        some = slice(done, done + batch.size())
-        mixtures = [read(window.start, window.length) for window in wider[some]]
-        scales = [exact_scale(mixture) for mixture in mixtures]
-        stacks = _separate_windows(pipe, mixtures, scales, request, masker)
-        batch.learn()
-        rows = zip(windows[some], wider[some], mixtures, scales, stacks, strict=True)
-        for window, heard, mixture, scale, stack in rows:
-            done += 1
-            if scale != 1:
-                stack = _scaled_back(stack, scale, mixture, request.method)
-            start = window.start - heard.start
-            yield stack[..., start : start + window.length]
-            if progress is not None:
-                progress(done, len(windows))
-            if done % WINDOWS_PER_RELEASE == 0:
-                release_freed_memory()
+def with_stems(
+    parts: Parts, given: Mapping[str, Tensor], sample_rate: int, sampling: Sampling
+) -> dict[str, Tensor]:
+    """``given`` stems in the model's order, separated if need be, and the mixture."""
+    stems = {name: given[name] for name in parts.stems if name in given}
+    if not stems:
+        plain = Sampling(generator=sampling.generator, progress=sampling.progress)
+        stems = separate(parts, given[MIXTURE], sample_rate, plain)
+    mixture = given.get(MIXTURE)
+    if mixture is None:
+        mixture = torch.stack(list(stems.values())).sum(dim=0)
+    return {**stems, MIXTURE: mixture}
 
 
-def _separate_windows(
-    pipe: Separates,
-    mixtures: Sequence[Tensor],
-    scales: Sequence[float],
-    request: Request,
-    masker: MaskSeparator | None,
-) -> list[Tensor]:
-    """Stems (S, channels, T) of each window of the mixture (channels, T), times its scale."""
-    num_stems = len(pipe.stems)
-    mixtures = [mixture * scale for mixture, scale in zip(mixtures, scales, strict=True)]
-    heard = [_heard(pipe, *window, request) for window in zip(mixtures, scales, strict=True)]
-    stacks = [mixture.expand(num_stems, *mixture.shape) / num_stems for mixture in mixtures]
-    sounding = [(index, window) for index, window in enumerate(heard) if window is not None]
-    scaled = [
-        padded_to(window.waveform * window.gain, request.window_samples) for _, window in sounding
-    ]
-    if request.method == "mask":
-        answers = network_masks(pipe, scaled)
-    else:
-        generators = [_of_window(pipe, request.generator) for _ in scaled]
-        answers = windows_spectra(pipe, scaled, request.guidance, request.steps, generators)
-    for (index, window), answer in zip(sounding, answers, strict=True):
-        mixture = mixtures[index]
-        if masker is not None:
-            masks = answer if request.method == "mask" else mel_masks(answer)
-            stacks[index] = masker.separate(mixture, masks, window.gain)
+class Separator:
+    """Separates mixtures of one sample rate by one method.
+
+    Args:
+        parts: the model's; those that the method needs are read now.
+        sampling: checked.
+    """
+
+    def __init__(self, parts: Parts, sample_rate: int, method: str, sampling: Sampling) -> None:
+        parts.fetch(PARTS_OF[method])
+        self.parts, self.sample_rate, self.method, self.sampling = (
+            parts, sample_rate, method, sampling
+        )  # fmt: skip
+        has_sharpener = method == "mask" and parts.config_of("sharpener") is not None
+
+        def sharpen(*arguments: Tensor) -> Tensor:
+            return cast(Tensor, parts.on_device("sharpener").sharpen(*arguments))
+
+        self.masker = None
+        if method != "vocoder":
+            refine = sharpen if has_sharpener else None
+            self.masker = MaskSeparator(parts.log_mel, sample_rate, refine)
+        self.window_samples = 0
+        """Of every window at the model's rate: no batch changes what a window is padded to."""
+
+    def blocks(
+        self, read: Read, num_samples: int, stems: Sequence[str]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Consecutive blocks of ``stems``, (channels, samples) each, ``num_samples`` in all."""
+        parts, names = self.parts, list(self.parts.stems)
+        window = round(parts.segment_s * self.sample_rate)
+        stretch = MAX_STRETCH if self.method == "mask" else 1.0
+        shortest = window if self.method != "mask" and parts.takes_whole_windows else 1
+        overlap = round(min(OVERLAP_S, parts.segment_s / 4) * self.sample_rate)
+        windows = windows_over(num_samples, window, overlap, stretch)
+        longest = max(windows[0].length, shortest) * parts.sample_rate // self.sample_rate
+        self.window_samples = _padded(parts, longest, self.method)
+        wider = [widened(window, shortest, num_samples) for window in windows]
+        missing = num_samples
+        for block in cross_faded(self._windows_stems(read, windows, wider), overlap):
+            missing -= block.shape[-1]
+            yield checked({stem: block[names.index(stem)] for stem in stems}, block.shape[-1])
+        if missing:
+            raise ResultError(f"the stems lack {missing} samples: please report this")
+
+    def _windows_stems(
+        self, read: Read, windows: Sequence[Window], wider: Sequence[Window]
+    ) -> Iterator[Tensor]:
+        """Stems (S, channels, T) of each of ``windows``, which are heard with what is around."""
+        batch = WindowBatch(self.sampling.batch_windows, self.parts.compute_device)
+        done = 0
+        while done < len(windows):
+            some = slice(done, done + batch.size())
+            mixtures = [read(window.start, window.length) for window in wider[some]]
+            scales = [exact_scale(mixture) for mixture in mixtures]
+            stacks = self._separate_windows(mixtures, scales)
+            batch.learn()
+            rows = zip(windows[some], wider[some], mixtures, scales, stacks, strict=True)
+            for window, heard, mixture, scale, stack in rows:
+                done += 1
+                if scale != 1:
+                    stack = _scaled_back(stack, scale, mixture, self.method)
+                start = window.start - heard.start
+                yield stack[..., start : start + window.length]
+                if self.sampling.progress is not None:
+                    self.sampling.progress(done, len(windows))
+                if done % WINDOWS_PER_RELEASE == 0:
+                    release_freed_memory()
+
+    def _separate_windows(
+        self, mixtures: Sequence[Tensor], scales: Sequence[float]
+    ) -> list[Tensor]:
+        """Stems (S, channels, T) of each window of the mixture (channels, T), times its scale."""
+        num_stems = len(self.parts.stems)
+        mixtures = [mixture * scale for mixture, scale in zip(mixtures, scales, strict=True)]
+        heard = [self._heard(*window) for window in zip(mixtures, scales, strict=True)]
+        stacks = [mixture.expand(num_stems, *mixture.shape) / num_stems for mixture in mixtures]
+        sounding = [(index, window) for index, window in enumerate(heard) if window is not None]
+        scaled = [
+            padded_to(window.waveform * window.gain, self.window_samples) for _, window in sounding
+        ]
+        if self.method == "mask":
+            answers = network_masks(self.parts, scaled)
         else:
-            vocoded = vocode(pipe, answer) / window.gain
-            stems = from_model_rate(
-                vocoded, pipe.sample_rate, request.sample_rate, mixture.shape[-1]
-            )
-            # mono stems take the mixture's balance between the channels
-            balance = channel_gains(mixture) * (mixture != 0).any(dim=1)
-            stacks[index] = balance[:, None] * stems[:, None]
-    return stacks
+            generators = [_of_window(self.parts, self.sampling.generator) for _ in scaled]
+            answers = windows_spectra(self.parts, scaled, self.sampling, generators)
+        for (index, window), answer in zip(sounding, answers, strict=True):
+            mixture = mixtures[index]
+            if self.masker is not None:
+                masks = answer if self.method == "mask" else mel_masks(answer)
+                stacks[index] = self.masker.separate(mixture, masks, window.gain)
+            else:
+                stacks[index] = self._vocoded(answer, window.gain, mixture)
+        return stacks
+
+    def _vocoded(self, log_mels: Tensor, gain: float, mixture: Tensor) -> Tensor:
+        """Stems (S, channels, T) as sound, mono ones with the mixture's balance of channels."""
+        waveforms, rate = vocode(self.parts, log_mels) / gain, self.parts.sample_rate
+        stems = from_model_rate(waveforms, rate, self.sample_rate, mixture.shape[-1])
+        balance = channel_gains(mixture) * (mixture != 0).any(dim=1)
+        return balance[:, None] * stems[:, None]
+
+    def _heard(self, mixture: Tensor, scale: float) -> Heard | None:
+        """What the model hears of a window (channels, T) of the mixture; None if it is silent.
+
+        The window was multiplied by ``scale``. The mask network hears the mean of the channels, as
+        a mono model does.
+        """
+        parts, num_samples = self.parts, self.window_samples
+        rate, model_rate = self.sample_rate, parts.sample_rate
+        if self.method != "mask" and parts.channels > 1 and len(mixture) == parts.channels:
+            rows = [to_model_rate(channel[None], rate, model_rate) for channel in mixture]
+            heard = torch.stack(rows)[:, :num_samples]
+        else:
+            heard = to_model_rate(mixture, rate, model_rate)[:num_samples]
+        if parts.config.clip_mixture:
+            heard = heard.clamp(-scale, scale)
+        in_mono = mono(heard) if heard.ndim == 2 else heard
+        rms = in_mono.square().mean().sqrt().item()
+        if rms == 0:
+            return None
+        reference = parts.config.reference_rms
+        if reference is not None:
+            return Heard(heard, reference / rms)
+        return Heard(heard, 1 / scale if parts.config.clip_mixture else min(1 / scale, MAX_GAIN))
 
 
 def _scaled_back(stems: Tensor, scale: float, mixture: Tensor, method: str) -> Tensor:
@@ -192,107 +267,75 @@ def _scaled_back(stems: Tensor, scale: float, mixture: Tensor, method: str) -> T
     return stems
 
 
-def _heard(pipe: Separates, mixture: Tensor, scale: float, request: Request) -> Heard | None:
-    """What the model hears of a window (channels, T) of the mixture; None if it is silent.
-
-    The window was multiplied by ``scale``. The mask network hears the mean of the channels, as a
-    mono model does.
-    """
-    model_rate, num_samples = pipe.sample_rate, request.window_samples
-    if request.method != "mask" and pipe.channels > 1 and len(mixture) == pipe.channels:
-        rows = [
-            to_model_rate(channel[None], request.sample_rate, model_rate) for channel in mixture
-        ]
-        heard = torch.stack(rows)[:, :num_samples]
-    else:
-        heard = to_model_rate(mixture, request.sample_rate, model_rate)[:num_samples]
-    if pipe.config.clip_mixture:
-        heard = heard.clamp(-scale, scale)
-    in_mono = mono(heard) if heard.ndim == 2 else heard
-    rms = in_mono.square().mean().sqrt().item()
-    if rms == 0:
-        return None
-    reference = pipe.config.reference_rms
-    if reference is not None:
-        return Heard(heard, reference / rms)
-    return Heard(heard, 1 / scale if pipe.config.clip_mixture else min(1 / scale, MAX_GAIN))
-
-
-def _of_window(pipe: Separates, generator: torch.Generator | None) -> torch.Generator | None:
+def _of_window(parts: Parts, generator: torch.Generator | None) -> torch.Generator | None:
     """The generator of one window, such that no batch size changes what a window draws.
 
     A model that draws only the noise to start from draws window after window from the one there is.
     """
-    if generator is None or not (pipe.config.eta or pipe.config.sample_posterior):
+    if generator is None or not (parts.config.eta or parts.config.sample_posterior):
         return generator
     seed = torch.randint(2**63 - 1, (), generator=generator)
     return torch.Generator().manual_seed(int(seed))
 
 
-def network_masks(pipe: Separates, waveforms: Sequence[Tensor]) -> list[Tensor]:
+def network_masks(parts: Parts, waveforms: Sequence[Tensor]) -> list[Tensor]:
     """The mask network's masks (S, F, M), which add up to one, of each of some mixtures (T,).
 
     They are one window or less, at the model's rate and level.
     """
-    fetch_offloaded(pipe.refiner)
+    refiner = parts.on_device("refiner")
     found = []
     for waveform in waveforms:
-        row = padded_to(waveform, _padded(pipe, len(waveform), "mask"))[None]
-        log_mel = pipe.log_mel(row).to(pipe.compute_device)
-        masks = pipe.refiner.separate(log_mel, row.to(pipe.compute_device))
+        row = padded_to(waveform, _padded(parts, len(waveform), "mask"))[None]
+        log_mel = parts.log_mel(row).to(parts.compute_device)
+        masks = refiner.separate(log_mel, row.to(parts.compute_device))
         found.append(cast(Tensor, masks)[0].cpu())
     return found
 
 
-def separated_spectra(
-    pipe: Separates,
-    waveform: Tensor,
-    guidance: float,
-    steps: int,
-    generator: torch.Generator | None,
-) -> Tensor:
+def separated_spectra(parts: Parts, waveform: Tensor, sampling: Sampling) -> Tensor:
     """Log-mels (S, F, M) that the diffusion draws for a mono mixture (T,), one window or less.
 
     A stereo model hears (2, T), too; its estimates come in mono.
     """
-    return windows_spectra(pipe, [waveform], guidance, steps, [generator])[0]
+    sampling = sampling.checked(parts, "separate")
+    return windows_spectra(parts, [waveform], sampling, [sampling.generator])[0]
 
 
 def windows_spectra(
-    pipe: Separates,
+    parts: Parts,
     waveforms: Sequence[Tensor],
-    guidance: float,
-    steps: int,
+    sampling: Sampling,
     generators: Sequence[torch.Generator | None],
 ) -> list[Tensor]:
     """``separated_spectra`` of several windows at once, each with its generator."""
     if not waveforms:
         return []
-    num_samples = _padded(pipe, max(row.shape[-1] for row in waveforms), "diffusion")
-    mels = [pipe.log_mel(padded_to(row, num_samples)).cpu() for row in waveforms]
+    num_samples = _padded(parts, max(row.shape[-1] for row in waveforms), "diffusion")
+    mels = [parts.log_mel(padded_to(row, num_samples)).cpu() for row in waveforms]
     rows = zip(mels, generators, strict=True)
-    mixtures = torch.cat([encode(pipe, mel[None], generator) for mel, generator in rows])
-    shape = (1, len(pipe.stems), *mixtures.shape[1:])
+    mixtures = torch.cat([encode(parts, mel[None], generator) for mel, generator in rows])
+    shape = (1, len(parts.stems), *mixtures.shape[1:])
     latents = sample(
-        guided(denoiser_of(pipe), mixtures, guidance),
-        pipe.scheduler,
+        guided(denoiser_of(parts), mixtures, cast(float, sampling.guidance)),
+        parts.scheduler,
         torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
-        steps,
+        cast(int, sampling.steps),
         generator=None if None in generators else list(generators),  # type: ignore[arg-type]
-        eta=pipe.config.eta,
+        eta=parts.config.eta,
     )
-    return list(decode(pipe, latents.flatten(0, 1)).unflatten(0, latents.shape[:2]))
+    return list(decode(parts, latents.flatten(0, 1)).unflatten(0, latents.shape[:2]))
 
 
-def _padded(pipe: Separates, num_samples: int, method: str) -> int:
+def _padded(parts: Parts, num_samples: int, method: str) -> int:
     """What ``num_samples`` at the model's rate are padded to: a network's stride, not a window.
 
     But for networks that take whole windows alone.
     """
-    mel = pipe.log_mel.config
+    mel = parts.log_mel.config
     num_samples = max(num_samples, mel.n_fft // 2 + 1)  # frames are centred, with mirrored ends
     if method != "mask":
-        return pipe.positions_for(num_samples) * pipe.position_samples
+        return parts.positions_for(num_samples) * parts.position_samples
     stride = 2 * mel.hop_length  # fine spectra come in pairs of frames
     return -(-num_samples // stride) * stride
 

@@ -7,7 +7,7 @@ alike, so memory stays bounded and no seam is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import soxr
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.log_mel import mono_log_mel
 from stemweave.audio.waveforms import mono
 from stemweave.audio.windows import CrossFade, windows_over
 from stemweave.diffusion.guidance import Denoiser
+from stemweave.models.acceleration import denoiser_precision
 from stemweave.models.conditions import Conditions
-
-if TYPE_CHECKING:
-    from stemweave.separates import Separates
+from stemweave.models.log_mel import mono_log_mel
+from stemweave.models.parts import Parts
 
 LARGE = 20_000_000
 """Parameters of a network whose activations for several samples at once are gigabytes."""
@@ -70,123 +69,125 @@ def from_model_rate(
     return functional.pad(waveform, (0, missing))[..., :num_samples]
 
 
-def encode(pipe: Separates, log_mels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def encode(parts: Parts, log_mels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Scaled latents (N, C, H, W) of log-mels (N, F, M); F a multiple of the time stride.
 
     A stereo model's latents hold both channels, side by side along C: log-mels are (N, 2, F, M), or
     mono ones (N, F, M) that are taken for both.
     """
-    if pipe.channels > 1:
+    if parts.channels > 1:
         if log_mels.ndim == 3:
-            log_mels = log_mels[:, None].expand(-1, pipe.channels, -1, -1)
+            log_mels = log_mels[:, None].expand(-1, parts.channels, -1, -1)
         return (
-            _encode(pipe, log_mels.flatten(0, 1), generator)
-            .unflatten(0, (-1, pipe.channels))
+            _encode(parts, log_mels.flatten(0, 1), generator)
+            .unflatten(0, (-1, parts.channels))
             .flatten(1, 2)
         )
-    return _encode(pipe, log_mels, generator)
+    return _encode(parts, log_mels, generator)
 
 
-def _encode(pipe: Separates, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
+def _encode(parts: Parts, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
     """Scaled latents of the autoencoder (N, C, H, W) of log-mels (N, F, M)."""
 
     def encode_chunk(mels: Tensor) -> Tensor:  # (N, M, f) → (N, C, W, h)
-        mels = mels.to(pipe.compute_device)
-        fetch_offloaded(pipe.vae)
+        vae, mels = parts.on_device("vae"), mels.to(parts.compute_device)
 
         def moments(part: Tensor) -> Tensor:
-            posterior = pipe.vae.encode(part).latent_dist
+            posterior = vae.encode(part).latent_dist
             return torch.stack([posterior.mean, posterior.std], dim=1)
 
-        latents, std = _in_turn(pipe.vae, moments, mels.transpose(1, 2)[:, None]).unbind(1)
-        if pipe.config.sample_posterior:
+        latents, std = _in_turn(vae, moments, mels.transpose(1, 2)[:, None]).unbind(1)
+        if parts.config.sample_posterior:
             noise = torch.randn(latents.shape, generator=generator)
             latents = latents + std * noise.to(latents)
         return latents.transpose(2, 3).cpu()
 
     frames = log_mels.shape[1]
-    chunk = pipe.log_mel.config.segment_frames
+    chunk = parts.log_mel.config.segment_frames
     if frames <= chunk:
         latents = encode_chunk(log_mels.transpose(1, 2))
     else:  # latents are coarser than frames: cut at multiples of the stride, then cross-fade
-        groups = log_mels.unflatten(1, (-1, pipe.time_stride)).permute(0, 3, 2, 1)
+        groups = log_mels.unflatten(1, (-1, parts.time_stride)).permute(0, 3, 2, 1)
         latents = chunked(
             lambda part: encode_chunk(part.permute(0, 1, 3, 2).flatten(2)),
             groups,
-            pipe.window_positions,
-            _overlap(pipe.window_positions),
+            parts.window_positions,
+            _overlap(parts.window_positions),
         )
-    return latents.transpose(2, 3) * pipe.vae.config.scaling_factor
+    return latents.transpose(2, 3) * parts.vae.config.scaling_factor
 
 
-def decode(pipe: Separates, latents: Tensor) -> Tensor:
+def decode(parts: Parts, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents (N, C, H, W); of a stereo model, those in mono."""
-    if pipe.channels > 1:
-        return mono_log_mel(decode_channels(pipe, latents), dim=1)
-    return _decode(pipe, latents)
+    if parts.channels > 1:
+        return mono_log_mel(decode_channels(parts, latents), dim=1)
+    return _decode(parts, latents)
 
 
-def decode_channels(pipe: Separates, latents: Tensor) -> Tensor:
+def decode_channels(parts: Parts, latents: Tensor) -> Tensor:
     """Log-mels (N, channels, F, M) of scaled latents (N, C, H, W)."""
-    flat = latents.unflatten(1, (pipe.channels, -1)).flatten(0, 1)
-    return _decode(pipe, flat).unflatten(0, (-1, pipe.channels))
+    flat = latents.unflatten(1, (parts.channels, -1)).flatten(0, 1)
+    return _decode(parts, flat).unflatten(0, (-1, parts.channels))
 
 
-def bounded(pipe: Separates, log_mels: Tensor, stems: Sequence[int] | None = None) -> Tensor:
+def bounded(parts: Parts, log_mels: Tensor, stems: Sequence[int] | None = None) -> Tensor:
     """Log-mels (S, ...) of drawn ``stems`` (all if None), nowhere louder than training ever was.
 
     To what it did not learn from a denoiser may answer with moments that are ten times too loud.
     """
-    loudest = pipe.denoiser.config.get("max_log_mels")
+    loudest = parts.denoiser.config.get("max_log_mels")
     if loudest is None:
         return log_mels
     limits = torch.tensor(loudest if stems is None else [loudest[stem] for stem in stems])
     return log_mels.minimum(limits.reshape(-1, *[1] * (log_mels.ndim - 1)))
 
 
-def _decode(pipe: Separates, latents: Tensor) -> Tensor:
+def _decode(parts: Parts, latents: Tensor) -> Tensor:
     """Log-mels (N, F, M) of scaled latents of the autoencoder (N, C, H, W)."""
 
     def decode_chunk(part: Tensor) -> Tensor:  # (N, C, W, h) → (N, M, f)
-        fetch_offloaded(pipe.vae)
-        latents = part.transpose(2, 3).to(pipe.compute_device)
-        decoded = _in_turn(pipe.vae, lambda some: pipe.vae.decode(some).sample, latents)
+        vae = parts.on_device("vae")
+        latents = part.transpose(2, 3).to(parts.compute_device)
+        decoded = _in_turn(vae, lambda some: vae.decode(some).sample, latents)
         return decoded[:, 0].transpose(1, 2).cpu()
 
-    chunk = pipe.window_positions
-    unscaled = (latents / pipe.vae.config.scaling_factor).transpose(2, 3)
+    chunk = parts.window_positions
+    unscaled = (latents / parts.vae.config.scaling_factor).transpose(2, 3)
     return chunked(decode_chunk, unscaled, chunk, _overlap(chunk)).transpose(1, 2)
 
 
-def denoiser_of(pipe: Separates, conditions: Conditions | None = None) -> Denoiser:
+def denoiser_of(parts: Parts, conditions: Conditions | None = None) -> Denoiser:
     """The model's denoiser for inputs on the CPU, wherever it is itself, told ``conditions``."""
     embedded: list[Any] = []  # as another argument, once they are
 
     def predict(
         latents: Tensor, timestep: Tensor, mixture: Tensor | None, known: Tensor | None
     ) -> Tensor:
-        device = pipe.compute_device
+        device = parts.compute_device
         latents, timestep = latents.to(device), timestep.to(device)
         mixture = None if mixture is None else mixture.to(device)
         known = None if known is None else known.to(device)
+        denoiser = parts.on_device("denoiser")
         if conditions is not None and not embedded:
-            fetch_offloaded(pipe.denoiser)
-            embedded.append(pipe.denoiser.conditions(conditions.to(device)))
-        return cast(Tensor, pipe.denoiser(latents, timestep, mixture, known, *embedded)).cpu()
+            embedded.append(denoiser.conditions(conditions.to(device)))
+        with denoiser_precision(parts.denoiser_dtype, device):
+            prediction = denoiser(latents, timestep, mixture, known, *embedded)
+        return cast(Tensor, prediction).float().cpu()
 
     return predict
 
 
-def vocode(pipe: Separates, log_mels: Tensor) -> Tensor:
+def vocode(parts: Parts, log_mels: Tensor) -> Tensor:
     """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
 
     def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)
-        log_mels = part.transpose(1, 2).contiguous().to(pipe.compute_device)
-        waveform = _in_turn(pipe.vocoder, pipe.vocoder, log_mels)
+        log_mels = part.transpose(1, 2).contiguous().to(parts.compute_device)
+        vocoder = parts.on_device("vocoder")
+        waveform = _in_turn(vocoder, vocoder, log_mels)
         return waveform.reshape(len(part), -1).cpu()
 
     transposed = log_mels.transpose(1, 2)
-    chunk = pipe.log_mel.config.segment_frames
+    chunk = parts.log_mel.config.segment_frames
     if transposed.shape[-1] <= chunk:
         return vocode_chunk(transposed)
     rows = [
@@ -206,13 +207,6 @@ def _in_turn(network: Any, function: Callable[[Tensor], Tensor], data: Tensor) -
     if sum(weights.numel() for weights in network.parameters()) < LARGE:
         return function(data)
     return torch.cat([function(sample) for sample in data.split(1)])
-
-
-def fetch_offloaded(part: Any) -> None:
-    """Bring a part that waits on the CPU (offload) to its device, as a call of it would."""
-    hook = getattr(part, "_hf_hook", None)
-    if hook is not None:
-        hook.pre_forward(part)
 
 
 def _overlap(chunk: int) -> int:

@@ -1,4 +1,4 @@
-"""Trained parts → one model folder that ``StemweavePipeline`` loads."""
+"""Trained parts → one model folder that ``StemModel`` loads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.diffusion.schedulers import with_sampler
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
+from stemweave.models.log_mel import LogMel
 from stemweave.training.finetune import take_over
 from stemweave.training.networks import make_denoiser, make_refiner, make_sharpener
 from stemweave.training.settings import RunSettings
 
 
 def finetuned_parts(
-    settings: RunSettings, base: StemweavePipeline, given: Collection[str]
+    settings: RunSettings, base: StemModel, given: Collection[str]
 ) -> dict[str, Any]:
     """The parts of ``base`` that are not ``given``, for the settings' stems."""
     parts: dict[str, Any] = {"vae": base.vae, "vocoder": base.vocoder}
@@ -38,7 +38,7 @@ def finetuned_parts(
     return parts
 
 
-def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -> StemweavePipeline:
+def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -> StemModel:
     """Write ``parts`` (vae, denoiser, vocoder, perhaps refiner, sharpener, score_model) to ``out``.
 
     Weights are float16, the front end's float32. An existing ``out`` is replaced when the new
@@ -49,7 +49,7 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     """
     sampling = settings.sampling.model_dump()
     schedule = DDIMScheduler(**settings.denoiser.scheduler)
-    pipe = StemweavePipeline(
+    pipe = StemModel(
         LogMel(**settings.log_mel.model_dump()),
         parts["vae"],
         parts["denoiser"],
@@ -67,7 +67,7 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
         part = getattr(pipe, name)
         if part is None:
             continue
-        torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns of nothing
+        torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipe.save_pretrained(partial)

@@ -10,10 +10,10 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
-from stemweave.audio.log_mel import LogMel
-from stemweave.audio.vocoder import griffin_lim
 from stemweave.data.mixing import PLAIN, Crops, draw_crops
 from stemweave.data.tar_songs import Songs
+from stemweave.models.log_mel import LogMel
+from stemweave.models.vocoder import griffin_lim
 from stemweave.training.settings import RunSettings
 
 GRIFFIN_LIM_ITERATIONS = 30

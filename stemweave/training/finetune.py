@@ -17,10 +17,10 @@ from torch import nn
 from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.diffusion.schedulers import sampler_name, with_sampler
 from stemweave.errors import InputError
+from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import FRONT_END
 from stemweave.models.sharpener import SPECTRUM
-from stemweave.pipeline import StemweavePipeline
 from stemweave.training.lora import add_lora
 from stemweave.training.networks import renamed, untrained
 from stemweave.training.settings import (
@@ -71,15 +71,15 @@ def parse_map(text: str) -> dict[str, str]:
     return {new.strip(): old.strip() for new, old in pairs}
 
 
-def load_base(settings: RunSettings) -> StemweavePipeline | None:
+def load_base(settings: RunSettings) -> StemModel | None:
     """The model of ``finetune.model``, or None without one."""
     model = settings.finetune.model
     if model is None:
         return None
-    return StemweavePipeline.from_pretrained(BUNDLED_MODEL if model == "bundled" else model)
+    return StemModel.from_pretrained(BUNDLED_MODEL if model == "bundled" else model)
 
 
-def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
+def resolved(settings: RunSettings, base: StemModel) -> RunSettings:
     """``settings`` with the model's front end, networks, schedule, level and sampling.
 
     Stems are those that the settings name, else the map's, else the model's.
@@ -105,7 +105,7 @@ def resolved(settings: RunSettings, base: StemweavePipeline) -> RunSettings:
         "log_mel": LogMelSettings(**_arguments(base.log_mel)),
         "sampling": SamplingSettings(
             sampler=cast(Any, sampler_name(base.scheduler)),
-            **{name: base.config[name] for name in tasks},
+            **{name: getattr(base.config, name) for name in tasks},
         ),
         "mixing": settings.mixing.model_copy(update={"reference_rms": base.config.reference_rms}),
     }

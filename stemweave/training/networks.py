@@ -13,18 +13,19 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from stemweave.audio.vocoder import SpectralVocoder, hop_length_of
 from stemweave.data.song_conditions import sounds_in
 from stemweave.data.tar_songs import Songs, songs_at_hand
 from stemweave.errors import InputError
 from stemweave.models.analyser import SongAnalyser
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.conditions import ConditionNetwork
+from stemweave.models.part import SavedPart
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
 from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
+from stemweave.models.vocoder import SpectralVocoder, hop_length_of
 from stemweave.music.instruments import INSTRUMENTS
 from stemweave.music.styles import STYLES
 from stemweave.training.settings import LogMelSettings, RunSettings
@@ -98,7 +99,7 @@ def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
         model["vocabulary"] = _vocabulary(settings, songs)
     network = _make(kind, model, "denoiser.model")
     if settings.denoiser.gradient_checkpointing:
-        network.enable_gradient_checkpointing()
+        network.gradient_checkpointing = True
     return network
 
 
@@ -191,8 +192,7 @@ def load_component(kind: str, folder: Path) -> Any:
     name = config.get("_class_name") or (config.get("architectures") or ["?"])[0]
     for component in COMPONENTS[kind]:
         if component.__name__ == name:
-            # transformers would keep the half precision of an assembled model
-            return component.from_pretrained(folder).float()
+            return SavedPart(folder, name).load()
     known = ", ".join(component.__name__ for component in COMPONENTS[kind])
     raise InputError(f"{folder} holds a {name}, which is no {kind}: {known} are")
 

@@ -11,7 +11,6 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel, mono_log_mel
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import ShardPlan
@@ -21,6 +20,7 @@ from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.diffusion.schedulers import with_sampler
 from stemweave.models.conditions import Conditions
+from stemweave.models.log_mel import LogMel, mono_log_mel
 from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.lora import save_network

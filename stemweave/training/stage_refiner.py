@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
+from stemweave.models.log_mel import LogMel
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
 from stemweave.training.losses import MAX_SI_SDR_DB, separation_error_db

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.band_masks import BandMaskShards, factors_of
 from stemweave.data.mask_targets import explained_db
 from stemweave.data.mixing import MixSettings
 from stemweave.data.shards import Arrays, ShardPlan
 from stemweave.data.tar_songs import Songs
 from stemweave.errors import InputError
+from stemweave.models.log_mel import LogMel
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.training.crops import train_and_validation

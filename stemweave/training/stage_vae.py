@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, mix_mels
 from stemweave.data.tar_songs import Songs, songs_at_step
+from stemweave.models.log_mel import LogMel
 from stemweave.training.examples import Example, beside_the_truth, example_crops, synthesised
 from stemweave.training.losses import multi_resolution_mel_distance
 from stemweave.training.networks import autoencoder_in, make_autoencoder

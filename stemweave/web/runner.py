@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from stemweave.diffusion.sampler import Progress
 from stemweave.errors import InputError
-from stemweave.io.batch import read_given, read_piece, separate_file, write_stems
+from stemweave.io.batch import read_given, read_piece, separate_file
+from stemweave.io.mixtures import Separation
+from stemweave.io.piece import Piece
 from stemweave.model import StemModel
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.compose import drawn_sheet, found_sheet, with_new_stems
+from stemweave.tasks.sampling import Sampling
 from stemweave.web.answers import Limits, ModelAnswer
 from stemweave.web.library import share_file
 from stemweave.web.settings import Settings
@@ -121,28 +123,21 @@ class Runner:
         ``source`` is the folder of the version to start from. Raises ``InputError`` for what the
         pipeline refuses and for files that cannot be written, and whatever ``progress`` raises.
         """
-        options: dict[str, Any] = {
-            "steps": params.get("steps"),
-            "generator": torch.Generator().manual_seed(seed),
-            "progress": progress,
-        }
+        generator = torch.Generator().manual_seed(seed)
+        sampling = Sampling(params.get("steps"), generator=generator, progress=progress)
         if task == "generate":
-            piece = self._generate(params["seconds"], params.get("tempo_bpm"), seed, options)
-            write_stems(out, piece, self.pipe.sample_rate, "wav", overwrite=False)
+            self._generate(params["seconds"], params.get("tempo_bpm"), seed, sampling).save(out)
             return
         assert source is not None
         if task == "separate":
-            separate_file(
-                self.pipe,
-                source / f"{MIXTURE}.wav",
-                out,
-                stems=self.stems,
+            asked = Separation(
+                self.stems,
                 method=params["method"],
                 guidance=params.get("guidance"),
                 steps=params.get("steps"),
                 seed=seed,
-                progress=progress,
             )
+            separate_file(self.pipe, source / f"{MIXTURE}.wav", out, asked, progress)
             share_file(source / f"{MIXTURE}.wav", out / f"{MIXTURE}.wav")
             return
         if task == "arrange":
@@ -150,31 +145,31 @@ class Runner:
             waveforms, sample_rate = read_given(given)
         else:
             waveforms, sample_rate = read_piece(source, self.stems)
-        call = self._pipeline_call(task, params)
+        own = self._own_arguments(task, params)
         stems = [waveforms[name] for name in self.stems if name in waveforms]
         sheet = found_sheet(self.pipe, stems or [waveforms[MIXTURE]], sample_rate)
         if sheet is not None:
-            options["sheet"] = sheet
+            own["sheet"] = sheet
             if task == "arrange":
                 added = params["add"] or set(self.stems) - set(params["given"])
-                options["score"] = with_new_stems(self.pipe, sheet, None, added, seed)
-        result = call(waveforms, sample_rate, **options)
+                own["score"] = with_new_stems(self.pipe, sheet, None, added, seed)
+        result = getattr(self.pipe, task)(waveforms, sample_rate, sampling=sampling, **own)
         kept = [name for name in self._kept(task, params) if name in result and name in waveforms]
         made = {name: waveform for name, waveform in result.items() if name not in kept}
-        write_stems(out, made, sample_rate, "wav", overwrite=False)
+        Piece(made, sample_rate).save(out)
         for name in kept:
             share_file(source / f"{name}.wav", out / f"{name}.wav")
 
     def _generate(
-        self, seconds: float, tempo_bpm: float | None, seed: int, options: dict[str, Any]
-    ) -> dict[str, Tensor]:
+        self, seconds: float, tempo_bpm: float | None, seed: int, sampling: Sampling
+    ) -> Piece:
         """A new piece, under a sheet and with notes of its own where the model takes them."""
         pipe = self.pipe
         sheet = drawn_sheet(pipe, seconds, seed, LeadSheet(tempo_bpm=tempo_bpm))
         if sheet is None:
-            return pipe.generate(seconds, tempo_bpm=tempo_bpm, **options)
+            return pipe.generate(seconds, tempo_bpm=tempo_bpm, sampling=sampling)
         score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
-        return pipe.generate(seconds, sheet=sheet, score=score, **options)
+        return pipe.generate(seconds, sheet=sheet, score=score, sampling=sampling)
 
     def _kept(self, task: str, params: Params) -> list[str]:
         """Stems that a task hands back as they were given, to the last sample."""
@@ -184,14 +179,9 @@ class Runner:
             return [name for name in self.stems if name not in params["renew"]]
         return []
 
-    def _pipeline_call(self, task: str, params: Params) -> Callable[..., dict[str, Tensor]]:
-        """``call(waveforms, sample_rate, steps=, generator=, progress=)`` for a task on a piece."""
-        pipe = self.pipe
-        if task == "arrange":
-            return lambda *args, **options: pipe.arrange(*args, add=params["add"], **options)
+    def _own_arguments(self, task: str, params: Params) -> dict[str, Any]:
+        """What a task on a piece takes beside its sampling."""
         if task == "edit":
-            renew = {name: (start, end) for name, (start, end) in params["renew"].items()}
-            return lambda *args, **options: pipe.edit(*args, renew=renew, **options)
-        if task == "extend":
-            return lambda *args, **options: pipe.extend(*args, seconds=params["seconds"], **options)
-        return lambda *args, **options: pipe.vary(*args, strength=params["strength"], **options)
+            return {"renew": {name: tuple(ends) for name, ends in params["renew"].items()}}
+        own = {"arrange": "add", "extend": "seconds", "vary": "strength"}[task]
+        return {own: params[own]}

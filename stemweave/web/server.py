@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from stemweave.checkpoints.loading import load_model
 from stemweave.errors import InputError
+from stemweave.model import load_model
 from stemweave.web.app import create_app
 from stemweave.web.feed import Feed
 from stemweave.web.runner import Runner

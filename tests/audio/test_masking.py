@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.audio.masking import MaskSeparator, mel_masks, separate_with_masks
+from stemweave.models.log_mel import LogMel
 
 LOG_MEL = LogMel(n_fft=2048, win_length=2048, hop_length=320, num_mels=128)
 

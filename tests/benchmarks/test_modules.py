@@ -6,7 +6,7 @@ import torch
 from benchmarks import busy, growth, onnx_backend, paper_memory, results
 from benchmarks.machine import as_sentence, describe
 from benchmarks.songs import write_song
-from stemweave.checkpoints.loading import load_model
+from stemweave.model import load_model
 
 
 def test_growth(tmp_path):

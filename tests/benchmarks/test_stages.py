@@ -44,7 +44,7 @@ def test_memory_is_that_of_the_part():
 def test_every_stage_has_its_time(tiny_model, tmp_path):
     song = write_song(tmp_path / "song.flac", 1.0)
     warm = stages.warm_stages(song, tmp_path / "out", repeats=1, steps=1, model=str(tiny_model))
-    cold = {"separate": stages.cold_laps("separate", "command", song, tmp_path, repeats=1)}
+    cold = {"separate": stages.cold_laps("separate", song, tmp_path, repeats=1)}
     helped = stages.whole_command(1, "--help")
     assert set(warm["separate"]["stages_s"]) >= {
         *("decode the file", "resample", "log-mel", "autoencoder: encode", "denoiser"),

@@ -20,8 +20,7 @@ from stemweave.checkpoints import importer
 from stemweave.checkpoints.reading import read_weights
 from stemweave.diffusion.schedulers import sampler_name
 from stemweave.errors import InputError
-from stemweave.model import TaskSettings
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel, TaskSettings
 from tests.parity import reference as ref
 
 from .checkpoint_files import UNET, Node, classes_of, msgld_checkpoint
@@ -32,7 +31,7 @@ def checkpoint() -> dict[str, Any]:
     return msgld_checkpoint()
 
 
-def imported(tmp_path: Path, state: dict, **more: Any) -> StemweavePipeline:
+def imported(tmp_path: Path, state: dict, **more: Any) -> StemModel:
     path = tmp_path / "some.ckpt"
     torch.save({"state_dict": state, **more}, path)
     return importer.import_checkpoint(str(path))
@@ -260,9 +259,9 @@ def test_a_schedule_of_its_own_is_taken(tmp_path: Path, checkpoint: dict):
 def test_an_imported_model_has_its_own_defaults(tmp_path: Path, checkpoint: dict):
     pipe = imported(tmp_path, checkpoint["state_dict"])
     pipe.save_pretrained(tmp_path / "model")
-    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    pipe = StemModel.from_pretrained(tmp_path / "model")
     expected = {**asdict(TaskSettings()), **importer.PAPER_SAMPLING}
-    assert {name: pipe.config[name] for name in expected} == expected
+    assert {name: getattr(pipe.config, name) for name in expected} == expected
     assert expected["timestep_shift"] == expected["arrangement_guidance"] == 1
     assert expected["noise_offset"] == 0 and expected["generation_steps"] == 200
     assert sampler_name(pipe.scheduler) == "ddim"

@@ -1,15 +1,12 @@
-"""``stemweave compress``: half of the size, the same network for every loader."""
+"""``stemweave compress``: half of the size, nearly the same network."""
 
 from pathlib import Path
 
-import pytest
 import torch
 
-from stemweave.checkpoints.loaded_model import PartSource
-from stemweave.checkpoints.model_folder import WEIGHTS
-from stemweave.checkpoints.part import part_weights
+from stemweave.checkpoints.part import part_weights, quantised
 from stemweave.models.compact import CompactUNet
-from stemweave.models.int8_weights import SCALE, dequantise_, quantised
+from stemweave.models.part import SCALE, WEIGHTS, dequantised
 from stemweave.models.vae import PatchVAE
 
 
@@ -28,27 +25,23 @@ def test_rows_are_kept_to_half_a_step_of_their_own_scale():
     stored = quantised({"a.weight": weight, "b.weight": weight[:3], "bias": weight[0]})
     assert stored["a.weight"].dtype == torch.int8
     assert stored["b.weight"].dtype == stored["bias"].dtype == torch.float16
-    restored = dequantise_(dict(stored))
+    restored = dequantised(dict(stored))
     assert restored.keys() == {"a.weight", "b.weight", "bias"}
     step = stored["a.weight" + SCALE]
     error = (restored["a.weight"] - weight).abs().amax(dim=1)
     assert torch.all(error <= 0.5001 * step) and torch.all(restored["a.weight"][7] == 0)
 
 
-def test_every_loader_gives_nearly_the_same_network(run, tmp_path: Path):
+def test_what_is_loaded_is_nearly_the_same_network(run, tmp_path: Path):
     network = denoiser(tmp_path / "one")
     assert run("compress", tmp_path / "one", "-o", tmp_path / "small").code == 0
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("one", "small")]
     assert sizes[1] < 0.3 * sizes[0]
-    loaded = CompactUNet.from_pretrained(tmp_path / "small").float().eval()
-    source = PartSource(tmp_path / "small", "stemweave.models.compact", "CompactUNet")
-    part = source.load(torch.device("cpu"))
+    loaded = CompactUNet.from_pretrained(tmp_path / "small")
     latents, timestep = torch.randn(1, 4, 2, 16, 8), torch.tensor([500])
     with torch.no_grad():
-        truth, *others = (one(latents, timestep) for one in (network, loaded, part))
-    assert torch.equal(*others)
-    assert (others[0] - truth).norm() < 0.03 * truth.norm()
-    assert not torch.equal(others[0], truth)
+        truth, found = (one(latents, timestep) for one in (network, loaded))
+    assert 0 < (found - truth).norm() < 0.03 * truth.norm()
     state = part_weights(tmp_path / "small")
     assert state.keys() == network.state_dict().keys()
 
@@ -63,13 +56,3 @@ def test_what_is_not_compressed(run, tmp_path: Path):
     assert outcome.code == 2 and "no part of a model" in outcome.err
     assert run("compress", tmp_path / "one", "-o", tmp_path / "other").code == 2
     assert not any((tmp_path / "other").iterdir()) and not (tmp_path / "small").exists()
-
-
-@pytest.mark.parametrize("kind", ["denoiser", "refiner"])
-def test_networks_that_may_be_compressed_read_it(kind: str):
-    from stemweave.checkpoints.compress import READ_INT8
-    from stemweave.models.int8_weights import Int8Weights
-    from stemweave.training.networks import COMPONENTS
-
-    readers = [one.__name__ for one in COMPONENTS[kind] if issubclass(one, Int8Weights)]
-    assert readers and set(readers) <= set(READ_INT8)

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from stemweave.checkpoints import weights
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from tests.parity import reference as ref
 
 from .checkpoint_files import msgld_checkpoint
@@ -17,7 +17,7 @@ from .checkpoint_files import msgld_checkpoint
 
 def check_model(folder: Path) -> None:
     """The averaged weights are in use and every part gives the reference's output."""
-    pipe = StemweavePipeline.from_pretrained(folder)
+    pipe = StemModel.from_pretrained(folder)
     assert pipe.vae.config.scaling_factor == pytest.approx(0.7)
     assert pipe.config.separation_guidance == 2.0 and pipe.config.sample_posterior
     with torch.no_grad():

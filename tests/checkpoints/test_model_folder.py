@@ -8,7 +8,7 @@ import pytest
 from stemweave.checkpoints.importer import load_musicldm
 from stemweave.checkpoints.model_folder import check_source
 from stemweave.errors import InputError
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def test_a_folder_that_is_not_here_is_not_asked_of_the_hub(asked: list[str], source: str):
     Path("runs").mkdir()
     with pytest.raises(InputError, match="no model at"):
-        StemweavePipeline.from_pretrained(source)
+        StemModel.from_pretrained(source)
     with pytest.raises(InputError, match="no model at"):
         load_musicldm(source)
     assert asked == []
@@ -40,7 +40,7 @@ def test_a_folder_that_is_not_here_is_not_asked_of_the_hub(asked: list[str], sou
 
 def test_the_hub_is_asked_once(asked: list[str]):
     with pytest.raises(InputError, match="there is no folder owner/name, nor could such a model"):
-        StemweavePipeline.from_pretrained("owner/name")
+        StemModel.from_pretrained("owner/name")
     assert asked == ["owner/name"]
     with pytest.raises(InputError, match="nor could such a model be had of the hub"):
         load_musicldm("owner/name")

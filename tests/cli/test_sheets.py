@@ -32,12 +32,10 @@ def writing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``model`` with a score model."""
     pipe = make_conditioned_pipeline()
     torch.manual_seed(0)
-    pipe.register_modules(
-        score_model=ScoreTransformer(
-            ("drums", "bass", "guitar", "piano"), ("rock",), INSTRUMENT_CLASSES,
-            channels=32, num_layers=1, head_channels=16, max_bars=4,
-        ).eval()
-    )  # fmt: skip
+    pipe.score_model = ScoreTransformer(
+        ("drums", "bass", "guitar", "piano"), ("rock",), INSTRUMENT_CLASSES,
+        channels=32, num_layers=1, head_channels=16, max_bars=4,
+    ).eval()  # fmt: skip
     folder = tmp_path_factory.mktemp("writing")
     pipe.save_pretrained(folder)
     return folder

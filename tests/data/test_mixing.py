@@ -9,7 +9,6 @@ import pytest
 import soundfile
 import torch
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.latents import LatentShards
 from stemweave.data.mixing import (
     PLAIN,
@@ -22,6 +21,7 @@ from stemweave.data.mixing import (
 )
 from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song
+from stemweave.models.log_mel import LogMel
 from stemweave.models.vae import PatchVAE
 
 STEMS = ("bass", "drums", "piano")

@@ -14,7 +14,7 @@ from stemweave.diffusion.constraints import KnownPositions, Replacement
 from stemweave.diffusion.sampler import sample
 from stemweave.diffusion.schedulers import SAMPLERS, respace, sampler_name, shifted, with_sampler
 from stemweave.errors import InputError
-from stemweave.pipeline import load_pipeline
+from stemweave.model import load_model
 
 from .test_sampler import MEAN, SHAPE, STD, exact_denoiser
 
@@ -129,9 +129,9 @@ def test_given_positions_stay_and_the_rest_is_drawn(name: str, kind: str):
 
 def test_option_chooses_and_a_saved_model_keeps_it(tmp_path):
     assert sampler_name(load(None, sampler="dpm++").scheduler) == "dpm++"
-    pipe = load_pipeline()
+    pipe = load_model()
     pipe.scheduler = with_sampler(pipe.scheduler, "dpm++")
     pipe.save_pretrained(tmp_path)
-    assert sampler_name(load_pipeline(str(tmp_path)).scheduler) == "dpm++"
+    assert sampler_name(load_model(str(tmp_path)).scheduler) == "dpm++"
     with pytest.raises(InputError, match="sampler must be one of ddim, dpm"):
         load(None, sampler="euler")

@@ -14,7 +14,7 @@ from .toys import ToyPipeline, write_song
 def pipe(monkeypatch: pytest.MonkeyPatch) -> ToyPipeline:
     """The toy pipeline; its decoded spectra are the mixture's for every stem."""
 
-    def mixture_spectra(pipe, mono, guidance, steps, generator):
+    def mixture_spectra(pipe, mono, sampling):
         return pipe.log_mel(mono).repeat(len(pipe.denoiser.config.stems), 1, 1)
 
     monkeypatch.setattr(separation, "separated_spectra", mixture_spectra)

@@ -7,10 +7,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from stemweave.audio.log_mel import LogMel
+from stemweave.cli import evaluate as commands
 from stemweave.cli.main import app
-from stemweave.evaluation import arrangement, commands, separation
+from stemweave.evaluation import arrangement, separation
 from stemweave.evaluation.segments import find_songs
+from stemweave.models.log_mel import LogMel
 from stemweave.stems import STEMS
 
 from .toys import BandEnergies, ToyPipeline, write_song

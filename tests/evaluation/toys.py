@@ -9,7 +9,7 @@ import soundfile
 import torch
 from diffusers import DDIMScheduler
 
-from stemweave.audio.log_mel import LogMel
+from stemweave.models.log_mel import LogMel
 from stemweave.stems import STEMS
 
 SAMPLE_RATE = 16_000
@@ -27,7 +27,7 @@ class IdentityVAE:
 
 
 class ToyPipeline:
-    """``StemweavePipeline``'s interface: separates to equal shares, generates level noise."""
+    """``StemModel``'s interface: separates to equal shares, generates level noise."""
 
     methods = ("mask", "vocoder")
 

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stemweave.checkpoints.loading import load_model
 from stemweave.io.decode import read_audio
-from stemweave.model import StemModel
+from stemweave.model import StemModel, load_model
 from stemweave.models.acceleration import accelerate
 from stemweave.tasks.spectra import to_model_rate
 

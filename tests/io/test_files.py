@@ -19,8 +19,11 @@ import soundfile
 import torch
 
 from stemweave.errors import InputError
+from stemweave.io.batch import separate_file
 from stemweave.io.decode import probe_audio
 from stemweave.io.encode import AudioWriter, write_audio
+from stemweave.io.encoding import Encoding
+from stemweave.io.mixtures import Separation
 
 
 def write_noise(path: Path, num_samples: int = 20_000, **options: str) -> Path:
@@ -43,26 +46,20 @@ def largest_file(num_bytes: int) -> Iterator[None]:
 @pytest.mark.parametrize("fmt", ["wav", "flac", "mp3"])
 @pytest.mark.parametrize("room", [0, 10_000])
 def test_a_full_disk_is_one_sentence_and_leaves_no_folder(tiny_pipe, tmp_path, fmt, room):
-    from stemweave.io.batch import separate_file
-
     source = write_noise(tmp_path / "a.wav", 80_000)
     with largest_file(room), pytest.raises(InputError, match=r"cannot write .*disk may be full"):
-        separate_file(
-            tiny_pipe, source, tmp_path / "new" / "a", stems=tiny_pipe.stems, encoding=fmt
-        )
+        asked = Separation(tiny_pipe.stems, encoding=Encoding(fmt))
+        separate_file(tiny_pipe, source, tmp_path / "new" / "a", asked)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 def test_folders_of_others_stay(tiny_pipe, tmp_path):
-    from stemweave.io.batch import separate_file
-
     (tmp_path / "mine").mkdir()
     (tmp_path / "nan.wav").touch()
     soundfile.write(tmp_path / "nan.wav", np.full((9000, 1), np.nan), 16000, subtype="FLOAT")
     with pytest.raises(InputError, match="not numbers"):
-        separate_file(
-            tiny_pipe, tmp_path / "nan.wav", tmp_path / "mine" / "new", stems=tiny_pipe.stems
-        )
+        asked = Separation(tiny_pipe.stems)
+        separate_file(tiny_pipe, tmp_path / "nan.wav", tmp_path / "mine" / "new", asked)
     assert list((tmp_path / "mine").iterdir()) == []
 
 

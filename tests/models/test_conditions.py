@@ -105,7 +105,7 @@ def test_samples_of_a_batch_have_their_own_conditions():
 
 
 def test_partials_lie_where_the_mel_bands_are():
-    from stemweave.audio.log_mel import slaney_basis
+    from stemweave.models.log_mel import slaney_basis
 
     basis = slaney_basis(4096, 64, 0.0, 8000.0, 16000)
     decaying, equal = pitch_templates(64, 8000.0)

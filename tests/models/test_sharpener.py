@@ -9,8 +9,8 @@ from stemweave.audio.factorisation import Factors
 from stemweave.audio.masking import MaskSeparator
 from stemweave.errors import InputError
 from stemweave.evaluation.signal_measures import si_sdr_db
+from stemweave.model import StemModel
 from stemweave.models.sharpener import FIRST_PASS, MaskSharpener, spectrum_features
-from stemweave.pipeline import StemweavePipeline
 from tests.conftest import make_tiny_pipeline
 from tests.models.precision import check_masks_in_bfloat16
 
@@ -155,13 +155,13 @@ def test_gradients_are_those_of_float32_under_autocast():
 
 def test_a_model_with_a_sharpener_is_saved_loaded_and_checked(tmp_path):
     parts = make_tiny_pipeline().components
-    pipe = StemweavePipeline(**{**parts, "sharpener": tiny_sharpener(4)})
+    pipe = StemModel(**{**parts, "sharpener": tiny_sharpener(4)})
     pipe.save_pretrained(tmp_path)
-    loaded = StemweavePipeline.from_pretrained(tmp_path)
+    loaded = StemModel.from_pretrained(tmp_path)
     assert isinstance(loaded.sharpener, MaskSharpener)
     other = MaskSharpener(4, N_FFT // 2, channels=8, sample_rate=2 * RATE, n_fft=N_FFT)
     with pytest.raises(InputError, match=f"sample_rate {2 * RATE}, not {RATE}"):
-        StemweavePipeline(**{**parts, "sharpener": other})
+        StemModel(**{**parts, "sharpener": other})
 
 
 def test_a_window_judges_together_what_was_sharpened():

@@ -6,8 +6,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.checkpoints import weights
+from stemweave.models.log_mel import LogMel
 from stemweave.models.unet3d import UNet3D
 
 from . import reference as ref
@@ -72,9 +72,9 @@ def test_unet3d_gradient_checkpointing_changes_nothing(unet: UNet3D):
     plain.backward()
     gradient = unet.time_embed[0].weight.grad.clone()
     unet.zero_grad()
-    unet.enable_gradient_checkpointing()
+    unet.gradient_checkpointing = True
     unet(latents, torch.tensor([3]), mixture).square().mean().backward()
-    unet.disable_gradient_checkpointing()
+    unet.gradient_checkpointing = False
     assert torch.allclose(unet.time_embed[0].weight.grad, gradient, rtol=1e-4, atol=1e-7)
 
 

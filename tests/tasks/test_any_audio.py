@@ -9,9 +9,9 @@ import torch
 
 from stemweave.audio.waveforms import ResultError
 from stemweave.errors import InputError
+from stemweave.model import StemModel
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
-from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS
 from tests.conftest import make_tiny_pipeline
 from tests.tasks.test_tasks import noise, seeded
@@ -22,19 +22,20 @@ METHODS = ("mask", "diffusion", "vocoder")
 LARGEST = torch.finfo(torch.float32).max
 
 
-def complete_pipeline() -> StemweavePipeline:
+def complete_pipeline() -> StemModel:
     """A tiny model with everything that makes masks."""
     pipe = make_tiny_pipeline()
     refiner = MaskRefiner(4, 32, (16, 32), attention_levels=(1,), head_channels=16)
     sharpener = MaskSharpener(
         4, 128, 16, (1, 2), num_components=2, later_components=2, sample_rate=RATE, n_fft=512
     )
-    pipe.register_modules(refiner=refiner, sharpener=sharpener)
+    pipe.refiner = refiner
+    pipe.sharpener = sharpener
     return pipe.to("cpu")
 
 
 @pytest.fixture(scope="module")
-def pipe() -> StemweavePipeline:
+def pipe() -> StemModel:
     """One none of whose layers is silent."""
     pipe = complete_pipeline()
     for part in (pipe.denoiser, pipe.refiner, pipe.sharpener):

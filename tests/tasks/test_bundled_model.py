@@ -8,15 +8,15 @@ import torch
 from stemweave.audio import masking
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.io.decode import read_audio
-from stemweave.pipeline import StemweavePipeline, load_pipeline
+from stemweave.model import StemModel, load_model
 from stemweave.tasks.spectra import to_model_rate
 
 EXCERPT = Path(__file__).parent.parent.parent / "examples" / "freedoom_excerpt"
 
 
 @pytest.fixture(scope="module")
-def pipe() -> StemweavePipeline:
-    return load_pipeline()
+def pipe() -> StemModel:
+    return load_model()
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ import torch
 
 from stemweave.diffusion.guidance import guided_by_conditions
 from stemweave.errors import InputError
+from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.conditions import Conditions
 from stemweave.music.drawing import lasting
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import HARMONY_KNOWN, roll_columns, score_end_s
 from stemweave.music.score import Score, ScoreNote
-from stemweave.pipeline import StemweavePipeline
 from stemweave.stems import STEMS
 from stemweave.tasks.conditioning import conditioning_of, draw_sounds
+from stemweave.tasks.sampling import Sampling
 from tests.conftest import make_tiny_pipeline
 from tests.tasks.test_tasks import noise, seeded
 
@@ -25,7 +26,7 @@ SHEET = LeadSheet.from_text("C | F", 60 / BEAT_S, "4/4", style="jazz")  # 4 s
 CLICKS = Score({"drums": tuple(ScoreNote(beat, beat, 36, 100) for beat in range(8))})
 
 
-def make_conditioned_pipeline() -> StemweavePipeline:
+def make_conditioned_pipeline() -> StemModel:
     """The tiny pipeline with a denoiser that understands sheets and scores."""
     pipe = make_tiny_pipeline()
     config = {name: value for name, value in pipe.denoiser.config.items() if name[0] != "_"}
@@ -45,12 +46,12 @@ def make_conditioned_pipeline() -> StemweavePipeline:
 
 
 @pytest.fixture(scope="module")
-def pipe() -> StemweavePipeline:
+def pipe() -> StemModel:
     return make_conditioned_pipeline()
 
 
 @pytest.fixture
-def told(pipe: StemweavePipeline):
+def told(pipe: StemModel):
     """The pipeline, and the conditions of every window."""
     calls: list[Conditions] = []
     hook = pipe.denoiser.conditions.register_forward_pre_hook(
@@ -184,7 +185,7 @@ def test_sounds_are_drawn_as_often_as_they_were_trained_on(pipe):
 
 def test_a_score_says_nothing_of_what_comes_after_its_last_bar(pipe):
     short = Score({"drums": (ScoreNote(3.9, 4.2, 36, 90),)})
-    conditioning = conditioning_of(pipe, SHEET, short, 1.0, 10.0)
+    conditioning = conditioning_of(pipe, SHEET, short, Sampling(), 10.0)
     assert conditioning is not None and conditioning.notes_until_s == pytest.approx(2.0)
     assert score_end_s(CLICKS, SHEET) == pytest.approx(4.0)
     late = Score({"drums": (ScoreNote(17, 18, 36, 90),)})
@@ -207,10 +208,8 @@ def test_sheets_go_on_with_their_bars_and_chords():
 
 
 def test_a_saved_model_keeps_what_it_understands(pipe, tmp_path):
-    from stemweave.checkpoints.loaded_model import LoadedModel
-
     pipe.save_pretrained(tmp_path)
-    again = LoadedModel.load(tmp_path)
+    again = StemModel.from_pretrained(tmp_path)
     assert again.takes_sheets and again.styles == ("jazz", "rock")
     made = [
         one.generate(1.0, sheet=SHEET, score=CLICKS, generator=seeded())["mixture"]

@@ -1,13 +1,14 @@
 """Edit, extend and vary: what stays bit for bit, what the denoiser is told, shapes, levels."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from stemweave.diffusion.schedulers import with_sampler
 from stemweave.errors import InputError
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from stemweave.stems import STEMS
 from stemweave.tasks.edit import excerpt_around
 from tests.tasks.test_tasks import noise, seeded
@@ -18,7 +19,7 @@ def piece_of(num_samples: int, channels: int = 1, stems=STEMS) -> dict[str, torc
 
 
 @pytest.fixture
-def told(tiny_pipe: StemweavePipeline):
+def told(tiny_pipe: StemModel):
     """The tiny pipeline, and what its denoiser is given: (latents, timestep, mixture, known)."""
     calls: list[tuple] = []
 
@@ -280,7 +281,7 @@ def test_the_models_settings_of_noise_reach_the_denoiser(told):
     pipe, calls = told
     own = pipe.scheduler
     pipe.scheduler = with_sampler(own, "unipc")
-    pipe.register_to_config(timestep_shift=3.0, noise_offset=2.0)
+    pipe.config = replace(pipe.config, timestep_shift=3.0, noise_offset=2.0)
     try:
         pipe.generate(seconds=1.28, steps=4, generator=seeded(0))
         generating = list(calls)
@@ -288,7 +289,7 @@ def test_the_models_settings_of_noise_reach_the_denoiser(told):
         pipe.vary(piece_of(20_480), 16000, strength=0.5, steps=4, generator=seeded(0))
     finally:
         pipe.scheduler = own
-        pipe.register_to_config(timestep_shift=1.0, noise_offset=0.0)
+        pipe.config = replace(pipe.config, timestep_shift=1.0, noise_offset=0.0)
     assert [int(call[1].max()) for call in generating] == [999, 899, 749, 499]
     assert [int(call[1].max()) for call in calls] == [499, 249]  # of the plain schedule
     assert generating[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
@@ -304,9 +305,9 @@ def test_guidance_by_given_stems_takes_a_second_pass_that_does_not_hear_them(tol
     assert [int(call[1][0, 0]) for call in calls] == [0, 999, 0, 999]
     assert not torch.equal(calls[0][0][:, 0], calls[1][0][:, 0])
     assert torch.equal(calls[0][0][:, 1:], calls[1][0][:, 1:])
-    pipe.register_to_config(arrangement_guidance=2.0)
+    pipe.config = replace(pipe.config, arrangement_guidance=2.0)
     try:
         again = pipe.arrange(given, 16000, steps=2, generator=seeded())
     finally:
-        pipe.register_to_config(arrangement_guidance=1.0)
+        pipe.config = replace(pipe.config, arrangement_guidance=1.0)
     assert torch.equal(plain["mixture"], again["mixture"])

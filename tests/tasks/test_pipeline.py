@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from stemweave.audio.vocoder import SpectralVocoder
 from stemweave.errors import InputError
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
+from stemweave.models.vocoder import SpectralVocoder
 
 
-def test_save_and_load_give_equal_output(tiny_pipe: StemweavePipeline, tiny_model: Path):
-    loaded = StemweavePipeline.from_pretrained(tiny_model)
+def test_save_and_load_give_equal_output(tiny_pipe: StemModel, tiny_model: Path):
+    loaded = StemModel.from_pretrained(tiny_model)
     parts = {"log_mel", "vae", "denoiser", "scheduler", "vocoder"}
     assert parts <= {path.name for path in tiny_model.iterdir()}
     assert loaded.config.reference_rms == 0.1 and loaded.config.generation_steps == 2
@@ -31,16 +31,16 @@ def test_a_misspelt_setting_is_an_error(tiny_model: Path, tmp_path: Path):
     path = copy / "vae" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "hiden_channels": 3}))
     with pytest.raises(InputError, match=r"vae\.hiden_channels"):
-        StemweavePipeline.from_pretrained(copy)
+        StemModel.from_pretrained(copy)
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
 def test_no_model(tmp_path: Path, name: str):
     with pytest.raises(InputError, match="model"):
-        StemweavePipeline.from_pretrained(tmp_path / name)
+        StemModel.from_pretrained(tmp_path / name)
 
 
-def test_parts_that_do_not_fit_are_refused(tiny_pipe: StemweavePipeline):
+def test_parts_that_do_not_fit_are_refused(tiny_pipe: StemModel):
     parts = {name: getattr(tiny_pipe, name) for name in ("log_mel", "vae", "denoiser", "scheduler")}
     with pytest.raises(InputError, match="24000 Hz"):
-        StemweavePipeline(**parts, vocoder=SpectralVocoder(num_mels=32, sample_rate=24000))
+        StemModel(**parts, vocoder=SpectralVocoder(num_mels=32, sample_rate=24000))

@@ -1,6 +1,7 @@
 """Separation, generation and arrangement with a tiny model: shapes, sums, what is held fixed."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from stemweave.diffusion.bars import Bars
 from stemweave.errors import InputError
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from stemweave.tasks import context, generate
 from stemweave.tasks.spectra import decode_channels, vocode
 from tests.conftest import make_tiny_pipeline
@@ -30,7 +31,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     [(16000, 1, 20480), (44100, 2, 200_001), (48000, 6, 30_000), (8000, 1, 700), (192_000, 1, 9)],
 )
 def test_separated_stems_add_up(
-    tiny_pipe: StemweavePipeline, sample_rate: int, channels: int, num_samples: int
+    tiny_pipe: StemModel, sample_rate: int, channels: int, num_samples: int
 ):
     mixture = noise(channels, num_samples)
     stems = tiny_pipe.separate(mixture, sample_rate, generator=seeded())
@@ -39,7 +40,7 @@ def test_separated_stems_add_up(
     assert (sum(stems.values()) - mixture).abs().max() < 1e-6
 
 
-def test_chosen_stems_are_those_of_the_whole_separation(tiny_pipe: StemweavePipeline):
+def test_chosen_stems_are_those_of_the_whole_separation(tiny_pipe: StemModel):
     mixture = noise(1, 40_000)
     whole = tiny_pipe.separate(mixture, 16000, generator=seeded())
     chosen = tiny_pipe.separate(mixture, 16000, stems=["drums"], generator=seeded())
@@ -48,7 +49,7 @@ def test_chosen_stems_are_those_of_the_whole_separation(tiny_pipe: StemweavePipe
 
 
 def test_vocoded_separation_has_the_inputs_shape_and_follows_its_level(
-    tiny_pipe: StemweavePipeline,
+    tiny_pipe: StemModel,
 ):
     mixture = noise(2, 70_001)
     loud = tiny_pipe.separate(mixture, 44100, method="vocoder", generator=seeded())
@@ -58,19 +59,19 @@ def test_vocoded_separation_has_the_inputs_shape_and_follows_its_level(
         assert torch.allclose(quiet[stem], 0.1 * loud[stem], atol=1e-5)
 
 
-def test_silence_stays_silence(tiny_pipe: StemweavePipeline):
+def test_silence_stays_silence(tiny_pipe: StemModel):
     stems = tiny_pipe.separate(torch.zeros(1, 50_000), 16000)
     assert all(stem.abs().max() == 0 for stem in stems.values())
 
 
-def test_progress_counts_windows(tiny_pipe: StemweavePipeline):
+def test_progress_counts_windows(tiny_pipe: StemModel):
     calls: list[tuple[int, int]] = []
     tiny_pipe.separate(noise(1, 60_000), 16000, progress=lambda *call: calls.append(call))
     assert calls == [(i + 1, len(calls)) for i in range(len(calls))] and len(calls) == 4
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.28, 4.0])
-def test_generated_piece(tiny_pipe: StemweavePipeline, seconds: float):
+def test_generated_piece(tiny_pipe: StemModel, seconds: float):
     piece = tiny_pipe.generate(seconds, generator=seeded())
     again = tiny_pipe.generate(seconds, generator=seeded())
     other = tiny_pipe.generate(seconds, generator=seeded(1))
@@ -83,17 +84,17 @@ def test_generated_piece(tiny_pipe: StemweavePipeline, seconds: float):
     assert torch.allclose(stems.sum(0), piece["mixture"], atol=1e-6)
 
 
-def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemweavePipeline, monkeypatch):
+def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemModel, monkeypatch):
     drawn: list[torch.Tensor] = []
 
-    def decode(pipe: StemweavePipeline, latents: torch.Tensor) -> torch.Tensor:
+    def decode(pipe: StemModel, latents: torch.Tensor) -> torch.Tensor:
         drawn.append(latents)
         return decode_channels(pipe, latents)
 
     monkeypatch.setattr("stemweave.tasks.generate.decode_channels", decode)
     bar = round(4 * 60 / 240 * 16000 / tiny_pipe.position_samples)
     for bar_timestep in (0, 999):
-        tiny_pipe.register_to_config(bar_timestep=bar_timestep)
+        tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=bar_timestep)
         try:
             tiny_pipe.generate(1.28, tempo_bpm=240, steps=4, generator=seeded())
             assert tiny_pipe.generate(0.5, steps=1, generator=seeded()).keys() == {
@@ -101,13 +102,13 @@ def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemweavePipeline, monkey
                 "mixture",
             }
         finally:
-            tiny_pipe.register_to_config(bar_timestep=None)
+            tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=None)
     alike, free = drawn[0], drawn[2]
     assert torch.allclose(alike[:, :, bar:], alike[:, :, : alike.shape[2] - bar], atol=1e-4)
     assert not torch.allclose(free[:, :, bar:], free[:, :, : free.shape[2] - bar], atol=0.1)
 
 
-def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, monkeypatch):
+def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemModel, monkeypatch):
     heard: list[Bars | None] = []
 
     def note(denoiser, scheduler, bars: Bars | None):
@@ -118,7 +119,7 @@ def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, mo
     monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.4))  # a short window
     monkeypatch.setattr("stemweave.diffusion.bars.USUAL_BAR_S", 0.25)
     bar = torch.cat([noise(1, 1280), 0.01 * noise(1, 2560)], dim=1).repeat(1, 9)  # of 0.24 s
-    tiny_pipe.register_to_config(bar_timestep=300, arrangement_bar_gain=1.5)
+    tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=300, arrangement_bar_gain=1.5)
     try:
         tiny_pipe.arrange({"drums": bar[:, :20480]}, 16000, generator=seeded())
         tiny_pipe.extend({"drums": bar}, 16000, seconds=0.3, generator=seeded())
@@ -127,7 +128,7 @@ def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, mo
             {"drums": bar[:, :20480]}, 16000, inpainting="replace", generator=seeded()
         )
     finally:
-        tiny_pipe.register_to_config(bar_timestep=None, arrangement_bar_gain=1.0)
+        tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=None, arrangement_bar_gain=1.0)
     *found, none = heard
     assert len(found) == 3 and none is None
     for bars in found:
@@ -137,19 +138,19 @@ def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemweavePipeline, mo
 
 
 @pytest.mark.parametrize(("tempo_bpm", "named"), [(20, "50 to 240"), (math.nan, "50 to 240")])
-def test_impossible_tempi(tiny_pipe: StemweavePipeline, tempo_bpm: float, named: str):
+def test_impossible_tempi(tiny_pipe: StemModel, tempo_bpm: float, named: str):
     with pytest.raises(InputError, match="leave out the tempo"):
         tiny_pipe.generate(1.0, tempo_bpm=tempo_bpm)
-    tiny_pipe.register_to_config(bar_timestep=400)
+    tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=400)
     try:
         with pytest.raises(InputError, match=named):
             tiny_pipe.generate(1.0, tempo_bpm=tempo_bpm)
     finally:
-        tiny_pipe.register_to_config(bar_timestep=None)
+        tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=None)
 
 
 @pytest.mark.parametrize("given", SUBSETS)
-def test_arrangement_of_every_subset(tiny_pipe: StemweavePipeline, given: tuple[str, ...]):
+def test_arrangement_of_every_subset(tiny_pipe: StemModel, given: tuple[str, ...]):
     waveforms = {stem: noise(2, 30_000, seed=index) for index, stem in enumerate(given)}
     piece = tiny_pipe.arrange(waveforms, 22050, generator=seeded())
     assert list(piece) == [*STEMS, "mixture"]
@@ -163,7 +164,7 @@ def test_arrangement_of_every_subset(tiny_pipe: StemweavePipeline, given: tuple[
     assert torch.allclose(stems.sum(0), piece["mixture"], atol=1e-6)
 
 
-def test_arrangement_longer_than_a_window_by_both_ways(tiny_pipe: StemweavePipeline):
+def test_arrangement_longer_than_a_window_by_both_ways(tiny_pipe: StemModel):
     given = {"drums": noise(1, 70_000)}
     known = tiny_pipe.arrange(given, 16000, add=["bass"], generator=seeded())
     replaced = tiny_pipe.arrange(
@@ -178,7 +179,7 @@ def test_drawn_stems_are_no_louder_than_training_was(monkeypatch: pytest.MonkeyP
     pipe, limits = make_tiny_pipeline(), torch.tensor([-5.0, -4.9, -4.8, -4.7])
     played = []
 
-    def record(model: StemweavePipeline, log_mels: torch.Tensor) -> torch.Tensor:
+    def record(model: StemModel, log_mels: torch.Tensor) -> torch.Tensor:
         played.append(log_mels.flatten(1).amax(dim=1))
         return vocode(model, log_mels)
 
@@ -196,7 +197,7 @@ def test_drawn_stems_are_no_louder_than_training_was(monkeypatch: pytest.MonkeyP
 def test_new_stems_do_not_take_a_piece_above_full_scale(monkeypatch: pytest.MonkeyPatch):
     pipe = make_tiny_pipeline()
 
-    def loud(model: StemweavePipeline, log_mels: torch.Tensor) -> torch.Tensor:
+    def loud(model: StemModel, log_mels: torch.Tensor) -> torch.Tensor:
         return torch.full_like(vocode(model, log_mels), 0.4)
 
     for task in (generate, context):
@@ -242,7 +243,7 @@ def test_other_stem_names_work():
         ),
     ],
 )
-def test_bad_input_is_one_sentence(tiny_pipe: StemweavePipeline, call, message: str):
+def test_bad_input_is_one_sentence(tiny_pipe: StemModel, call, message: str):
     with pytest.raises(InputError, match=message) as caught:
         call(tiny_pipe)
     assert "\n" not in str(caught.value)

@@ -1,17 +1,19 @@
 """Several windows at once give what one after another gives."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from stemweave.errors import InputError
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from tests.conftest import make_tiny_pipeline
 
 RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def pipe() -> StemweavePipeline:
+def pipe() -> StemModel:
     """A tiny model, none of whose layers is silent."""
     pipe = make_tiny_pipeline()
     for parameter in pipe.denoiser.parameters():
@@ -19,7 +21,7 @@ def pipe() -> StemweavePipeline:
     return pipe
 
 
-def separated(pipe: StemweavePipeline, batch: int | None, **options) -> torch.Tensor:
+def separated(pipe: StemModel, batch: int | None, **options) -> torch.Tensor:
     mixture = 0.1 * torch.randn(1, 6 * RATE, generator=torch.Generator().manual_seed(0))
     mixture[:, RATE : 4 * RATE] = 0  # silent windows in between
     generator = torch.Generator().manual_seed(1)
@@ -33,7 +35,7 @@ def separated(pipe: StemweavePipeline, batch: int | None, **options) -> torch.Te
 @pytest.mark.parametrize("is_stochastic", [False, True])
 @pytest.mark.parametrize("method", ["diffusion", "vocoder"])
 def test_batches_change_nothing(pipe, batch: int, is_stochastic: bool, method: str):
-    pipe.register_to_config(eta=float(is_stochastic), sample_posterior=is_stochastic)
+    pipe.config = replace(pipe.config, eta=float(is_stochastic), sample_posterior=is_stochastic)
     one_by_one = separated(pipe, 1, method=method, guidance=2.0)
     together = separated(pipe, batch, method=method, guidance=2.0)
     assert one_by_one.abs().max() > 0
@@ -41,7 +43,7 @@ def test_batches_change_nothing(pipe, batch: int, is_stochastic: bool, method: s
 
 
 def test_windows_draw_different_noise(pipe):
-    pipe.register_to_config(eta=1.0, sample_posterior=True)
+    pipe.config = replace(pipe.config, eta=1.0, sample_posterior=True)
     draws = []
     real = torch.randn
 

@@ -44,7 +44,7 @@ class NoiseStage:
     def __init__(self, kind: str, steps: int) -> None:
         torch.manual_seed(0)
         self.network = KINDS[kind]()
-        self.network.enable_gradient_checkpointing()
+        self.network.gradient_checkpointing = True
         optimiser = OptimiserSettings(learning_rate=1e-2, warmup_steps=1, schedule="constant")
         self.settings = StageSettings(
             optimiser=optimiser, steps=steps, validate_every_steps=1, log_every_steps=1

@@ -12,6 +12,7 @@ import torch
 from stemweave.data.mixing import PLAIN, draw_crops
 from stemweave.data.readers import read_data
 from stemweave.data.song_conditions import read_song_conditions
+from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.conditions import Conditions, nothing_known
 from stemweave.models.vae import PatchVAE
@@ -25,7 +26,6 @@ from stemweave.music.rolls import (
     roll_columns,
 )
 from stemweave.music.score import Score, ScoreNote
-from stemweave.pipeline import StemweavePipeline
 from stemweave.training.finetune import resolved, take_over
 from stemweave.training.networks import make_denoiser
 from stemweave.training.settings import (
@@ -196,7 +196,7 @@ def test_levels_are_those_of_whole_songs_if_wanted(data: Path):
 
 
 def test_a_conditioned_model_is_trained_further_with_its_own_words(data: Path):
-    base = StemweavePipeline.from_pretrained()
+    base = StemModel.from_pretrained()
     own = {name: value for name, value in base.denoiser.config.items() if name[0] != "_"}
     vocabulary = {"sounds": {"piano": {"a.sf2": 3}}, "channels": 8}
     base.denoiser = CompactUNet(**{**own, "block_channels": [16, 16, 16], "vocabulary": vocabulary})

@@ -10,11 +10,11 @@ import yaml
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.unet3d import UNet3D
-from stemweave.pipeline import StemweavePipeline
 from stemweave.training.lora import add_lora, has_lora, merged
 from stemweave.training.stem_map import mapped_state, sources
 from tests.conftest import make_tiny_pipeline
@@ -32,7 +32,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sharpener = MaskSharpener(num_bins=128, channels=8, dilations=(1,), n_fft=512, **own)
     for layer in (refiner.conv_out, sharpener.conv_out, pipe.denoiser.conv_out):
         torch.nn.init.normal_(layer.weight, std=0.1)
-    pipe.register_modules(refiner=refiner, sharpener=sharpener)
+    pipe.refiner = refiner
+    pipe.sharpener = sharpener
     folder = tmp_path_factory.mktemp("base") / "model"
     pipe.save_pretrained(folder)
     return folder
@@ -100,7 +101,7 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
     for name, given in (("before", []), ("after", parts)):
         result = run("assemble", resolved, tmp_path / name, *given)
         assert result.code == 0, result.err
-        models[name] = StemweavePipeline.from_pretrained(tmp_path / name)
+        models[name] = StemModel.from_pretrained(tmp_path / name)
         waveform = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
         stems = models[name].separate(waveform, 16000)
         assert list(stems) == ["beat", "low", "chords"]
@@ -108,7 +109,7 @@ def test_other_stems_by_lora(run, finetune: Path, base: Path, songs: Path, tmp_p
     before, after = (models[name].denoiser.conv_in.weight for name in ("before", "after"))
     assert before.shape == after.shape and not torch.equal(before, after)
     assert all(len(model.sharpener.conv_out.bias) == 3 for model in models.values())
-    original = StemweavePipeline.from_pretrained(base)
+    original = StemModel.from_pretrained(base)
     kept, ours = original.vae.decoder[0].weight, models["before"].vae.decoder[0].weight
     assert torch.allclose(kept, ours, atol=1e-3)  # half precision on disk
     resumed = run("train", "denoiser", resolved, "--run", denoiser)
@@ -187,7 +188,7 @@ def test_stems_in_another_order_are_the_same_model(name: str):
 @torch.no_grad()
 def test_another_number_of_stems_hears_the_same_timestep():
     network = networks()["compact"]
-    fewer = CompactUNet.from_config(network.config, stems=["a", "b", "c"])
+    fewer = CompactUNet.from_config({**network.config, "stems": ["a", "b", "c"]})
     fewer.load_state_dict(mapped_state(network, 4, [1, 3, 3]))
     whole = network.timestep_embedding(torch.full((1, 4), 300))
     assert torch.allclose(fewer.timestep_embedding(torch.full((1, 3), 300)), whole, atol=1e-5)

@@ -9,10 +9,9 @@ import pytest
 import torch
 import yaml
 
-from stemweave.checkpoints.loading import load_model
 from stemweave.errors import InputError
+from stemweave.model import StemModel, load_model
 from stemweave.models.provenance import TRAINED
-from stemweave.pipeline import StemweavePipeline
 from stemweave.training.identity import autoencoder_identity, write_record
 from stemweave.training.networks import (
     load_component,
@@ -105,7 +104,7 @@ def test_what_an_export_says(run, config: Path, data: Path, tmp_path: Path):
 
 def test_parts_of_one_training_make_a_model(run, config: Path, parts: dict, tmp_path: Path):
     assert assemble(run, config, tmp_path / "model", parts).code == 0
-    for load in (load_model, StemweavePipeline.from_pretrained):
+    for load in (load_model, StemModel.from_pretrained):
         assert load(str(tmp_path / "model")).stems == tuple(ORDER)
 
 
@@ -130,7 +129,7 @@ def test_parts_of_other_trainings_do_not_meet(
     assert not (tmp_path / "other").exists()
     # put into a model's folder by hand
     shutil.copy(parts[part] / "config.json", tmp_path / "model" / part / "config.json")
-    for load in (load_model, StemweavePipeline.from_pretrained):
+    for load in (load_model, StemModel.from_pretrained):
         with pytest.raises(InputError, match="parts do not fit together") as caught:
             load(str(tmp_path / "model"))
         assert message in str(caught.value)

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from transformers import SpeechT5HifiGan
 
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from stemweave.training.networks import AutoencoderPass, load_component
 from tests.training.command import change, train
 
@@ -48,7 +48,7 @@ def test_the_papers_kinds_make_a_model(run, config: Path, tmp_path: Path):
     parts = ["--vae", vae, "--vocoder", vocoder, "--denoiser", tmp_path / "denoiser" / "export"]
     result = run("assemble", config, tmp_path / "model", *parts)
     assert result.code == 0, result.err
-    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    pipe = StemModel.from_pretrained(tmp_path / "model")
     assert {p.dtype for p in pipe.vocoder.parameters()} == {torch.float32}
     assert pipe.generate(0.5)["mixture"].shape == (1, 8000)
     # from a half precision model folder, too, training begins in full precision

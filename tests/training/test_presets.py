@@ -14,7 +14,7 @@ from stemweave.errors import InputError
 from stemweave.model import TaskSettings
 from stemweave.models.acceleration import computes_in_bfloat16
 from stemweave.models.earlier_versions import current_state
-from stemweave.models.int8_weights import dequantise_
+from stemweave.models.part import dequantised
 from stemweave.models.vae import strides_of
 from stemweave.training.networks import (
     autoencoder_in,
@@ -181,7 +181,7 @@ def test_the_large_preset():
 def test_the_bundled_preset_is_the_bundled_model():
     for name, network in networks(load_settings(CONFIGS / "bundled.yaml")).items():
         state = load_file(BUNDLED_MODEL / name / "diffusion_pytorch_model.safetensors")
-        state = current_state(type(network).__name__, dequantise_(state))
+        state = current_state(type(network).__name__, dequantised(state))
         stored = [weights for key, weights in state.items() if not key.endswith(NOT_COUNTED)]
         assert sum(weights.numel() for weights in stored) == count(network), name
 

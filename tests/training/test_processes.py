@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from stemweave.audio.log_mel import LogMel
 from stemweave.data.mixing import PLAIN
 from stemweave.data.shards import Arrays, ShardPlan, Shards
+from stemweave.models.log_mel import LogMel
 from tests.training.command import change, train
 
 REPOSITORY = Path(__file__).parent.parent.parent

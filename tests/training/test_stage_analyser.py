@@ -6,8 +6,8 @@ import soundfile
 import torch
 import yaml
 
-from stemweave.checkpoints.loading import load_model
 from stemweave.data.songs import Song, append_to_manifest, write_song
+from stemweave.model import load_model
 from stemweave.models.analyser import SongAnalyser
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.training.networks import load_component
@@ -80,7 +80,7 @@ def test_the_command_trains_and_its_export_finds_a_sheet(run, config, tmp_path):
     network = load_component("analyser", tmp_path / "run" / "export")
     assert tuple(network.config.metres) == ("3/4",)
     pipe = make_tiny_pipeline()
-    pipe.register_modules(analyser=network)
+    pipe.analyser = network
     pipe.save_pretrained(tmp_path / "model")
     waveform = torch.randn(2, 44100, generator=torch.Generator().manual_seed(0))
     sheets = [one.analyse(waveform, 44100) for one in (pipe, load_model(str(tmp_path / "model")))]

@@ -8,13 +8,13 @@ import soundfile
 import torch
 import yaml
 
-from stemweave.audio.log_mel import LogMel, mono_log_mel
 from stemweave.data.latents import LatentShards
 from stemweave.data.mixing import PLAIN, draw_crops
 from stemweave.data.shards import ShardPlan
 from stemweave.data.songs import Song, append_to_manifest, write_song
+from stemweave.model import StemModel
+from stemweave.models.log_mel import LogMel, mono_log_mel
 from stemweave.models.vae import PatchVAE
-from stemweave.pipeline import StemweavePipeline
 from stemweave.tasks.spectra import decode, decode_channels, encode
 
 RATE = 44100
@@ -61,7 +61,7 @@ def test_every_stage_and_task(run, config: Path, songs: list[Song], tmp_path: Pa
         parts += [f"--{stage}", tmp_path / stage / "export"]
     result = run("assemble", config, tmp_path / "model", *parts)
     assert result.code == 0, result.err
-    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    pipe = StemModel.from_pretrained(tmp_path / "model")
     assert pipe.channels == 2 and pipe.sample_rate == RATE
 
     piece = pipe.generate(0.5, steps=2, generator=torch.Generator().manual_seed(0))
@@ -100,13 +100,13 @@ def test_latents_lie_side_by_side(songs: list[Song], tmp_path: Path):
     assert torch.equal(drums[:, :2], drums[:, 2:]) and not torch.allclose(bass[:, :2], bass[:, 2:])
 
 
-def test_both_channels_come_back(tiny_pipe: StemweavePipeline):
+def test_both_channels_come_back(tiny_pipe: StemModel):
     """A stereo model of the tiny one's autoencoder: each channel as the mono model has it."""
     from stemweave.models.compact import CompactUNet
 
     config = {**tiny_pipe.denoiser.config, "latent_channels": 4}
     parts = {**tiny_pipe.components, "denoiser": CompactUNet.from_config(config)}
-    stereo = StemweavePipeline(**parts)
+    stereo = StemModel(**parts)
     log_mels = torch.randn(3, 2, 64, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         latents = encode(stereo, log_mels)

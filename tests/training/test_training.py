@@ -9,9 +9,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.refiner import MaskRefiner
-from stemweave.pipeline import StemweavePipeline
 from stemweave.training.networks import load_component, make_refiner
 from stemweave.training.settings import RunSettings, load_settings
 from stemweave.training.situations import draw_situation
@@ -71,7 +71,7 @@ def test_trained_parts_make_a_model(run, config: Path, vae: Path, tmp_path: Path
     assert (tmp_path / "model" / "LICENCE.md").read_text() == "ours"
     stored = load_file(tmp_path / "model" / "denoiser" / "diffusion_pytorch_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
-    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    pipe = StemModel.from_pretrained(tmp_path / "model")
     assert pipe.denoiser.dtype == torch.float32 and pipe.config.reference_rms == 0.1
     assert pipe.refiner is not None and pipe.sharpener is not None
     mixture = 0.1 * torch.randn(1, 8000)

@@ -8,7 +8,7 @@ import torch
 import yaml
 from diffusers import AutoencoderKL
 
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from stemweave.training.networks import load_component, make_denoiser
 from stemweave.training.settings import load_settings
 from stemweave.training.situations import draw_situation
@@ -69,7 +69,7 @@ def test_the_papers_network_trains_and_arranges(run, paper_config: Path, tmp_pat
     parts += ["--vocoder", tmp_path / "vocoder" / "export"]
     assembled = run("assemble", paper_config, tmp_path / "model", *parts)
     assert assembled.code == 0, assembled.err
-    pipe = StemweavePipeline.from_pretrained(tmp_path / "model")
+    pipe = StemModel.from_pretrained(tmp_path / "model")
     assert type(pipe.denoiser).__name__ == "UNet3D" and pipe.vae.config.scaling_factor == 0.7
     bass = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     arranged = pipe.arrange({"bass": bass}, 16000, steps=2)

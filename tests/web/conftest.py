@@ -18,7 +18,7 @@ import soundfile
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from stemweave.pipeline import StemweavePipeline
+from stemweave.model import StemModel
 from stemweave.web.app import create_app
 from stemweave.web.runner import Runner
 from stemweave.web.server import StudioServer, listen
@@ -93,7 +93,7 @@ def page(tmp_path: Path) -> Path:
 class Studios:
     """``studios(**settings)`` is a client of a running studio in this process."""
 
-    def __init__(self, pipe: StemweavePipeline, data: Path, page: Path) -> None:
+    def __init__(self, pipe: StemModel, data: Path, page: Path) -> None:
         self.pipe, self.data, self.page = pipe, data, page
         self.clients: list[TestClient] = []
 
@@ -113,7 +113,7 @@ class Studios:
 
 
 @pytest.fixture
-def studio(tiny_pipe: StemweavePipeline, tmp_path: Path, page: Path) -> Iterator[Studios]:
+def studio(tiny_pipe: StemModel, tmp_path: Path, page: Path) -> Iterator[Studios]:
     studios = Studios(tiny_pipe, tmp_path / "data", page)
     yield studios
     for client in list(studios.clients):

@@ -9,12 +9,11 @@ import math
 from typing import Any, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.audio.log_mel import LogMel
+from stemweave.models.log_mel import LogMel
+from stemweave.models.part import Part
 
 
 class ResidualConv(nn.Module):
@@ -32,7 +31,7 @@ class ResidualConv(nn.Module):
         return hidden + self.conv2(functional.silu(self.norm2(update)))
 
 
-class SpectralVocoder(ModelMixin, ConfigMixin):
+class SpectralVocoder(Part):
     """Predicts a short-time spectrum, magnitude and phase, and inverts it (as Vocos does,
     arXiv 2306.00814), on a finer time grid than the mel frames so that drum hits stay sharp.
 
@@ -50,7 +49,6 @@ class SpectralVocoder(ModelMixin, ConfigMixin):
 
     window: Tensor
 
-    @register_to_config
     def __init__(
         self,
         num_mels: int = 128,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stemweave.audio.log_mel import slaney_basis
+from stemweave.models.log_mel import slaney_basis
 
 FINE_CHANNELS = 8
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from stemweave.audio.fine_spectra import FINE_CHANNELS, FineSpectra
+from stemweave.models.fine_spectra import FINE_CHANNELS, FineSpectra
 
 SAMPLE_RATE = 16000
 FINE = FineSpectra(SAMPLE_RATE, 320, 128, 2048, 1e-3)

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
+from stemweave.models.part import Part
 
-class LogMel(ModelMixin, ConfigMixin):
+
+class LogMel(Part):
     """Log-mel spectrogram of a waveform; owns every constant of the time-frequency grid.
 
     Args:
@@ -34,7 +34,6 @@ class LogMel(ModelMixin, ConfigMixin):
     mel_basis: Tensor
     window: Tensor
 
-    @register_to_config
     def __init__(
         self,
         sample_rate: int = 16000,

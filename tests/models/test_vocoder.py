@@ -2,8 +2,8 @@
 
 import torch
 
-from stemweave.audio.log_mel import LogMel
-from stemweave.audio.vocoder import SpectralVocoder, griffin_lim
+from stemweave.models.log_mel import LogMel
+from stemweave.models.vocoder import SpectralVocoder, griffin_lim
 
 
 def test_spectral_vocoder_makes_one_hop_per_frame():
