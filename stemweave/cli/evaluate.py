@@ -109,7 +109,7 @@ def generation_command(
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
     told: Annotated[
         str | None,
-        typer.Option(help="Of score, sheet, nothing: a row each; the most there is if absent."),
+        typer.Option(help="Of new, score, sheet, nothing: a row each; new and score if absent."),
     ] = None,
     steps: Steps = None,
     sampler: Sampler = None,
@@ -128,7 +128,7 @@ def generation_command(
     kinds: Any = None if told is None else [kind.strip() for kind in told.split(",")]
     for kind in kinds or ():
         if kind not in TOLD_ROWS:
-            raise InputError(f"--told takes score, sheet, nothing, not {kind!r}")
+            raise InputError(f"--told takes new, score, sheet, nothing, not {kind!r}")
     pipe = load(model, sampler=sampler)
     evaluation = evaluate_generation(
         pipe,

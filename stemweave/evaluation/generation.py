@@ -22,7 +22,7 @@ from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.obedience import Obedience
-from stemweave.evaluation.pieces import Generator, Told, own_generators
+from stemweave.evaluation.pieces import Generator, Told, chosen_kinds, own_generators
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip
@@ -181,7 +181,8 @@ def evaluate_generation(
     reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]
     segments = [segment for segment, _ in real(songs[1::2])]
     generators = own_generators(pipe, duration_s, settings, told, segments, seed, GENERATED_ROW)
-    own = list(generators)
+    kinds = chosen_kinds(pipe, told, segments)
+    of_songs = [row for row, kind in zip(generators, kinds, strict=True) if kind != "new"]
     generators |= others or {}
     obedience = Obedience(names, config.sample_rate)
     sets = {
@@ -210,7 +211,7 @@ def evaluate_generation(
         for index in tqdm(range(num_clips), desc=row, disable=not progress):
             stems = generate(seed + index)
             sets[row].add(stems)
-            if row in own:
+            if row in of_songs:
                 segment = segments[index % len(segments)]
                 song = read_song_conditions(segment.folder)
                 obedience.add(row, stems, song, segment.start_s)

@@ -13,10 +13,13 @@ from stemweave.data.song_conditions import read_song_conditions
 from stemweave.errors import InputError
 from stemweave.evaluation.segments import Segment
 from stemweave.music.midi import SCORE_FILE, read_midi
+from stemweave.tasks.compose import drawn_sheet, with_new_stems
 
-Told = Literal["score", "sheet", "nothing"]
-"""What a generator is told of a real song."""
+Told = Literal["new", "score", "sheet", "nothing"]
+"""What a generator plays: a sheet and notes of its own, as ``stemweave generate``, or what is told
+of a real song."""
 TOLD_ROWS: dict[Told, str] = {
+    "new": "ours, of its own notes",
     "score": "ours, of scores",
     "sheet": "ours, of sheets alone",
     "nothing": "ours, of nothing",
@@ -37,6 +40,18 @@ def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -
         )
         stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
         return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
+
+    return generate
+
+
+def new_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
+    """A sheet that is drawn and notes that are written by the seed, mono."""
+
+    def generate(seed: int) -> Tensor:
+        sheet = drawn_sheet(pipe, duration_s, seed)
+        score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
+        own = {**settings, "sheet": sheet, "score": score}
+        return pipeline_generator(pipe, duration_s, own)(seed)
 
     return generate
 
@@ -71,11 +86,15 @@ def chosen_kinds(pipe: Any, told: Sequence[Told] | None, segments: Sequence[Segm
         "score": all(song.notes is not None and song.sheet is not None for song in songs),
         "sheet": all(song.sheet is not None for song in songs),
         "nothing": True,
+        "new": bool(getattr(pipe, "writes_scores", False)),
     }
     if told is None:
         understood = bool(getattr(pipe, "takes_sheets", False))
-        return ["score" if understood and has["score"] else "nothing"]
+        kinds: list[Told] = [kind for kind in ("new", "score") if understood and has[kind]]
+        return kinds or ["nothing"]
     for kind in told:
+        if kind == "new" and not has[kind]:
+            raise InputError("this model writes no scores: leave 'new' out of --told")
         if not has[kind]:
             raise InputError(f"these songs have no {kind}: compose them with 'stemweave compose'")
     return list(told)
@@ -96,6 +115,8 @@ def own_generators(
         generators[TOLD_ROWS[kind] if generators else first_row] = (
             pipeline_generator(pipe, duration_s, settings)
             if kind == "nothing"
+            else new_generator(pipe, duration_s, settings)
+            if kind == "new"
             else told_generator(pipe, duration_s, settings, kind, segments, first_seed)
         )
     return generators

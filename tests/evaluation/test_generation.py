@@ -122,6 +122,29 @@ def test_scores_and_sheets_of_real_songs_are_told_from_where_the_segment_begins(
     assert pipe.told[0][1].notes.keys() == score.notes.keys()
 
 
+class WritingPipeline(ToldPipeline):
+    """Writes a note of its own for each stem."""
+
+    writes_scores, styles, stems = True, ("rock",), STEMS
+
+    def write_score(self, sheet, *, given=None, generator=None):
+        return Score({stem: (ScoreNote(0, 1, 40, 90),) for stem in STEMS})
+
+
+def test_new_pieces_have_sheets_and_notes_of_their_own(data: Path) -> None:
+    pipe = WritingPipeline()
+    table = evaluate_generation(
+        pipe, find_songs(data, STEMS), 4, embeddings=[BandEnergies()], num_coherent=1,
+        num_examples=0, resamples=5,
+    ).table  # fmt: skip
+    assert len({sheet.tempo_bpm for sheet, _ in pipe.told}) == 4
+    assert all(score is not None and set(score.notes) == set(STEMS) for _, score in pipe.told)
+    assert generation.GENERATED_ROW in table.measures[variety.measure_name("bands")]
+    assert generation.GENERATED_ROW not in table.measures.get(obedience.SHEET, {})
+    with pytest.raises(InputError, match="writes no scores"):
+        evaluate_generation(ToldPipeline(), find_songs(data, STEMS), 4, embeddings=[], told=["new"])
+
+
 def test_songs_without_scores_have_none_to_tell(data: Path) -> None:
     with pytest.raises(InputError, match="no score"):
         evaluate_generation(
