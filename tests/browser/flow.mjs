@@ -20,6 +20,34 @@ async function playAndSolo(page) {
   return { silent, position: await studio.position(page) };
 }
 
+/** Space after a click plays and does not press again; End while it plays rests there. */
+async function useKeysAfterTheMouse(page) {
+  await page.getByRole("button", { name: "Solo drums" }).click();
+  await page.keyboard.press("Space");
+  await page.locator("#play.playing").waitFor();
+  const silent = await page.locator(".lane.silent").count();
+  await page.getByRole("button", { name: "Solo drums" }).click();
+  await page.keyboard.press("End");
+  await page.locator("#play:not(.playing)").waitFor();
+  return { silent, atEnd: await studio.position(page) };
+}
+
+/** What the page says when its project is deleted elsewhere while a job runs. */
+async function loseProject(page) {
+  await page.locator("#begin-empty").click();
+  const form = await studio.task(page, "generate");
+  await form.locator('input[name="length"]').fill("60");
+  await page.locator("#steps").fill("500");
+  await studio.begin(form);
+  await page.locator(".card.job").waitFor();
+  await page.evaluate(() => {
+    const [, id] = /^#\/p\/([\w-]+)$/.exec(location.hash);
+    return fetch(new URL(`api/projects/${id}`, document.baseURI), { method: "DELETE" });
+  });
+  await page.locator("#home:not([hidden])").waitFor();
+  return page.locator(".alert span").textContent();
+}
+
 async function fillRegion(page) {
   await studio.drag(page, "drums", 0.3, "drums", 0.55);
   const range = {};
@@ -101,6 +129,7 @@ try {
   await studio.waitForVersion(page, 2);
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   const played = await playAndSolo(page);
+  const keys = await useKeysAfterTheMouse(page);
   await studio.download(page, "drums", join(out, "before.wav"));
   await studio.download(page, "bass", join(out, "bass_before.wav"));
   const range = await fillRegion(page);
@@ -115,8 +144,9 @@ try {
   await studio.waitForVersion(page, 3);
   const another = await studio.open(browser, base);
   const written = await writePiece(another.page);
+  const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, range, filename, seed, written, faults }));
+  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, faults }));
 } finally {
   await browser.close();
 }

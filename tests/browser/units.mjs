@@ -53,7 +53,7 @@ async function inPage() {
   };
   return {
     clocks: [format.clock(59.96, 1), format.clock(61.5), format.clock(3661, 2)],
-    times: ["1:02.5", "12,5", " 7 ", "1:2:3", "soon"].map(format.parseClock),
+    times: ["1:02.5", "12,5", " 7 ", "1:2:3", "soon", "1:99", "99"].map(format.parseClock),
     titles: [
       format.versionTitle(c),
       format.versionTitle(d),
@@ -73,6 +73,8 @@ async function inPage() {
       sorted(["x - bass.wav", 1], ["drums.flac", 1]),
       sorted(["bass.wav", 1], ["song.wav", 1]),
       sorted(["song.wav", 2e6]),
+      sorted(["My Song - Bass.flac", 1]),
+      sorted(["Solo bass.flac", 1]),
     ],
   };
 }
@@ -81,7 +83,7 @@ async function inPage() {
 export async function checkUnits(page) {
   const got = await page.evaluate(inPage);
   assert.deepEqual(got.clocks, ["1:00.0", "1:02", "61:01.00"]);
-  assert.deepEqual(got.times, [62.5, 12.5, 7, NaN, NaN]);
+  assert.deepEqual(got.times, [62.5, 12.5, 7, NaN, NaN, NaN, 99]);
   assert.deepEqual(got.titles, [
     "Extended by 5 s",
     "Filled bass, 0:08.0–end",
@@ -101,4 +103,5 @@ export async function checkUnits(page) {
   assert.deepEqual(got.files.slice(0, 3), [["mixture"], ["bass"], ["bass", "drums"]]);
   assert.match(got.files[3], /song\.wav is neither/);
   assert.match(got.files[4], /at most 1 MB/);
+  assert.deepEqual(got.files.slice(5), [["bass"], ["mixture"]]);
 }

@@ -59,6 +59,12 @@ def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path
     assert seen["player"]["loudest"] > 0.9
     assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
     assert 0.4 <= seen["played"]["position"] <= 3.1
+    assert seen["keys"] == {"silent": 4, "atEnd": 3.0}
+
+
+def test_a_project_that_is_deleted_elsewhere_is_left(visit: tuple[dict[str, Any], Path]) -> None:
+    seen, _ = visit
+    assert seen["lost"].startswith("This project is not here any more")
 
 
 def test_filled_region_is_new_and_all_else_is_kept(

@@ -12,7 +12,7 @@ export class ApiError extends Error {
   }
 }
 
-const unreachable = () =>
+export const unreachable = () =>
   new ApiError("The studio's server does not answer. Check that it is still running.", 0);
 
 let askForToken = async () => false;
@@ -119,15 +119,18 @@ export async function createProject(files, name, { onProgress = () => {}, signal
 
 /**
  * Follow a job to its end: `onJob` sees every change, the promise resolves to the ended job. Where
- * the event stream breaks for good (a proxy without streaming), the job is asked for instead.
+ * the event stream breaks for good (a proxy without streaming), the job is asked for instead;
+ * `onLost` is called when the server does not answer.
  */
-export async function watchJob(id, onJob) {
+export async function watchJob(id, onJob, onLost = () => {}) {
   let job = await new Promise((resolve) => {
     const events = new EventSource(new URL(`jobs/${id}/events`, root));
     const end = (result) => {
       events.close();
       resolve(result);
     };
+    let failures = 0;
+    events.addEventListener("open", () => (failures = 0));
     events.addEventListener("job", (event) => {
       const current = JSON.parse(event.data);
       onJob(current);
@@ -135,6 +138,7 @@ export async function watchJob(id, onJob) {
     });
     events.addEventListener("error", () => {
       if (events.readyState === EventSource.CLOSED) end(null);
+      else if (++failures > 1) onLost(); // once may be the end of the stream
     });
   });
   while (!job || !ENDED.has(job.state)) {

@@ -21,6 +21,7 @@ export class App {
   sending = null; // {upload: {name, share}, abort} while a file is sent
   #shown = false; // whether the open project has been drawn
   #starting = false;
+  #lost = false; // whether the server has stopped answering
   #visited = []; // ids of versions, latest last: redo goes back the way one came
   #watched = new Set(); // ids of jobs
 
@@ -251,6 +252,7 @@ export class App {
     const show = (current) => {
       if (!isHere()) return;
       this.job = current;
+      this.#showLost(false);
       this.#showJob();
     };
     show(job);
@@ -259,14 +261,27 @@ export class App {
     this.#watched.add(job.id);
     await this.#attempt(async () => {
       try {
-        const ended = await api.watchJob(job.id, show);
+        const ended = await api.watchJob(job.id, show, () => isHere() && this.#showLost(true));
         if (isHere()) await this.#finish(ended);
       } catch (error) {
-        if (isHere()) throw error; // else the project was deleted, and its job with it
+        if (!isHere()) return; // the project was deleted here, and its job with it
+        this.job = null;
+        this.#lost = false;
+        this.#showJob();
+        if (error.status !== 404) throw error;
+        await this.#open(job.project_id); // or elsewhere
       } finally {
         this.#watched.delete(job.id);
       }
     });
+  }
+
+  /** Say that the server does not answer, once, and no longer when it does. */
+  #showLost(lost) {
+    if (lost === this.#lost) return;
+    this.#lost = lost;
+    if (lost) showError(api.unreachable());
+    else clearErrors();
   }
 
   /** A job of the open project has ended. */

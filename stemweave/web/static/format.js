@@ -9,10 +9,12 @@ export function clock(seconds, decimals = 0) {
   return `${minutes}:${rest.padStart(decimals ? decimals + 3 : 2, "0")}`;
 }
 
-/** "0:04.5" or "4.5" as seconds; NaN if it is neither. */
+/** "0:04.5" or "4.5" as seconds; NaN if it is neither, as "1:99". */
 export function parseClock(text) {
   const match = /^\s*(?:(\d+):)?(\d+(?:[.,]\d*)?)\s*$/.exec(text);
-  return match ? 60 * Number(match[1] ?? 0) + Number(match[2].replace(",", ".")) : NaN;
+  const [, minutes, rest] = match ?? [];
+  const seconds = Number(rest?.replace(",", "."));
+  return minutes !== undefined && seconds >= 60 ? NaN : 60 * Number(minutes ?? 0) + seconds;
 }
 
 /** "about 4 s left", "about 2 min left". */

@@ -5,11 +5,10 @@ import { clock, listed, title, when } from "./format.js";
 import { hueOf } from "./hues.js";
 import { weave } from "./weave.js";
 
-const AUDIO = ".wav,.flac,.ogg,.mp3,audio/*";
-
 /**
- * Which file is what, {field: File}: one file is a mixture; several must be named like stems (or
- * like "mixture"). Throws an Error with a sentence for the user.
+ * Which file is what, {field: File}: one file is a mixture, unless it is named like a stem or like
+ * one that was downloaded here; several must be named like stems (or like "mixture"). Throws an
+ * Error with a sentence for the user.
  */
 export function sortFiles(files, model) {
   const limit = model.limits.max_mb * 1e6;
@@ -19,7 +18,11 @@ export function sortFiles(files, model) {
   }
   const named = (file) => file.name.replace(/\.[^.]*$/, "").toLowerCase();
   const fields = [...model.stems, "mixture"];
-  if (files.length === 1 && !model.stems.includes(named(files[0]))) return { mixture: files[0] };
+  if (files.length === 1) {
+    const [file] = files;
+    const isStem = (stem) => named(file) === stem || named(file).endsWith(` - ${stem}`);
+    return { [model.stems.find(isStem) ?? "mixture"]: file };
+  }
   const sorted = {};
   for (const file of files) {
     const field = fields.find((name) => named(file) === name || named(file).endsWith(` ${name}`));
@@ -38,7 +41,6 @@ function begin(app) {
   const input = h("input", {
     type: "file",
     id: "file",
-    accept: AUDIO,
     multiple: true,
     class: "unseen",
     onchange: () => input.files.length && app.upload([...input.files]),
@@ -56,7 +58,7 @@ function begin(app) {
       h(
         "p",
         { class: "hint" },
-        `WAV, FLAC, OGG or MP3, up to ${minutes} minutes and ${megabytes} MB; or stems in files named ${listed(model.stems)}.`,
+        `Any audio or video file, up to ${minutes} minutes and ${megabytes} MB; or stems in files named ${listed(model.stems)}.`,
       ),
     ),
     model.tasks.includes("generate") &&

@@ -2,6 +2,7 @@
 // the same instant of one AudioContext, so that they stay together to the sample.
 
 const LEAD_S = 0.06; // sources are started this far ahead, so that none is late
+const END_S = 0.01; // so near to the end playing rests, and begins anew
 const RAMP_S = 0.012; // time constant of gain changes, against clicks
 
 export class Player extends EventTarget {
@@ -88,7 +89,7 @@ export class Player extends EventTarget {
     this.#prepare();
     if (this.#loop && (this.#offset >= this.#loop.end || this.#offset < this.#loop.start)) {
       this.#offset = this.#loop.start;
-    } else if (this.#offset >= this.duration - 0.01) {
+    } else if (this.#offset >= this.duration - END_S) {
       this.#offset = 0;
     }
     const at = this.#context.currentTime + LEAD_S;
@@ -140,7 +141,9 @@ export class Player extends EventTarget {
     this.#offset = this.position;
     this.#silence();
     change();
-    if (wasPlaying) this.play();
+    if (!wasPlaying) return;
+    if (this.#loop || this.#offset < this.duration - END_S) this.play();
+    else this.dispatchEvent(new Event("pause"));
   }
 
   #silence() {

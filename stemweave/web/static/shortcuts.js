@@ -54,23 +54,31 @@ function zoomBy(app, event) {
   app.deck.zoomTo(app.view.zoom + ("-−".includes(event.key) ? -0.1 : 0.1));
 }
 
-/** Whether the focused control wants this key for itself. */
+const pressable = (target) => target.closest("button, summary, a");
+let clicked = null; // what has its focus from the mouse: :focus-visible changes with the next key
+
+/** Whether the focused control wants this key for itself: not Space after a click of the mouse. */
 function isTaken(event) {
   const { target } = event;
   if (target.matches(TYPING)) return true;
   if (target.matches("[type=range]")) return /^(Arrow|Home|End|Page)/.test(event.key);
-  if (event.key === " ") return Boolean(target.closest("button, summary, a"));
+  if (event.key === " ") return pressable(target) !== null && pressable(target) !== clicked;
   return false;
 }
 
 /** Listen for keys while a project is open. */
 export function listenForKeys(app) {
+  document.addEventListener("pointerdown", (event) => (clicked = pressable(event.target)));
+  document.addEventListener("focusin", (event) => {
+    if (event.target !== clicked) clicked = null;
+  });
   document.addEventListener("keydown", (event) => {
     if (!app.version || document.querySelector("dialog[open]") || isTaken(event)) return;
     const withCtrl = event.ctrlKey || event.metaKey;
     const match = KEYS.find(([, , matches]) => matches(event));
     if (!match || event.altKey || withCtrl !== (match[0].startsWith("Ctrl"))) return;
     event.preventDefault();
+    if (event.key === " ") pressable(event.target)?.blur(); // it would be pressed when Space goes up
     match[3](app, event);
   });
 }
