@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,10 +11,6 @@ from stemweave.errors import InputError
 from stemweave.io.files import require_absent
 from stemweave.io.jobs import Workers
 from stemweave.stems import STEMS
-
-if TYPE_CHECKING:
-    from stemweave.data.readers import Findings
-    from stemweave.data.songs import Song
 
 MAX_PROCESSES = 256
 """Of one machine, that a command may begin."""
@@ -39,15 +34,17 @@ def check(
     ] = False,
     min_seconds: Annotated[float, typer.Option(min=0, help="skip shorter songs")] = 1.0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="read no audio: silence is not noticed")
+        bool, typer.Option("--quick", help="read no audio: silence and damage are not noticed")
     ] = False,
+    workers: ProcessesOption = 2,
     manifest: Annotated[
         Path | None, typer.Option(help="write the list of usable songs here, for training")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the list")] = False,
 ) -> None:
     """Print the songs that can be used, those that cannot and why, and hours by stem and split."""
-    from stemweave.data.readers import read_data, without_silence
+    from stemweave.data.checking import decoded, report
+    from stemweave.data.readers import read_data
     from stemweave.data.songs import manifest_line
 
     names = _names(stems)
@@ -55,8 +52,8 @@ def check(
         require_absent([manifest], overwrite)
     findings = read_data(data, names, require_all=require_all, min_duration_s=min_seconds)
     if not quick:
-        findings = without_silence(findings, require_all)
-    typer.echo(_report(findings, names))
+        findings = decoded(findings, require_all, Workers(workers))
+    typer.echo(report(findings, names))
     if not findings.songs:
         raise InputError(f"no song of {data} can be used")
     if manifest is not None:
@@ -77,13 +74,14 @@ def pack(
     ray: RayOption = None,
 ) -> None:
     """Pack songs into tar shards (WebDataset), for training from object storage."""
+    from stemweave.data.checking import decoded
     from stemweave.data.readers import read_data
     from stemweave.data.songs import total_hours
     from stemweave.data.tar_cache import imported_webdataset
     from stemweave.data.tar_pack import pack_songs
 
     imported_webdataset()
-    findings = read_data(data.absolute(), _names(stems))
+    findings = decoded(read_data(data.absolute(), _names(stems)), workers=Workers(workers, ray))
     for skipped in findings.skipped:
         typer.echo(f"skipped {skipped.folder}: {skipped.reason}", err=True)
     if not findings.songs:
@@ -102,32 +100,6 @@ def _names(stems: str) -> list[str]:
     if not names:
         raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
     return names
-
-
-def _report(findings: Findings, stems: list[str]) -> str:
-    songs = findings.songs
-    lines = [f"layout: {findings.layout}", f"songs: {len(songs)}"]
-    rates = Counter(song.sample_rate for song in songs)
-    lines.append("sample rates: " + ", ".join(f"{rate} Hz ({n})" for rate, n in rates.items()))
-    splits = [s for s in ("train", "validation", "test") if any(g.split == s for g in songs)]
-    header = ["hours", *splits, "all"]
-    rows = [header]
-    for stem in [*stems, "any stem"]:
-        having = [song for song in songs if stem in song.stems or stem == "any stem"]
-        groups = [[song for song in having if song.split == split] for split in splits]
-        rows.append([stem, *(_hours(group) for group in [*groups, having])])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells))
-    lines.append(f"skipped: {len(findings.skipped)}")
-    lines += [f"  {skipped.folder}: {skipped.reason}" for skipped in findings.skipped]
-    return "\n".join(lines)
-
-
-def _hours(songs: list[Song]) -> str:
-    return f"{sum(song.duration_s for song in songs) / 3600:.2f}"
 
 
 def register(parent: typer.Typer) -> None:

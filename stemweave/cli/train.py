@@ -78,7 +78,7 @@ def train_denoiser(
 ) -> None:
     """Train the diffusion model on cached latents, from nothing or from an existing model."""
     from stemweave.training.finetune import load_base, resolved, start_from, with_options
-    from stemweave.training.identity import check_parts
+    from stemweave.training.identity import check_parts, require_own_autoencoder
     from stemweave.training.networks import load_component, load_weights
     from stemweave.training.stage_denoiser import DenoiserStage
     from stemweave.training.start import load_songs, prepare, require_new, start
@@ -89,8 +89,9 @@ def train_denoiser(
     base = load_base(settings)
     if base is not None:
         settings = resolved(settings, base)
-    songs = load_songs(settings)
     autoencoder = base.vae if base and vae is None else load_component("vae", vae or VAE)
+    if base is not None:
+        require_own_autoencoder(base, autoencoder)
     examples_vocoder = base.vocoder if base else None
     if vocoder is not None:
         examples_vocoder = load_component("vocoder", vocoder)
@@ -100,6 +101,7 @@ def train_denoiser(
         vocoder=examples_vocoder,
         denoiser=init if base is None else None,
     )
+    songs = load_songs(settings)
     stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
     if base is not None:
         start_from(stage.network, base.denoiser, base, settings)
@@ -309,7 +311,7 @@ def assemble(
     from stemweave.io.files import require_absent
     from stemweave.training.assemble import assemble_model, finetuned_parts
     from stemweave.training.finetune import load_base, resolved, with_options
-    from stemweave.training.identity import check_parts
+    from stemweave.training.identity import check_parts, require_own_autoencoder
     from stemweave.training.networks import load_component
     from stemweave.training.settings import load_settings
 
@@ -327,6 +329,8 @@ def assemble(
     else:
         folders = {n: folder or DEFAULT_FOLDERS.get(n) for n, folder in folders.items()}
     parts |= {n: load_component(n, folder) for n, folder in folders.items() if folder}
+    if base is not None and denoiser is None:
+        require_own_autoencoder(base, parts["vae"])
     check_parts(settings, **parts)
     assemble_model(settings, parts, out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

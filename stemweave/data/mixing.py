@@ -19,8 +19,11 @@ import soxr
 import torch
 from torch import Tensor
 
+from stemweave.data.damage import DamagedFile, pass_by
 from stemweave.data.songs import Song
 from stemweave.data.tar_songs import Songs, songs_at_hand
+from stemweave.errors import InputError
+from stemweave.io.decode import AudioReader
 from stemweave.models.log_mel import LogMel
 
 
@@ -60,6 +63,8 @@ MOST_DRIVE_DB = 30.0
 """Largest gain before an overdriven stem's soft clipping, over unit RMS."""
 OVERSAMPLING = 4
 """Of what is overdriven."""
+MOST_ATTEMPTS = 100
+"""At a crop, where files are damaged."""
 
 PLAIN = MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
 """No variation at all: songs as they are on disk."""
@@ -95,13 +100,17 @@ def read_crop(
 
     With two ``channels`` (2, num_samples): left and right, or a mono file twice. ``speed`` is that
     of a tape: at 2 it sounds an octave higher and is over in half the time.
+
+    Raises:
+        DamagedFile: if they cannot be read or are not finite.
     """
-    with soundfile.SoundFile(path) as sound:
-        native_rate = sound.samplerate
-        heard_rate = native_rate * speed
-        frames = math.ceil(num_samples * heard_rate / sample_rate)
-        sound.seek(min(round(start_s * native_rate), sound.frames))
-        samples = sound.read(frames, dtype="float32", always_2d=True)
+    try:
+        native_rate, samples = _samples(path, start_s, num_samples / sample_rate * speed)
+    except (InputError, OSError, soundfile.LibsndfileError) as error:
+        raise DamagedFile(path, f"cannot be read: {error}") from error
+    if not np.isfinite(samples).all():
+        raise DamagedFile(path, "has samples that are NaN or infinite")
+    heard_rate = native_rate * speed
     if samples.shape[1] != channels:
         samples = samples.mean(axis=1, keepdims=True)
     if heard_rate != sample_rate:
@@ -109,6 +118,20 @@ def read_crop(
     crop = np.zeros((channels, num_samples), dtype=np.float32)
     crop[:, : len(samples)] = samples[:num_samples].T
     return crop[0] if channels == 1 else crop
+
+
+def _samples(path: Path, start_s: float, duration_s: float) -> tuple[int, np.ndarray]:
+    """Rate and samples (T, channels), fewer where the file ends."""
+    if path.suffix.lower() == ".m4a":
+        reader = AudioReader(path, counted=False)
+        rate, available = reader.info.sample_rate, reader.info.num_samples
+        start = min(round(start_s * rate), available)
+        length = min(math.ceil(duration_s * rate), available - start)
+        return rate, reader(start, length).numpy().T
+    with soundfile.SoundFile(path) as sound:
+        sound.seek(min(round(start_s * sound.samplerate), sound.frames))
+        frames = math.ceil(duration_s * sound.samplerate)
+        return sound.samplerate, sound.read(frames, dtype="float32", always_2d=True)
 
 
 def draw_crops(
@@ -143,7 +166,7 @@ def draw_crops(
             speed = 2 ** (rng.uniform(-1, 1) * settings.tape_semitones / 12)
         return song, rng.uniform(0, max(song.duration_s - speed * duration_s, 0)), speed
 
-    for crop in range(num_crops):
+    def draw(crop: int) -> Place:
         coherent[crop] = rng.random() >= settings.cross_song_probability
         place = draw_place()
         for index, stem in enumerate(stems):
@@ -158,7 +181,18 @@ def draw_crops(
         rms = rms_of_song(place[0], tuple(stems)) if whole else None
         gains = _draw_gains(mono, settings, rng, rms)
         waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
-        places.append(place)
+        return place
+
+    for crop in range(num_crops):
+        for attempt in range(MOST_ATTEMPTS):
+            try:
+                places.append(draw(crop))
+                break
+            except DamagedFile as error:
+                pass_by(error, songs)
+                waveforms[crop] = 0
+                if attempt == MOST_ATTEMPTS - 1:
+                    raise
     return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent), places)
 
 
@@ -167,7 +201,11 @@ def _add_stem(sound: np.ndarray, place: Place, stem: str, sample_rate: int) -> N
     song, start_s, speed = place
     if stem in song.stems:
         channels = 1 if sound.ndim == 1 else len(sound)
-        for path in song.stem_paths(stem):
+        try:
+            paths = song.stem_paths(stem)
+        except InputError as error:
+            raise DamagedFile(song.folder / stem, "is listed and not there") from error
+        for path in paths:
             sound += read_crop(path, start_s, sound.shape[-1], sample_rate, channels, speed)
 
 
@@ -193,8 +231,8 @@ def rms_of_song(song: Song, stems: tuple[str, ...]) -> float:
     for stem in stems:
         if stem in song.stems:
             for path in song.stem_paths(stem):
-                samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-                mixture = mixture + samples.mean(axis=1)
+                whole = round(song.duration_s * song.sample_rate)
+                mixture = mixture + read_crop(path, 0.0, whole, song.sample_rate)
     return float(np.sqrt(np.mean(np.square(mixture))))
 
 

@@ -6,7 +6,7 @@
 | slakh | ``[<split>/]TrackXXXXX/metadata.yaml`` and ``stems/S00.flac`` … (raw or redux) |
 | moisesdb | ``<song>/data.json`` and ``<song>/<stem>/<track>.wav`` |
 | musdb18hq | ``train|test/<song>/{mixture,vocals,drums,bass,other}.wav`` |
-| folders | ``[<split>/]<song>/<stem>.wav|flac``, e.g. Slakh2100 with merged stems |
+| folders | ``[<split>/]<song>/<stem>.wav|flac|mp3|…``, e.g. Slakh2100 with merged stems |
 
 A stem may have several files, which are summed, or none, which is silence.
 """
@@ -15,16 +15,22 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
 import yaml
 
-from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
+from stemweave.data.songs import (
+    MANIFEST,
+    STEM_SUFFIXES,
+    Song,
+    find_stem,
+    read_manifest,
+    read_song,
+)
 from stemweave.errors import InputError
 from stemweave.io.decode import read_header
 from stemweave.stems import stem_of_program
@@ -50,13 +56,13 @@ MUSDB_VALIDATION = (
 )
 """Songs of MUSDB18's training folder that are its validation set by convention."""
 
-SILENCE_PEAK = 1e-4
-"""A stem whose samples all stay below this (-80 dB of full scale) is silent."""
+MOST_UNEVEN_S = 10.0
+"""Stems whose lengths differ by less are as long as the shortest (MoisesDB has 50 such songs)."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A song that cannot be used, and why."""
+    """A song that cannot be used (or, among ``notes``, one that is changed), and why."""
 
     folder: Path
     reason: str
@@ -69,10 +75,15 @@ class Findings:
     layout: str
     songs: list[Song] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[Skipped] = field(default_factory=list)
 
 
 class Unusable(ValueError):
     """A song that is skipped; the message is the reason."""
+
+
+Classes = Mapping[str, Sequence[str]]
+"""Stem → Slakh's ``inst_class`` names that it is the sum of."""
 
 
 def read_data(
@@ -81,12 +92,17 @@ def read_data(
     *,
     require_all: bool = False,
     min_duration_s: float = 1.0,
+    classes: Classes | None = None,
 ) -> Findings:
     """Songs below ``data`` (or in a manifest file) that have any of ``stems``.
+
+    Links to folders are followed. A folder whose description cannot be used is looked at as a plain
+    one, and so are those in it.
 
     Args:
         require_all: skip songs that lack a stem (the paper's data).
         min_duration_s: skip shorter ones.
+        classes: of Slakh's instruments, for stems that are not the programs' own four.
 
     Raises:
         InputError: if ``data`` does not exist or holds no song of a known layout.
@@ -97,59 +113,82 @@ def read_data(
         return findings
     if not data.is_dir():
         raise InputError(f"{data} is not a folder of songs: give a data set's folder")
-    layout, folders = _detected(data, stems)
-    findings = Findings(layout)
-    for folder in folders:
-        try:
-            files = LAYOUTS[layout][1](folder, stems)
-            song = _read(folder, data, layout, files, min_duration_s)
-            missing = [stem for stem in stems if stem not in song.stems]
-            if require_all and missing:
-                raise Unusable(f"no {', '.join(missing)}")
-            findings.songs.append(song)
-        except (Unusable, InputError) as error:
-            findings.skipped.append(Skipped(folder, str(error)))
+    findings, layouts = Findings(""), Counter[str]()
+    search = Search(data, stems, require_all, min_duration_s, classes or {})
+    _look_into(data, search, findings, layouts, seen=frozenset())
+    if not findings.songs and not findings.skipped:
+        raise InputError(
+            f"{data} holds no songs: give a folder of Slakh2100, MUSDB18-HQ, MoisesDB, or of song "
+            f"folders with files such as {stems[0]}.wav"
+        )
+    findings.layout = ", ".join(layout for layout, _ in layouts.most_common()) or "unknown"
     return findings
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for: see ``read_data``."""
+
+    data: Path
+    stems: Sequence[str]
+    require_all: bool
+    min_duration_s: float
+    classes: Classes
 
 
 Files = dict[str, list[Path]]
 
 
-def _detected(data: Path, stems: Sequence[str]) -> tuple[str, list[Path]]:
-    """Layout and song folders of ``data``; raises ``InputError`` if there are none."""
-    for layout, (marker, _) in LAYOUTS.items():
-        folders = sorted(set(_song_folders(data, marker, stems)))
-        if folders:
-            return layout, folders
-    raise InputError(
-        f"{data} holds no songs: give a folder of Slakh2100, MUSDB18-HQ, MoisesDB, or of song "
-        f"folders with files such as {stems[0]}.wav"
-    )
-
-
-def _song_folders(data: Path, marker: str, stems: Sequence[str]) -> Iterator[Path]:
-    """Folders at or below ``data`` that hold ``marker``, or a stem's file without one."""
-    if marker:
-        yield from {path.parent for path in data.rglob(marker)}
+def _look_into(
+    folder: Path, search: Search, findings: Findings, layouts: Counter[str], seen: frozenset[Path]
+) -> None:
+    """Add the song in ``folder``, or those below it, to ``findings``."""
+    real = folder.resolve()
+    if real in seen:  # a link to where it came from
         return
-    for stem in stems:
-        for suffix in STEM_SUFFIXES:
-            yield from {path.parent for path in data.rglob(_escaped(stem) + suffix)}
+    try:
+        names = {path.name.casefold(): path for path in sorted(folder.iterdir())}
+    except OSError as error:
+        findings.skipped.append(Skipped(folder, f"cannot be read ({error.strerror})"))
+        return
+    reasons = []
+    for layout in _layouts_of(names, search.stems):
+        try:
+            files = LAYOUTS[layout][1](folder, search)
+            song, note = _read(folder, layout, files, search)
+        except (Unusable, InputError) as error:
+            reasons.append(str(error))
+            continue
+        findings.songs.append(song)
+        layouts[layout] += 1
+        if note:
+            findings.notes.append(Skipped(folder, note))
+        return
+    if reasons:
+        findings.skipped.append(Skipped(folder, reasons[0]))
+    for path in names.values():
+        if path.is_dir():
+            _look_into(path, search, findings, layouts, seen | {real})
 
 
-def _escaped(name: str) -> str:
-    return name.replace("[", "[[]")
+def _layouts_of(names: Collection[str], stems: Sequence[str]) -> list[str]:
+    """Layouts that a folder with files of these ``names`` may have, the likeliest first."""
+    found = [layout for layout, (marker, _) in LAYOUTS.items() if marker and marker in names]
+    wanted = {f"{stem}{suffix}".casefold() for stem in stems for suffix in STEM_SUFFIXES}
+    if not wanted.isdisjoint(names) and "musdb18hq" not in found:
+        found.append("folders")
+    return found
 
 
-def slakh_files(folder: Path, stems: Sequence[str]) -> Files:
-    """Files by class; the class is given by program number and drum flag."""
+def slakh_files(folder: Path, search: Search) -> Files:
+    """Files by class; the class is given by program number and drum flag, or by its name."""
     try:
         metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
         described: dict[str, Any] = metadata["stems"]
         files: Files = {}
         for name, about in described.items():
-            stem = _slakh_class(about)
-            if stem is None or stem not in stems or not about.get("audio_rendered", True):
+            stem = _slakh_class(about, search.classes)
+            if stem is None or stem not in search.stems or not about.get("audio_rendered", True):
                 continue
             path = find_stem(folder / "stems", name)
             if path is not None:
@@ -159,19 +198,22 @@ def slakh_files(folder: Path, stems: Sequence[str]) -> Files:
     return files
 
 
-def _slakh_class(about: dict[str, Any]) -> str | None:
+def _slakh_class(about: dict[str, Any], classes: Classes) -> str | None:
+    for stem, names in classes.items():
+        if about.get("inst_class") in names:
+            return stem
     if about.get("is_drum"):
         return "drums"
     return stem_of_program(int(about["program_num"]))
 
 
-def moisesdb_files(folder: Path, stems: Sequence[str]) -> Files:
+def moisesdb_files(folder: Path, search: Search) -> Files:
     """Files by MoisesDB's own stem names, as ``data.json`` lists them."""
     try:
         files: Files = {}
         for about in json.loads((folder / "data.json").read_text())["stems"]:
             stem = about["stemName"]
-            if stem in stems:
+            if stem in search.stems:
                 for track in about["tracks"]:
                     name = f"{track['id']}.{track.get('extension', 'wav').lstrip('.')}"
                     files.setdefault(stem, []).append(folder / stem / name)
@@ -180,13 +222,13 @@ def moisesdb_files(folder: Path, stems: Sequence[str]) -> Files:
     return files
 
 
-def plain_files(folder: Path, stems: Sequence[str]) -> Files:
-    """``<stem>.flac`` or ``<stem>.wav``."""
-    found = {stem: find_stem(folder, stem) for stem in stems}
+def plain_files(folder: Path, search: Search) -> Files:
+    """``<stem>.flac``, ``<stem>.wav`` and so on."""
+    found = {stem: find_stem(folder, stem) for stem in search.stems}
     return {stem: [path] for stem, path in found.items() if path is not None}
 
 
-LAYOUTS: dict[str, tuple[str, Callable[[Path, Sequence[str]], Files]]] = {
+LAYOUTS: dict[str, tuple[str, Callable[[Path, Search], Files]]] = {
     "slakh": ("metadata.yaml", slakh_files),
     "moisesdb": ("data.json", moisesdb_files),
     "musdb18hq": ("vocals.wav", plain_files),
@@ -196,33 +238,33 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path, Sequence[str]], Files]]] = {
 """Layout → the file that marks a song's folder, and how its stems' files are found."""
 
 
-def _read(folder: Path, data: Path, layout: str, files: Files, min_duration_s: float) -> Song:
-    """A song from its stems' files; raises ``Unusable``."""
+def _read(folder: Path, layout: str, files: Files, search: Search) -> tuple[Song, str]:
+    """A song from its stems' files, and what is to be noted of it; raises ``Unusable``."""
     if not any(files.values()):
         raise Unusable("none of the stems is here")
+    split = _split(folder, search.data, layout)
+    missing = [stem for stem in search.stems if not files.get(stem)]
+    if search.require_all and missing:
+        raise Unusable(f"no {', '.join(missing)}")
     if layout == "stemweave":
-        return read_song(folder, _split(folder, data, layout))
+        return read_song(folder, split), ""
     lengths: dict[float, Path] = {}
     rates = set()
     for path in (path for paths in files.values() for path in paths):
         about = read_header(path)
         lengths[round(about.num_samples / about.sample_rate, 2)] = path
         rates.add(about.sample_rate)
-    if len(lengths) > 1:
-        (short_s, short), (long_s, long) = min(lengths.items()), max(lengths.items())
-        if long_s - short_s > 0.05:
-            raise Unusable(f"unequal lengths: {short.name} has {short_s} s, {long.name} {long_s} s")
-    duration_s = min(lengths)
-    if duration_s < min_duration_s:
-        raise Unusable(f"too short: {duration_s} s")
-    return Song(
-        folder,
-        _split(folder, data, layout),
-        duration_s,
-        min(rates),
-        tuple(stem for stem in files if files[stem]),
-        {stem: tuple(paths) for stem, paths in files.items() if paths},
-    )
+    (short_s, short), (long_s, long) = min(lengths.items()), max(lengths.items())
+    note = ""
+    if long_s - short_s > 0.05:
+        note = f"unequal lengths: {short.name} has {short_s} s, {long.name} {long_s} s"
+        if long_s - short_s > MOST_UNEVEN_S:
+            raise Unusable(note)
+        note += f": {short_s} s are used"
+    if short_s < search.min_duration_s:
+        raise Unusable(f"too short: {short_s} s")
+    stems = {stem: tuple(paths) for stem, paths in files.items() if paths}
+    return Song(folder, split, short_s, min(rates), tuple(stems), stems), note
 
 
 def _split(folder: Path, data: Path, layout: str) -> str:
@@ -243,41 +285,6 @@ def _split(folder: Path, data: Path, layout: str) -> str:
 def split_of_name(name: str) -> str:
     """Split of a song that nobody assigned: of twelve, one validates and one tests."""
     return {0: "validation", 1: "test"}.get(zlib.crc32(name.encode()) % 12, "train")
-
-
-def without_silence(findings: Findings, require_all: bool = False) -> Findings:
-    """``findings`` less silent stems, unreadable songs and songs with nothing left; reads all.
-
-    With ``require_all`` a song with one silent stem is skipped.
-    """
-    checked = Findings(findings.layout, skipped=list(findings.skipped))
-    for song in findings.songs:
-        try:
-            heard = tuple(stem for stem in song.stems if _is_heard(song.stem_paths(stem)))
-        except InputError as error:
-            checked.skipped.append(Skipped(song.folder, str(error)))
-            continue
-        silent = [stem for stem in song.stems if stem not in heard]
-        if not heard:
-            checked.skipped.append(Skipped(song.folder, "all stems are silent"))
-        elif silent and require_all:
-            checked.skipped.append(Skipped(song.folder, f"silent: {', '.join(silent)}"))
-        else:
-            checked.songs.append(replace(song, stems=heard))
-    return checked
-
-
-def _is_heard(paths: Sequence[Path]) -> bool:
-    """Whether any sample of any file exceeds ``SILENCE_PEAK``; raises ``InputError``."""
-    for path in paths:
-        try:
-            with soundfile.SoundFile(path) as sound:
-                for block in sound.blocks(2**18, dtype="float32"):
-                    if np.abs(block).max() > SILENCE_PEAK:
-                        return True
-        except soundfile.LibsndfileError as error:
-            raise InputError(f"{path} cannot be read: {error.error_string}") from error
-    return False
 
 
 def _one_line(error: Exception) -> str:

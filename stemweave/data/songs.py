@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 from stemweave.errors import InputError
 
 MANIFEST = "manifest.jsonl"
-STEM_SUFFIXES = (".flac", ".wav")
+STEM_SUFFIXES = (".flac", ".wav", ".aif", ".aiff", ".ogg", ".opus", ".m4a", ".mp3")
+"""Of two files of a stem the first of these counts."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,34 @@ class Song:
             return self.files[stem]
         path = find_stem(self.folder, stem)
         if path is None:
-            raise InputError(
-                f"{self.folder} has no {stem}.flac or {stem}.wav, though song.json says so"
-            )
+            raise InputError(f"{self.folder} has no {stem}.flac or {stem}.wav, though it is listed")
         return (path,)
 
 
 def find_stem(folder: Path, name: str) -> Path | None:
-    """``<name>.flac`` or ``<name>.wav`` in ``folder``, if there is one."""
-    paths = (folder / (name + suffix) for suffix in STEM_SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+    """``<name>.flac``, ``.wav``, ``.mp3`` … in ``folder``, if there is one, in any case."""
+    for suffix in (".flac", ".wav"):
+        if (path := folder / (name + suffix)).is_file():
+            return path
+    wanted = {(name + suffix).casefold(): rank for rank, suffix in enumerate(STEM_SUFFIXES)}
+    found = [path for path in folder.glob("*") if path.name.casefold() in wanted]
+    files = [path for path in found if path.is_file()]
+    return min(files, key=lambda path: wanted[path.name.casefold()], default=None)
+
+
+def song_files(song: Song) -> list[tuple[str, int, int]]:
+    """Versions of all files that are read of a song: stems, sheet and score, if there are any."""
+    paths = [song.folder / name for name in ("sheet.json", "score.mid")]
+    for stem in song.stems:
+        with suppress(InputError):
+            paths += song.stem_paths(stem)
+    return [file_version(path) for path in paths if path.exists()]
+
+
+def file_version(path: Path) -> tuple[str, int, int]:
+    """Name, bytes and time of change: other ones after a repair."""
+    about = path.stat()
+    return path.name, about.st_size, about.st_mtime_ns
 
 
 def read_song(folder: Path, split: str = "train") -> Song:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from stemweave.data.songs import Song
+from stemweave.data.songs import Song, file_version, song_files
 from stemweave.data.tar_cache import TarCache, unpacked_songs
 from stemweave.errors import InputError
 
@@ -63,9 +64,9 @@ class TarSongs:
     @property
     def description(self) -> dict[str, Any]:
         """What the songs at a position are a function of."""
-        names = ("urls", "stems", "split", "seed", "window")
-        required = {"require_all": True} if self.require_all else {}
-        return {name: getattr(self, name) for name in names} | required
+        names = ("urls", "stems", "split", "seed", "window", "require_all")
+        files = [file_version(Path(url)) for url in self.urls if Path(url).is_file()]
+        return {name: getattr(self, name) for name in names} | {"files": files}
 
     def at(self, position: int) -> list[Song]:
         """Songs of the window that begins with shard number ``position``.
@@ -151,7 +152,7 @@ def songs_at_step(songs: Songs, step: int) -> Sequence[Song]:
 
 
 def describe_songs(songs: Songs) -> Any:
-    """What the songs are, as JSON: wherever they were fetched to."""
+    """What the songs are, as JSON: where, their stems, their files' sizes and times of change."""
     if isinstance(songs, TarSongs):
         return songs.description
-    return [str(song.folder.resolve()) for song in songs]
+    return [[str(song.folder.resolve()), song.stems, song_files(song)] for song in songs]

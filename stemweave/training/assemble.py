@@ -16,20 +16,29 @@ from stemweave.models.log_mel import LogMel
 from stemweave.training.finetune import take_over
 from stemweave.training.networks import make_denoiser, make_refiner, make_sharpener
 from stemweave.training.settings import RunSettings
+from stemweave.training.stem_map import sources
 
 
 def finetuned_parts(
     settings: RunSettings, base: StemModel, given: Collection[str]
 ) -> dict[str, Any]:
-    """The parts of ``base`` that are not ``given``, for the settings' stems."""
+    """The parts of ``base`` that are not ``given``, for the settings' stems.
+
+    With the model's own stems they are the model's own parts, and say what those say.
+    """
     parts: dict[str, Any] = {"vae": base.vae, "vocoder": base.vocoder}
-    if "denoiser" not in given:
-        parts["denoiser"] = make_denoiser(settings, base.vae)
-        take_over(parts["denoiser"], base.denoiser, base, settings)
-    makers = {"refiner": make_refiner, "sharpener": make_sharpener}
+    indices = sources(base.stems, settings.stems, settings.finetune.map)
+    makers = {
+        "denoiser": lambda settings: make_denoiser(settings, base.vae),
+        "refiner": make_refiner,
+        "sharpener": make_sharpener,
+    }
     for name, make in makers.items():
         trained = getattr(base, name)
-        if name not in given and trained is not None:
+        if name in given or trained is None:
+            continue
+        parts[name] = trained
+        if indices != list(range(len(base.stems))):
             parts[name] = make(settings)
             take_over(parts[name], trained, base, settings)
     for name in ("score_model", "analyser"):

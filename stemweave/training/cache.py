@@ -43,7 +43,7 @@ class CacheSource:
         base = load_base(settings)
         if base is not None:
             settings = resolved(settings, base)
-        songs = load_songs(settings)
+        songs = load_songs(settings, quiet=True)
         if self.stage == "refiner":
             with init_empty_weights(include_buffers=False):
                 return RefinerStage(settings, *songs)

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stemweave.data.tar_songs import Songs, TarSongs, describe_songs
+from stemweave.data.songs import total_hours
+from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
 from stemweave.models.provenance import FRONT_END, TRAINED, misfits, trained
 from stemweave.training.networks import autoencoder_in
@@ -25,24 +26,40 @@ UNCHANGEABLE = ("stems", "channels", "kind", "scheduler", "latents")
 def autoencoder_identity(vae: Any) -> str:
     """Of an autoencoder's weights and scale: what it says, or what is counted now."""
     said = trained(vae.config).get("weights")
-    if said:
-        return str(said)
-    digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
-    for name, tensor in sorted(vae.state_dict().items()):
+    return str(said) if said else weights_identity(vae, str(vae.config.scaling_factor))
+
+
+def weights_identity(network: Any, scale: str = "") -> str:
+    """A short hash of a network's weights."""
+    digest = hashlib.sha256(scale.encode())
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def require_own_autoencoder(base: Any, autoencoder: Any) -> None:
+    """Raise ``InputError`` if ``autoencoder`` is not that of the model ``base``.
+
+    Its denoiser goes on from latents of its own autoencoder.
+    """
+    if autoencoder_identity(autoencoder) != autoencoder_identity(base.vae):
+        raise InputError(
+            "the model's denoiser was trained on the latents of its own autoencoder: leave --vae "
+            "out, or train a denoiser for the other one"
+        )
 
 
 def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> dict[str, Any]:
     """What ``stage`` trains: part, stems, front end, autoencoder, settings, data, seed, version."""
     part = _part_of(stage, settings)
-    autoencoder = getattr(stage, "vae", None)
+    autoencoder, refiner = getattr(stage, "vae", None), getattr(stage, "refiner", None)
     return {
         "part": part,
         "stems": list(settings.stems),
         "log_mel": settings.log_mel.model_dump(),
         "network": _network_of(stage),
         "autoencoder": None if autoencoder is None else autoencoder_identity(autoencoder),
+        "refiner": None if refiner is None else weights_identity(refiner),
         "settings": _settings_of(settings, part),
         "data": None if songs is None else summary_of(songs),
         "seed": settings.seed,
@@ -79,12 +96,20 @@ def _settings_of(settings: RunSettings, part: str) -> dict[str, Any]:
 
 def summary_of(songs: Songs) -> dict[str, Any]:
     """How much there is to train on, and what identifies it."""
-    described = json.dumps(describe_songs(songs), sort_keys=True, default=str)
-    found: dict[str, Any] = {"identity": hashlib.sha256(described.encode()).hexdigest()[:16]}
     if isinstance(songs, TarSongs):
-        return {"shards": len(songs.urls), **found}
-    hours = sum(song.duration_s for song in songs) / 3600
-    return {"songs": len(songs), "hours": round(hours, 3), **found}
+        return {"shards": len(songs.urls), "identity": _hash(songs.urls)}
+    stems = {stem for song in songs for stem in song.stems}
+    having = {stem: [song for song in songs if stem in song.stems] for stem in sorted(stems)}
+    return {
+        "songs": len(songs),
+        "hours": round(total_hours(songs), 3),
+        "hours_of_stems": {stem: round(total_hours(some), 3) for stem, some in having.items()},
+        "identity": _hash([(song.name, song.stems, song.duration_s) for song in songs]),
+    }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_record(folder: Path, record: Mapping[str, Any], network: Any = None) -> None:
@@ -154,8 +179,11 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str
         for key in sorted(own.keys() | theirs.keys())
         if own.get(key) != theirs.get(key) and f"{key} " not in " ".join(refused)
     ]
-    if before["autoencoder"] != now["autoencoder"]:
-        refused.append("another autoencoder")
+    refused += [
+        f"another {part}"
+        for part in ("autoencoder", "refiner")
+        if before.get(part, now[part]) != now[part]
+    ]
     if before["data"] != now["data"] and not any(key.startswith("data ") for key in others):
         others.append("the songs")
     if before["version"] != now["version"]:

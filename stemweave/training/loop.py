@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from stemweave.errors import InputError
 from stemweave.models.acceleration import require_compiler
 from stemweave.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from stemweave.training.examples import Example
+from stemweave.training.figures import Means
 from stemweave.training.identity import changes, write_record
 from stemweave.training.learning_rate import learning_rate_factor
 from stemweave.training.muon import make_optimiser
@@ -71,13 +73,20 @@ class TrainingRun:
         self.stage, self.folder, self.seed, self.record = stage, folder, seed, record
         self.changes: list[str] = []
         settings = stage.settings
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
         self.accelerator = Accelerator(
             mixed_precision=mixed_precision,
             gradient_accumulation_steps=1,  # accumulation is by micro-batches inside a step
-            cpu=device == "cpu",
+            # without an accelerator several processes find each other only as a CPU's (gloo)
+            cpu=device == "cpu" or (launched > 1 and not torch.accelerator.is_available()),
             # the others wait while the main process validates, and for shards that it makes
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
         )
+        if self.accelerator.num_processes != launched:
+            raise InputError(
+                f"{launched} processes were launched and do not find each other: start them with "
+                "torchrun, or one alone"
+            )
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
         if sharded and settings.optimiser.kind == "muon":
             raise InputError("optimiser.kind muon does not work with FSDP: use adamw")
@@ -176,7 +185,7 @@ class TrainingRun:
         self.average.to(self.accelerator.device)
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step.
+        """One optimiser step; figures of this process, the mean over its micro-batches.
 
         Raises:
             FloatingPointError: if loss or gradient is not finite, in any process; the weights are
@@ -184,8 +193,7 @@ class TrainingRun:
         """
         settings, process = self.stage.settings, self.accelerator.process_index
         processes = self.accelerator.num_processes
-        figures: dict[str, float] = {}
-        losses = []
+        means, losses = Means(), []
         for micro_step in range(settings.accumulation_steps):
             # the draws of a global batch are numbered, so that processes and accumulation are
             # interchangeable
@@ -199,11 +207,11 @@ class TrainingRun:
                 loss, parts = self.stage.loss(self.network, self.step, rng, generator)
                 self.accelerator.backward(loss / settings.accumulation_steps)
             losses.append(loss.item())
-            figures = {"loss": losses[-1], **parts}
+            means.add({"loss": losses[-1], **parts})
         if self._agreed(not all(map(math.isfinite, losses)))[0]:
             raise FloatingPointError(self._not_finite("loss"))
         norm = self.accelerator.clip_grad_norm_(self.parameters, settings.optimiser.clip_norm)
-        figures["gradient_norm"] = float(whole(norm))
+        figures = means.take() | {"gradient_norm": float(whole(norm))}
         # with a scaler (fp16), such a step is skipped and tried again at a lower scale
         if self.accelerator.scaler is None and not math.isfinite(figures["gradient_norm"]):
             raise FloatingPointError(self._not_finite("gradient"))
@@ -301,6 +309,7 @@ class TrainingRun:
         settings = self.stage.settings
         self.folder.mkdir(parents=True, exist_ok=True)
         began = last_save = time.monotonic()
+        means = Means()
         self.network.train()
         while self.step < settings.steps:
             now = time.monotonic()
@@ -314,11 +323,14 @@ class TrainingRun:
                 self.save()
                 self.export()
                 last_save = time.monotonic()
-            figures = self.train_step()
+            means.add(self.train_step())
             validated = self.step % settings.validate_every_steps == 0
+            if not validated and self.step % settings.log_every_steps:
+                continue
+            figures = means.take(self.accelerator.num_processes)
             if validated and (log is not None or self.skeleton is not None):
                 self._validate(figures, log_examples)
-            if log is not None and (validated or self.step % settings.log_every_steps == 0):
+            if log is not None:
                 figures["minutes"] = (time.monotonic() - began) / 60
                 log(self.step, figures)
         self.save()

@@ -252,6 +252,12 @@ class RunSettings(Strict):
     data: list[str] = Field(description="folders or lists of songs, or tar shards")
     tars: TarSettings = TarSettings()
     require_all_stems: bool = Field(False, description="leave out songs that lack a stem")
+    validation: float | tuple[str, ...] | None = Field(
+        None, description="share of the songs, or names of songs; by default as the data says"
+    )
+    classes: dict[str, tuple[str, ...]] = Field(
+        {}, description="stem → Slakh's inst_class names, e.g. strings: [Strings]"
+    )
     channels: Literal[1, 2] = Field(1, description="mono, or left and right of every stem")
     cache: Path = Path("data/cache")
     stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")

@@ -84,7 +84,7 @@ def _draw_known(
 ) -> np.ndarray:
     """Given positions (S, H): some stems for all time, or a time range of some or all stems."""
     known = np.zeros((num_stems, height), dtype=bool)
-    if rng.random() >= settings.time_range_probability:
+    if num_stems > 1 and rng.random() >= settings.time_range_probability:
         num_known = rng.integers(1, num_stems)
         known[rng.permutation(num_stems)[:num_known]] = True
         return known
@@ -92,7 +92,7 @@ def _draw_known(
     if rng.random() < 0.5:  # the beginning is known: continue it
         start = 0
     known[:, start:stop] = True
-    if rng.random() < 0.5:  # everything is known but a region of some stems
+    if num_stems > 1 and rng.random() < 0.5:  # everything is known but a region of some stems
         renewed = rng.permutation(num_stems)[: rng.integers(1, num_stems)]
         untouched = np.setdiff1d(np.arange(num_stems), renewed)
         known[untouched] = True

@@ -60,6 +60,7 @@ class SharpenerStage:
         self.log_mel = copy.deepcopy(log_mel)  # goes where the network is
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
+        self.refiner = refiner
         self.network = make_sharpener(settings)
         if first_pass is not None:
             first_pass.eval().requires_grad_(False)

@@ -6,13 +6,17 @@ import fcntl
 import math
 import os
 import signal
+import zlib
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from accelerate.utils import set_seed
 
-from stemweave.data.readers import read_data
+from stemweave.data import damage
+from stemweave.data.checking import hours_table
+from stemweave.data.readers import Findings, read_data
 from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
@@ -33,18 +37,70 @@ def prepare(config: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
     return settings
 
 
-def load_songs(settings: RunSettings) -> tuple[Songs, Songs]:
-    """Training and validation songs of all data; raises ``InputError`` if there are none."""
+def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs]:
+    """Training and validation songs of all data; says what there is of every stem and split.
+
+    Raises:
+        InputError: if there are none, or a stem is in none of the training songs.
+    """
     urls: list[str] = []
-    songs: list[Song] = []
+    findings = Findings("")
     for entry in settings.data:
         tars = tar_urls(entry)
         urls += tars
         if not tars:
-            songs += read_data(
-                Path(entry), settings.stems, require_all=settings.require_all_stems
-            ).songs
-    return _of_split("train", urls, songs, settings), _of_split("validation", urls, songs, settings)
+            found = read_data(
+                Path(entry),
+                settings.stems,
+                require_all=settings.require_all_stems,
+                classes=settings.classes,
+            )
+            findings.songs += found.songs
+            findings.skipped += found.skipped
+            findings.notes += found.notes
+    findings.songs = with_validation(findings.songs, settings.validation)
+    if findings.songs and not quiet and int(os.environ.get("RANK", "0")) == 0:
+        print(*hours_table(findings.songs, settings.stems), sep="\n")
+        for what, some in (("noted", findings.notes), ("skipped", findings.skipped)):
+            for one in some:
+                print(f"{what} {one.folder}: {one.reason}")
+    train = _of_split("train", urls, findings.songs, settings)
+    if not isinstance(train, TarSongs):
+        silent = set(settings.stems).difference(*(song.stems for song in train))
+        if silent:
+            raise InputError(
+                f"no training song has {', '.join(sorted(silent))}: take it out of stems, or add "
+                "songs"
+            )
+    return train, _of_split("validation", urls, findings.songs, settings)
+
+
+def with_validation(songs: list[Song], wanted: float | tuple[str, ...] | None) -> list[Song]:
+    """``songs`` with those held out for validation that are wanted, and at least one.
+
+    Test songs stay test songs. Without a wish they are as they are, if any is held out.
+
+    Raises:
+        InputError: if a wanted song is not there, or there is nothing to hold out from.
+    """
+    own = [song for song in songs if song.split != "test"]
+    if wanted is None and (len(own) < 2 or any(song.split == "validation" for song in own)):
+        return songs
+    if isinstance(wanted, tuple):
+        missing = set(wanted) - {song.name for song in own}
+        if missing:
+            raise InputError(f"validation: there is no song {', '.join(sorted(missing))}")
+        held_out = {song.folder for song in own if song.name in wanted}
+    else:
+        number = max(1, round((wanted or 0.0) * len(own)))
+        by_name = sorted(own, key=lambda song: (zlib.crc32(song.name.encode()), song.folder))
+        held_out = {song.folder for song in by_name[:number]}
+    return [
+        song
+        if song.split == "test"
+        else replace(song, split="validation" if song.folder in held_out else "train")
+        for song in songs
+    ]
 
 
 def _of_split(split: str, urls: list[str], songs: list[Song], settings: RunSettings) -> Songs:
@@ -125,6 +181,8 @@ def start(
             with closing(RunLog(folder, settings)) as log:
                 run.run(log.figures, minutes or math.inf, log.examples)
             print(f"exported to {folder / 'export'}")
+            for path, reason in damage.found.items():
+                print(f"passed by: {path} {reason}")
         else:
             run.run(None, minutes or math.inf)
     except FloatingPointError as error:

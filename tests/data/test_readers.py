@@ -9,10 +9,13 @@ import soundfile
 import torch
 import yaml
 
-from stemweave.data.mixing import PLAIN, draw_crops
-from stemweave.data.readers import MUSDB_VALIDATION, read_data, without_silence
+from stemweave.data import damage
+from stemweave.data.checking import decoded
+from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
+from stemweave.data.readers import MUSDB_VALIDATION, read_data
 from stemweave.data.songs import read_manifest
 from stemweave.errors import InputError
+from stemweave.io.jobs import Workers
 from stemweave.stems import STEMS
 
 
@@ -129,17 +132,82 @@ def test_faulty_songs_are_skipped_with_the_reason(tmp_path: Path):
     tone(tmp_path / "silent" / "bass.wav", level=0.0)
     tone(tmp_path / "uneven" / "bass.wav")
     tone(tmp_path / "uneven" / "drums.wav", seconds=1.5)
+    tone(tmp_path / "longer" / "bass.wav")
+    tone(tmp_path / "longer" / "drums.wav", seconds=13)
     tone(tmp_path / "short" / "bass.wav", seconds=0.2)
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "bass.wav").write_text("no audio")
+    tone(tmp_path / "text" / "bass.wav").write_text("no audio")
+    for name, level in (("nan", float("nan")), ("loud", 5000.0)):
+        soundfile.write(tone(tmp_path / name / "bass.wav"), np.full(50_000, level), 22050, "FLOAT")
+    cut = tone(tmp_path / "cut" / "bass.flac")
+    soundfile.write(cut, np.random.default_rng(0).normal(0, 0.1, 50_000), 22050)
+    cut.write_bytes(cut.read_bytes()[:20_000])
     findings = read_data(tmp_path, STEMS)
     reasons = {skipped.folder.name: skipped.reason for skipped in findings.skipped}
-    assert set(reasons) == {"uneven", "short", "text"}
-    assert "drums.wav has 1.5 s" in reasons["uneven"] and "too short" in reasons["short"]
+    assert set(reasons) == {"longer", "short", "text"}
+    assert "drums.wav 13.0 s" in reasons["longer"] and "too short" in reasons["short"]
     assert "not audio" in reasons["text"]
-    heard = without_silence(findings)
-    assert [(song.name, song.stems) for song in heard.songs] == [("good", ("bass",))]
-    assert heard.skipped[-1].reason == "all stems are silent"
+    (note,) = findings.notes
+    assert note.folder.name == "uneven" and note.reason.endswith("bass.wav 2.0 s: 1.5 s are used")
+    assert {song.duration_s for song in findings.songs if song.name == "uneven"} == {1.5}
+    heard = decoded(findings, workers=Workers(1))
+    assert [(song.name, song.stems) for song in heard.songs] == [
+        ("good", ("bass",)), ("uneven", ("bass", "drums"))
+    ]  # fmt: skip
+    reasons = {skipped.folder.name: skipped.reason for skipped in heard.skipped}
+    assert reasons["silent"] == "all stems are silent" and "damaged" in reasons["cut"]
+    assert "NaN" in reasons["nan"] and "peak of 5e+03 full scales" in reasons["loud"]
+
+
+def test_untidy_folders(tmp_path: Path):
+    data = tmp_path / "data"
+    slakh_track(tmp_path / "elsewhere" / "Track00001", {"S00": (33, False, True)})
+    tone(data / "a" / "guitar.WAV")
+    tone(data / "b" / "Bass.mp3", rate=44100)
+    (data / "b" / "song.json").write_text("{")
+    for name in ("data.json", "song.json", "metadata.yaml"):
+        (data / name).write_text("stray")
+    (data / "link").symlink_to(tmp_path / "elsewhere")
+    (data / "link" / "back").symlink_to(data)
+    findings = read_data(data, STEMS)
+    assert [(song.name, song.stems) for song in findings.songs] == [
+        ("a", ("guitar",)), ("b", ("bass",)), ("Track00001", ("bass",))
+    ]  # fmt: skip
+    assert findings.layout == "folders, slakh"
+    assert [skipped.folder for skipped in findings.skipped] == [data]
+    for song in findings.songs:
+        crop = draw_crops([song], STEMS, 1, 8000, 16000, PLAIN, np.random.default_rng(0))
+        assert crop.waveforms.abs().max() > 0.05, song.name
+
+
+def test_slakhs_other_classes_are_one_line(slakh: Path):
+    path = slakh / "train" / "Track00001" / "metadata.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["stems"]["S05"]["inst_class"] = "Strings (continued)"
+    path.write_text(yaml.safe_dump(content))
+    classes = {"strings": ["Strings", "Strings (continued)"]}
+    (song,) = read_data(slakh, ("strings",), classes=classes).songs
+    assert [path.name for path in song.stem_paths("strings")] == ["S05.flac"]
+
+
+def test_a_damaged_file_is_passed_by_in_training(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(damage, "found", {})
+    songs = []
+    for index in range(60):
+        tone(tmp_path / f"{index:02d}" / "bass.wav", rate=8000)
+        tone(tmp_path / f"{index:02d}" / "drums.wav", rate=8000)
+    soundfile.write(tmp_path / "07" / "bass.wav", np.full(16_000, np.nan), 8000, "FLOAT")
+    songs = read_data(tmp_path, STEMS).songs
+    stems, plain = ("bass", "drums"), MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
+    drawn = [
+        draw_crops(songs, stems, 300, 800, 8000, plain, np.random.default_rng(0)) for _ in "ab"
+    ]
+    assert torch.equal(drawn[0].waveforms, drawn[1].waveforms)  # found before or not
+    assert drawn[0].waveforms.isfinite().all() and "07" not in {p[0].name for p in drawn[0].places}
+    assert capsys.readouterr().err.count("bass.wav has samples that are NaN") == 1
+    for name in ("08", "09"):
+        (tmp_path / name / "drums.wav").unlink()
+    with pytest.raises(InputError, match=r"of 120 files are damaged.*stemweave data check"):
+        draw_crops(songs, stems, 300, 800, 8000, plain, np.random.default_rng(0))
 
 
 def test_check_prints_hours_and_writes_a_list_for_training(run, slakh: Path, tmp_path: Path):

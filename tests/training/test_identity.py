@@ -202,4 +202,39 @@ def test_a_run_that_goes_on(run, config: Path, parts: dict, tmp_path: Path):
     again = run(*command)
     assert again.code == 0 and "resuming at step 2" in again.out, again.err
     assert "denoiser.batch_size 2 → 1" in again.out and "denoiser.steps 2 → 3" in again.out
-    assert "vocoder" not in again.out.splitlines()[0]
+    (line,) = [line for line in again.out.splitlines() if line.startswith("resuming")]
+    assert "vocoder" not in line
+
+
+def test_a_models_denoiser_stays_with_its_autoencoder(run, config: Path, parts: dict, tmp_path):
+    model, other = tmp_path / "model", write_parts(config, tmp_path / "other")["vae"]
+    assert assemble(run, config, model, parts).code == 0
+    torch.nn.init.normal_((vae := load_component("vae", other)).encoder[0].weight)
+    vae.config[TRAINED].pop("weights")
+    vae.save_pretrained(other)
+    settings = tmp_path / "further.yaml"
+    content = yaml.safe_load(config.read_text())
+    kept = {"data": content["data"], "cache": content["cache"]}
+    settings.write_text(yaml.safe_dump({**kept, "finetune": {"model": str(model)}}))
+    for command in (
+        ("train", "denoiser", settings, "--run", tmp_path / "run", "--vae", other),
+        ("assemble", settings, tmp_path / "mixed", "--vae", other),
+    ):
+        refused = run(*command)
+        assert refused.code == 2 and "its own autoencoder: leave --vae out" in refused.err
+    assert run("assemble", settings, tmp_path / "same", "--vae", model / "vae").code == 0
+    assert (
+        json.loads((tmp_path / "same" / "denoiser" / "config.json").read_text())[TRAINED]
+        == (json.loads((parts["denoiser"] / "config.json").read_text())[TRAINED])
+    )
+
+
+def test_a_sharpener_goes_on_with_its_refiner(run, config: Path, parts: dict, tmp_path: Path):
+    change(config, "sharpener", validate_every_steps=100)
+    command = ["train", "sharpener", config, "--run", tmp_path / "run", "--refiner"]
+    assert run(*command, parts["refiner"]).code == 0
+    refiner = load_component("refiner", parts["refiner"])
+    torch.nn.init.normal_(next(refiner.parameters()))
+    refiner.save_pretrained(tmp_path / "refiner")
+    refused = run(*command, tmp_path / "refiner")
+    assert refused.code == 2 and "(another refiner)" in refused.err

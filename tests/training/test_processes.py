@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 def torchrun(config: Path, folder: Path, *options: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
                "--nproc-per-node", "2", "-m", "--", "stemweave", "train", "denoiser", config,
-               "--run", folder, "--device", "cpu", *options]  # fmt: skip
+               "--run", folder, *options]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(
         [str(part) for part in command], env=environment, text=True,
@@ -67,6 +67,11 @@ def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, 
     train(run, "denoiser", config, tmp_path / "alone", *vae)
     one = torch.load(tmp_path / "alone" / "checkpoint.pt", weights_only=True)
     assert one["step"] == two["step"] >= 4
+    lines = [  # the mean over micro-batches, and over processes
+        {line["step"]: line["loss"] for line in map(json.loads, (folder / "log.jsonl").open())}
+        for folder in (tmp_path / "alone", together)
+    ]
+    assert lines[1][4] == pytest.approx(lines[0][4], rel=1e-3)
     for name, tensor in one["network"].items():
         assert torch.allclose(tensor, two["network"][name], rtol=1e-3, atol=2e-5), name
     pairs = zip(one["average"]["shadow_params"], two["average"]["shadow_params"], strict=True)
