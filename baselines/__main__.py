@@ -60,7 +60,7 @@ def train(
     from baselines.training import BaselineStage
     from stemweave.training.start import load_songs, prepare, start
 
-    settings = prepare(config, BaselineSettings)
+    settings = prepare(config, kind=BaselineSettings)
     assert isinstance(settings, BaselineSettings)
     budget = settings.section(name).cpu_hours if cpu_hours is None else cpu_hours
     stage = BaselineStage(name, settings, *load_songs(settings), cpu_hours=budget)

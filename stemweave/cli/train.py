@@ -24,6 +24,10 @@ app = typer.Typer(no_args_is_help=True, help="Train a part of the model; resumab
 Config = Annotated[Path, typer.Argument(help="YAML file of settings, e.g. configs/bundled.yaml")]
 RunFolder = Annotated[Path | None, typer.Option("--run", help="run folder; default runs/<stage>")]
 Minutes = Annotated[float, typer.Option(min=0, help="stop after so many minutes (0: never)")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE in place of the settings', e.g. denoiser.steps=500"),
+]
 Device = Annotated[str, typer.Option(help="auto or cpu")]
 Init = Annotated[
     Path | None,
@@ -45,6 +49,7 @@ def train_vae(
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
+    changes: Changes = None,
 ) -> None:
     """Train the autoencoder of log-mels."""
     from stemweave.training.identity import check_parts
@@ -52,7 +57,7 @@ def train_vae(
     from stemweave.training.stage_vae import VAEStage
     from stemweave.training.start import load_songs, prepare, require_new, start
 
-    settings = prepare(config)
+    settings = prepare(config, changes)
     folder = run or Path("runs/vae")
     require_new(folder, init)
     check_parts(settings, vae=init)
@@ -75,6 +80,7 @@ def train_denoiser(
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
+    changes: Changes = None,
 ) -> None:
     """Train the diffusion model on cached latents, from nothing or from an existing model."""
     from stemweave.training.finetune import load_base, resolved, start_from, with_options
@@ -85,7 +91,7 @@ def train_denoiser(
 
     folder = run or Path("runs/denoiser")
     require_new(folder, init)
-    settings = with_options(prepare(config), init, data, stem_map, lora)
+    settings = with_options(prepare(config, changes), init, data, stem_map, lora)
     base = load_base(settings)
     if base is not None:
         settings = resolved(settings, base)
@@ -120,6 +126,7 @@ def train_refiner(
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
+    changes: Changes = None,
 ) -> None:
     """Train the mask network."""
     from stemweave.errors import InputError
@@ -131,7 +138,7 @@ def train_refiner(
 
     folder = run or Path("runs/refiner")
     require_new(folder, init)
-    settings = with_options(prepare(config), init, data, stem_map, lora)
+    settings = with_options(prepare(config, changes), init, data, stem_map, lora)
     base = load_base(settings)
     if base is not None:
         if base.refiner is None:
@@ -157,6 +164,7 @@ def train_sharpener(
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
+    changes: Changes = None,
 ) -> None:
     """Train what brings the refiner's masks from bands to single bins."""
     from stemweave.training.finetune import load_base, resolved, take_over, with_options
@@ -172,7 +180,7 @@ def train_sharpener(
 
     folder = run or Path("runs/sharpener")
     require_new(folder, init)
-    settings = with_options(prepare(config), init, data, stem_map, None)
+    settings = with_options(prepare(config, changes), init, data, stem_map, None)
     base = load_base(settings)
     if base is not None:
         settings = resolved(settings, base)
@@ -208,6 +216,7 @@ def train_vocoder(
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
+    changes: Changes = None,
 ) -> None:
     """Train the vocoder."""
     from stemweave.training.identity import check_parts
@@ -215,7 +224,7 @@ def train_vocoder(
     from stemweave.training.stage_vocoder import VocoderStage
     from stemweave.training.start import load_songs, prepare, require_new, start
 
-    settings = prepare(config)
+    settings = prepare(config, changes)
     folder = run or Path("runs/vocoder")
     require_new(folder, init)
     autoencoder = load_component("vae", vae) if vae is not None else None
@@ -234,6 +243,7 @@ def train_score(
     run: RunFolder = None,
     minutes: Minutes = 0,
     device: Device = "auto",
+    changes: Changes = None,
 ) -> None:
     """Train the score model on the notes and sheets of songs."""
     from stemweave.data.scores import ScoreCorpus, score_folders
@@ -241,7 +251,7 @@ def train_score(
     from stemweave.training.stage_score import STEMS, ScoreStage
     from stemweave.training.start import prepare, require_new, start
 
-    settings = prepare(config)
+    settings = prepare(config, changes)
     folder = run or Path("runs/score")
     require_new(folder, init)
     train = ScoreCorpus(score_folders(settings.data), STEMS)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from stemweave.data.mixing import MixSettings
+from stemweave.data.mixing import PLAIN, MixSettings
 from stemweave.data.shards import ShardPlan, Shards
 from stemweave.data.tar_songs import Songs
 from stemweave.training.settings import RunSettings
 from stemweave.training.stage_settings import ShardedSettings
+
+VALIDATION_CROPS, VALIDATION_SEED = 64, 1
 
 AnyShards = TypeVar("AnyShards", bound=Shards)
 
@@ -22,7 +24,11 @@ def train_and_validation(
     train: Songs,
     validation: Songs,
 ) -> tuple[AnyShards, AnyShards]:
-    """``make(songs, mixing, plan, seed)`` for both; validation needs one shard only."""
+    """``make(songs, mixing, plan, seed)`` for both.
+
+    Validation has one shard, of crops that depend on nothing that a run may vary: at the level of
+    training, unmixed and unfiltered, with a seed of their own. Equal weights give equal figures.
+    """
     mixing = MixSettings(**settings.mixing.model_dump())
     plan = ShardPlan(
         stage.crop_frames,
@@ -31,8 +37,9 @@ def train_and_validation(
         stage.first_shards,
         stage.steps_per_shard,
     )
-    one_shard = replace(plan, first_window=1)
+    plain = replace(PLAIN, reference_rms=mixing.reference_rms, clip_mixture=mixing.clip_mixture)
+    one_shard = replace(plan, first_window=1, shard_size=VALIDATION_CROPS)
     return (
         make(train, mixing, plan, settings.seed),
-        make(validation, mixing, one_shard, settings.seed + 1),
+        make(validation, plain, one_shard, VALIDATION_SEED),
     )

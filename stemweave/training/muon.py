@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stemweave.errors import InputError
+
 MOMENTUM = 0.95
 ITERATIONS = 5
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
@@ -104,7 +106,17 @@ def in_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups: first all that have the common learning rate, then one of each ``part``,
     a sub-module of the network that is named in ``learning_rates``.
+
+    Raises:
+        InputError: if one is named that has no parameters to train.
     """
+    named = list(named)
+    parts = {name.split(".")[0] for name, _ in named}
+    if unknown := sorted(learning_rates.keys() - parts):
+        raise InputError(
+            f"optimiser.learning_rates names {unknown[0]}, which the network has not; it has "
+            f"{', '.join(sorted(parts))}"
+        )
     groups: dict[str, dict[str, Any]] = {"": {"params": []}}
     for name, parameter in named:
         part = name.split(".")[0]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
+from diffusers import DDIMScheduler
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from stemweave.errors import InputError
 from stemweave.model import TaskSettings
 from stemweave.models.acceleration import computes_in_bfloat16
-from stemweave.training.settings_file import read_settings_file
+from stemweave.training.settings_file import read_settings_file, with_changes
 from stemweave.training.stage_settings import (
     ShardedSettings,
     StageSettings,
@@ -22,26 +24,36 @@ from stemweave.training.stage_settings import (
 class LogMelSettings(Strict):
     """Arguments of ``LogMel``."""
 
-    sample_rate: int = 16000
-    n_fft: int = 1024
-    hop_length: int = 160
-    win_length: int = 1024
-    num_mels: int = 64
+    sample_rate: int = Field(16000, ge=1)
+    n_fft: int = Field(1024, ge=1)
+    hop_length: int = Field(160, ge=1)
+    win_length: int = Field(1024, ge=1)
+    num_mels: int = Field(64, ge=1)
     f_min: float = 0.0
     f_max: float = 8000.0
-    segment_frames: int = 1024
-    log_floor: float = 1e-5
+    segment_frames: int = Field(1024, ge=1)
+    log_floor: float = Field(1e-5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _is_a_front_end(self) -> LogMelSettings:
+        if not self.hop_length <= self.win_length <= self.n_fft:
+            raise ValueError("hop_length must be at most win_length, and that at most n_fft")
+        if not self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ValueError("f_min must be below f_max, and that at most half the sample_rate")
+        if self.num_mels > self.n_fft // 2:
+            raise ValueError("num_mels must be at most n_fft / 2")
+        return self
 
 
 class MixingSettings(Strict):
     """Arguments of ``data.mixing.MixSettings``."""
 
-    stem_gain_std_db: float = 3.0
-    level_std_db: float = 3.0
-    reference_rms: float | None = 0.1
+    stem_gain_std_db: float = Field(3.0, ge=0, le=100)
+    level_std_db: float = Field(3.0, ge=0, le=100)
+    reference_rms: float | None = Field(0.1, gt=0)
     stem_drop_probability: float = Field(0.08, ge=0, lt=1)
     cross_song_probability: float = Field(0.25, ge=0, le=1)
-    equaliser_std_db: float = 3.0
+    equaliser_std_db: float = Field(3.0, ge=0, le=100)
     tape_semitones: float = Field(0.0, ge=0, le=12)
     drive_probability: float = Field(0.0, ge=0, le=1)
     whole_songs: bool = False
@@ -117,7 +129,9 @@ class ConditionSettings(Strict):
         0.25, ge=0, le=1, description="of samples: rhythm, harmony, style, each by itself"
     )
     validation_timesteps: tuple[int, ...] = Field(
-        (950, 750, 500), description="at which own, another song's and no conditions are compared"
+        (950, 750, 500),
+        min_length=1,
+        description="at which own, another song's and no conditions are compared",
     )
 
 
@@ -159,6 +173,12 @@ class DenoiserSettings(ShardedSettings):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> DenoiserSettings:
+        if self.separation_share + self.arrangement_share > 1:
+            raise ValueError("separation_share and arrangement_share must be at most 1 together")
+        try:
+            DDIMScheduler(**self.scheduler)
+        except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"scheduler does not describe a DDIMScheduler: {error}") from error
         if self.kind == "unet3d" and (self.arrangement_share or self.own_timesteps_probability):
             raise ValueError(
                 "unet3d is told no given stems and one timestep a sample: set arrangement_share "
@@ -210,13 +230,13 @@ class SamplingSettings(Strict):
     """Defaults of the assembled model; see ``TaskSettings``."""
 
     separation_steps: int = Field(TaskSettings.separation_steps, ge=1)
-    separation_guidance: float = TaskSettings.separation_guidance
+    separation_guidance: float = Field(TaskSettings.separation_guidance, ge=-100, le=100)
     generation_steps: int = Field(TaskSettings.generation_steps, ge=1)
     sampler: Literal["ddim", "dpm++", "unipc"] = "ddim"
     eta: float = Field(TaskSettings.eta, ge=0, le=1)
     timestep_shift: float = Field(TaskSettings.timestep_shift, gt=0)
     noise_offset: float = Field(TaskSettings.noise_offset, ge=0)
-    arrangement_guidance: float = TaskSettings.arrangement_guidance
+    arrangement_guidance: float = Field(TaskSettings.arrangement_guidance, ge=-100, le=100)
     bar_timestep: int | None = Field(TaskSettings.bar_timestep, ge=0)
     generation_bar_gain: float = Field(TaskSettings.generation_bar_gain, gt=0)
     arrangement_bar_gain: float = Field(TaskSettings.arrangement_bar_gain, gt=0)
@@ -249,7 +269,7 @@ class TarSettings(Strict):
 class RunSettings(Strict):
     """A training run: data, front end, stages."""
 
-    data: list[str] = Field(description="folders or lists of songs, or tar shards")
+    data: list[str] = Field(min_length=1, description="folders or lists of songs, or tar shards")
     tars: TarSettings = TarSettings()
     require_all_stems: bool = Field(False, description="leave out songs that lack a stem")
     validation: float | tuple[str, ...] | None = Field(
@@ -260,8 +280,8 @@ class RunSettings(Strict):
     )
     channels: Literal[1, 2] = Field(1, description="mono, or left and right of every stem")
     cache: Path = Path("data/cache")
-    stems: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
-    seed: int = 0
+    stems: tuple[str, ...] = Field(("bass", "drums", "guitar", "piano"), min_length=1)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
         "no", description="auto: bf16 on a machine that computes in it, else no"
     )
@@ -281,6 +301,19 @@ class RunSettings(Strict):
     analyser: AnalyserSettings = AnalyserSettings()
     sampling: SamplingSettings = SamplingSettings()
 
+    @model_validator(mode="after")
+    def _names_and_shares_are_meant(self) -> RunSettings:
+        unknown = sorted(self.classes.keys() - set(self.stems))
+        if unknown:
+            raise ValueError(f"classes are of {', '.join(unknown)}, which stems does not have")
+        if any("/" in stem or stem.startswith(".") for stem in self.stems):
+            raise ValueError("stems are named as their files, without folders")
+        if isinstance(self.validation, float) and not 0 < self.validation < 1:
+            raise ValueError("validation must be a share between 0 and 1, or names of songs")
+        if self.validation == ():
+            raise ValueError("validation must name a song at least")
+        return self
+
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
@@ -297,18 +330,21 @@ def changed(settings: AnySettings, /, **update: Any) -> AnySettings:
         raise InputError(f"{type(settings).__name__}: {error.errors()[0]['msg']}") from error
 
 
-def load_settings(path: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
+def load_settings(
+    path: Path, kind: type[RunSettings] = RunSettings, changes: Sequence[str] = ()
+) -> RunSettings:
     """Settings from a YAML file; raises ``InputError`` naming the key that is wrong.
 
     ``kind`` may be a subclass with further sections. A file that ``extends`` another, named from
-    its own folder, holds only what differs.
+    its own folder, holds only what differs. ``changes`` are KEY=VALUE, e.g. denoiser.steps=500.
     """
     try:
-        settings = kind.model_validate(read_settings_file(path))
+        settings = kind.model_validate(with_changes(read_settings_file(path), changes))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {key}: {first['msg']}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(": ".join(filter(None, (str(path), key, message)))) from error
     if settings.mixed_precision == "auto":
         return changed(settings, mixed_precision="bf16" if computes_in_bfloat16() else "no")
     return settings

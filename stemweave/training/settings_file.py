@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +40,23 @@ def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         merged[key] = _over(base[key], value) if both else value
     return merged
+
+
+def with_changes(settings: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """``settings`` with values of dotted keys, each KEY=VALUE with a value as in YAML.
+
+    Raises:
+        InputError: if one is not of this form.
+    """
+    for change in changes:
+        key, equals, text = change.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {change}: the value is not valid YAML") from error
+        if not equals or not all(key.split(".")):
+            raise InputError(f"--set takes KEY=VALUE, e.g. denoiser.steps=500, not {change!r}")
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        settings = _over(settings, value)
+    return settings

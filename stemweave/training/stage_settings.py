@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MOST = 1e9
+"""No number of the settings is larger that has no bound of its own."""
 
 
 class Strict(BaseModel):
+    """Settings without surprises: unknown keys, negative, endless and repeated values are errors.
+
+    A field with bounds of its own has those instead.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Strict:
+        for name, field in type(self).model_fields.items():
+            value, bounds = getattr(self, name), {type(one).__name__ for one in field.metadata}
+            least = float("-inf") if bounds & {"Ge", "Gt"} else 0
+            most = float("inf") if bounds & {"Le", "Lt"} or name == "clip_norm" else MOST
+            values = value if isinstance(value, list | tuple) else [value]
+            for one in values:
+                if isinstance(one, int | float) and not least <= one <= most:
+                    raise ValueError(f"{name} must be {least:g} to {most:g}, not {one:g}")
+            names = [str(one) for one in values if isinstance(one, str | Path)]
+            if len(set(names)) < len(names) or "" in names:
+                raise ValueError(f"{name} must be different names, not {', '.join(names)}")
+        return self
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimiserSettings(Strict):
     """Adam, AdamW or Muon with linear warm-up, then constant or cosine to zero at ``steps``."""
 
     kind: Literal["adam", "adamw", "muon"] = "adamw"
-    learning_rate: float = 3e-4
-    learning_rates: dict[str, float] = Field(
+    learning_rate: float = Field(3e-4, ge=0, le=100)
+    learning_rates: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
         {}, description="of parts of the network by name that have their own, e.g. conditions"
     )
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.01
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    weight_decay: float = Field(0.01, ge=0, le=100)
     warmup_steps: int = 200
     warmup_from_zero: bool = Field(
         False, description="the first step's learning rate is 0, not a share of the full one"
     )
     schedule: Literal["constant", "cosine"] = "cosine"
-    clip_norm: float = 1.0
+    clip_norm: float = Field(1.0, gt=0, description="of the gradient; .inf clips nothing")
     ema_decay: float = Field(0.999, ge=0, lt=1)
 
 
@@ -35,20 +62,20 @@ class StageSettings(Strict):
 
     model: dict[str, Any] = {}
     optimiser: OptimiserSettings = OptimiserSettings()
-    crop_frames: int = 256
+    crop_frames: int = Field(256, ge=1)
     batch_size: int = Field(16, ge=1, description="per process and accumulation step")
     accumulation_steps: int = Field(1, ge=1)
     steps: int = Field(10_000, ge=1)
     save_every_minutes: float = 10.0
-    validate_every_steps: int = 500
-    log_every_steps: int = 20
+    validate_every_steps: int = Field(500, ge=1)
+    log_every_steps: int = Field(20, ge=1)
     examples: int = Field(2, ge=0, description="to hear and see, logged at every validation")
 
 
 class ShardedSettings(StageSettings):
     """A stage that trains on cached crops; see ``data.shards.ShardPlan``."""
 
-    window_shards: int = 64
-    first_shards: int = 8
-    steps_per_shard: int = 64
-    shard_size: int = 256
+    window_shards: int = Field(64, ge=1)
+    first_shards: int = Field(8, ge=1)
+    steps_per_shard: int = Field(64, ge=1)
+    shard_size: int = Field(256, ge=1)

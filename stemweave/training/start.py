@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import zlib
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +31,11 @@ from stemweave.training.settings import RunSettings, load_settings, save_setting
 from stemweave.training.stage import Stage
 
 
-def prepare(config: Path, kind: type[RunSettings] = RunSettings) -> RunSettings:
-    """Settings of a run; seeds the first weights of whatever is built next."""
-    settings = load_settings(config, kind)
+def prepare(
+    config: Path, changes: Sequence[str] | None = None, kind: type[RunSettings] = RunSettings
+) -> RunSettings:
+    """Settings of a run (``load_settings``); seeds the first weights of whatever is built next."""
+    settings = load_settings(config, kind, changes or ())
     set_seed(settings.seed)
     return settings
 
