@@ -42,8 +42,8 @@ class OptimiserSettings(Strict):
     """Adam, AdamW or Muon with linear warm-up, then constant or cosine to zero at ``steps``."""
 
     kind: Literal["adam", "adamw", "muon"] = "adamw"
-    learning_rate: float = Field(3e-4, ge=0, le=100)
-    learning_rates: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
+    learning_rate: float = 3e-4
+    learning_rates: dict[str, Annotated[float, Field(ge=0, le=MOST)]] = Field(
         {}, description="of parts of the network by name that have their own, e.g. conditions"
     )
     betas: tuple[Share, Share] = (0.9, 0.99)
