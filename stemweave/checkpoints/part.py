@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,15 @@ def require_replaceable(out: Path) -> None:
         raise InputError(f"{out} is there and no part of a model: name another folder")
 
 
+def as_umask_says(folder: Path) -> None:
+    """Give all files below ``folder`` the rights of any new file: safetensors' are 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~mask)
+
+
 def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
     """Write weights, with the configuration of the part ``like``, to the folder ``out``.
 
@@ -56,6 +66,7 @@ def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
         partial.mkdir()
         save_file(dict(state), partial / WEIGHTS, metadata={"format": "pt"})
         (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        as_umask_says(partial)
         shutil.rmtree(out, ignore_errors=True)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 
+from stemweave.checkpoints.part import as_umask_says
 from stemweave.diffusion.schedulers import with_sampler
 from stemweave.model import StemModel
 from stemweave.models.log_mel import LogMel
 from stemweave.training.finetune import take_over
+from stemweave.training.model_card import write_model_card
 from stemweave.training.networks import make_denoiser, make_refiner, make_sharpener
 from stemweave.training.settings import RunSettings
 from stemweave.training.stem_map import sources
@@ -80,9 +82,11 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipe.save_pretrained(partial)
+    write_model_card(partial, parts, settings.stems)
     for file in out.glob("*.*"):
         if file.is_file() and not (partial / file.name).exists():
             shutil.copy(file, partial)
+    as_umask_says(partial)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     return pipe

@@ -54,3 +54,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a training checkpoint: delete it or choose another run folder"
         )
     return state
+
+
+def not_finite(what: str, step: int, checkpoint: Path) -> str:
+    """The sentence for a loss, gradient or weight that is not finite."""
+    kept = f"the last good checkpoint is {checkpoint}"
+    if not checkpoint.exists():
+        kept = "there is no checkpoint yet"
+    return (
+        f"the {what} is not finite at step {step}; {kept}: lower the learning rate and start again"
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from stemweave.errors import InputError
+from stemweave.io.files import appearing
 from stemweave.training.examples import Example
 from stemweave.training.settings import RunSettings
 
@@ -21,18 +22,21 @@ from stemweave.training.settings import RunSettings
 class RunLog:
     """``log.jsonl`` and the terminal always; TensorBoard and Weights & Biases by ``settings.log``.
 
+    What was logged after ``step``, from which training goes on, is left out.
+
     Raises:
         InputError: if wandb is asked for and not installed.
     """
 
-    def __init__(self, folder: Path, settings: RunSettings) -> None:
+    def __init__(self, folder: Path, settings: RunSettings, step: int = 0) -> None:
         self.sample_rate = settings.log_mel.sample_rate
         self.wandb: Any = None
         self.board: Any = None
         if "wandb" in settings.log:
             self.wandb = _start_wandb(folder, settings)
         if "tensorboard" in settings.log:
-            self.board = SummaryWriter(folder / "tensorboard")
+            self.board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+        forget_after(step, folder / "log.jsonl")
         self.file = (folder / "log.jsonl").open("a")
         self._references_logged = False
 
@@ -82,6 +86,21 @@ class RunLog:
             self.board.close()
         if self.wandb is not None:
             self.wandb.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
+
+
+def forget_after(step: int, log: Path) -> None:
+    """Leave the lines of ``log`` up to ``step``: the others are about to be made again."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text().splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            continue  # cut off by a kill
+    with appearing(log) as partial:
+        partial.write_text("".join(kept))
 
 
 def _start_wandb(folder: Path, settings: RunSettings) -> Any:

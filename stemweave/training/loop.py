@@ -24,16 +24,24 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from stemweave.checkpoints.part import as_umask_says
 from stemweave.errors import InputError
 from stemweave.models.acceleration import require_compiler
-from stemweave.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
+from stemweave.training.checkpoint import (
+    CHECKPOINT,
+    not_finite,
+    read_checkpoint,
+    write_checkpoint,
+)
 from stemweave.training.examples import Example
-from stemweave.training.figures import Means
+from stemweave.training.figures import Clock, Means, peak_memory_gb
 from stemweave.training.identity import changes, write_record
+from stemweave.training.keeping import keep_best, keep_every, keep_last
 from stemweave.training.learning_rate import learning_rate_factor
 from stemweave.training.muon import make_optimiser
 from stemweave.training.networks import autoencoder_in
 from stemweave.training.placement import (
+    agreed,
     free_gathered,
     load_whole,
     sharded_like,
@@ -118,7 +126,8 @@ class TrainingRun:
             foreach=not sharded,
         )
         self.average.to(self.accelerator.device)
-        self.step = 0
+        self.step, self.seconds, self.best = 0, 0.0, math.inf
+        self.figures: dict[str, float] = {}
         self.stop_requested = False
 
     @property
@@ -135,6 +144,8 @@ class TrainingRun:
         """
         state = {
             "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
             "record": self.record,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -144,7 +155,7 @@ class TrainingRun:
         if not self.accelerator.is_main_process:
             return
         if not all(weights.isfinite().all() for weights in state["network"].values()):
-            raise FloatingPointError(self._not_finite("network"))
+            raise FloatingPointError(not_finite("network", self.step, self.checkpoint))
         write_checkpoint(state, self.checkpoint)
 
     def resume(self) -> bool:
@@ -172,7 +183,8 @@ class TrainingRun:
                 f"{self.checkpoint} does not fit the settings: give back those of "
                 f"{self.folder / 'settings.yaml'}, or choose another run folder"
             ) from error
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        self.best = state.get("best", math.inf)
         return True
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -208,13 +220,13 @@ class TrainingRun:
                 self.accelerator.backward(loss / settings.accumulation_steps)
             losses.append(loss.item())
             means.add({"loss": losses[-1], **parts})
-        if self._agreed(not all(map(math.isfinite, losses)))[0]:
-            raise FloatingPointError(self._not_finite("loss"))
+        if agreed(self.accelerator, not all(map(math.isfinite, losses)))[0]:
+            raise FloatingPointError(not_finite("loss", self.step, self.checkpoint))
         norm = self.accelerator.clip_grad_norm_(self.parameters, settings.optimiser.clip_norm)
         figures = means.take() | {"gradient_norm": float(whole(norm))}
         # with a scaler (fp16), such a step is skipped and tried again at a lower scale
         if self.accelerator.scaler is None and not math.isfinite(figures["gradient_norm"]):
-            raise FloatingPointError(self._not_finite("gradient"))
+            raise FloatingPointError(not_finite("gradient", self.step, self.checkpoint))
         self._set_hyperparameters()
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -229,27 +241,6 @@ class TrainingRun:
             rate = settings.learning_rates.get(group.get("part", ""), settings.learning_rate)
             group["lr"] = rate * self._factor(self.step)
             group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
-
-    def _agreed(self, *flags: bool) -> list[bool]:
-        """Each flag, true if it is for any process: clocks and signals differ between them.
-
-        A process that stopped alone, or went on alone, would wait for the others for ever.
-        """
-        if self.accelerator.num_processes == 1:
-            return list(flags)
-        votes = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
-        return (self.accelerator.reduce(votes, "sum") > 0).tolist()
-
-    def _not_finite(self, what: str) -> str:
-        kept = (
-            f"the last good checkpoint is {self.checkpoint}"
-            if self.checkpoint.exists()
-            else "there is no checkpoint yet"
-        )
-        return (
-            f"the {what} is not finite at step {self.step}; {kept}: lower the learning rate and "
-            "start again"
-        )
 
     def with_average(self, action: Callable[[nn.Module], object]) -> object:
         """``action`` on the averaged network. With shards every process must call this."""
@@ -268,15 +259,16 @@ class TrainingRun:
             free_gathered(network)
             self.average.restore(self.parameters)
 
-    def export(self) -> None:
-        """Write the averaged weights to ``folder/export``, replacing the old ones whole.
+    def export(self, name: str = "export") -> None:
+        """Write the averaged weights to ``folder/name``, replacing the old ones whole.
 
         Every process must call this.
         """
         is_main = self.accelerator.is_main_process
-        partial, final = self.folder / "export.partial", self.folder / "export"
+        partial, final = self.folder / f"{name}.partial", self.folder / name
         if is_main:
             shutil.rmtree(partial, ignore_errors=True)
+            partial.parent.mkdir(exist_ok=True)
         if self.skeleton is not None:
             state: Any = self.with_average(lambda network: whole(network.state_dict(), is_main))
             if is_main:
@@ -293,8 +285,9 @@ class TrainingRun:
     def _export(self, network: nn.Module, folder: Path) -> None:
         self.stage.export(network, folder)
         if self.record is not None:
-            record = {**self.record, "step": self.step}
+            record = {**self.record, "step": self.step, "figures": self.figures}
             write_record(folder, record, autoencoder_in(network))
+        as_umask_says(folder)
 
     def run(
         self,
@@ -309,36 +302,47 @@ class TrainingRun:
         settings = self.stage.settings
         self.folder.mkdir(parents=True, exist_ok=True)
         began = last_save = time.monotonic()
-        means = Means()
+        clock, means = Clock(self.seconds, self.step), Means()
         self.network.train()
         while self.step < settings.steps:
-            now = time.monotonic()
-            stop, save = self._agreed(
+            now, self.seconds = time.monotonic(), clock.seconds
+            stop, save = agreed(
+                self.accelerator,
                 self.stop_requested or now - began > minutes * 60,
                 now - last_save > settings.save_every_minutes * 60,
             )
             if stop:
                 break
             if save:
-                self.save()
-                self.export()
+                self._save_and_export()
                 last_save = time.monotonic()
             means.add(self.train_step())
+            keep_every(self)
             validated = self.step % settings.validate_every_steps == 0
             if not validated and self.step % settings.log_every_steps:
                 continue
             figures = means.take(self.accelerator.num_processes)
-            if validated and (log is not None or self.skeleton is not None):
-                self._validate(figures, log_examples)
+            figures |= clock.figures(self.step, settings.steps)
+            if validated:
+                if log is not None or self.skeleton is not None:
+                    self._validate(figures, log_examples)
+                keep_best(self, figures)
             if log is not None:
-                figures["minutes"] = (time.monotonic() - began) / 60
+                figures["learning_rate"] = self.optimiser.param_groups[0]["lr"]
+                figures["memory_gb"] = peak_memory_gb(self.accelerator.device)
                 log(self.step, figures)
+        self.seconds = clock.seconds
+        self._save_and_export()
+
+    def _save_and_export(self) -> None:
         self.save()
         self.export()
+        keep_last(self)
 
     def _validate(self, figures: dict[str, float], log_examples: LogExamples | None) -> None:
         """Add validation's figures; log examples. With shards every process must call this."""
-        figures.update(self.with_average(self.stage.validate))  # type: ignore[call-overload]
+        self.figures = self.with_average(self.stage.validate)  # type: ignore[assignment]
+        figures.update(self.figures)
         make_examples = getattr(self.stage, "examples", None)
         wanted = log_examples is not None or self.skeleton is not None
         if wanted and make_examples is not None and self.stage.settings.examples > 0:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -76,3 +77,14 @@ def free_gathered(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
+
+
+def agreed(accelerator: Accelerator, *flags: bool) -> list[bool]:
+    """Each flag, true if it is for any process: clocks and signals differ between them.
+
+    A process that stopped alone, or went on alone, would wait for the others for ever.
+    """
+    if accelerator.num_processes == 1:
+        return list(flags)
+    votes = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    return (accelerator.reduce(votes, "sum") > 0).tolist()

@@ -29,6 +29,8 @@ class Strict(BaseModel):
             for one in values:
                 if isinstance(one, int | float) and not least <= one <= most:
                     raise ValueError(f"{name} must be {least:g} to {most:g}, not {one:g}")
+            if values is not value:
+                continue
             names = [str(one) for one in values if isinstance(one, str | Path)]
             if len(set(names)) < len(names) or "" in names:
                 raise ValueError(f"{name} must be different names, not {', '.join(names)}")
@@ -67,6 +69,12 @@ class StageSettings(Strict):
     accumulation_steps: int = Field(1, ge=1)
     steps: int = Field(10_000, ge=1)
     save_every_minutes: float = 10.0
+    keep_every_steps: int = Field(0, description="exports in kept/ for good; 0 keeps none")
+    keep_last: int = Field(0, description="of the exports at every save, in kept/")
+    keep_best: str = Field(
+        "",
+        description="figure of validation whose least value's export is in kept/best; -NAME: most",
+    )
     validate_every_steps: int = Field(500, ge=1)
     log_every_steps: int = Field(20, ge=1)
     examples: int = Field(2, ge=0, description="to hear and see, logged at every validation")

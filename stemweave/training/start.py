@@ -181,7 +181,7 @@ def start(
             print(f"resuming at step {run.step}", *run.changes, sep="; ", flush=True)
         if is_main:
             save_settings(settings, folder / "settings.yaml")
-            with closing(RunLog(folder, settings)) as log:
+            with closing(RunLog(folder, settings, run.step)) as log:
                 run.run(log.figures, minutes or math.inf, log.examples)
             print(f"exported to {folder / 'export'}")
             for path, reason in damage.found.items():

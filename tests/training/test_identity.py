@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
 from stemweave.errors import InputError
 from stemweave.model import StemModel, load_model
@@ -103,7 +104,14 @@ def test_what_an_export_says(run, config: Path, data: Path, tmp_path: Path):
 
 
 def test_parts_of_one_training_make_a_model(run, config: Path, parts: dict, tmp_path: Path):
+    figures = {"step": 7, "seed": 3, "figures": {"val_separation": 0.25}}
+    say(parts["denoiser"], **figures, settings={"denoiser": {"steps": 7}})
     assert assemble(run, config, tmp_path / "model", parts).code == 0
+    card = ModelCard.load(tmp_path / "model" / "README.md")
+    assert card.data.library_name == "stemweave" and "bass" in card.data.tags
+    for text in ("| seed | 3 |", "| val_separation | 0.25 |", "steps: 7", "from_pretrained("):
+        assert text in card.text, text
+    assert str(tmp_path) not in card.content
     for load in (load_model, StemModel.from_pretrained):
         assert load(str(tmp_path / "model")).stems == tuple(ORDER)
 

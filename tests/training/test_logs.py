@@ -1,6 +1,8 @@
 """Sounds and pictures of every stage are logged; wandb is there for those who have it."""
 
 import io
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -86,3 +88,38 @@ def test_wandb_offline(run, config: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert list((media / "audio").glob("round_trip_0_*.wav"))
     assert list((media / "images").glob("round_trip_0_picture_*.png"))
     assert not (folder / "tensorboard").exists()
+
+
+def test_a_run_that_goes_on_has_one_log(run, config: Path, tmp_path: Path):
+    folder = tmp_path / "vae"
+    change(config, "vae", validate_every_steps=2, keep_every_steps=3, keep_last=1,
+           keep_best="-val_mse", examples=0, steps=4)  # fmt: skip
+    train(run, "vae", config, folder)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert {path.name for path in (folder / "kept").iterdir()} == {
+        "step_00000003", "step_00000004", "best"
+    }  # fmt: skip
+    lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
+    best = max(line["val_mse"] for line in lines if "val_mse" in line)
+    assert state["best"] == pytest.approx(-best, abs=1e-4) and state["seconds"] > 0
+    of_best = json.loads((folder / "kept" / "best" / "config.json").read_text())
+    assert of_best["_trained"]["step"] in (2, 4)
+    # killed after two more lines, the second of them cut off
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 5, "loss": 9.0}\n{"step": 6, "lo')
+    train(run, "vae", config, folder, "--set", "vae.steps=6")
+    lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    minutes = [line["minutes"] for line in lines]
+    assert minutes == sorted(minutes) and minutes[4] > state["seconds"] / 60
+    assert lines[4]["loss"] < 9 and lines[0]["learning_rate"] == pytest.approx(5e-4)
+    assert lines[5]["steps_per_second"] > 0 and lines[5]["minutes_to_go"] == 0
+    assert lines[5]["memory_gb"] > 0.1
+    steps = [event.step for event in logged(folder).Scalars("loss")]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    kept = {path.name for path in (folder / "kept").iterdir()}
+    assert kept == {"step_00000003", "step_00000006", "best"}
+    mask = os.umask(0o027)
+    os.umask(mask)
+    weights = folder / "export" / "diffusion_pytorch_model.safetensors"
+    assert weights.stat().st_mode & 0o777 == 0o666 & ~mask

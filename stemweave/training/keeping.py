@@ -1,0 +1,55 @@
+"""Exports that a run keeps beside the last one, each a part to assemble: ``kept/step_…``, ``best``.
+
+Every process must call these functions.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stemweave.training.placement import agreed
+
+if TYPE_CHECKING:
+    from stemweave.training.loop import TrainingRun
+
+
+def keep_every(run: TrainingRun) -> None:
+    """Keep this step's export if it is one of every so many."""
+    wanted = run.stage.settings.keep_every_steps
+    if wanted and run.step % wanted == 0:
+        run.export(_name(run.step))
+
+
+def keep_last(run: TrainingRun) -> None:
+    """Keep this export and the last ones before it."""
+    settings = run.stage.settings
+    if settings.keep_last:
+        run.export(_name(run.step))
+        if run.accelerator.is_main_process:
+            _forget_older(run.folder / "kept", settings.keep_last, settings.keep_every_steps)
+
+
+def keep_best(run: TrainingRun, figures: Mapping[str, float]) -> None:
+    """Keep this export if its figure of validation is the best so far."""
+    name = run.stage.settings.keep_best
+    if not name:
+        return
+    sign = -1 if name.startswith("-") else 1
+    value = sign * figures.get(name.removeprefix("-"), sign * math.inf)
+    if agreed(run.accelerator, run.accelerator.is_main_process and value < run.best)[0]:
+        run.best = value
+        run.export("kept/best")
+
+
+def _name(step: int) -> str:
+    return f"kept/step_{step:08d}"
+
+
+def _forget_older(kept: Path, number: int, forever: int) -> None:
+    for path in sorted(kept.glob("step_*[0-9]"))[:-number]:
+        if not forever or int(path.name.removeprefix("step_")) % forever:
+            shutil.rmtree(path)
