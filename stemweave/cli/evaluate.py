@@ -73,7 +73,13 @@ def _finish(
 def separation_command(
     data: Data,
     out: Out = None,
-    model: Model = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Folder or hub name; more than one are compared."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Row or further model that the others' differences are to.")
+    ] = None,
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
     steps: Steps = None,
@@ -83,21 +89,30 @@ def separation_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
-    from stemweave.evaluation import separation
+    from stemweave.evaluation import comparison, separation
 
-    pipe = load(model, sampler=sampler)
+    model, *further = models or ["bundled"]
+    pipe = load(None if models is None else model, sampler=sampler)
+    sample_rate = pipe.log_mel.config.sample_rate
+    others = {
+        name: comparison.other_model(load(name), list(pipe.denoiser.config.stems), sample_rate)
+        for name in further
+    }
     evaluation = separation.evaluate_separation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
         segments,
         steps=steps,
         guidance=guidance,
+        others=others,
         seed=seed,
         num_examples=4 if out is not None else 0,
         progress=True,
     )
+    if baseline is not None:
+        comparison.put_differences(evaluation.table, baseline)
     compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
-    _finish(evaluation, model, data, split, out, compared)
+    _finish(evaluation, ", ".join([model, *further]), data, split, out, compared)
 
 
 @evaluate.command("generation")

@@ -1,11 +1,13 @@
 """Separation scores with answers known in advance."""
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from stemweave.cli import evaluate
 from stemweave.evaluation import separation
 from stemweave.evaluation.segments import find_songs
 from stemweave.evaluation.separation import SegmentScores, Truth, evaluate_separation
@@ -122,3 +124,40 @@ def test_level_gain_brings_the_mixture_to_the_models_level(pipe: ToyPipeline) ->
     assert separation.level_gain(pipe, mixture) == pytest.approx(5.0)
     pipe.config.reference_rms = None
     assert separation.level_gain(pipe, mixture) == 1.0
+
+
+def test_two_models_are_compared_segment_by_segment(
+    pipe: ToyPipeline, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run
+) -> None:
+    class Better(ToyPipeline):
+        def separate(self, waveform, sample_rate, **options):
+            assert sample_rate == pipe.log_mel.config.sample_rate
+            return {stem: waveform / (1 + STEMS.index(stem)) for stem in STEMS}
+
+    models = {"a": pipe, "b": Better()}
+    monkeypatch.setattr(evaluate, "load", lambda name, **_: models[name])
+    command = [
+        "evaluate",
+        "separation",
+        data,
+        "--model",
+        "a",
+        "--model",
+        "b",
+        "-n",
+        3,
+        "--baseline",
+    ]
+    refused = run(*command, "nobody")
+    assert refused.code == 2 and "--baseline must be one of the rows: mixture" in refused.err
+    done = run(*command, separation.MASK_ROW, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    errors = table["measures"][separation.MSE]
+    title = f"{separation.MSE}: difference to {separation.MASK_ROW}, paired"
+    (difference,) = [table["measures"][title]["b"]["bass"]]
+    assert difference["value"] == pytest.approx(
+        errors["b"]["bass"]["value"] - errors[separation.MASK_ROW]["bass"]["value"], abs=1e-6
+    )
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert difference["count"] == 3 and separation.MASK_ROW not in table["measures"][title]

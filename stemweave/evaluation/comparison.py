@@ -1,0 +1,55 @@
+"""Systems on the same segments: paired differences to one of them, with their intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stemweave.errors import InputError
+from stemweave.evaluation.separation import Separator
+from stemweave.evaluation.table import Table
+
+
+def other_model(pipe: Any, stems: list[str], sample_rate: int) -> Separator:
+    """``pipe`` with its defaults on mixtures at ``sample_rate``, whatever its own rate and window.
+
+    Raises:
+        InputError: if it lacks one of ``stems``.
+    """
+    missing = [stem for stem in stems if stem not in pipe.denoiser.config.stems]
+    if missing:
+        raise InputError(f"models to be compared have the same stems: one lacks {missing[0]}")
+
+    def separate(mixture: Tensor, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        separated = pipe.separate(mixture[None], sample_rate, generator=generator)
+        return torch.stack([separated[stem][0] for stem in stems])
+
+    return separate
+
+
+def put_differences(table: Table, baseline: str) -> None:
+    """Add to every measure of ``table`` the differences of its rows to the row ``baseline``.
+
+    They are taken segment by segment, so that what makes a segment hard does not count; intervals
+    are of their mean, whole songs resampled.
+
+    Raises:
+        InputError: if there is no such row.
+    """
+    if not any(baseline in rows for rows in table.samples.values()):
+        known = dict.fromkeys(row for rows in table.samples.values() for row in rows)
+        raise InputError(f"--baseline must be one of the rows: {'; '.join(known)}; not {baseline}")
+    for measure, rows in list(table.samples.items()):
+        title = f"{measure}: difference to {baseline}, paired"
+        for row, columns in rows.items():
+            for column, values in columns.items():
+                songs = table.clusters[measure, row, column]
+                before = rows.get(baseline, {}).get(column)
+                if row == baseline or before is None or len(before) != len(values):
+                    continue
+                differences = [b - a for a, b in zip(before, values, strict=True)]
+                table.put_samples(title, row, column, differences, songs)
+        table.put_mean_column(title)
