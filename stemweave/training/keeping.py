@@ -1,6 +1,6 @@
 """Exports that a run keeps beside the last one, each a part to assemble: ``kept/step_…``, ``best``.
 
-Every process must call these functions.
+Every process must call these functions with its ``loop.TrainingRun``.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from stemweave.training.placement import agreed
 
-if TYPE_CHECKING:
-    from stemweave.training.loop import TrainingRun
 
-
-def keep_every(run: TrainingRun) -> None:
+def keep_every(run: Any) -> None:
     """Keep this step's export if it is one of every so many."""
     wanted = run.stage.settings.keep_every_steps
     if wanted and run.step % wanted == 0:
         run.export(_name(run.step))
 
 
-def keep_last(run: TrainingRun) -> None:
+def keep_last(run: Any) -> None:
     """Keep this export and the last ones before it."""
     settings = run.stage.settings
     if settings.keep_last:
@@ -33,7 +30,7 @@ def keep_last(run: TrainingRun) -> None:
             _forget_older(run.folder / "kept", settings.keep_last, settings.keep_every_steps)
 
 
-def keep_best(run: TrainingRun, figures: Mapping[str, float]) -> None:
+def keep_best(run: Any, figures: Mapping[str, float]) -> None:
     """Keep this export if its figure of validation is the best so far."""
     name = run.stage.settings.keep_best
     if not name:
