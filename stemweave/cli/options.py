@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from stemweave.cli.console import console
 from stemweave.errors import InputError
+from stemweave.io.encoding import Encoding, encoding_of
 from stemweave.models.devices import AUTO, device_name
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     from stemweave.diffusion.sampler import Progress
     from stemweave.model import StemModel
+    from stemweave.tasks.sampling import Sampling as Sampling
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Model = Annotated[
@@ -77,6 +82,74 @@ Json = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", callback=_set("verbose"), help="say where errors arose")
 ]
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options of every task: the model and how it runs, how results are written and told."""
+
+    plot: Plot = False
+    model: Model = None
+    seed: Seed = 0
+    steps: Steps = None
+    sampler: Sampler = None
+    device: Device = AUTO
+    dtype: Dtype = "auto"
+    compile: Compile = False
+    format: Format = "wav"
+    bit_depth: BitDepth = None
+    bitrate: Bitrate = None
+    overwrite: Overwrite = False
+    quiet: Quiet = False
+    json: Json = False
+    verbose: Verbose = False
+
+    def load(self) -> StemModel:
+        """The model; see ``load``."""
+        return load(self.model, self.device, self.sampler, self.dtype, self.compile)
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of results; raises ``InputError`` for what there is not."""
+        return encoding_of(self.format, self.bit_depth, self.bitrate)
+
+    def sampling(self, progress: Progress | None, offset: int = 0, **more: Any) -> Sampling:
+        """How latents are drawn, by the seed and ``offset``."""
+        import torch
+
+        from stemweave.tasks.sampling import Sampling
+
+        generator = torch.Generator().manual_seed(self.seed + offset)
+        return Sampling(steps=self.steps, generator=generator, progress=progress, **more)
+
+
+COMMON = Common()
+"""As they are where nothing is given."""
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` for typer: of each parameter that is a class of options, these options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    flat = []
+    for name, parameter in signature(command).parameters.items():
+        if name not in groups:
+            flat.append(parameter.replace(annotation=hints[name], kind=Parameter.KEYWORD_ONLY))
+            continue
+        own = get_type_hints(groups[name], include_extras=True)
+        for one in fields(groups[name]):
+            kind, default = Parameter.KEYWORD_ONLY, one.default
+            flat.append(Parameter(one.name, kind, default=default, annotation=own[one.name]))
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
+        command(**given)
+
+    run.__signature__ = Signature(flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    return run
 
 
 def load(

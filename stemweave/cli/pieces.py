@@ -1,4 +1,4 @@
-"""``stemweave edit | extend | vary``: commands that take a piece and give it back changed."""
+"""``stemweave generate | arrange | edit | extend | vary``: commands that make or change pieces."""
 
 from __future__ import annotations
 
@@ -8,51 +8,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stemweave.cli.console import console
 from stemweave.cli.options import (
+    COMMON,
     Bar,
-    BitDepth,
-    Bitrate,
-    Compile,
-    Device,
-    Dtype,
-    Format,
-    Json,
-    Model,
+    Common,
     Out,
-    Overwrite,
-    Plot,
-    Quiet,
-    Sampler,
-    Seed,
-    Steps,
-    Verbose,
     chosen_stems,
     give_folder,
-    load,
     plot_if,
+    with_options,
 )
 from stemweave.cli.sheets import (
-    Chords,
-    Instruments,
-    Key,
-    Metre,
-    NoScore,
-    ScoreFile,
-    SheetFile,
+    NO_SHEET,
     SheetOptions,
-    Style,
-    Tempo,
-    Unconditional,
+    common_folder,
     music_files,
+    summary,
     write_music,
+    written_s,
 )
-from stemweave.io.encoding import encoding_of
-from stemweave.models.devices import AUTO
+from stemweave.errors import InputError
+from stemweave.io.encode import check_format
+from stemweave.io.files import require_absent, require_writable
+from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stemweave.io.encoding import Encoding
     from stemweave.io.piece import Piece
     from stemweave.model import StemModel
 
@@ -65,10 +48,111 @@ Source = Annotated[
 ]
 
 
+DEFAULT_SECONDS = 10.24
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    for command in (edit, extend, vary):
-        app.command()(command)
+    for command in (generate, arrange, edit, extend, vary):
+        app.command()(with_options(command))
+
+
+def generate(
+    out: Out,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, max=100_000, help="pieces to make")
+    ] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=3600, help="length of each; that of the score, or 10.24"),
+    ] = None,
+    options: SheetOptions = NO_SHEET,
+    common: Common = COMMON,
+) -> None:
+    """Write new pieces to OUT/<index>/{stems...,mixture}.wav, and their sheet and score.
+
+    Models that understand sheets draw what is not given of tempo, metre, chords, style and
+    instruments, and write the notes.
+    """
+    encoding, overwrite, seed = common.encoding, common.overwrite, common.seed
+    given, notes = options.read()
+    folders = [out / str(index) for index in range(number)]
+    require_absent(folders, overwrite)
+    require_writable(out)
+    pipe = common.load()
+    duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
+    for index, folder in enumerate(folders):
+        own_sheet = options.completed(pipe, given, duration_s, seed + index)
+        own_score = options.written(pipe, own_sheet, notes, seed + index, pipe.stems)
+        with Bar(f"piece {index}") as progress:
+            piece = pipe.generate(
+                duration_s,
+                tempo_bpm=None if pipe.takes_sheets else options.tempo,
+                sheet=own_sheet,
+                score=own_score,
+                sampling=common.sampling(progress, index),
+            )
+        written = piece.save(folder, encoding, overwrite)
+        music = write_music(folder, own_sheet, own_score)
+        plot_if(common.plot, written, folder)
+        give_folder(folder, written | music)
+        if own_sheet is not None:
+            console.say(f"  {summary(own_sheet)}")
+
+
+def arrange(
+    out: Out,
+    given: Annotated[
+        list[str], typer.Option("--given", help="NAME=FILE, once for every stem you have")
+    ],
+    add: Annotated[str | None, typer.Option(help="only these, e.g. piano; default: all")] = None,
+    inpainting: Annotated[
+        str | None, typer.Option(help="known (trained) or replace (the paper's)")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=0, max=20, help="how much new stems listen to the given ones, e.g. 1.5"),
+    ] = None,
+    options: SheetOptions = NO_SHEET,
+    common: Common = COMMON,
+) -> None:
+    """Write the given stems, the missing ones and the sum to OUT/{stems...,mixture}.wav."""
+    encoding, overwrite = common.encoding, common.overwrite
+    if inpainting not in (None, "known", "replace"):
+        raise InputError(f"--inpainting must be known or replace, not {inpainting}")
+    files = _parse_given(given)
+    require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
+    own_sheet, notes = options.read(beside=common_folder(files.values()), with_score=True)
+    require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
+    require_writable(out)
+    from stemweave.io.batch import read_given
+    from stemweave.music.drawing import lasting
+
+    waveforms, sample_rate = read_given(files)
+    check_format(encoding, max(len(waveform) for waveform in waveforms.values()))
+    pipe = common.load()
+    added = chosen_stems(pipe, add, "--add") if add is not None else None
+    require_absent([out / f"{name}.{encoding}" for name in added or pipe.stems], overwrite)
+    own_sheet = options.analysed(pipe, own_sheet, list(waveforms.values()), sample_rate)
+    if own_sheet is not None:
+        own_sheet = lasting(own_sheet, next(iter(waveforms.values())).shape[-1] / sample_rate)
+    missing = added or [stem for stem in pipe.stems if stem not in files]
+    notes = options.written(pipe, own_sheet, notes, common.seed, missing)
+    require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
+    with Bar("arranging") as progress:
+        piece = pipe.arrange(
+            waveforms,
+            sample_rate,
+            add=added,
+            sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
+            **options.told(pipe, own_sheet, notes),
+        )
+    written = piece.save(out, encoding, overwrite)
+    music = write_music(out, own_sheet, notes)
+    plot_if(common.plot, written, out)
+    give_folder(out, written | music)
+    if own_sheet is not None:
+        console.say(f"  {summary(own_sheet)}")
 
 
 def edit(
@@ -81,38 +165,12 @@ def edit(
     end: Annotated[
         float | None, typer.Option(help="seconds at which it ends; the piece's end if absent")
     ] = None,
-    sheet: SheetFile = None,
-    score: ScoreFile = None,
-    tempo: Tempo = None,
-    metre: Metre = None,
-    key: Key = None,
-    chords: Chords = None,
-    style: Style = None,
-    instruments: Instruments = None,
-    unconditional: Unconditional = False,
-    no_score: NoScore = False,
-    plot: Plot = False,
-    model: Model = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    device: Device = AUTO,
-    dtype: Dtype = "auto",
-    compile: Compile = False,
-    format: Format = "wav",
-    bit_depth: BitDepth = None,
-    bitrate: Bitrate = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    verbose: Verbose = False,
+    options: SheetOptions = NO_SHEET,
+    common: Common = COMMON,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
-    encoding = encoding_of(format, bit_depth, bitrate)
-    options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
-    )
-    pipe = load(model, device, sampler, dtype, compile)
+    _ = common.encoding  # refused before a model is loaded
+    pipe = common.load()
     renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
 
     def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
@@ -123,45 +181,19 @@ def edit(
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
 
-    _run(pipe, source, out, task, "editing", options, encoding, overwrite, seed, steps, plot, new_s)
+    _run(pipe, source, out, task, "editing", options, common, new_s)
 
 
 def extend(
     source: Source,
     out: Out,
     seconds: Annotated[float, typer.Option(help="length of what is added")] = 10.24,
-    sheet: SheetFile = None,
-    score: ScoreFile = None,
-    tempo: Tempo = None,
-    metre: Metre = None,
-    key: Key = None,
-    chords: Chords = None,
-    style: Style = None,
-    instruments: Instruments = None,
-    unconditional: Unconditional = False,
-    no_score: NoScore = False,
-    plot: Plot = False,
-    model: Model = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    device: Device = AUTO,
-    dtype: Dtype = "auto",
-    compile: Compile = False,
-    format: Format = "wav",
-    bit_depth: BitDepth = None,
-    bitrate: Bitrate = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    verbose: Verbose = False,
+    options: SheetOptions = NO_SHEET,
+    common: Common = COMMON,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
-    encoding = encoding_of(format, bit_depth, bitrate)
-    options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
-    )
-    pipe = load(model, device, sampler, dtype, compile)
+    _ = common.encoding  # refused before a model is loaded
+    pipe = common.load()
     from stemweave.tasks.requests import check_seconds
 
     check_seconds(seconds)
@@ -172,52 +204,24 @@ def extend(
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
 
-    _run(
-        pipe, source, out, task, "extending", options, encoding, overwrite, seed, steps, plot, new_s
-    )
+    _run(pipe, source, out, task, "extending", options, common, new_s)
 
 
 def vary(
     source: Source,
     out: Out,
     strength: Annotated[float, typer.Option(help="0: INPUT itself, 1: a new piece")] = 0.5,
-    sheet: SheetFile = None,
-    score: ScoreFile = None,
-    tempo: Tempo = None,
-    metre: Metre = None,
-    key: Key = None,
-    chords: Chords = None,
-    style: Style = None,
-    instruments: Instruments = None,
-    unconditional: Unconditional = False,
-    no_score: NoScore = False,
-    plot: Plot = False,
-    model: Model = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    device: Device = AUTO,
-    dtype: Dtype = "auto",
-    compile: Compile = False,
-    format: Format = "wav",
-    bit_depth: BitDepth = None,
-    bitrate: Bitrate = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    verbose: Verbose = False,
+    options: SheetOptions = NO_SHEET,
+    common: Common = COMMON,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
-    encoding = encoding_of(format, bit_depth, bitrate)
-    options = SheetOptions(
-        sheet, score, tempo, metre, key, chords, style, instruments, unconditional, no_score
-    )
-    pipe = load(model, device, sampler, dtype, compile)
+    _ = common.encoding  # refused before a model is loaded
+    pipe = common.load()
 
     def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
         return pipe.vary(piece, sample_rate, strength=strength, **told)
 
-    _run(pipe, source, out, task, "varying", options, encoding, overwrite, seed, steps, plot)
+    _run(pipe, source, out, task, "varying", options, common)
 
 
 def _run(
@@ -227,11 +231,7 @@ def _run(
     task: Callable[..., Piece],
     label: str,
     options: SheetOptions,
-    encoding: Encoding,
-    overwrite: bool,
-    seed: int,
-    steps: int | None,
-    plot: bool,
+    common: Common,
     new_s: Callable[[float], dict[str, tuple[float, float]]] | None = None,
 ) -> None:
     """Read the piece and its sheet, run ``task``, write the result.
@@ -239,15 +239,10 @@ def _run(
     ``task(piece, sample_rate, sheet=, score=, sampling=)`` returns the changed piece,
     ``new_s(duration_s)`` says where each stem of it is new.
     """
-    import torch
-
     from stemweave.io.batch import naming, read_piece
-    from stemweave.io.encode import check_format
-    from stemweave.io.files import require_absent, require_writable
     from stemweave.music.drawing import lasting
-    from stemweave.stems import MIXTURE
-    from stemweave.tasks.sampling import Sampling
 
+    encoding, overwrite, seed = common.encoding, common.overwrite, common.seed
     piece, sample_rate = read_piece(source, pipe.stems)
     check_format(encoding, len(next(iter(piece.values()))))
     names = (*pipe.stems, MIXTURE)
@@ -267,13 +262,23 @@ def _run(
             piece,
             sample_rate,
             **options.told(pipe, sheet, score),
-            sampling=Sampling(
-                steps, generator=torch.Generator().manual_seed(seed), progress=progress
-            ),
+            sampling=common.sampling(progress),
         )
     written = changed.save(out, encoding, overwrite)
     if sheet is not None:
         sheet = lasting(sheet, changed[MIXTURE].shape[-1] / sample_rate)
     music = write_music(out, sheet, score)
-    plot_if(plot, written, out)
+    plot_if(common.plot, written, out)
     give_folder(out, written | music)
+
+
+def _parse_given(given: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for entry in given:
+        name, separator, file = entry.partition("=")
+        if not separator or not name or not file:
+            raise InputError(f"--given takes NAME=FILE, e.g. bass=bass.wav, not {entry!r}")
+        if name in files:
+            raise InputError(f"--given names {name} twice")
+        files[name] = Path(file)
+    return files

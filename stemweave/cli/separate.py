@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from json import dumps as to_json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stemweave.cli.console import console
 from stemweave.cli.data import MAX_PROCESSES, RayOption
-from stemweave.cli.options import (
-    BitDepth,
-    Bitrate,
-    Compile,
-    Device,
-    Dtype,
-    Format,
-    Json,
-    Model,
-    Overwrite,
-    Plot,
-    Quiet,
-    Sampler,
-    Seed,
-    Steps,
-    Verbose,
-    chosen_stems,
-    chosen_sums,
-    load,
-)
+from stemweave.cli.options import COMMON, Common, chosen_stems, chosen_sums, with_options
 from stemweave.errors import InputError
 from stemweave.io.catalogue import (
     Failure,
@@ -41,14 +22,10 @@ from stemweave.io.catalogue import (
     unfinished,
 )
 from stemweave.io.decode import probe_audio
-from stemweave.io.encoding import encoding_of
 from stemweave.io.files import appearing, require_writable
 from stemweave.io.mixtures import Catalogue, find_mixtures
 from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
 from stemweave.models.devices import AUTO
-
-if TYPE_CHECKING:
-    pass
 
 MAX_SHOWN = 20
 """Failures of a run over workers that are printed."""
@@ -56,7 +33,7 @@ MAX_SHOWN = 20
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command()(separate)
+    app.command()(with_options(separate))
 
 
 def separate(
@@ -84,18 +61,7 @@ def separate(
     guidance: Annotated[
         float | None, typer.Option(min=0, max=20, help="weight w of the mixture")
     ] = None,
-    plot: Plot = False,
-    model: Model = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    device: Device = AUTO,
-    dtype: Dtype = "auto",
-    compile: Compile = False,
-    format: Format = "wav",
-    bit_depth: BitDepth = None,
-    bitrate: Bitrate = None,
-    overwrite: Overwrite = False,
+    common: Common = COMMON,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="go on: leave out files whose stems are there")
     ] = False,
@@ -111,16 +77,13 @@ def separate(
     failures: Annotated[
         Path | None, typer.Option(help="list the files that failed here, a line of JSON each")
     ] = None,
-    quiet: Quiet = False,
-    json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths.
 
     With --mix or --without only those sums are written, and stems that --stems names.
     """
-    encoding = encoding_of(format, bit_depth, bitrate)
-    if overwrite and skip_existing:
+    encoding, device = common.encoding, common.device
+    if common.overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other: give one")
     found = find_mixtures(files, out)
     mixtures = found.mixtures
@@ -134,8 +97,8 @@ def separate(
             raise InputError(f"--failures {failures} is a folder: name a file")
         require_writable(failures.parent)
     shared = separation_workers(workers, ray, device)
-    pipe = load(model, device if ray is None else "cpu", sampler, dtype, compile)
-    chosen = pipe.separation_method(method, guidance, steps)
+    pipe = common.load() if ray is None else replace(common, device="cpu").load()
+    chosen = pipe.separation_method(method, guidance, common.steps)
     if shared is None:
         pipe.fetch_for(chosen)  # what cannot be loaded is said once
     sums = chosen_sums(pipe, mix or [], without or [])
@@ -145,13 +108,13 @@ def separate(
         encoding=encoding,
         method=chosen,
         guidance=guidance,
-        steps=steps,
-        sampler=sampler,
-        dtype=dtype,
-        compile=compile,
-        seed=seed,
-        plot=plot,
-        existing="replace" if overwrite else "skip" if skip_existing else "refuse",
+        steps=common.steps,
+        sampler=common.sampler,
+        dtype=common.dtype,
+        compile=common.compile,
+        seed=common.seed,
+        plot=common.plot,
+        existing="replace" if common.overwrite else "skip" if skip_existing else "refuse",
     )
     todo = unfinished(mixtures, asked)
     if len(todo) < len(mixtures):
@@ -163,7 +126,7 @@ def separate(
     else:
         device = str(pipe.compute_device) if device == AUTO else device
         del pipe  # every worker has its own
-        results = separate_on_workers(todo, asked, model, device, shared)
+        results = separate_on_workers(todo, asked, common.model, device, shared)
     _report(results, len(todo), failures, found, at_the_end=shared is not None)
 
 

@@ -46,16 +46,16 @@ NoScore = Annotated[
 class SheetOptions:
     """What a command was given of sheet and score."""
 
-    sheet: Path | None = None
-    score: Path | None = None
-    tempo: float | None = None
-    metre: str | None = None
-    key: str | None = None
-    chords: str | None = None
-    style: str | None = None
-    instruments: str | None = None
-    unconditional: bool = False
-    no_score: bool = False
+    sheet: SheetFile = None
+    score: ScoreFile = None
+    tempo: Tempo = None
+    metre: Metre = None
+    key: Key = None
+    chords: Chords = None
+    style: Style = None
+    instruments: Instruments = None
+    unconditional: Unconditional = False
+    no_score: NoScore = False
 
     def read(
         self, beside: Path | None = None, with_score: bool = False
@@ -190,6 +190,10 @@ class SheetOptions:
                 f"{self.instruments!r}"
             )
         return {stem.strip(): kind.strip() for stem, _, kind in pairs}
+
+
+NO_SHEET = SheetOptions()
+"""Where nothing is given."""
 
 
 def _over(sheet: LeadSheet, other: LeadSheet) -> LeadSheet:
