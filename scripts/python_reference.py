@@ -19,8 +19,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 INTRODUCTION = """# Python
 
 Made of the docstrings by `python scripts/python_reference.py`. `import stemweave` has `StemModel`
-(`StemweavePipeline` is another name of it), `load_model`, `Piece`, `InputError` and `__version__`; all
-else is named with its module. Waveforms are float tensors on the CPU, (channels, samples).
+(`StemweavePipeline` is another name of it), `load_model`, `Piece`, `InputError` and `__version__`;
+all else is named with its module. Waveforms are float tensors on the CPU, (channels, samples).
 """
 PUBLIC: dict[str, list[Any]] = {
     "stemweave": [stemweave.StemModel, stemweave.load_model, stemweave.Piece, stemweave.InputError],
