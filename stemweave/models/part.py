@@ -83,16 +83,21 @@ class Part(nn.Module):
         return set(inspect.signature(cls.__init__).parameters) - {"self"}
 
     @classmethod
+    def unknown(cls, config: Mapping[str, Any]) -> list[str]:
+        """Names of settings in ``config`` that there are not; those that begin with _ are remarks."""
+        return sorted({key for key in config if not key.startswith("_")} - cls.accepted())
+
+    @classmethod
     def current(cls, config: Mapping[str, Any]) -> Config:
         """``config``, which an earlier version may have written, with defaults for what it lacks.
 
         Raises:
-            InputError: if there are other settings in it; names that begin with _ are remarks.
+            InputError: if there are other settings in it.
         """
         settings = current_config(cls.__name__, config)
-        unknown = {key for key in settings if not key.startswith("_")} - cls.accepted()
+        unknown = cls.unknown(settings)
         if unknown:
-            raise InputError(f"{cls.__name__} has no setting {', '.join(sorted(unknown))}")
+            raise InputError(f"{cls.__name__} has no setting {', '.join(unknown)}")
         parameters = inspect.signature(cls.__init__).parameters.items()
         defaults = {name: entry.default for name, entry in parameters if name != "self"}
         return Config({**defaults, **settings})
@@ -173,7 +178,12 @@ class SavedPart:
         if self.kind.endswith("Scheduler"):
             return None
         if self.kind in OURS:
-            return self._class().current(read_object(self.folder / CONFIG))
+            config = current_config(self.kind, read_object(self.folder / CONFIG))
+            unknown = [f"{self.folder.name}.{key}" for key in self._class().unknown(config)]
+            if unknown:
+                model = self.folder.parent
+                raise InputError(f"unknown settings in the model {model}: {', '.join(unknown)}")
+            return self._class().current(config)
         if self.kind == "AutoencoderKL":
             return Config(read_object(self.folder / CONFIG))
         return self._class().config_class.from_pretrained(self.folder)

@@ -106,10 +106,10 @@ def separate_blocks(
     """
     chosen = requests.known_stems(parts.stems, stems or parts.stems)
     requests.check_rate(sample_rate)
+    drawn = sampling.checked(parts, "separate")
     has_masks = parts.has_mask_network
     method = requests.chosen_method(method, has_masks, sampling.guidance, sampling.steps)
-    sampling = sampling.checked(parts, "separate")
-    blocks = Separator(parts, sample_rate, method, sampling).blocks(read, num_samples, chosen)
+    blocks = Separator(parts, sample_rate, method, drawn).blocks(read, num_samples, chosen)
     while True:  # inference mode must not leak to the caller between two blocks
         with torch.inference_mode():
             block = next(blocks, None)
