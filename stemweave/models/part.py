@@ -84,7 +84,7 @@ class Part(nn.Module):
 
     @classmethod
     def unknown(cls, config: Mapping[str, Any]) -> list[str]:
-        """Names of settings in ``config`` that there are not; those that begin with _ are remarks."""
+        """Names of settings that there are not; those that begin with _ are remarks."""
         return sorted({key for key in config if not key.startswith("_")} - cls.accepted())
 
     @classmethod
