@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stemweave.cli.sheets import summary, write_music
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.io.batch import separate_file
 from stemweave.io.decode import read_audio
 from stemweave.io.mixtures import Separation
 from stemweave.io.plots import plot_files
 from stemweave.model import load_model
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.tasks.compose import drawn_sheet, found_sheet, with_new_stems
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
 
+CHORDS, TEMPO_BPM, STYLE = "Dm7 | G7 | Cmaj7 | Am7", 112, "bossa nova"
 EXCERPT = Path(__file__).parent.parent / "examples" / "freedoom_excerpt"
 
 
@@ -53,12 +57,25 @@ def _mono_si_sdr(estimate: Tensor, true: Tensor) -> float:
 
 
 def generate_piece(pipe: StemModel, out: Path, seed: int) -> None:
-    """Generate one piece of 10.24 s."""
+    """Write and play a piece of 10.24 s in a wanted style over given chords."""
     began = time.perf_counter()
-    piece = pipe.generate(10.24, generator=torch.Generator().manual_seed(seed))
+    wanted = LeadSheet.from_text(CHORDS, tempo_bpm=TEMPO_BPM, style=STYLE)
+    sheet = drawn_sheet(pipe, 10.24, seed, wanted)
+    score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
+    piece = pipe.generate(
+        10.24, sheet=sheet, score=score, generator=torch.Generator().manual_seed(seed)
+    )
     files = piece.save(out, overwrite=True)
+    write_music(out, sheet, score)
     print(f"generated 10.24 s of {', '.join(piece)} in {time.perf_counter() - began:.1f} s")
+    print_sheet("asked for", sheet)
+    print_sheet("found in it", found_sheet(pipe, [piece["mixture"]], piece.sample_rate))
     plot_files(files, out / "spectrograms.png")
+
+
+def print_sheet(label: str, sheet: LeadSheet | None) -> None:
+    """One line of tempo, metre, key and chords."""
+    print(f"  {label}: {summary(sheet) if sheet else 'nothing'}")
 
 
 def arrange_excerpt(pipe: StemModel, out: Path, seed: int) -> None:
@@ -67,15 +84,22 @@ def arrange_excerpt(pipe: StemModel, out: Path, seed: int) -> None:
     sample_rate = next(iter(given.values()))[1]
     waveforms = {stem: waveform for stem, (waveform, _) in given.items()}
     began = time.perf_counter()
+    sheet = found_sheet(pipe, list(waveforms.values()), sample_rate)
+    added = ["bass", "drums"]
+    score = with_new_stems(pipe, sheet, None, added, seed)
     piece = pipe.arrange(
         waveforms,
         sample_rate,
-        add=["bass", "drums"],
+        add=added,
+        sheet=sheet,
+        score=score,
         generator=torch.Generator().manual_seed(seed),
     )
     files = piece.save(out, overwrite=True)
     elapsed_s = time.perf_counter() - began
+    write_music(out, sheet, score)
     print(f"arranged bass and drums to {' and '.join(given)} in {elapsed_s:.1f} s")
+    print_sheet("found in what was given", sheet)
     plot_files(files, out / "spectrograms.png")
 
 

@@ -36,6 +36,8 @@ KEY_PROFILES = {
 }
 """How often each note above the tonic is played, in thousandths: Albrecht and Shanahan, "The Use of
 Large Corpora to Train a New Type of Key-Finding Algorithm" (2013)."""
+FIRST_WEIGHT, LAST_WEIGHT = 4.0, 2.0
+"""Of the roots of a piece's first and last chord, beside 1 for every tone."""
 LOW_PITCH, LOW_WEIGHT = 45, 3
 """Notes below say more about the key."""
 
@@ -65,6 +67,22 @@ def key_of_chroma(sounding: np.ndarray, among: Collection[str] | None = None) ->
         return float(np.corrcoef(profile, sounding)[0, 1])
 
     return max(wanted, key=fit)
+
+
+def key_of_chords(changes: Sequence[ChordChange], num_beats: int) -> str | None:
+    """The same of how long each chord's tones sound, and of the roots of the first and last chord.
+
+    A piece likes to begin and end on its tonic.
+    """
+    sounding = np.zeros(12)
+    ends = [change.start_beat for change in changes[1:]] + [float(num_beats)]
+    for number, (change, end) in enumerate(zip(changes, ends, strict=False)):
+        if change.chord is not None:
+            length = end - change.start_beat
+            sounding[list(change.chord.tones)] += length
+            at_ends = FIRST_WEIGHT * (number == 0) + LAST_WEIGHT * (number == len(changes) - 1)
+            sounding[change.chord.root] += at_ends * length
+    return key_of_chroma(sounding)
 
 
 def estimate_chords(

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from stemweave.music.estimate import chords_of_chroma, key_of_chroma
+from stemweave.music.estimate import chords_of_chroma, key_of_chords
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.metre import beats_per_bar
 
@@ -61,7 +61,8 @@ def sheet_of_findings(found: FrameFindings, duration_s: float) -> LeadSheet:
     num_beats = len(beats_s) - 1
     downbeats = tuple(range(0, num_beats + 1, bar_beats))
     chroma, lowest = _harmony_of_beats(found, beats_s)
-    key = key_of_chroma(chroma.sum(axis=0))
+    unspelt = chords_of_chroma(chroma, lowest, downbeats, None)
+    key = key_of_chords(unspelt, len(chroma))
     return LeadSheet(
         beats_s=tuple(beats_s.tolist()),
         downbeats=downbeats,
