@@ -23,7 +23,9 @@ evaluate separation separation data/validation -n 48
 # piano sounds in an eighth of the segments
 evaluate separation_freedoom separation data/freedoom4 -n 192
 evaluate vocoder vocoder data/validation -n 48
-evaluate generation generation data/validation -n 64
+evaluate generation generation data/indomain -n 64 --told new,score
+evaluate analysis analysis data/indomain -n 64
+evaluate analysis_freedoom analysis data/freedoom4 -n 49
 evaluate arrangement arrangement data/validation -n 6 --steps 10
 evaluate editing editing data/validation -n 8 --varied 2
 .venv/bin/python -m scripts.scores_table docs/scores README.md

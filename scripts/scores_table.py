@@ -13,7 +13,16 @@ from typing import Any
 
 from benchmarks.documents import renew
 from stemweave.errors import InputError
-from stemweave.evaluation import arrangement, coherence, copy_synthesis, generation, separation
+from stemweave.evaluation import (
+    arrangement,
+    coherence,
+    copy_synthesis,
+    generation,
+    obedience,
+    separation,
+    variety,
+)
+from stemweave.evaluation.pieces import TOLD_ROWS
 
 
 class Scores:
@@ -94,6 +103,7 @@ def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
             f"{ours:.1f}",
             f"other real songs {floor:.1f}, noise {ceiling:.1f}",
         ),
+        *variety_rows(report),
         ("generation: level of the stems against real ones", ", ".join(differences), ""),
         *(
             coherence_row(
@@ -109,6 +119,30 @@ def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
             )
             for measure in coherence.PIECE_MEASURES
         ),
+    ]
+
+
+def variety_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """How far new pieces are from songs and from each other, and whether notes are played."""
+    found = next(report[name] for name in report if name.startswith("distance and variety"))
+    ours, vocoded = (found[row] for row in (generation.GENERATED_ROW, generation.VOCODED_ROW))
+    played, floor = (
+        report[obedience.PLAYED][row] for row in (TOLD_ROWS["score"], generation.FLOOR_ROW)
+    )
+    notes, real = (
+        ", ".join(f"{stem} {cell['value']:.2f}" for stem, cell in cells.items() if stem != "mean")
+        for cells in (played, floor)
+    )
+    return [
+        *(
+            (
+                f"generation: {name}",
+                f"{ours[name]['value']:.2f}",
+                f"real songs through autoencoder and vocoder {vocoded[name]['value']:.2f}",
+            )
+            for name in (variety.RATIO, variety.VARIETY)
+        ),
+        (f"generation: {obedience.PLAYED}", notes, f"rendered stems: {real}"),
     ]
 
 

@@ -8,5 +8,8 @@ stemweave=(.venv/bin/python -m stemweave)
 # the committed tables' songs are
 "${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
   --held-out-grooves --soundfont TimGM6mb.sf2 --mma-tempo
+# composed songs in the sounds of training, for generation and analysis
+"${stemweave[@]}" compose data/indomain --songs 128 --seed 888000 --split validation \
+  --held-out-grooves --metres 4/4,4/4,4/4,4/4,3/4,6/8
 # human-written songs, same SoundFont
 [ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4
