@@ -21,7 +21,7 @@ from stemweave.models.provenance import trained
 
 MIN_WEIGHTS = 65536
 """Smaller layers are left as they are: first and last ones above all."""
-COMPRESSED = ("CompactUNet", "MaskRefiner")
+COMPRESSED = ("CompactUNet", "MaskRefiner", "ScoreTransformer")
 """Networks whose large layers may be in eight bits."""
 
 
@@ -81,7 +81,7 @@ def compress_part(folder: Path, out: Path) -> None:
     state = part_weights(folder)
     name = json.loads((folder / CONFIG).read_text()).get("_class_name")
     if name not in COMPRESSED:
-        raise InputError(f"{folder} holds a {name}: only {' and '.join(COMPRESSED)} can be int8")
+        raise InputError(f"{folder} holds a {name}: only {', '.join(COMPRESSED)} can be int8")
     write_part(out, quantised(state), like=folder)
 
 
