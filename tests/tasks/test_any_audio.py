@@ -83,7 +83,7 @@ def test_separated_stems_add_up_whatever_the_signal(pipe, name, sample_rate, sec
         assert all(stem[1].abs().max() == 0 for stem in stems.values())
 
 
-@pytest.mark.parametrize("scale", [2.0**-120, 2.0**-60, 2.0**60, 2.0**120])
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**-60, 2.0**60, 2.0**120])
 @pytest.mark.parametrize("method", METHODS)
 def test_stems_do_not_depend_on_the_level(pipe, scale: float, method: str):
     mixture = noise(2, 30_000)
