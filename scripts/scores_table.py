@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.documents import renew
 from stemweave.errors import InputError
 from stemweave.evaluation import (
+    analysis,
     arrangement,
     coherence,
     copy_synthesis,
@@ -81,7 +82,13 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
             for row in (copy_synthesis.VOCODER_ROW, copy_synthesis.GRIFFIN_LIM_ROW)
         )
         lines.append((f"vocoder: {measure}", f"{ours:.2f}", f"Griffin-Lim {floor:.2f}"))
-    return lines + generation_rows(scores) + arrangement_rows(scores) + speed_rows(scores)
+    return [
+        *lines,
+        *generation_rows(scores),
+        *arrangement_rows(scores),
+        *analysis_rows(scores),
+        *speed_rows(scores),
+    ]
 
 
 def generation_rows(scores: Scores) -> list[tuple[str, str, str]]:
@@ -168,6 +175,22 @@ def arrangement_rows(scores: Scores) -> list[tuple[str, str, str]]:
             )
         )
         lines.append(coherence_row(f"arrangement: {measure}", ours, real, other))
+    return lines
+
+
+def analysis_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """Beats, downbeats, key and chords that the analyser finds."""
+    lines = []
+    for report, data in (("analysis", "composed"), ("analysis_freedoom", "human-written")):
+        for measure in ("beat F1", "downbeat F1", "key", analysis.CHORDS):
+            found = scores.measures(report)[measure]
+            beside = [
+                f"{row} {cells['mean']['value']:.2f}"
+                for row, cells in found.items()
+                if row != "ours"
+            ]
+            ours = f"{found['ours']['mean']['value']:.2f}"
+            lines.append((f"analysis, {data} songs: {measure}", ours, ", ".join(beside)))
     return lines
 
 
