@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from stemweave.training.stage_settings import StageSettings
 class BaselineStageSettings(StageSettings):
     """``model`` holds arguments of the baseline's class."""
 
-    cpu_hours: float = Field(math.inf, gt=0, description="stop after so much process CPU time")
+    cpu_hours: float = Field(1e6, gt=0, description="stop after so much process CPU time")
     validation_crops: int = Field(8, ge=1)
 
 

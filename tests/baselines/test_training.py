@@ -47,7 +47,7 @@ def untrained(name: str, config: Path):
     """The baseline as it is before its first step."""
     from stemweave.training.start import prepare
 
-    settings = prepare(config, BaselineSettings)
+    settings = prepare(config, kind=BaselineSettings)
     return BaselineStage(name, settings, *load_songs(settings)).network.eval()
 
 
