@@ -11,13 +11,13 @@ from stemweave.io import threads
 
 COMMAND = """
 import os, sys
-from stemweave.cli.main import main as cli
+from stemweave.cli.main import main
 from stemweave.io import threads
 threads.usable_cores = lambda: 1
 threads._allowed_cores = lambda: 4
 sys.argv = ["stemweave", "--help"]
 try:
-    cli.main()
+    main()
 except SystemExit:
     pass
 assert "torch" not in sys.modules
