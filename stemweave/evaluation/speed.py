@@ -49,7 +49,7 @@ def evaluate_speed(pipe: Any, repeats: int = 5) -> Evaluation:
 
 def part_parameters(pipe: Any) -> dict[str, int]:
     """Parameters of each part that the model has."""
-    names = ("vae", "denoiser", "refiner", "sharpener", "vocoder")
+    names = ("vae", "denoiser", "refiner", "sharpener", "vocoder", "score_model", "analyser")
     parts = {name: getattr(pipe, name, None) for name in names}
     return {
         name: sum(parameter.numel() for parameter in part.parameters())
