@@ -69,7 +69,7 @@ def generate_piece(pipe: StemModel, out: Path, seed: int) -> None:
     write_music(out, sheet, score)
     print(f"generated 10.24 s of {', '.join(piece)} in {time.perf_counter() - began:.1f} s")
     print_sheet("asked for", sheet)
-    print_sheet("found in it", found_sheet(pipe, [piece["mixture"]], piece.sample_rate))
+    print_sheet("found in it", found_sheet(pipe, piece, piece.sample_rate))
     plot_files(files, out / "spectrograms.png")
 
 
@@ -84,7 +84,7 @@ def arrange_excerpt(pipe: StemModel, out: Path, seed: int) -> None:
     sample_rate = next(iter(given.values()))[1]
     waveforms = {stem: waveform for stem, (waveform, _) in given.items()}
     began = time.perf_counter()
-    sheet = found_sheet(pipe, list(waveforms.values()), sample_rate)
+    sheet = found_sheet(pipe, waveforms, sample_rate)
     added = ["bass", "drums"]
     score = with_new_stems(pipe, sheet, None, added, seed)
     piece = pipe.arrange(

@@ -11,7 +11,7 @@ import typer
 from stemweave.cli.console import console
 from stemweave.cli.options import Device, Json, Model, Overwrite, Quiet, Verbose, load
 from stemweave.cli.pieces import Source
-from stemweave.cli.sheets import summary
+from stemweave.cli.sheets import summary, write_music
 from stemweave.errors import InputError
 from stemweave.models.devices import AUTO
 
@@ -36,27 +36,23 @@ def analyse(
     verbose: Verbose = False,
 ) -> None:
     """Find tempo, bars, metre, key and chords of INPUT; -o writes them as a sheet and as MIDI."""
-    import torch
-
     from stemweave.io.batch import naming, read_piece
-    from stemweave.io.files import appearing, require_absent, require_writable
+    from stemweave.io.files import require_absent, require_writable
     from stemweave.music.lead_sheet import SHEET_FILE
     from stemweave.music.midi import write_midi
     from stemweave.music.score import Score
-    from stemweave.stems import MIXTURE
+    from stemweave.tasks.compose import summed
 
     pipe = load(model, device, None, "auto", False)
     piece, sample_rate = read_piece(source, pipe.stems)
     if out is not None:
         require_absent([out / SHEET_FILE, out / MIDI_FILE], overwrite)
         require_writable(out)
-    stems = [piece[name] for name in pipe.stems if name in piece] or [piece[MIXTURE]]
     with naming(source):
-        sheet = pipe.analyse(torch.stack(stems).sum(dim=0), sample_rate)
+        sheet = pipe.analyse(summed(pipe, piece), sample_rate)
     if sheet.beats_s is None:
         raise InputError(f"{source} has no beat that could be found")
     if out is not None:
-        with appearing(out / SHEET_FILE) as partial:
-            partial.write_text(sheet.to_json(), encoding="utf-8")
+        write_music(out, sheet, None)
         write_midi(out / MIDI_FILE, Score({}), sheet)
     console.give(text_json.loads(sheet.to_json()), summary(sheet))

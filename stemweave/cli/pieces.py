@@ -133,7 +133,7 @@ def arrange(
     pipe = common.load()
     added = chosen_stems(pipe, add, "--add") if add is not None else None
     require_absent([out / f"{name}.{encoding}" for name in added or pipe.stems], overwrite)
-    own_sheet = options.analysed(pipe, own_sheet, list(waveforms.values()), sample_rate)
+    own_sheet = options.analysed(pipe, own_sheet, waveforms, sample_rate)
     if own_sheet is not None:
         own_sheet = lasting(own_sheet, next(iter(waveforms.values())).shape[-1] / sample_rate)
     missing = added or [stem for stem in pipe.stems if stem not in files]
@@ -250,9 +250,8 @@ def _run(
     folder = source if source.is_dir() else None
     writes = label == "extending" or (label == "editing" and pipe.writes_scores)
     sheet, score = options.read(folder, with_score=writes)
-    stems = [piece[name] for name in pipe.stems if name in piece] or [piece[MIXTURE]]
-    duration_s = stems[0].shape[-1] / sample_rate
-    sheet = options.analysed(pipe, sheet, stems, sample_rate)
+    duration_s = next(iter(piece.values())).shape[-1] / sample_rate
+    sheet = options.analysed(pipe, sheet, piece, sample_rate)
     if new_s is not None and sheet is not None and score is not None:
         score = options.rewritten(pipe, sheet, score, new_s(duration_s), seed)
     require_absent(list(music_files(out, sheet, score).values()), overwrite)

@@ -112,14 +112,14 @@ class SheetOptions:
         return None if is_tempo else given
 
     def analysed(
-        self, pipe: StemModel, sheet: LeadSheet | None, stems: Collection[Tensor], rate: int
+        self, pipe: StemModel, sheet: LeadSheet | None, piece: Mapping[str, Tensor], rate: int
     ) -> LeadSheet | None:
         """``sheet``; if it knows no tempo, what the analyser finds and the options change of it."""
         if self.unconditional:
             return None
         from stemweave.tasks.compose import found_sheet
 
-        found = found_sheet(pipe, stems, rate, sheet)
+        found = found_sheet(pipe, piece, rate, sheet)
         return found if found is sheet else self._with_text(found)
 
     def written(

@@ -15,12 +15,13 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from stemweave.data.mixing import read_crop
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
 from stemweave.evaluation.results import Evaluation
+from stemweave.evaluation.segments import Segment, load_stems
 from stemweave.evaluation.table import Table
+from stemweave.music.keys import note_name
 from stemweave.music.lead_sheet import LeadSheet
 
 Finder = Callable[[np.ndarray, int], LeadSheet]
@@ -45,13 +46,8 @@ def evaluate_analysis(
     values: dict[tuple[str, str], list[float]] = {}
     for song, sheet in tqdm(kept, desc="songs", disable=not progress):
         assert sheet is not None
-        num_samples = round(song.duration_s * pipe.sample_rate)
-        stems = [
-            read_crop(path, 0.0, num_samples, pipe.sample_rate)
-            for stem in song.stems
-            for path in song.stem_paths(stem)
-        ]
-        mixture = np.sum(stems, axis=0)
+        whole = Segment(song, 0.0, song.duration_s)
+        mixture = load_stems(whole, song.stems, pipe.sample_rate).sum(dim=0).numpy()
         for row, find in finders.items():
             for measure, value in agreement(find(mixture, pipe.sample_rate), sheet, song).items():
                 values.setdefault((measure, row), []).append(value)
@@ -115,7 +111,7 @@ def _labels(sheet: LeadSheet, duration_s: float) -> tuple[np.ndarray, list[str]]
 
 def _name(chord: Any) -> str:
     """Root and third, which is all that is compared."""
-    root = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")[chord.root]
+    root = note_name(chord.root)
     tones = {(tone - chord.root) % 12 for tone in chord.tones}
     return root + (":min" if 3 in tones and 4 not in tones else ":maj")
 

@@ -110,13 +110,12 @@ def own_generators(
     first_row: str,
 ) -> dict[str, Generator]:
     """A generator for each kind of ``chosen_kinds`` by the name of its row."""
-    generators: dict[str, Generator] = {}
-    for kind in chosen_kinds(pipe, told, segments):
-        generators[TOLD_ROWS[kind] if generators else first_row] = (
-            pipeline_generator(pipe, duration_s, settings)
-            if kind == "nothing"
-            else new_generator(pipe, duration_s, settings)
-            if kind == "new"
-            else told_generator(pipe, duration_s, settings, kind, segments, first_seed)
-        )
-    return generators
+    made: dict[Told, Callable[[], Generator]] = {
+        "new": lambda: new_generator(pipe, duration_s, settings),
+        "nothing": lambda: pipeline_generator(pipe, duration_s, settings),
+        "score": lambda: told_generator(pipe, duration_s, settings, "score", segments, first_seed),
+        "sheet": lambda: told_generator(pipe, duration_s, settings, "sheet", segments, first_seed),
+    }
+    kinds = chosen_kinds(pipe, told, segments)
+    rows = [first_row, *(TOLD_ROWS[kind] for kind in kinds[1:])]
+    return {row: made[kind]() for row, kind in zip(rows, kinds, strict=True)}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.models.convolution import Convolution
+from stemweave.music.instruments import number_of
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import (
     LOWEST,
@@ -114,20 +115,16 @@ def conditions_of(
     if sheet is not None:
         rows = torch.from_numpy(sheet_rows(sheet, start_s, num_positions, position_s))
         played = [
-            _number(words["instruments"].get(stem, ()), sheet.instruments.get(stem))
+            number_of(words["instruments"].get(stem, ()), sheet.instruments.get(stem))
             for stem in stems
         ]
         conditions = conditions._replace(
             rows=rows[None],
-            style=torch.tensor([_number(words["styles"], sheet.style)]),
+            style=torch.tensor([number_of(words["styles"], sheet.style)]),
             instruments=torch.tensor([played]),
         )
-    heard = [_number(words["sounds"].get(stem, ()), sounds.get(stem)) for stem in stems]
+    heard = [number_of(words["sounds"].get(stem, ()), sounds.get(stem)) for stem in stems]
     return conditions._replace(sounds=torch.tensor([heard]))
-
-
-def _number(names: Collection[str], name: str | None) -> int:
-    return list(names).index(name) + 1 if name is not None and name in names else 0
 
 
 class ConditionNetwork(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from stemweave.errors import InputError
 from stemweave.stems import stem_of_program
@@ -45,6 +45,11 @@ INSTRUMENT_CLASSES = tuple(
     f"{stem}/{name}" for stem, classes in INSTRUMENTS.items() for name in classes
 )
 """All kinds of all stems, in the order of a model's numbers."""
+
+
+def number_of(names: Collection[str], name: str | None) -> int:
+    """A model's number of ``name``: its place in ``names`` from 1 on, 0 if it is unknown."""
+    return list(names).index(name) + 1 if name is not None and name in names else 0
 
 
 def instrument_of(stem: str, program: int) -> str | None:

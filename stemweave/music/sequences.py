@@ -18,6 +18,7 @@ from stemweave.music.events import (
     chord_rows,
     transposed,
 )
+from stemweave.music.instruments import number_of
 from stemweave.music.lead_sheet import LeadSheet
 
 DRUM_PITCHES_FROM = 128
@@ -87,18 +88,14 @@ def window_of(
 
     ``styles`` and ``instruments`` ("guitar/nylon") name what has a number, from 1 on.
     """
-
-    def number(names: Sequence[str], name: str | None) -> int:
-        return list(names).index(name) + 1 if name is not None and name in names else 0
-
     bars = bars_of(sheet)
     played = {
-        stem: number(instruments, f"{stem}/{name}") for stem, name in sheet.instruments.items()
+        stem: number_of(instruments, f"{stem}/{name}") for stem, name in sheet.instruments.items()
     }
     tempo = math.log(sheet.tempo_bpm) if sheet.tempo_bpm else math.nan
     beats = np.array([bar.beats for bar in bars])
     chords = chord_rows(sheet, bars)
-    return BarWindow(segments, beats, chords, played, number(styles, sheet.style), tempo)
+    return BarWindow(segments, beats, chords, played, number_of(styles, sheet.style), tempo)
 
 
 def segment_order(

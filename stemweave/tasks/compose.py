@@ -13,6 +13,7 @@ from stemweave.music.drawing import draw_sheet, lasting
 from stemweave.music.events import bars_between
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score
+from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -30,17 +31,26 @@ def drawn_sheet(
     return draw_sheet(duration_s, pipe.styles, np.random.default_rng(seed), given)
 
 
+def summed(pipe: StemModel, piece: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the model's stems that ``piece`` has; its mixture if it has none."""
+    stems = [piece[name] for name in pipe.stems if name in piece] or [piece[MIXTURE]]
+    return torch.stack(stems).sum(dim=0)
+
+
 def found_sheet(
-    pipe: StemModel, stems: Collection[Tensor], sample_rate: int, given: LeadSheet | None = None
+    pipe: StemModel,
+    piece: Mapping[str, Tensor],
+    sample_rate: int,
+    given: LeadSheet | None = None,
 ) -> LeadSheet | None:
-    """``given``, or if it knows no tempo what the analyser finds in the sum of ``stems``.
+    """``given``, or if it knows no tempo what the analyser finds in ``piece``, ``summed``.
 
     None if nothing is known, or the model understands no sheets.
     """
     known = given is not None and (given.beats_s is not None or given.tempo_bpm is not None)
     if known or not (pipe.takes_sheets and pipe.analyses):
         return given
-    found = pipe.analyse(torch.stack(list(stems)).sum(dim=0), sample_rate)
+    found = pipe.analyse(summed(pipe, piece), sample_rate)
     return given if found.beats_s is None else found
 
 

@@ -133,7 +133,13 @@ class AnalyserStage:
             song = songs[int(rng.integers(len(songs)))]
             start_s = float(rng.uniform(0, max(song.duration_s - frames * frame_s, 1e-3)))
             stems = {
-                stem: read_crop(song.stem_paths(stem)[0], start_s, num_samples, config.sample_rate)
+                stem: np.sum(
+                    [
+                        read_crop(path, start_s, num_samples, config.sample_rate)
+                        for path in song.stem_paths(stem)
+                    ],
+                    axis=0,
+                )
                 for stem in song.stems
             }
             if vary:

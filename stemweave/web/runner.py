@@ -146,8 +146,7 @@ class Runner:
         else:
             waveforms, sample_rate = read_piece(source, self.stems)
         own = self._own_arguments(task, params)
-        stems = [waveforms[name] for name in self.stems if name in waveforms]
-        sheet = found_sheet(self.pipe, stems or [waveforms[MIXTURE]], sample_rate)
+        sheet = found_sheet(self.pipe, waveforms, sample_rate)
         if sheet is not None:
             own["sheet"] = sheet
             if task == "arrange":
