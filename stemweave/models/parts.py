@@ -16,7 +16,7 @@ from stemweave.models.provenance import misfits, trained
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.vae import strides_of
-from stemweave.models.vocoder import hop_length_of
+from stemweave.models.vocoder import frame_rate_of
 
 NEEDED = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
 """What every model has."""
@@ -273,12 +273,12 @@ class Parts:
             )
         if vocoder_bands != mel.num_mels:
             problems.append(f"the vocoder takes {vocoder_bands} mel bands, not {mel.num_mels}")
-        vocoder_rate = getattr(vocoder, "sample_rate", None) or vocoder.sampling_rate
-        if vocoder_rate != mel.sample_rate:
-            problems.append(f"the vocoder makes {vocoder_rate} Hz, not {mel.sample_rate} Hz")
-        hop_length = hop_length_of(vocoder)
-        if hop_length != mel.hop_length:
-            problems.append(f"the vocoder makes {hop_length} samples a frame, not {mel.hop_length}")
+        frame_rate = frame_rate_of(vocoder)
+        if frame_rate != mel.sample_rate / mel.hop_length:
+            problems.append(
+                f"the vocoder takes {frame_rate:g} mel frames a second, not "
+                f"{mel.sample_rate / mel.hop_length:g}"
+            )
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
         for kind, part in ((MaskRefiner, "refiner"), (MaskSharpener, "sharpener")):

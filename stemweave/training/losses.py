@@ -19,17 +19,25 @@ def stft_magnitude(waveform: Tensor, n_fft: int) -> Tensor:
 
 
 def multi_resolution_stft_distance(
-    estimate: Tensor, target: Tensor, n_ffts: Sequence[int] = (256, 512, 1024, 2048)
+    estimate: Tensor,
+    target: Tensor,
+    n_ffts: Sequence[int] = (256, 512, 1024, 2048),
+    *,
+    from_share: float = 0.0,
+    level_of: Tensor | None = None,
 ) -> Tensor:
     """Spectral convergence plus log-magnitude L1, mean over resolutions (arXiv 1910.11480).
 
     Magnitudes are floored at 1e-3 (about -80 dB of full scale for a sinusoid), so that inaudible
-    noise does not count.
+    noise does not count. Only bins count from ``from_share`` of half the sample rate on. The
+    convergence is relative to ``level_of`` instead of ``target``.
     """
     total = estimate.new_zeros(())
     for n_fft in n_ffts:
-        ours, theirs = stft_magnitude(estimate, n_fft), stft_magnitude(target, n_fft)
-        total = total + _magnitude_distance(ours, theirs)
+        first = round(from_share * n_fft / 2)
+        ours, theirs = (stft_magnitude(one, n_fft)[:, first:] for one in (estimate, target))
+        level = theirs if level_of is None else stft_magnitude(level_of, n_fft)[:, first:]
+        total = total + _magnitude_distance(ours, theirs, level)
     return total / len(n_ffts)
 
 
@@ -48,15 +56,17 @@ def multi_resolution_mel_distance(
     total = estimate.new_zeros(())
     for pool in pools:
         total = total + _magnitude_distance(
-            functional.avg_pool2d(ours, pool)[:, 0], functional.avg_pool2d(theirs, pool)[:, 0]
+            functional.avg_pool2d(ours, pool)[:, 0],
+            functional.avg_pool2d(theirs, pool)[:, 0],
+            functional.avg_pool2d(theirs, pool)[:, 0],
         )
     return total / len(pools)
 
 
-def _magnitude_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Spectral convergence plus log-magnitude L1 of magnitudes (N, ..., ...)."""
+def _magnitude_distance(ours: Tensor, theirs: Tensor, level: Tensor) -> Tensor:
+    """Spectral convergence relative to ``level`` plus log-magnitude L1; all are (N, ..., ...)."""
     difference = torch.linalg.norm(theirs - ours, dim=(-2, -1))
-    convergence = difference / torch.linalg.norm(theirs, dim=(-2, -1)).clamp(min=1e-1)
+    convergence = difference / torch.linalg.norm(level, dim=(-2, -1)).clamp(min=1e-1)
     logarithm = (ours.clamp(min=1e-3).log() - theirs.clamp(min=1e-3).log()).abs().mean()
     return convergence.mean() + logarithm
 

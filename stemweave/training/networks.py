@@ -25,7 +25,7 @@ from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
-from stemweave.models.vocoder import SpectralVocoder, hop_length_of
+from stemweave.models.vocoder import SpectralVocoder, frame_rate_of
 from stemweave.music.instruments import INSTRUMENTS
 from stemweave.music.styles import STYLES
 from stemweave.training.settings import LogMelSettings, RunSettings
@@ -162,14 +162,11 @@ def _check_vocoder(vocoder: Any, front_end: LogMelSettings) -> None:
     config = vocoder.config
     expected = {
         "bands": (getattr(config, "num_mels", None) or config.model_in_dim, front_end.num_mels),
-        "Hz": (
-            getattr(config, "sample_rate", None) or config.sampling_rate, front_end.sample_rate
-        ),
-        "samples a frame": (hop_length_of(config), front_end.hop_length),
-    }  # fmt: skip
+        "frames a second": (frame_rate_of(config), front_end.sample_rate / front_end.hop_length),
+    }
     for unit, (ours, theirs) in expected.items():
         if ours != theirs:
-            raise InputError(f"vocoder.model has {ours} {unit}, but log_mel has {theirs}")
+            raise InputError(f"vocoder.model has {ours:g} {unit}, but log_mel has {theirs:g}")
 
 
 def _make(kind: Any, arguments: Mapping[str, Any], section: str) -> Any:

@@ -83,6 +83,19 @@ class VocoderSettings(StageSettings):
     kind: Literal["spectral", "hifigan"] = "spectral"
     mel_weight: float = 1.0
     spectral_weight: float = Field(1.0, ge=0, description="of multi_resolution_stft_distance")
+    high_band_weight: float = Field(
+        0.0, ge=0, description="of the same distance above the log-mel's band"
+    )
+    matching_iterations: int = Field(
+        0, ge=0, le=8, description="that bring waveforms to their log-mel (models.vocoder.matched)"
+    )
+    energy_weight: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of the distance between two outputs of other noise, which is taken off "
+        "(arXiv 2008.01160)",
+    )
 
 
 class ScoreSettings(StageSettings):

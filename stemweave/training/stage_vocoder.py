@@ -12,14 +12,20 @@ from torch import Tensor
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.models.log_mel import LogMel
+from stemweave.models.vocoder import hop_length_of, matched, rate_of, resampled
 from stemweave.training.examples import Example, beside_the_truth, example_crops
 from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import RunSettings
 
+HIGH_BAND_N_FFTS = (512, 2048)
+
 
 class VocoderStage:
     """Multi-resolution STFT distance plus log-mel L1.
+
+    With ``energy_weight``, two outputs of other noise are to be as far from each other as from the
+    truth: noise stays noise, where the distance alone makes it a mean.
 
     With an autoencoder, half of the batch is conditioned on mels that went through it, so that the
     vocoder learns to sharpen what the model really produces.
@@ -38,7 +44,9 @@ class VocoderStage:
         self.mix_settings = MixSettings(**settings.mixing.model_dump())
         self.log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae = vae.eval().requires_grad_(False) if vae is not None else None
-        self.network = make_vocoder(settings)
+        self.network: Any = make_vocoder(settings)
+        self.sample_rate = rate_of(self.network.config)
+        self.band_share = self.log_mel.config.sample_rate / self.sample_rate
 
     def waveforms(
         self,
@@ -47,22 +55,52 @@ class VocoderStage:
         settings: MixSettings,
         rng: np.random.Generator,
         num_frames: int,
-    ) -> Tensor:
-        """Stems and mixtures of random crops (num_crops · (S + 1), T), audible ones if any."""
-        config = self.log_mel.config
+    ) -> tuple[Tensor, Tensor]:
+        """Stems and mixtures of random crops (N, T) at the vocoder's rate, and which stem each is.
+
+        Audible ones, if any; N is at most ``num_crops`` · (S + 1).
+        """
         crops = draw_crops(
             songs,
             self.run.stems,
             num_crops,
-            num_frames * config.hop_length,
-            config.sample_rate,
+            num_frames * hop_length_of(self.network.config),
+            self.sample_rate,
             settings,
             rng,
         )
         stems = crops.waveforms
         waveforms = torch.cat([stems, stems.sum(dim=1, keepdim=True)], dim=1).flatten(0, 1)
+        classes = torch.arange(len(self.run.stems) + 1).repeat(num_crops)
         audible = waveforms.square().mean(dim=-1) > 1e-8
-        return waveforms[audible] if audible.any() else waveforms
+        return (waveforms[audible], classes[audible]) if audible.any() else (waveforms, classes)
+
+    def in_band(self, waveforms: Tensor) -> Tensor:
+        """Waveforms (N, T) at the log-mel's rate."""
+        frames = waveforms.shape[-1] // hop_length_of(self.network.config)
+        return resampled(waveforms, frames * self.log_mel.config.hop_length)
+
+    def synthesise(
+        self, network: Any, log_mel: Tensor, classes: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Waveforms (N, T) of log-mels, as they are after ``matched``."""
+        if getattr(self.network.config, "num_stems", 0):
+            waveforms = network(log_mel, classes, generator)
+        else:
+            waveforms = network(log_mel)
+        return matched(waveforms, log_mel, self.log_mel, self.settings.matching_iterations)
+
+    def distance(self, ours: Tensor, theirs: Tensor, level_of: Tensor) -> Tensor:
+        """Of waveforms at the vocoder's rate: in the log-mel's band, and above it."""
+        total = self.settings.spectral_weight * multi_resolution_stft_distance(
+            self.in_band(ours), self.in_band(theirs), level_of=self.in_band(level_of)
+        )
+        if self.settings.high_band_weight:
+            high = multi_resolution_stft_distance(
+                ours, theirs, HIGH_BAND_N_FFTS, from_share=self.band_share, level_of=level_of
+            )
+            total = total + self.settings.high_band_weight * high
+        return total
 
     def loss(
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
@@ -70,22 +108,30 @@ class VocoderStage:
         settings = self.settings
         device = self._move_to_device_of(network)
         songs = songs_at_step(self.train, step)
-        waveforms = self.waveforms(
+        waveforms, classes = self.waveforms(
             songs, settings.batch_size, self.mix_settings, rng, settings.crop_frames
-        ).to(device)
-        log_mel = self.log_mel(waveforms)
+        )
+        waveforms, classes = waveforms.to(device), classes.to(device)
+        log_mel = self.log_mel(self.in_band(waveforms))
         condition = log_mel
         if self.vae is not None:
-            half = len(log_mel) // 2
+            half = torch.randperm(len(log_mel), generator=generator)[: len(log_mel) // 2]
             with torch.no_grad():
-                latents = self.vae.encode(log_mel[:half, None]).latent_dist.mean
-                decoded = self.vae.decode(latents).sample[:, 0]
-            condition = torch.cat([decoded, log_mel[half:]])
-        estimate = network(condition)
-        spectral = multi_resolution_stft_distance(estimate, waveforms)
-        mel = (self.log_mel(estimate) - log_mel).abs().mean()
-        loss = settings.spectral_weight * spectral + settings.mel_weight * mel
-        figures = {"spectral": spectral.item(), "mel": mel.item()}
+                latents = self.vae.encode(log_mel[half, None]).latent_dist.mean
+                condition = log_mel.index_copy(0, half, self.vae.decode(latents).sample[:, 0])
+        outputs = [
+            self.synthesise(network, condition, classes, generator)
+            for _ in range(2 if settings.energy_weight else 1)
+        ]
+        distances = [self.distance(output, waveforms, waveforms) for output in outputs]
+        mels = [(self.log_mel(self.in_band(one)) - log_mel).abs().mean() for one in outputs]
+        distance, mel = torch.stack(distances).mean(), torch.stack(mels).mean()
+        loss = distance + settings.mel_weight * mel
+        figures = {"distance": distance.item(), "mel": mel.item()}
+        if settings.energy_weight:
+            apart = self.distance(outputs[0], outputs[1], waveforms)
+            loss = loss - settings.energy_weight / 2 * apart
+            figures["apart"] = apart.item()
         return loss, figures
 
     def _move_to_device_of(self, network: Any) -> torch.device:
@@ -99,13 +145,20 @@ class VocoderStage:
     def validate(self, network: Any) -> dict[str, float]:
         device = self._move_to_device_of(network)
         rng = np.random.default_rng(1)
-        waveforms = self.waveforms(self.validation, 16, PLAIN, rng, 128).to(device)
-        log_mel = self.log_mel(waveforms)
-        estimate = network(log_mel)
-        return {
-            "val_spectral": multi_resolution_stft_distance(estimate, waveforms).item(),
-            "val_mel": (self.log_mel(estimate) - log_mel).abs().mean().item(),
+        waveforms, classes = self.waveforms(self.validation, 16, PLAIN, rng, 128)
+        waveforms = waveforms.to(device)
+        log_mel = self.log_mel(self.in_band(waveforms))
+        estimate = self.synthesise(network, log_mel, classes.to(device), None)
+        in_band = self.in_band(estimate)
+        figures = {
+            "val_spectral": multi_resolution_stft_distance(in_band, self.in_band(waveforms)),
+            "val_mel": (self.log_mel(in_band) - log_mel).abs().mean(),
         }
+        if self.settings.high_band_weight:
+            figures["val_high_band"] = multi_resolution_stft_distance(
+                estimate, waveforms, HIGH_BAND_N_FFTS, from_share=self.band_share
+            )
+        return {name: figure.item() for name, figure in figures.items()}
 
     def examples(self, network: Any) -> dict[str, Example]:
         """Copy synthesis of mixtures: from their true log-mels."""
@@ -113,7 +166,8 @@ class VocoderStage:
         crops = example_crops(self.run, self.validation, self.log_mel, self.settings.examples)
         mixtures = crops.waveforms.sum(dim=1).to(device)
         log_mel = self.log_mel(mixtures)
-        copies = network(log_mel)
+        classes = torch.full((len(log_mel),), len(self.run.stems), device=device)
+        copies = self.in_band(self.synthesise(network, log_mel, classes, None))
         return beside_the_truth("copy", (mixtures, log_mel), (copies, self.log_mel(copies)))
 
     def export(self, network: Any, folder: Path) -> None:

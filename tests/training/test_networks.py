@@ -78,7 +78,7 @@ def test_posterior_of_the_papers_autoencoder():
             {"kind": "autoencoder_kl", "model": {"widths": [8]}},
             "vae.model.widths: AutoencoderKL has no such setting",
         ),
-        ("vocoder", {"kind": "hifigan", "model": {}}, "256 samples a frame, but log_mel has 320"),
+        ("vocoder", {"kind": "hifigan", "model": {}}, "62.5 frames a second, but log_mel has 50"),
         ("vocoder", {"model": {"num_mels": 16}}, "16 bands, but log_mel has 32"),
     ],
 )
