@@ -7,6 +7,9 @@ Every tensor with a stem axis ``S`` uses the order of the model it came from
 STEMS: tuple[str, ...] = ("bass", "drums", "guitar", "piano")
 """Stem names in the paper's order (Section 3)."""
 
+OTHER = "other"
+"""Whatever else sounds: separated, never generated."""
+
 MIXTURE = "mixture"
 """Name of the sum of all stems in files and results."""
 

@@ -195,7 +195,7 @@ def train_sharpener(
         if base is not None and base.sharpener is not None:
             take_over(network, base.sharpener, base, settings)
         elif base is None and init is not None:
-            load_weights(network, "sharpener", init)
+            load_weights(network, "sharpener", init, settings.stems)
         return network
 
     two_passes = settings.sharpener.model.get("later_components")

@@ -8,7 +8,7 @@ passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,8 @@ class MixSettings:
         level_std_db: spread of the whole mixture's level around ``reference_rms``.
         reference_rms: RMS of the mixture to which crops are normalised; None keeps the level.
         whole_songs: it is the whole song's RMS, not the crop's: quiet places stay quiet.
-        stem_drop_probability: chance that a stem is silenced (at least one is kept).
+        stem_drop_probability: chance that a stem is silenced (at least one is kept), of all or by
+            their names; those that are not named are never silenced.
         cross_song_probability: chance that each stem of a crop comes from another song. Such
             crops are marked incoherent: they teach separation, not generation.
         equaliser_std_db: spread of a smooth random filter per stem.
@@ -50,7 +51,7 @@ class MixSettings:
     stem_gain_std_db: float = 3.0
     level_std_db: float = 3.0
     reference_rms: float | None = 0.1
-    stem_drop_probability: float = 0.08
+    stem_drop_probability: float | Mapping[str, float] = 0.08
     cross_song_probability: float = 0.25
     equaliser_std_db: float = 3.0
     tape_semitones: float = 0.0
@@ -179,7 +180,7 @@ def draw_crops(
         mono = waveforms[crop] if channels == 1 else waveforms[crop].mean(axis=1)
         whole = settings.whole_songs and bool(coherent[crop])
         rms = rms_of_song(place[0], tuple(stems)) if whole else None
-        gains = _draw_gains(mono, settings, rng, rms)
+        gains = _draw_gains(mono, stems, settings, rng, rms)
         waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
         return place
 
@@ -238,15 +239,18 @@ def rms_of_song(song: Song, stems: tuple[str, ...]) -> float:
 
 def _draw_gains(
     waveforms: np.ndarray,
+    stems: Sequence[str],
     settings: MixSettings,
     rng: np.random.Generator,
     song_rms: float | None = None,
 ) -> np.ndarray:
     """Gain (S,) of each stem of one crop (S, T), as factors; ``song_rms`` counts as its level."""
-    num_stems = len(waveforms)
+    num_stems, drop = len(stems), settings.stem_drop_probability
+    if isinstance(drop, Mapping):
+        drop = np.array([drop.get(stem, 0.0) for stem in stems])
     gain_db = rng.normal(0, 1, num_stems) * settings.stem_gain_std_db
     gain = (10 ** (gain_db / 20)).astype(np.float32)
-    dropped = rng.random(num_stems) < settings.stem_drop_probability
+    dropped = rng.random(num_stems) < drop
     dropped[rng.integers(num_stems)] = False
     gain[dropped] = 0
     level_db = rng.normal() * settings.level_std_db

@@ -47,6 +47,7 @@ class MaskRefiner(Part):
             far apart have in common.
         shifts: frames, even ones. ``separate`` gives the mean of the masks of the mixture that
             many frames later, which lies otherwise on the grids of the coarser levels.
+        stems: names of the S masks; None: those of the model's denoiser.
     """
 
     exact = False
@@ -70,8 +71,11 @@ class MaskRefiner(Part):
         hop_length: int = 320,
         win_length: int = 2048,
         log_floor: float = 1e-3,
+        stems: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        if stems is not None and len(stems) != num_stems:
+            raise ValueError(f"num_stems is {num_stems}, but stems names {len(stems)}")
         front_end = (sample_rate, hop_length, num_mels, win_length, log_floor)
         self.fine_spectra = FineSpectra(*front_end) if fine else None
         self.fine_in = nn.Conv2d(FINE_CHANNELS, block_channels[0], 3, padding=1) if fine else None

@@ -132,19 +132,21 @@ def check_parts(settings: RunSettings, **parts: Any) -> None:
     """Raise ``InputError`` for parts, by their names, that were not trained for ``settings``.
 
     A part is a network, or the folder of one that is about to be loaded; None is none. Where an
-    autoencoder is among them, a denoiser must have been trained on its latents.
+    autoencoder is among them, a denoiser must have been trained on its latents. The folder of a
+    mask network may be of other stems: their masks are found by name.
     """
     vae, problems = parts.get("vae"), []
     for name, part in parts.items():
         if part is None or name in ("score_model", "analyser"):  # of no stems
             continue
-        config = _read_config(part) if isinstance(part, Path) else part.config
+        saved = isinstance(part, Path)
+        config = _read_config(part) if saved else part.config
         said = trained(config)
         stems = config.get("stems") if isinstance(config, Mapping) else None
         problems += misfits(
             name,
             said if said or stems is None else {"stems": stems},
-            stems=settings.stems,
+            stems=None if saved and name in ("refiner", "sharpener") else settings.stems,
             log_mel=settings.log_mel.model_dump(),
             autoencoder=autoencoder_identity(vae) if name == "denoiser" and vae else None,
         )

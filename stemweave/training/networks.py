@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from stemweave.models.analyser import SongAnalyser
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.conditions import ConditionNetwork
 from stemweave.models.part import SavedPart
+from stemweave.models.provenance import trained
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
 from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
@@ -28,7 +29,9 @@ from stemweave.models.vae import PatchVAE, Posterior
 from stemweave.models.vocoder import SpectralVocoder, frame_rate_of
 from stemweave.music.instruments import INSTRUMENTS
 from stemweave.music.styles import STYLES
+from stemweave.stems import STEMS
 from stemweave.training.settings import LogMelSettings, RunSettings
+from stemweave.training.stem_map import mapped_state
 
 COMPONENTS: dict[str, tuple[Any, ...]] = {
     "vae": (PatchVAE, AutoencoderKL),
@@ -121,7 +124,7 @@ def _vocabulary(settings: RunSettings, songs: Songs) -> dict[str, Any]:
 def make_refiner(settings: RunSettings) -> MaskRefiner:
     """``MaskRefiner`` for the settings' stems and bands, untrained; raises ``InputError``."""
     front_end = settings.log_mel.model_dump(include=set(FRONT_END))
-    own = {"num_stems": len(settings.stems), **front_end}
+    own = {"num_stems": len(settings.stems), "stems": list(settings.stems), **front_end}
     refiner: MaskRefiner = _make(MaskRefiner, {**own, **settings.refiner.model}, "refiner.model")
     return refiner
 
@@ -194,14 +197,22 @@ def load_component(kind: str, folder: Path) -> Any:
     raise InputError(f"{folder} holds a {name}, which is no {kind}: {known} are")
 
 
-def load_weights(network: nn.Module, kind: str, folder: Path) -> None:
+def load_weights(
+    network: nn.Module, kind: str, folder: Path, stems: Sequence[str] | None = None
+) -> None:
     """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape.
 
-    What the part lacks and ``untrained`` names begins so; conditions are found by their names.
+    What the part lacks and ``untrained`` names begins so; conditions are found by their names, and
+    in a mask network ``stems``, of which new ones begin.
     """
     part = load_component(kind, folder)
     try:
-        network.load_state_dict(untrained(network) | renamed(part.state_dict(), part, network))
+        state = part.state_dict()
+        if stems is not None:
+            theirs = part.config.get("stems") or trained(part.config).get("stems") or STEMS
+            indices = [theirs.index(stem) if stem in theirs else -1 for stem in stems]
+            state = mapped_state(part, len(theirs), indices)
+        network.load_state_dict(untrained(network) | renamed(state, part, network))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{folder} does not fit {kind}.model of the settings: {reason}") from error

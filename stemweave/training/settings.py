@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from diffusers import DDIMScheduler
@@ -45,13 +45,16 @@ class LogMelSettings(Strict):
         return self
 
 
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
 class MixingSettings(Strict):
     """Arguments of ``data.mixing.MixSettings``."""
 
     stem_gain_std_db: float = Field(3.0, ge=0, le=100)
     level_std_db: float = Field(3.0, ge=0, le=100)
     reference_rms: float | None = Field(0.1, gt=0)
-    stem_drop_probability: float = Field(0.08, ge=0, lt=1)
+    stem_drop_probability: Probability | dict[str, Probability] = 0.08
     cross_song_probability: float = Field(0.25, ge=0, le=1)
     equaliser_std_db: float = Field(3.0, ge=0, le=100)
     tape_semitones: float = Field(0.0, ge=0, le=12)
@@ -319,6 +322,10 @@ class RunSettings(Strict):
         unknown = sorted(self.classes.keys() - set(self.stems))
         if unknown:
             raise ValueError(f"classes are of {', '.join(unknown)}, which stems does not have")
+        drop = self.mixing.stem_drop_probability
+        unknown = sorted(drop.keys() - set(self.stems)) if isinstance(drop, dict) else []
+        if unknown:
+            raise ValueError(f"stem_drop_probability has {unknown[0]}, which stems does not have")
         if any("/" in stem or stem.startswith(".") for stem in self.stems):
             raise ValueError("stems are named as their files, without folders")
         if isinstance(self.validation, float) and not 0 < self.validation < 1:

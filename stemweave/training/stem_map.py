@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from stemweave.errors import InputError
 from stemweave.models.compact import CompactUNet
+from stemweave.models.earlier_versions import PIXELS
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import SPECTRUM_CHANNELS, MaskSharpener
 from stemweave.models.unet3d import UNet3D
+
+NEW_LOGIT = -4.0
+"""Of the mask of a stem that a mask network is new to: a share of a hundredth or less."""
 
 
 def sources(
@@ -51,17 +55,18 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
 
     They fit a network of the same configuration with ``len(indices)`` stems. A compact network
     answers to a timestep that all stems share as before, whatever their number; its conditions are
-    about the old stems and are left out.
+    about the old stems and are left out. An index of -1 is a stem that a mask network begins with.
     """
     state = dict(network.state_dict())
     if list(indices) == list(range(num_old)):
         return state
     state = {name: weight for name, weight in state.items() if not name.startswith("conditions.")}
 
-    def blocks(name: str, dim: int, first: int, size: int) -> Tensor:
+    def blocks(name: str, dim: int, first: int, size: int, begun: float = 0.0) -> Tensor:
         """Of a weight's axis: ``size`` entries for each new stem, the old ones begin at first."""
-        weight = state[name]
-        return torch.cat([weight.narrow(dim, first + old * size, size) for old in indices], dim)
+        old = state[name].narrow(dim, first, num_old * size).split(size, dim)
+        untrained = torch.full_like(old[0], begun)
+        return torch.cat([untrained if index < 0 else old[index] for index in indices], dim)
 
     if isinstance(network, CompactUNet):
         channels = network.config.latent_channels
@@ -78,9 +83,9 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
         state["input_blocks.0.0.weight"] = blocks("input_blocks.0.0.weight", 1, 0, 1)
         for name in ("out.2.weight", "out.2.bias"):
             state[name] = blocks(name, 0, 0, 1)
-    elif isinstance(network, MaskRefiner):  # four pixels of each mask are channels
-        for name in ("conv_out.weight", "conv_out.bias"):
-            state[name] = blocks(name, 0, 0, 4)
+    elif isinstance(network, MaskRefiner):  # the pixels of each mask are channels
+        state["conv_out.weight"] = blocks("conv_out.weight", 0, 0, PIXELS)
+        state["conv_out.bias"] = blocks("conv_out.bias", 0, 0, PIXELS, NEW_LOGIT)
     elif isinstance(network, MaskSharpener):
         heard = state["conv_in.weight"][:, :SPECTRUM_CHANNELS]
         told = [

@@ -72,6 +72,17 @@ def test_level_gain_and_drop(songs):
     assert (audible == 1).float().mean() > 0.5
 
 
+def test_stems_are_dropped_by_name(songs):
+    drops = {"bass": 0.3, "drums": 0.999}
+    settings = MixSettings(0, 0, stem_drop_probability=drops, cross_song_probability=0.0)
+    crops = draw_crops(songs, STEMS, 200, 800, 16000, settings, np.random.default_rng(0))
+    silent = crops.waveforms.abs().amax(-1) == 0
+    bass, drums, _ = silent.float().mean(0).tolist()
+    assert 0.1 < bass < 0.3 and 0.6 < drums < 0.8  # at least one stem, any, is kept
+    has_piano = [song.stems == STEMS for song, *_ in crops.places]
+    assert not silent[has_piano, 2].any()
+
+
 def test_a_tape_plays_all_stems_of_a_song_at_one_speed(tmp_path):
     (tmp_path / "song").mkdir()
     seconds = np.arange(160000) / 16000
