@@ -246,11 +246,10 @@ def _draw_gains(
 ) -> np.ndarray:
     """Gain (S,) of each stem of one crop (S, T), as factors; ``song_rms`` counts as its level."""
     num_stems, drop = len(stems), settings.stem_drop_probability
-    if isinstance(drop, Mapping):
-        drop = np.array([drop.get(stem, 0.0) for stem in stems])
+    chances = [drop.get(stem, 0.0) if isinstance(drop, Mapping) else drop for stem in stems]
     gain_db = rng.normal(0, 1, num_stems) * settings.stem_gain_std_db
     gain = (10 ** (gain_db / 20)).astype(np.float32)
-    dropped = rng.random(num_stems) < drop
+    dropped = rng.random(num_stems) < chances
     dropped[rng.integers(num_stems)] = False
     gain[dropped] = 0
     level_db = rng.normal() * settings.level_std_db
