@@ -150,7 +150,7 @@ def train_refiner(
     if base is not None:
         start_from(stage.network, base.refiner, base, settings)
     elif init is not None:
-        load_weights(stage.network, "refiner", init)
+        load_weights(stage.network, "refiner", init, settings.stems)
     start(stage, settings, folder, minutes, device, songs[0])
 
 

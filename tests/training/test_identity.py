@@ -163,6 +163,26 @@ def test_masks_are_sharpened_only_by_their_own_stems(run, config: Path, parts: d
     assert result.code == 2 and f"the refiner was {STEMS_DIFFER}" in result.err
 
 
+def test_mask_networks_of_four_stems_go_on_with_a_fifth(
+    run, config: Path, data: Path, parts: dict, tmp_path: Path
+):
+    songs = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
+    songs[0] |= {"stems": [*ORDER, "other"], "files": {"other": ["piano.flac"]}}
+    lines = [json.dumps(song | {"path": str(data / song["path"])}) for song in songs]
+    (tmp_path / "songs.jsonl").write_text("\n".join(lines))
+    change(config, None, stems=[*ORDER, "other"], data=[str(tmp_path / "songs.jsonl")])
+    change(config, None, mixing={"stem_drop_probability": {"other": 0.4}})
+    refiner = tmp_path / "refiner" / "export"
+    for part, options in {"refiner": [], "sharpener": ["--refiner", refiner]}.items():
+        folders = ["--run", tmp_path / part, "--init", parts[part]]
+        result = run("train", part, config, *folders, *options)
+        assert result.code == 0, result.err
+        assert load_component(part, tmp_path / part / "export").config.num_stems == 5
+    change(config, None, mixing={"stem_drop_probability": {"voice": 0.4}})
+    result = run("train", "refiner", config, "--run", tmp_path / "run")
+    assert result.code == 2 and "stem_drop_probability has voice" in result.err
+
+
 def listing(folder: Path) -> dict[str, int]:
     paths = (path for path in folder.rglob("*") if path.name != "lock")
     return {str(path): path.stat().st_mtime_ns for path in paths}
