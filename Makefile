@@ -40,7 +40,7 @@ $(VENV)/.inference: pyproject.toml constraints.txt
 $(VENV)/.development: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e '.[render,train,eval,scale,web,bench,dev]'
+	$(PIP_INSTALL) -e '.[render,voices,train,eval,scale,web,bench,dev]'
 	touch $@ $(VENV)/.inference
 
 $(VENV)/.baselines: baselines/requirements.txt $(VENV)/.development

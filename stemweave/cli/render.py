@@ -41,6 +41,9 @@ def compose(
     crossed: Annotated[
         bool, typer.Option("--crossed", help="each stem's parts from one of several grooves")
     ] = False,
+    voices: Annotated[
+        Path | None, typer.Option(help="recorded syllables; songs have a stem 'other', too")
+    ] = None,
     mma_tempo: Annotated[
         bool,
         typer.Option("--mma-tempo", help="as older songs: grooves in whole beats a minute, drift"),
@@ -64,6 +67,7 @@ def compose(
         voiced=voiced,
         crossed=crossed,
         exact_tempo=not mma_tempo,
+        voices=str(voices.absolute()) if voices else None,
     )
     fonts = {name: 1.0 for name in soundfont} if soundfont else None
     pool = Workers(workers, ray)

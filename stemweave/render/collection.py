@@ -78,6 +78,10 @@ VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
 """Never used in training; nor is csound's sf_GMbank.sf2, which shares its drum samples."""
 
 
+OTHER = "other"
+"""The stem of whatever is not one of the four classes."""
+OTHER_DRAWS = 1
+"""Added to a song's seed for a generator of its own."""
 SKIPPED = "skipped.jsonl"
 """Beside the manifest: files that gave no song, and why, so that a later run passes them by."""
 
@@ -104,6 +108,7 @@ class CompositionOptions:
         voiced: sounds vary in filter and envelope (``effects.draw_voicing``).
         crossed: every stem's parts are those of one of several grooves.
         exact_tempo: False: as older songs, whose parts drift (see ``compose_song``).
+        voices: folder of recorded voices (see ``voices``): songs have a stem ``other``, too.
     """
 
     metres: tuple[str, ...] = ("4/4",)
@@ -112,6 +117,7 @@ class CompositionOptions:
     voiced: bool = False
     crossed: bool = False
     exact_tempo: bool = True
+    voices: str | None = None
 
 
 DEFAULT_OPTIONS = CompositionOptions()
@@ -148,7 +154,10 @@ def make_song(job: CompositionJob) -> Song:
             composed, sounds = compose(seed, job.options, job.soundfonts)
         except Unplayable:
             continue
-        stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser)
+        more = {}
+        if job.options.voices is not None:
+            more = other_stem(composed, job, np.random.default_rng([*seed, OTHER_DRAWS]))
+        stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser, more)
         details = {
             "origin": "composed by stemweave over grooves of mma 21.09",
             "licence": "CC0-1.0",
@@ -169,6 +178,20 @@ def make_song(job: CompositionJob) -> Song:
     raise RuntimeError(f"song {job.index}: fifty draws in a row were unplayable")
 
 
+def other_stem(
+    song: ComposedSong, job: CompositionJob, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The stem ``other`` of a song by its name, if the song has one."""
+    from stemweave.render.other import render_other
+    from stemweave.render.voices import read_recordings
+
+    assert job.options.voices is not None
+    recordings = read_recordings(Path(job.options.voices), job.split)
+    synthesiser = worker_synthesiser(job.sample_rate)
+    other = render_other(song, recordings, job.soundfonts[OTHER], synthesiser, rng)
+    return {} if other is None else {OTHER: other}
+
+
 def compose(
     seed: Sequence[int],
     options: CompositionOptions,
@@ -183,6 +206,7 @@ def compose(
         crossed=options.crossed,
         exact_tempo=options.exact_tempo,
         metres=options.metres,
+        with_others=options.voices is not None,
     )
     return composed, draw_sounds(list(composed.stems), soundfonts, rng, options.voiced)
 
@@ -200,9 +224,9 @@ def soundfonts_by_stem(
     Raises:
         InputError: if one is not installed.
     """
-    by_stem = dict.fromkeys(STEMS, _found(soundfonts or TRAINING_SOUNDFONTS))
+    by_stem = dict.fromkeys((*STEMS, OTHER), _found(soundfonts or TRAINING_SOUNDFONTS))
     if soundfonts is None:
-        for stem in STEMS:
+        for stem in by_stem:
             others = TRAINING_DRUM_SOUNDFONTS if stem == "drums" else TRAINING_PITCHED_SOUNDFONTS
             own = {**others, **TRAINING_INSTRUMENTS.get(stem, {})}
             by_stem[stem] = by_stem[stem] + _found(own)
@@ -260,6 +284,10 @@ def compose_collection(
     """
     by_stem = soundfonts_by_stem(soundfonts)
     drawn_families(options.metres, options.held_out_grooves)
+    if options.voices is not None:
+        from stemweave.render.voices import read_recordings
+
+        read_recordings(Path(options.voices), split)
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     existing = listed_names(data)

@@ -47,6 +47,7 @@ class ComposedSong:
         grid_beat_s: length of a beat of most parts; without ``exact_tempo`` mma's.
         grooves: families, of which a crossed song has several.
         riff: whether guitar and bass play riffs.
+        others: the groove's parts that belong to none of the stems, where they were wanted.
     """
 
     stems: dict[str, list[Part]]
@@ -56,6 +57,7 @@ class ComposedSong:
     grid_beat_s: float
     grooves: tuple[str, ...]
     riff: bool
+    others: list[Part]
 
     @property
     def family(self) -> str:
@@ -75,6 +77,7 @@ def compose_song(
     crossed: bool = False,
     exact_tempo: bool = True,
     metres: Sequence[str] | None = None,
+    with_others: bool = False,
 ) -> ComposedSong:
     """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
 
@@ -82,7 +85,8 @@ def compose_song(
     ``riff``, guitar and bass play a rock riff in place of the groove's parts; ``crossed``, every
     stem's parts are those of one of several grooves. Without ``exact_tempo`` the grooves' parts are
     as fast as mma plays them, whose tempi are whole numbers, and drift away from the lines drawn
-    here: so were older songs.
+    here: so were older songs. ``with_others`` keeps the parts of strings, winds and so on, which
+    guitar or piano play otherwise.
     """
     metre = draw_metre(metres or sorted({family.metre for family in families}), rng)
     families = [family for family in families if family.metre == metre]
@@ -101,22 +105,24 @@ def compose_song(
     parts = _accompany(family, themes, order, tempo_bpm, exact_tempo, rng)
     if crossed:
         played += [families[rng.integers(len(families))] for _ in range(CROSSED_WITH)]
-        others = [
+        further = [
             _accompany(other, themes, order, tempo_bpm, exact_tempo, rng) for other in played[1:]
         ]
-        parts = cross_parts([parts, *others], rng)
-    stems = _assign(parts, form, rng)
+        parts = cross_parts([parts, *further], rng)
+    others = [part for part in parts if with_others and stem_of(part) is None]
+    stems = _assign([p for p in parts if not (with_others and stem_of(p) is None)], form, rng)
     if riff:
         stems |= draw_riff_parts(form, rng)
         stems["bass"][0].program = int(rng.choice(PROGRAMS["bass"]))
     _drop_out(stems, section_s, num_sections, rng)
-    _humanise(stems, rng)
+    humanise(stems, rng)
     for stem, own_parts in stems.items():
         if sum(len(part.notes) for part in own_parts) < 8:
             raise Unplayable(f"{stem} hardly plays")
     names = tuple(one.library_file for one in played)
     grid_beat_s = beat_s if exact_tempo else _mma_beat_s(family, tempo_bpm)
-    return ComposedSong(stems, form, tempo_bpm, form.duration_s + 1.0, grid_beat_s, names, riff)
+    duration_s = form.duration_s + 1.0
+    return ComposedSong(stems, form, tempo_bpm, duration_s, grid_beat_s, names, riff, others)
 
 
 def draw_metre(metres: Sequence[str], rng: np.random.Generator) -> str:
@@ -270,7 +276,7 @@ def _drop_out(
                 part.notes = [n for n in part.notes if not start_s - 0.05 <= n.start_s < end_s]
 
 
-def _humanise(stems: dict[str, list[Part]], rng: np.random.Generator) -> None:
+def humanise(stems: dict[str, list[Part]], rng: np.random.Generator) -> None:
     """Jitter in time and velocity, and a level of dynamics for each part."""
     for stem, parts in stems.items():
         jitter_s = rng.uniform(0, 0.004 if stem == "drums" else 0.01)

@@ -16,7 +16,7 @@ def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
         chain.append(pedalboard.LowpassFilter(cutoff_frequency_hz=float(rng.uniform(2500, 6000))))
     if stem == "bass" and rng.random() < 0.2:
         chain.append(pedalboard.Distortion(drive_db=float(rng.uniform(3, 15))))
-    if stem in ("guitar", "piano") and rng.random() < 0.25:
+    if stem in ("guitar", "piano", "other") and rng.random() < 0.25:
         chain.append(
             pedalboard.Chorus(rate_hz=float(rng.uniform(0.3, 2)), mix=float(rng.uniform(0.1, 0.5)))
         )
@@ -40,6 +40,47 @@ def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
                 room_size=float(rng.uniform(0.1, 0.8)),
                 damping=float(rng.uniform(0.2, 0.9)),
                 wet_level=float(rng.uniform(0.03, 0.3)),
+                dry_level=0.8,
+            )
+        )
+    return pedalboard.Pedalboard(chain)
+
+
+def draw_voice_effects(beat_s: float, rng: np.random.Generator) -> pedalboard.Pedalboard:
+    """A chain for a voice: rumble out, equaliser, compressor, rarely drive, echoes, reverb."""
+    chain: list[pedalboard.Plugin] = [pedalboard.HighpassFilter(float(rng.uniform(60, 150)))]
+    if rng.random() < 0.05:  # through a telephone or a megaphone
+        chain.append(pedalboard.HighpassFilter(500.0))
+        chain.append(pedalboard.Distortion(drive_db=float(rng.uniform(5, 20))))
+    if rng.random() < 0.8:
+        presence, air = float(rng.normal(2, 3)), float(rng.normal(1, 4))
+        chain.append(pedalboard.PeakFilter(float(rng.uniform(1500, 5000)), presence, 0.7))
+        chain.append(pedalboard.HighShelfFilter(float(rng.uniform(4000, 7000)), air))
+    if rng.random() < 0.8:
+        chain.append(
+            pedalboard.Compressor(
+                threshold_db=float(rng.uniform(-30, -10)),
+                ratio=float(rng.uniform(2, 8)),
+                attack_ms=float(rng.uniform(1, 20)),
+                release_ms=float(rng.uniform(40, 200)),
+            )
+        )
+    if rng.random() < 0.12:
+        chain.append(pedalboard.Chorus(mix=float(rng.uniform(0.15, 0.5))))
+    if rng.random() < 0.3:
+        chain.append(
+            pedalboard.Delay(
+                beat_s * float(rng.choice([0.25, 0.5, 0.75, 1.0])),
+                feedback=float(rng.uniform(0, 0.4)),
+                mix=float(rng.uniform(0.08, 0.3)),
+            )
+        )
+    if rng.random() < 0.75:
+        chain.append(
+            pedalboard.Reverb(
+                room_size=float(rng.uniform(0.1, 0.9)),
+                damping=float(rng.uniform(0.2, 0.9)),
+                wet_level=float(rng.uniform(0.03, 0.35)),
                 dry_level=0.8,
             )
         )

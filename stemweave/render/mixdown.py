@@ -16,7 +16,7 @@ from stemweave.render.synth import Synthesiser, Voicing
 PEAK = 0.9
 """Largest absolute sample of a song's mixture."""
 
-STEM_LEVELS_DB = {"bass": -21.0, "drums": -20.0, "guitar": -23.0, "piano": -23.0}
+STEM_LEVELS_DB = {"bass": -21.0, "drums": -20.0, "guitar": -23.0, "piano": -23.0, "other": -25.0}
 """Typical RMS of a stem while it plays, relative to full scale, before the song is scaled."""
 
 
@@ -63,19 +63,35 @@ def render_stems(
     sounds: Mapping[str, Sound],
     duration_s: float,
     synthesiser: Synthesiser,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Mono waveforms (T,) by stem, whose sum stays below ``PEAK``."""
-    rendered = {}
-    for stem, parts in stems.items():
-        sound = sounds[stem]
-        stereo = synthesiser.render(
-            parts, sound.font, duration_s, sound.kit, sound.timbre_shift, sound.voicing
-        )
-        processed = sound.effects(_normalised(stereo.mean(axis=0)), synthesiser.sample_rate)
-        rendered[stem] = _normalised(processed) * np.float32(10 ** (sound.level_db / 20))
+    """Mono waveforms (T,) by stem, whose sum stays below ``PEAK``; ``more`` are there already."""
+    rendered = {
+        stem: render_parts(parts, sounds[stem], duration_s, synthesiser)
+        for stem, parts in stems.items()
+    } | dict(more or {})
     peak = float(np.abs(sum(rendered.values())).max())
     scale = np.float32(min(1.0, PEAK / max(peak, 1e-6)))
     return {stem: waveform * scale for stem, waveform in rendered.items()}
+
+
+def render_parts(
+    parts: Sequence[Part], sound: Sound, duration_s: float, synthesiser: Synthesiser
+) -> np.ndarray:
+    """Mono waveform (T,) at the sound's level, or silence if nothing is played."""
+    stereo = synthesiser.render(
+        parts, sound.font, duration_s, sound.kit, sound.timbre_shift, sound.voicing
+    )
+    mono: np.ndarray = stereo.mean(axis=0)
+    return levelled(mono, sound.effects, sound.level_db, synthesiser.sample_rate)
+
+
+def levelled(
+    waveform: np.ndarray, effects: pedalboard.Pedalboard, level_db: float, sample_rate: int
+) -> np.ndarray:
+    """``waveform`` (T,) through ``effects``, at ``level_db`` while it plays."""
+    processed = effects(_normalised(waveform), sample_rate)
+    return _normalised(processed) * np.float32(10 ** (level_db / 20))
 
 
 def _normalised(waveform: np.ndarray) -> np.ndarray:
