@@ -18,7 +18,9 @@ from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import RunSettings
 
-HIGH_BAND_N_FFTS = (512, 2048)
+IN_BAND_N_FFTS = (64, 256, 1024, 2048)
+HIGH_BAND_N_FFTS = (128, 512, 2048)
+"""Of the loss; the shortest windows hear attacks."""
 
 
 class VocoderStage:
@@ -93,7 +95,10 @@ class VocoderStage:
     def distance(self, ours: Tensor, theirs: Tensor, level_of: Tensor) -> Tensor:
         """Of waveforms at the vocoder's rate: in the log-mel's band, and above it."""
         total = self.settings.spectral_weight * multi_resolution_stft_distance(
-            self.in_band(ours), self.in_band(theirs), level_of=self.in_band(level_of)
+            self.in_band(ours),
+            self.in_band(theirs),
+            IN_BAND_N_FFTS,
+            level_of=self.in_band(level_of),
         )
         if self.settings.high_band_weight:
             high = multi_resolution_stft_distance(
