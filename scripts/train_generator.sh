@@ -30,7 +30,8 @@ fi
   --run runs/generator
 "${stemweave[@]}" train score configs/score.yaml --run runs/score
 "${stemweave[@]}" train analyser configs/analyser.yaml --run runs/analyser
-"${stemweave[@]}" assemble configs/generator.yaml "$out" --init stemweave/bundled --overwrite \
+[ -e "$out" ] || cp -r stemweave/bundled "$out"
+"${stemweave[@]}" assemble configs/generator.yaml "$out" --init "$out" --overwrite \
   --denoiser runs/generator/export --score-model runs/score/export --analyser runs/analyser/export
 # eight bits are enough for large layers: half the size
 for part in denoiser score_model; do

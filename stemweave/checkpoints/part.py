@@ -21,7 +21,7 @@ from stemweave.models.provenance import trained
 
 MIN_WEIGHTS = 65536
 """Smaller layers are left as they are: first and last ones above all."""
-COMPRESSED = ("CompactUNet", "MaskRefiner", "ScoreTransformer")
+COMPRESSED = ("CompactUNet", "MaskRefiner", "ScoreTransformer", "SpectralVocoder")
 """Networks whose large layers may be in eight bits."""
 
 
