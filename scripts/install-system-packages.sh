@@ -4,7 +4,8 @@
 #                                              browser installs
 #   scripts/install-system-packages.sh browser  Chromium, node and the npm package of tests/browser
 #   scripts/install-system-packages.sh render   also the SoundFonts and freedoom (training music);
-#                                              those from npm go to data/soundfonts
+#                                              those from npm go to data/soundfonts, and
+#                                              recorded speech to data/spoken
 set -euo pipefail
 
 packages=(libfluidsynth3 timgm6mb-soundfont mma)
@@ -16,7 +17,8 @@ case "${1:-test}" in
   browser) packages=("${browser[@]}") ;;
   render)
     packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
-      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone)
+      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone klettres-data
+      asterisk-core-sounds-{en,es,fr,it,ru}-g722)
     command -v npm >/dev/null || packages+=(npm)
     ;;
   *) echo "usage: $0 [test|browser|render]" >&2; exit 2 ;;
@@ -59,10 +61,12 @@ fi
 if [ "${1:-test}" = render ]; then
   python=$(dirname "$0")/../.venv/bin/python
   [ -x "$python" ] || python=python3
-  if ! "$python" -c 'import soundfile' 2>/dev/null; then
-    echo "install stemweave first (make .venv/.inference), then run this again" >&2
+  if ! "$python" -c 'import soundfile, pyworld' 2>/dev/null; then
+    echo "install stemweave first (make .venv/.development), then run this again" >&2
     exit 2
   fi
   "$python" "$(dirname "$0")/sampled_instruments.py" "$soundfonts"
   "$python" "$(dirname "$0")/patch_instruments.py" "$soundfonts"
+  [ -e "$soundfonts/../spoken/index.json" ] ||
+    "$python" "$(dirname "$0")/spoken_voices.py" "$soundfonts/../spoken"
 fi

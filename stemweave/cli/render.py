@@ -13,6 +13,9 @@ from stemweave.io.jobs import Workers
 if TYPE_CHECKING:
     from stemweave.render.collection import CompositionOptions
 
+VoicesOption = Annotated[
+    list[Path] | None, typer.Option(help="recorded voices; songs have a stem 'other', too")
+]
 Data = Annotated[Path, typer.Argument(help="folder for the songs")]
 
 
@@ -41,9 +44,7 @@ def compose(
     crossed: Annotated[
         bool, typer.Option("--crossed", help="each stem's parts from one of several grooves")
     ] = False,
-    voices: Annotated[
-        Path | None, typer.Option(help="recorded syllables; songs have a stem 'other', too")
-    ] = None,
+    voices: VoicesOption = None,
     mma_tempo: Annotated[
         bool,
         typer.Option("--mma-tempo", help="as older songs: grooves in whole beats a minute, drift"),
@@ -67,7 +68,7 @@ def compose(
         voiced=voiced,
         crossed=crossed,
         exact_tempo=not mma_tempo,
-        voices=str(voices.absolute()) if voices else None,
+        voices=tuple(str(folder.absolute()) for folder in voices or ()),
     )
     fonts = {name: 1.0 for name in soundfont} if soundfont else None
     pool = Workers(workers, ray)
@@ -151,6 +152,7 @@ def freedoom(
     start: Annotated[float, typer.Option(min=0, help="seconds to leave out")] = 0.0,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="length of an excerpt")] = None,
     mixture: Annotated[bool, typer.Option("--mixture", help="write the sum too")] = False,
+    voices: VoicesOption = None,
 ) -> None:
     """Render the human-written songs of Debian's freedoom package: Freedoom-4, a test set."""
     from stemweave.data.songs import total_hours
@@ -164,6 +166,7 @@ def freedoom(
         start_s=start,
         length_s=seconds,
         with_mixture=mixture,
+        voices=[str(folder.absolute()) for folder in voices or ()],
     )
     typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
 

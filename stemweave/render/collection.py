@@ -108,7 +108,7 @@ class CompositionOptions:
         voiced: sounds vary in filter and envelope (``effects.draw_voicing``).
         crossed: every stem's parts are those of one of several grooves.
         exact_tempo: False: as older songs, whose parts drift (see ``compose_song``).
-        voices: folder of recorded voices (see ``voices``): songs have a stem ``other``, too.
+        voices: folders of recorded voices (see ``voices``): songs have a stem ``other``, too.
     """
 
     metres: tuple[str, ...] = ("4/4",)
@@ -117,7 +117,7 @@ class CompositionOptions:
     voiced: bool = False
     crossed: bool = False
     exact_tempo: bool = True
-    voices: str | None = None
+    voices: tuple[str, ...] = ()
 
 
 DEFAULT_OPTIONS = CompositionOptions()
@@ -155,7 +155,7 @@ def make_song(job: CompositionJob) -> Song:
         except Unplayable:
             continue
         more = {}
-        if job.options.voices is not None:
+        if job.options.voices:
             more = other_stem(composed, job, np.random.default_rng([*seed, OTHER_DRAWS]))
         stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser, more)
         details = {
@@ -185,8 +185,7 @@ def other_stem(
     from stemweave.render.other import render_other
     from stemweave.render.voices import read_recordings
 
-    assert job.options.voices is not None
-    recordings = read_recordings(Path(job.options.voices), job.split)
+    recordings = read_recordings(tuple(job.options.voices), job.split)
     synthesiser = worker_synthesiser(job.sample_rate)
     other = render_other(song, recordings, job.soundfonts[OTHER], synthesiser, rng)
     return {} if other is None else {OTHER: other}
@@ -206,7 +205,7 @@ def compose(
         crossed=options.crossed,
         exact_tempo=options.exact_tempo,
         metres=options.metres,
-        with_others=options.voices is not None,
+        with_others=bool(options.voices),
     )
     return composed, draw_sounds(list(composed.stems), soundfonts, rng, options.voiced)
 
@@ -284,10 +283,10 @@ def compose_collection(
     """
     by_stem = soundfonts_by_stem(soundfonts)
     drawn_families(options.metres, options.held_out_grooves)
-    if options.voices is not None:
+    if options.voices:
         from stemweave.render.voices import read_recordings
 
-        read_recordings(Path(options.voices), split)
+        read_recordings(tuple(options.voices), split)
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     existing = listed_names(data)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stemweave.music.harmony import Chord, Key
+import numpy as np
+
+from stemweave.music.harmony import QUALITIES, Chord, Key
+from stemweave.music.keys import tonic_of
+from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.metre import beats_per_bar, chord_starts, is_compound
 
 STRONG_BEATS: dict[str, tuple[int, ...]] = {
@@ -67,3 +71,25 @@ class Form:
         inside = beat - bar * self.beats_per_bar
         starts = chord_starts(len(chords), self.beats_per_bar)
         return chords[max(sum(start <= inside for start in starts) - 1, 0)]
+
+
+def form_of_sheet(sheet: LeadSheet) -> Form:
+    """Bars of a sheet that knows its beats, with its chords where ``Chord`` has their kind nearly.
+
+    The form's beats are even; those of the sheet need not be (see ``LeadSheet.time_of``).
+    """
+    assert sheet.beats_s is not None
+    metre = sheet.metre if sheet.metre in STRONG_BEATS else "4/4"
+    beats = beats_per_bar(metre)
+    key = Key(*tonic_of(sheet.key)) if sheet.key else Key(0, False)
+    chords = [Chord(key.tonic, "minor" if key.minor else "major")]
+    for beat in range(len(sheet.beats_s) - 1):
+        known = sheet.chord_at(float(beat))
+        chords.append(chords[-1] if known is None else _nearest_chord(known.root, known.tones))
+    bars = [chords[at : at + beats] for at in range(1, len(chords), beats)]
+    return Form(bars, key, float(np.median(np.diff(sheet.beats_s))), metre)
+
+
+def _nearest_chord(root: int, tones: Sequence[int]) -> Chord:
+    chords = [Chord(root, quality) for quality in QUALITIES]
+    return min(chords, key=lambda chord: len(set(chord.pitch_classes) ^ set(tones)))

@@ -2,12 +2,16 @@
 
 Songs with at least three of the four classes are rendered with the SoundFont that training never
 uses, without effects; a missing class is a silent stem. Never used for training or model selection.
+With voices there is a fifth stem: the song's other instruments, and a singer and a speaker that
+training never has, over the song's chords.
 """
 
 from __future__ import annotations
 
 import struct
 import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +20,10 @@ from stemweave.data.songs import MANIFEST, Song, append_to_manifest
 from stemweave.errors import InputError
 from stemweave.music.midi import score_and_sheet
 from stemweave.music.midi_file import MidiSong, read_midi_file
-from stemweave.render.collection import VALIDATION_SOUNDFONT, find_soundfont
-from stemweave.render.mixdown import PEAK
-from stemweave.render.score import Part, classes_of, end_s, parts_of
+from stemweave.render.collection import OTHER, VALIDATION_SOUNDFONT, find_soundfont
+from stemweave.render.form import form_of_sheet
+from stemweave.render.mixdown import PEAK, rms_while_playing
+from stemweave.render.score import Part, classes_of, end_s, parts_of, stem_of
 from stemweave.render.sheets import Music, excerpt, score_of, write_stems
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
@@ -74,9 +79,15 @@ def read_songs() -> dict[str, MidiSong]:
 
 
 def render_song(
-    stems: dict[str, list[Part]], synthesiser: Synthesiser, duration_s: float
+    stems: dict[str, list[Part]],
+    synthesiser: Synthesiser,
+    duration_s: float,
+    voice: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Stereo stems (2, T), scaled together so that their sum stays below full scale."""
+    """Stereo stems (2, T), scaled together so that their sum stays below full scale.
+
+    A ``voice`` (T,) is added to the stem ``other``, as loud as the song.
+    """
     font = find_soundfont(VALIDATION_SOUNDFONT)
     rendered = {
         stem: synthesiser.render(parts, font, duration_s)
@@ -84,6 +95,9 @@ def render_song(
         else np.zeros((2, round(duration_s * synthesiser.sample_rate)), np.float32)
         for stem, parts in stems.items()
     }
+    if voice is not None:
+        loud = rms_while_playing(sum(rendered.values()).mean(axis=0))  # type: ignore[union-attr]
+        rendered[OTHER] = rendered[OTHER] + voice * loud / max(rms_while_playing(voice), 1e-5)
     peak = float(np.abs(sum(rendered.values())).max())
     return {
         stem: waveform * np.float32(PEAK / max(peak, 1e-6)) for stem, waveform in rendered.items()
@@ -93,6 +107,22 @@ def render_song(
 def song_duration_s(stems: dict[str, list[Part]]) -> float:
     """End of the last note, at most ``MAX_DURATION_S``."""
     return min(end_s(stems) + 1.0, MAX_DURATION_S)
+
+
+def _voice(
+    name: str, midi: MidiSong, duration_s: float, voices: Sequence[str], rate: int
+) -> np.ndarray:
+    """The song's melody (T,), of every fourth song speech."""
+    from stemweave.render.vocals import Session, draw_clips, draw_lead
+    from stemweave.render.voices import read_recordings
+
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    speaks = rng.random() < 0.25
+    recordings = [one for one in read_recordings(tuple(voices), "test") if one.spoken == speaks]
+    if not recordings:
+        raise InputError(f"{', '.join(voices)}: no {'speaker' if speaks else 'singer'} for tests")
+    session = Session(form_of_sheet(score_and_sheet(midi)[1]), recordings, duration_s, rate)
+    return (draw_clips if speaks else draw_lead)(session, rng)
 
 
 def _music(midi: MidiSong, stems: dict[str, list[Part]]) -> Music:
@@ -109,11 +139,13 @@ def render_freedoom(
     start_s: float = 0.0,
     length_s: float | None = None,
     with_mixture: bool = False,
+    voices: Sequence[str] = (),
 ) -> list[Song]:
     """Write song folders and a manifest (split "test") below ``data``; the same bits every time.
 
     ``only`` picks one song by the end of its name, e.g. "D_E1M1"; ``start_s`` and ``length_s`` cut
-    an excerpt; ``with_mixture`` also writes ``mixture.flac``.
+    an excerpt; ``with_mixture`` also writes ``mixture.flac``. With ``voices``, folders of recorded
+    ones, there is a stem ``other``.
     """
     if (data / MANIFEST).exists():
         raise InputError(f"{data} already holds songs: choose another folder or delete it")
@@ -125,9 +157,13 @@ def render_freedoom(
     for name, midi in songs.items():
         stems = classes_of(parts_of(midi))
         duration_s = song_duration_s(stems)
+        played, voice = dict(stems), None
+        if voices:
+            played[OTHER] = [part for part in parts_of(midi) if stem_of(part) is None]
+            voice = _voice(name, midi, duration_s, voices, sample_rate)
         first = round(start_s * sample_rate)
         last = first + round((length_s or duration_s) * sample_rate)
-        whole = render_song(stems, synthesiser, duration_s)
+        whole = render_song(played, synthesiser, duration_s, voice)
         waveforms = {stem: waveform[:, first:last] for stem, waveform in whole.items()}
         folder = data / name
         mixture = {MIXTURE: np.sum(list(waveforms.values()), axis=0)} if with_mixture else {}
@@ -143,7 +179,7 @@ def render_freedoom(
             "silent_stems": [stem for stem, parts in stems.items() if not parts],
         }
         duration = num_samples / sample_rate
-        song = Song(folder, "test", duration, sample_rate, tuple(stems), details=details)
+        song = Song(folder, "test", duration, sample_rate, tuple(played), details=details)
         music = excerpt(_music(midi, stems), start_s, start_s + duration)
         write_stems(folder, files, sample_rate, song, music)
         append_to_manifest(data, song)

@@ -96,6 +96,11 @@ def levelled(
 
 def _normalised(waveform: np.ndarray) -> np.ndarray:
     """Unit RMS over the part that plays; silence stays silence."""
+    rms = rms_while_playing(waveform)
+    return waveform / rms if rms > 1e-5 else np.zeros_like(waveform)
+
+
+def rms_while_playing(waveform: np.ndarray) -> float:
+    """Of samples within 60 dB of the peak; 0 of silence."""
     loud = np.abs(waveform) > 1e-3 * max(float(np.abs(waveform).max()), 1e-6)
-    rms = np.sqrt(np.mean(np.square(waveform[loud]))) if loud.any() else 0.0
-    return waveform / max(rms, 1e-5) if rms > 1e-5 else np.zeros_like(waveform)
+    return float(np.sqrt(np.mean(np.square(waveform[loud])))) if loud.any() else 0.0

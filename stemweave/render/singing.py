@@ -85,27 +85,31 @@ def sing(
     num_samples: int,
     sample_rate: int,
     rng: np.random.Generator,
+    words: int,
 ) -> np.ndarray:
-    """One voice (num_samples,) that sings ``notes`` to the syllables of ``lyrics``, over and over.
+    """One voice (num_samples,) that sings ``notes`` to syllables of ``lyrics``.
 
-    Without notes it is silent. A phrase begins with the beginning of a recording.
+    Without notes it is silent. A phrase begins with the beginning of a recording. Which syllables
+    are sung when is a function of ``words``: two voices with the same sing the same text.
     """
+    text = np.random.default_rng(words)
     voice = np.zeros(num_samples, np.float32)
     for phrase in phrases_of(notes):
-        chosen = [lyrics[int(rng.integers(len(lyrics)))] for _ in range(1 + len(phrase) // 4)]
-        words = [one for r in chosen if (one := analysed(r, sample_rate)).places]
-        if not words:  # recordings in which no vowel was found
+        chosen = [lyrics[int(text.integers(len(lyrics)))] for _ in range(1 + len(phrase) // 4)]
+        syllables = [one for r in chosen if (one := analysed(r, sample_rate)).places]
+        if not syllables:  # recordings in which no vowel was found
             continue
-        sung = _sing_phrase(phrase, words, manner, sample_rate, rng)
-        start = round((phrase[0].start_s + manner.late_s) * sample_rate)
-        sung = sung[max(-start, 0) : num_samples - start]
-        start = max(start, 0)
+        goes_on = text.random(len(phrase)) < manner.held
+        sung = _sing_phrase(phrase, goes_on, syllables, manner, sample_rate, rng)
+        start = max(round((phrase[0].start_s + manner.late_s) * sample_rate), 0)
+        sung = sung[: max(num_samples - start, 0)]
         voice[start : start + len(sung)] += sung
     return voice
 
 
 def _sing_phrase(
     phrase: Sequence[Note],
+    goes_on: np.ndarray,
     lyrics: Sequence[Syllables],
     manner: Manner,
     sample_rate: int,
@@ -117,10 +121,10 @@ def _sing_phrase(
     syllables = [(one, place) for one in lyrics for place in one.places]
     number = 0
     for index, length in enumerate(frames):
-        goes_on = index > 0 and rng.random() < manner.held
-        number += index > 0 and not goes_on
+        held = index > 0 and goes_on[index]
+        number += index > 0 and not held
         one, place = syllables[number % len(syllables)]
-        at = _times(place, int(length), goes_on)
+        at = _times(place, int(length), held)
         below, part = at.astype(int), (at % 1)[:, None].astype(np.float32)
         above = np.minimum(below + 1, len(one.voiced) - 1)
         envelope = one.log_envelope
@@ -138,10 +142,10 @@ def _sing_phrase(
     return (waveform * fade * fade[::-1]).astype(np.float32)
 
 
-def _times(place: tuple[int, int, int], length: int, goes_on: bool) -> np.ndarray:
+def _times(place: tuple[int, int, int], length: int, held: bool) -> np.ndarray:
     """Where each of a note's frames is in the recording: its consonant as sung, its vowel bent."""
     start, vowel, last = place
-    if goes_on:
+    if held:
         return np.linspace((vowel + last) / 2, last, length)
     consonant = min(vowel - start, length // 2)
     begin = np.arange(vowel - consonant, vowel)

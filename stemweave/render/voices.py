@@ -1,7 +1,8 @@
 """Recorded syllables of singers, analysed with WORLD: what voices of songs are sung from.
 
-A folder of voices has an ``index.json`` that lists recordings of syllables on one pitch: ``file``,
-``singer``, what is ``sung`` (kana count as syllables; anything else is one) and ``median_f0_hz``.
+A folder of voices has an ``index.json`` that lists recordings: ``file``, ``singer``, what is
+``sung`` in even time on one pitch (kana count as syllables; anything else is one), whether it is
+``spoken`` instead, and ``median_f0_hz``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
+from scipy.signal import find_peaks
 
 from stemweave.errors import InputError
 
@@ -28,8 +31,8 @@ except ImportError as error:
     raise InputError("voices need WORLD: pip install 'stemweave[voices]'") from error
 
 FRAME_MS = 10.0
-TEST_SINGERS = ("kawaiineko",)
-"""Singers that no training or validation song has."""
+TEST_SINGERS = ("kawaiineko", "ru_RU_f_IvrvoiceRU")
+"""A singer and a speaker that no training or validation song has."""
 HELD_OUT_SHARE = 8
 """One recording in so many of the other singers is sung in validation songs only."""
 NOT_SUNG = re.compile("[吸・息]")
@@ -37,19 +40,20 @@ MORA = re.compile("[ぁ-ゖァ-ヺー]")
 SMALL_KANA = "ぁぃぅぇぉゃゅょゎァィゥェォャュョヮー"
 LOWEST_HZ = 94.5
 """Three periods of it fit into 512 samples at 16 kHz, the shortest spectra that WORLD can use."""
-CONSONANT_FRAMES, SHORTEST_VOWEL_FRAMES = 15, 5
+CONSONANT_FRAMES, SHORTEST_VOWEL_FRAMES, SYLLABLE_FRAMES = 15, 5, 10
 SILENCE_DB = 40.0
 """Below a recording's loudest frame nothing is sung."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One file of syllables sung on one pitch."""
+    """One file of ``num_syllables`` sung in even time on one pitch, or of speech."""
 
     path: Path
     singer: str
     num_syllables: int
     f0_hz: float
+    spoken: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,33 +74,37 @@ class Syllables:
 
 
 @lru_cache(maxsize=4)
-def read_recordings(folder: Path, split: str) -> tuple[Recording, ...]:
+def read_recordings(folders: tuple[str, ...], split: str) -> tuple[Recording, ...]:
     """Recordings of the singers that songs of ``split`` have; "test" has ``TEST_SINGERS`` alone.
 
     Raises:
-        InputError: if the folder has no readable ``index.json`` or no such recording.
+        InputError: if a folder has no readable ``index.json``, or none such a recording.
     """
+    recordings = [one for folder in folders for one in _read_index(Path(folder))]
+    chosen = tuple(one for one in recordings if _split_of(one) == split)
+    if not chosen:
+        raise InputError(f"{', '.join(folders)}: no recorded voices for {split} songs")
+    return chosen
+
+
+def _read_index(folder: Path) -> list[Recording]:
     index = folder / "index.json"
     try:
-        entries = json.loads(index.read_text())
-        recordings = [
+        return [
             Recording(
                 folder / entry["file"],
                 entry["singer"],
                 count_syllables(entry["sung"]),
                 float(entry["median_f0_hz"]),
+                bool(entry.get("spoken", False)),
             )
-            for entry in entries
+            for entry in json.loads(index.read_text())
             if not NOT_SUNG.search(entry["sung"])
         ]
     except OSError as error:
         raise InputError(f"cannot read {index}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{index} does not list recorded voices: {error}") from error
-    chosen = tuple(one for one in recordings if _split_of(one) == split)
-    if not chosen:
-        raise InputError(f"{folder} has no recorded voices for {split} songs")
-    return chosen
 
 
 def count_syllables(sung: str) -> int:
@@ -128,14 +136,20 @@ def _fft_samples(sample_rate: int) -> int:
     return int(pyworld.get_cheaptrick_fft_size(sample_rate, LOWEST_HZ))
 
 
-@lru_cache(maxsize=600)
-def analysed(recording: Recording, sample_rate: int) -> Syllables:
-    """Spectra and syllables of a recording; raises ``InputError`` if it is no audio."""
+def read_waveform(recording: Recording, sample_rate: float) -> np.ndarray:
+    """Samples (T,); raises ``InputError`` if it is no audio."""
     try:
         samples, recorded_rate = soundfile.read(recording.path, always_2d=True)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{recording.path} is not audio: {error}") from error
-    mono = soxr.resample(samples.mean(axis=1), recorded_rate, sample_rate).astype(np.float64)
+    waveform: np.ndarray = soxr.resample(samples.mean(axis=1), recorded_rate, sample_rate)
+    return waveform
+
+
+@lru_cache(maxsize=1000)
+def analysed(recording: Recording, sample_rate: int) -> Syllables:
+    """Spectra and syllables of a recording; raises ``InputError`` if it is no audio."""
+    mono = read_waveform(recording, sample_rate).astype(np.float64)
     low, high = max(0.6 * recording.f0_hz, 60.0), 1.6 * recording.f0_hz
     coarse, times = pyworld.dio(mono, sample_rate, low, high, frame_period=FRAME_MS)
     f0 = pyworld.stonemask(mono, coarse, times, sample_rate)
@@ -145,7 +159,7 @@ def analysed(recording: Recording, sample_rate: int) -> Syllables:
     level_db = 10 * np.log10(envelope.mean(axis=1))
     voiced = f0 > 0
     coded = pyworld.code_aperiodicity(aperiodicity, sample_rate).astype(np.float32)
-    places = find_syllables(level_db, voiced, recording.num_syllables)
+    places = find_syllables(level_db, voiced, 0 if recording.spoken else recording.num_syllables)
     for _, vowel, last in places:  # where the pitch was not found, a vowel would be whispered
         inside = slice(vowel, last + 1)
         coded[inside][~voiced[inside]] = np.median(coded[inside][voiced[inside]], axis=0)
@@ -157,33 +171,43 @@ def analysed(recording: Recording, sample_rate: int) -> Syllables:
 def find_syllables(
     level_db: np.ndarray, voiced: np.ndarray, count: int
 ) -> tuple[tuple[int, int, int], ...]:
-    """Places of ``count`` syllables sung in even time, without those that have no vowel.
+    """Places of ``count`` syllables sung in even time (0: of speech), but those without a vowel.
 
-    A syllable starts where it is quietest near its place in the even time.
+    A syllable starts where it is quietest near its place in the even time; of speech, where it is
+    quieter than what is beside.
     """
-    sung = np.flatnonzero(voiced & (level_db > level_db.max() - SILENCE_DB))
+    loud = level_db > level_db.max() - SILENCE_DB
+    sung = np.flatnonzero(voiced & loud)
     if not len(sung):
         return ()
-    heard = np.flatnonzero(level_db > level_db.max() - SILENCE_DB)
-    first, end = max(int(heard[0]), int(sung[0]) - CONSONANT_FRAMES), int(sung[-1]) + 1
-    step = (end - first) / count
-    starts = [first]
-    for number in range(1, count):
-        centre, reach = first + number * step, 0.3 * step
-        frames = np.arange(round(centre - reach), round(centre + reach) + 1)
-        frames = frames[(frames > starts[-1]) & (frames < end)]
-        away = 6 * np.square((frames - centre) / max(reach, 1.0))
-        starts.append(
-            int(frames[np.argmin(level_db[frames] + away)]) if len(frames) else starts[-1]
-        )
+    first = max(int(np.argmax(loud)), int(sung[0]) - CONSONANT_FRAMES)
+    end = int(sung[-1]) + 1
+    if count:
+        edges = _even_starts(level_db, first, end, count)
+    else:
+        quiet, _ = find_peaks(-level_db[first:end], distance=SYLLABLE_FRAMES, prominence=4)
+        edges = [first, *(first + int(frame) for frame in quiet), end]
     places = []
-    for start, after in zip(starts, [*starts[1:], end], strict=True):
+    for start, after in pairwise(edges):
         level = np.where(voiced[start:after], level_db[start:after], -np.inf)
         steady = level > level.max(initial=-np.inf) - 12
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], steady, [False]]).astype(int)))
-        runs = edges.reshape(-1, 2)
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], steady, [False]]).astype(int)))
+        runs = changes.reshape(-1, 2)
         begin, last = runs[np.argmax(np.diff(runs))] if len(runs) else (0, 0)
         if last - begin >= SHORTEST_VOWEL_FRAMES:
             begin += np.argmax(level[begin:last] > level[begin:last].max() - 6)
             places.append((start, start + int(begin), start + int(last) - 1))
     return tuple(places)
+
+
+def _even_starts(level_db: np.ndarray, first: int, end: int, count: int) -> list[int]:
+    """Where ``count`` syllables start, and ``end``."""
+    step = (end - first) / count
+    starts = [first]
+    for number in range(1, count):
+        centre, reach = first + number * step, 0.3 * step
+        frames = np.arange(round(centre - reach), round(centre + reach) + 1)
+        frames = np.clip(frames, starts[-1], end - 1)
+        away_db = 6 * np.square((frames - centre) / max(reach, 1.0))
+        starts.append(int(frames[np.argmin(level_db[frames] + away_db)]))
+    return [*starts, end]

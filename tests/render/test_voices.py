@@ -9,9 +9,13 @@ import soundfile
 
 from stemweave.data.songs import read_manifest
 from stemweave.errors import InputError
-from stemweave.render.other import within_range
-from stemweave.render.score import Note
+from stemweave.music.lead_sheet import LeadSheet
+from stemweave.render.form import form_of_sheet
+from stemweave.render.freedoom import render_song
+from stemweave.render.score import Note, Part
 from stemweave.render.singing import Manner, phrases_of, sing
+from stemweave.render.synth import Synthesiser
+from stemweave.render.vocals import within_range
 from stemweave.render.voices import count_syllables, pyworld, read_recordings
 
 RATE = 16000
@@ -36,13 +40,13 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_voice_sings_its_notes_in_time_and_rests_between_phrases(voices: Path):
-    recordings = read_recordings(voices, "train")
+    recordings = read_recordings((str(voices),), "train")
     assert {one.singer for one in recordings} == {"low", "high"}
     notes = [Note(0.5, 1.0, 57, 90), Note(1.0, 1.5, 61, 90), Note(2.5, 3.5, 64, 90)]
 
     def voice() -> np.ndarray:
         rng = np.random.default_rng(0)
-        return sing(notes, recordings[:3], Manner(scoop=0.0), 4 * RATE, RATE, rng)
+        return sing(notes, recordings[:3], Manner(scoop=0.0), 4 * RATE, RATE, rng, 0)
 
     sung = voice()
     assert np.array_equal(sung, voice())
@@ -86,5 +90,25 @@ def test_folders_without_voices_say_so(run, tmp_path: Path):
     assert done.code == 2 and "index.json" in done.err
     (tmp_path / "index.json").write_text("[]")
     with pytest.raises(InputError, match="no recorded voices for train"):
-        read_recordings(tmp_path, "train")
+        read_recordings((str(tmp_path),), "train")
     assert not (tmp_path / "songs").exists()
+
+
+def test_human_written_songs_get_a_voice_as_loud_as_they_are():
+    bass = Part(33, False, [Note(0.0, 1.0, 33, 100)])
+    stems = {"bass": [bass], "other": [Part(48, False, [Note(0.0, 1.0, 60, 60)])]}
+    synthesiser = Synthesiser(RATE)
+    plain = render_song({"bass": [bass]}, synthesiser, 1.0)["bass"]
+    voice = np.sin(np.arange(RATE) * 0.1).astype(np.float32)
+    sung = render_song(stems, synthesiser, 1.0, voice)
+    gain = float((plain * sung["bass"]).sum() / np.square(plain).sum())
+    assert np.allclose(sung["bass"], gain * plain, atol=1e-4) and 0.2 < gain < 1
+    assert np.abs(sum(sung.values())).max() == pytest.approx(0.9)
+
+
+def test_bars_of_a_sheet_become_a_form():
+    sheet = LeadSheet.from_text("Am9 | F | C G/B | %", 120.0, "4/4", "A minor")
+    form = form_of_sheet(sheet)
+    assert form.beat_s == 0.5 and form.key.scale[0] == 9 and len(form.bars) == 4
+    names = [form.chord_at(beat).name for beat in (0, 3, 4, 8, 10, 12, 15)]
+    assert names == ["Am7", "Am7", "F", "C", "G", "C", "G"]
