@@ -92,7 +92,7 @@ def _prepare(
     for baseline in models.values():
         if isinstance(baseline, MSDM) and msdm_steps is not None:
             baseline.num_steps = msdm_steps
-    return pipe, models, find_songs(data, list(pipe.denoiser.config.stems), split)
+    return pipe, models, find_songs(data, pipe.separated_stems, split)
 
 
 @app.command()

@@ -53,16 +53,16 @@ def load_baselines(runs: Sequence[Path], pipe: Any) -> dict[str, Baseline]:
     """Baselines by the name of their row; two of a kind are told apart by their run's name.
 
     Raises:
-        InputError: if one has other stems or another sample rate than ``pipe``.
+        InputError: if one lacks stems of ``pipe`` or has another sample rate.
     """
     found: dict[str, Baseline] = {}
     for run in runs:
         model = load_baseline(run)
-        stems, sample_rate = tuple(pipe.denoiser.config.stems), pipe.log_mel.config.sample_rate
-        if model.stems != stems or model.config.sample_rate != sample_rate:
+        sample_rate = pipe.log_mel.config.sample_rate
+        if not set(model.stems) >= set(pipe.stems) or model.config.sample_rate != sample_rate:
             raise InputError(
                 f"{run} separates {', '.join(model.stems)} at {model.config.sample_rate} Hz, our "
-                f"model {', '.join(stems)} at {sample_rate} Hz: compare models of equal stems"
+                f"model {', '.join(pipe.stems)} at {sample_rate} Hz: compare models of equal stems"
             )
         title = model.title if model.title not in found else f"{model.title} ({run.name})"
         found[title] = model
@@ -89,13 +89,21 @@ class TimedSeparator:
         return 10 * statistics.median(self.relative)
 
 
-def as_separator(model: Baseline, method: str) -> separation.Separator:
-    """``model`` at its own level of training."""
+def as_separator(model: Baseline, method: str, stems: Sequence[str]) -> separation.Separator:
+    """``model``'s ``stems``, at its own level of training.
+
+    Raises:
+        InputError: if it lacks one of them.
+    """
+    missing = [stem for stem in stems if stem not in model.stems]
+    if missing:
+        raise InputError(f"{model.title} lacks {missing[0]}, which the songs have")
+    order = [model.stems.index(stem) for stem in stems]
 
     def separate(mixture: Tensor, seed: int) -> Tensor:
         gain = separation.level_gain(model, mixture)
         generator = torch.Generator().manual_seed(seed)
-        return model.separate(gain * mixture, generator, method) / gain
+        return model.separate(gain * mixture, generator, method)[order] / gain
 
     return separate
 
@@ -116,7 +124,8 @@ def compare_separation(
     ``train_ours`` for a row beside it; ``options`` are those of ``evaluate_separation``.
     """
     sample_rate = pipe.log_mel.config.sample_rate
-    ours = TimedSeparator(separation.pipeline_separator(pipe), sample_rate)
+    stems = separation.scored_stems(pipe, songs)
+    ours = TimedSeparator(separation.pipeline_separator(pipe, stems), sample_rate)
     timed = {separation.MASK_ROW: ours}
     costs: dict[str, tuple[float, float | None]] = {
         separation.MASK_ROW: (sum(part_parameters(pipe).values()), our_cpu_hours)
@@ -124,12 +133,12 @@ def compare_separation(
     if ours_of_equal_cost is not None:
         other, equal_cpu_hours = load_ours(ours_of_equal_cost)
         row = f"ours, {equal_cpu_hours:.1f} CPU-hours"
-        timed[row] = TimedSeparator(separation.pipeline_separator(other), sample_rate)
+        timed[row] = TimedSeparator(separation.pipeline_separator(other, stems), sample_rate)
         costs[row] = (sum(part_parameters(other).values()), equal_cpu_hours)
     for title, model in models.items():
         parameters = sum(parameter.numel() for parameter in model.parameters())
         for label, method in model.methods.items():
-            timed[title + label] = TimedSeparator(as_separator(model, method), sample_rate)
+            timed[title + label] = TimedSeparator(as_separator(model, method, stems), sample_rate)
             costs[title + label] = (parameters, model.cpu_hours)
     evaluation = separation.evaluate_separation(
         pipe, songs, num_segments, methods=("spectra",), others=timed, **options

@@ -39,7 +39,7 @@ for song in sys.argv[2:]:
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        separate_file(pipe, Path(song), out, Separation(pipe.stems, existing="replace"))
+        separate_file(pipe, Path(song), out, Separation(pipe.separated_stems, existing="replace"))
         times.append(time.perf_counter() - began)
     print(min(times))
 """

@@ -47,7 +47,7 @@ def main() -> None:
 
     generator = torch.Generator().manual_seed(0)
     if task == "separate":
-        separate_file(pipe, Path(source), Path(out), Separation(pipe.stems))
+        separate_file(pipe, Path(source), Path(out), Separation(pipe.separated_stems))
     else:
         piece = pipe.generate(10.24, generator=generator)
         piece.save(out)

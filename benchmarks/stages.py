@@ -80,7 +80,7 @@ def warm_stages(
     pipe = load_model(model)
 
     def separate() -> None:
-        separate_file(pipe, song, folder, Separation(pipe.stems, existing="replace"))
+        separate_file(pipe, song, folder, Separation(pipe.separated_stems, existing="replace"))
 
     def generate() -> None:
         generator = torch.Generator().manual_seed(0)

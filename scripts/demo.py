@@ -34,7 +34,9 @@ def separate_excerpt(pipe: StemModel, out: Path) -> None:
     """Separate the bundled song and print each stem's SI-SDR improvement over the mixture."""
     mixture_file = EXCERPT / "mixture.flac"
     began = time.perf_counter()
-    files = separate_file(pipe, mixture_file, out, Separation(pipe.stems, existing="replace"))
+    files = separate_file(
+        pipe, mixture_file, out, Separation(pipe.separated_stems, existing="replace")
+    )
     elapsed_s = time.perf_counter() - began
     mixture, sample_rate = read_audio(mixture_file)
     estimates = {stem: read_audio(path)[0] for stem, path in files.items()}

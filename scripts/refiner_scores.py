@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -32,10 +32,9 @@ from stemweave.models.refiner import MaskRefiner
 from stemweave.training.networks import load_component
 
 
-def crops(pipe: object, data: Path, count: int) -> Iterator[Tensor]:
-    """Stems (S, T) of up to ``count`` songs."""
+def crops(pipe: object, stems: Sequence[str], data: Path, count: int) -> Iterator[Tensor]:
+    """``stems`` (S, T) of up to ``count`` songs."""
     config = pipe.log_mel.config  # type: ignore[attr-defined]
-    stems = list(pipe.denoiser.config.stems)  # type: ignore[attr-defined]
     for song in find_songs(data, stems)[:count]:
         grid = segment_grid([song], pipe.segment_s)  # type: ignore[attr-defined]
         if grid:
@@ -45,11 +44,14 @@ def crops(pipe: object, data: Path, count: int) -> Iterator[Tensor]:
 
 
 def scores(
-    pipe: object, systems: list[tuple[MaskRefiner, MaskSeparator]], stems: Tensor
+    pipe: object,
+    systems: list[tuple[MaskRefiner, MaskSeparator]],
+    names: Sequence[str],
+    stems: Tensor,
 ) -> list[tuple[float, Tensor]]:
-    """Each system's log-mel MSE and SI-SDR improvement (S,) in dB of one crop.
+    """Each system's log-mel MSE and SI-SDR improvement (S,) in dB of one crop of stems ``names``.
 
-    The latter is NaN where nothing is mixed.
+    The latter is NaN where nothing is mixed, and of a stem that a system lacks.
     """
     mixture = stems.sum(dim=0)
     gain = level_gain(pipe, mixture)
@@ -61,11 +63,18 @@ def scores(
     for refiner, separator in systems:
         masks = refiner.separate(log_mel, gain * mixture[None])[0]
         separated = separator.separate(mixture[None], masks, gain)[:, 0]
+        own = [names.index(stem) for stem in stems_of(refiner, pipe)]
         mels = pipe.log_mel(gain * separated)  # type: ignore[attr-defined]
-        after = measures.si_sdr_db(separated, stems)
-        error = (mels - true_mels).square().mean()
-        found.append((float(error), (after - before).where(mixed, torch.nan)))
+        error = (mels - true_mels[own]).square().mean()
+        improvement = torch.full_like(before, torch.nan)
+        improvement[own] = measures.si_sdr_db(separated, stems[own]) - before[own]
+        found.append((float(error), improvement.where(mixed, torch.nan)))
     return found
+
+
+def stems_of(refiner: MaskRefiner, pipe: object) -> Sequence[str]:
+    """Names of a mask network's stems."""
+    return refiner.config.stems or pipe.stems  # type: ignore[attr-defined, no-any-return]
 
 
 def load_refiner(folder: str) -> MaskRefiner:
@@ -114,11 +123,12 @@ def main() -> None:
         for folder, refiner in refiners.items()
         for note, separator in separators.items()
     }
+    names = list(dict.fromkeys(s for one in refiners.values() for s in stems_of(one, pipe)))
     for data in arguments.data:
         found = []
         with torch.inference_mode():
-            for stems in crops(pipe, data, arguments.count):
-                found.append(scores(pipe, list(systems.values()), stems))
+            for stems in crops(pipe, names, data, arguments.count):
+                found.append(scores(pipe, list(systems.values()), names, stems))
         errors = torch.tensor([[error for error, _ in row] for row in found]).T
         gains_db = torch.stack([torch.stack([gain for _, gain in row]) for row in found])
         print(f"{data}, {len(found)} crops")

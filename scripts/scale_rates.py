@@ -198,10 +198,10 @@ def separation_rates() -> dict[str, float]:
             with_mixture=True,
         )
         mixture = songs[0].folder / "mixture.flac"
-        separate_file(pipe, mixture, folder / "warm", Separation(pipe.stems))
+        separate_file(pipe, mixture, folder / "warm", Separation(pipe.separated_stems))
         for fmt in ("wav", "flac"):
             before = cpu_s()
-            asked = Separation(pipe.stems, encoding=Encoding(fmt))
+            asked = Separation(pipe.separated_stems, encoding=Encoding(fmt))
             written = separate_file(pipe, mixture, folder / fmt, asked)
             rates[f"separate_{fmt}_cpu_s"] = per_hour(cpu_s() - before, songs)
             size = sum(path.stat().st_size for path in written.values())

@@ -6,7 +6,7 @@ own sample rate and channel count. Stems keep the mixture's phase and stereo ima
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -16,6 +16,8 @@ from torch.nn import functional
 from stemweave.audio.panning import panned
 from stemweave.audio.waveforms import in_mono, polarity
 
+FAINT = 1e-3
+"""Level of a stem over a window, relative to the mixture's: -60 dB."""
 HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
 
@@ -130,6 +132,23 @@ class MaskSeparator:
         right = (left + 1).clamp(max=masks.shape[-2] - 1)
         share = (position - left)[:, None]
         return masks[..., left, :] * (1 - share) + masks[..., right, :] * share
+
+
+def hush_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> None:
+    """Silence those ``optional`` ones of ``stems`` (S, channels, T) that are below ``FAINT``.
+
+    In place. The loudest stem takes what was in them: all still add up to ``mixture``.
+    """
+    if not optional:
+        return
+    levels = torch.linalg.vector_norm(stems, dim=(-2, -1), dtype=torch.float64)
+    faintest = FAINT * torch.linalg.vector_norm(mixture, dtype=torch.float64)
+    loudest = int(levels.argmax())
+    faint = [index for index in optional if levels[index] <= faintest and index != loudest]
+    if faint:
+        stems[faint] = 0
+        others = [index for index in range(len(stems)) if index != loudest]
+        stems[loudest] = mixture - stems[others].sum(dim=0)
 
 
 def fast_fft_size(wanted: float) -> int:

@@ -44,7 +44,7 @@ def analyse(
     from stemweave.tasks.compose import summed
 
     pipe = load(model, device, None, "auto", False)
-    piece, sample_rate = read_piece(source, pipe.stems)
+    piece, sample_rate = read_piece(source, pipe)
     if out is not None:
         require_absent([out / SHEET_FILE, out / MIDI_FILE], overwrite)
         require_writable(out)

@@ -132,6 +132,7 @@ def _model(name: str | None) -> dict[str, Any]:
     return {
         "name": name or "bundled",
         "stems": list(pipe.stems),
+        "separates": list(pipe.separated_stems),
         "loaded in": f"{loaded_s - began_s:.1f} s",
         "one second in": f"{time.perf_counter() - loaded_s:.1f} s",
         "adds up": "yes" if apart < 1e-4 else f"no: the stems' sum is {apart:g} off",

@@ -53,7 +53,7 @@ def _songs(data: Path, pipe: Any, split: str, out: Path | None, overwrite: bool)
 
     if out is not None:
         require_new_folder(out, overwrite)
-    return find_songs(data, list(pipe.denoiser.config.stems), split)
+    return find_songs(data, pipe.separated_stems, split)
 
 
 def _finish(
@@ -93,14 +93,12 @@ def separation_command(
 
     model, *further = models or ["bundled"]
     pipe = load(None if models is None else model, sampler=sampler)
-    sample_rate = pipe.log_mel.config.sample_rate
-    others = {
-        name: comparison.other_model(load(name), list(pipe.denoiser.config.stems), sample_rate)
-        for name in further
-    }
+    songs = _songs(data, pipe, split, out, overwrite)
+    scored = separation.scored_stems(pipe, songs), pipe.log_mel.config.sample_rate
+    others = {name: separation.pipeline_separator(load(name), *scored) for name in further}
     evaluation = separation.evaluate_separation(
         pipe,
-        _songs(data, pipe, split, out, overwrite),
+        songs,
         segments,
         steps=steps,
         guidance=guidance,
@@ -341,9 +339,8 @@ def paper_command(
     pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
-    separated = evaluate_separation(
-        pipe, songs, segments, steps=steps, guidance=guidance, seed=seed, progress=True
-    )
+    told = dict(steps=steps, guidance=guidance, stems=pipe.stems, seed=seed, progress=True)
+    separated = evaluate_separation(pipe, songs, segments, **told)
     generated = evaluate_generation(
         pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
     )

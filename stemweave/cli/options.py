@@ -175,15 +175,15 @@ def load(
     return pipe
 
 
-def chosen_stems(pipe: StemModel, names: str | None, option: str) -> list[str]:
-    """The stems that ``names`` ("bass,drums") lists, in the model's order; all if None."""
+def chosen_stems(stems: Sequence[str], names: str | None, option: str) -> list[str]:
+    """Those of ``stems`` that ``names`` ("bass,drums") lists, in their order; all if None."""
     if names is None:
-        return list(pipe.stems)
+        return list(stems)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted or [names]:
-        if name not in pipe.stems:
-            raise InputError(f"{option} {name!r} is not one of {', '.join(pipe.stems)}")
-    return [stem for stem in pipe.stems if stem in wanted]
+        if name not in stems:
+            raise InputError(f"{option} {name!r} is not one of {', '.join(stems)}")
+    return [stem for stem in stems if stem in wanted]
 
 
 def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
@@ -193,18 +193,18 @@ def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
 
 
 def chosen_sums(
-    pipe: StemModel, mixes: Sequence[str], without: Sequence[str]
+    all_stems: Sequence[str], mixes: Sequence[str], without: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """Stems to add up, by the name of their file: ``bass+drums``, ``without_drums``."""
     sums = {}
     for names in mixes:
-        stems = chosen_stems(pipe, names, "--mix")
+        stems = chosen_stems(all_stems, names, "--mix")
         if len(stems) < 2:
             raise InputError(f"--mix {names} is one stem: --stems {names} writes it")
         sums["+".join(stems)] = tuple(stems)
     for names in without:
-        absent = chosen_stems(pipe, names, "--without")
-        present = tuple(stem for stem in pipe.stems if stem not in absent)
+        absent = chosen_stems(all_stems, names, "--without")
+        present = tuple(stem for stem in all_stems if stem not in absent)
         if not present:
             raise InputError(f"--without {names} leaves no stem")
         sums[f"without_{'+'.join(absent)}"] = present

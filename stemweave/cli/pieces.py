@@ -131,7 +131,7 @@ def arrange(
     waveforms, sample_rate = read_given(files)
     check_format(encoding, max(len(waveform) for waveform in waveforms.values()))
     pipe = common.load()
-    added = chosen_stems(pipe, add, "--add") if add is not None else None
+    added = chosen_stems(pipe.stems, add, "--add") if add is not None else None
     require_absent([out / f"{name}.{encoding}" for name in added or pipe.stems], overwrite)
     own_sheet = options.analysed(pipe, own_sheet, waveforms, sample_rate)
     if own_sheet is not None:
@@ -171,7 +171,7 @@ def edit(
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded
     pipe = common.load()
-    renewed = chosen_stems(pipe, stems, "--stems") if stems is not None else None
+    renewed = chosen_stems(pipe.stems, stems, "--stems") if stems is not None else None
 
     def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
         present = [name for name in pipe.stems if name in piece]
@@ -243,9 +243,9 @@ def _run(
     from stemweave.music.drawing import lasting
 
     encoding, overwrite, seed = common.encoding, common.overwrite, common.seed
-    piece, sample_rate = read_piece(source, pipe.stems)
+    piece, sample_rate = read_piece(source, pipe)
     check_format(encoding, len(next(iter(piece.values()))))
-    names = (*pipe.stems, MIXTURE)
+    names = (*pipe.separated_stems, MIXTURE)
     require_absent([out / f"{name}.{encoding}" for name in names], overwrite)
     folder = source if source.is_dir() else None
     writes = label == "extending" or (label == "editing" and pipe.writes_scores)

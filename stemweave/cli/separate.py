@@ -80,7 +80,8 @@ def separate(
 ) -> None:
     """Write the stems of each FILE to OUT/<name>/<stem>.wav; a folder's files keep their paths.
 
-    With --mix or --without only those sums are written, and stems that --stems names.
+    With --mix or --without only those sums are written, and stems that --stems names. A stem of all
+    that the model has no other stem for is left out if it is silent, unless --stems names it.
     """
     encoding, device = common.encoding, common.device
     if common.overwrite and skip_existing:
@@ -101,10 +102,13 @@ def separate(
     chosen = pipe.separation_method(method, guidance, common.steps)
     if shared is None:
         pipe.fetch_for(chosen)  # what cannot be loaded is said once
-    sums = chosen_sums(pipe, mix or [], without or [])
+    names = pipe.stems_by(chosen)
+    sums = chosen_sums(names, mix or [], without or [])
+    wanted = () if sums and stems is None else tuple(chosen_stems(names, stems, "--stems"))
     asked = Separation(
-        () if sums and stems is None else tuple(chosen_stems(pipe, stems, "--stems")),
+        wanted,
         sums,
+        optional=() if stems else tuple(name for name in wanted if name not in pipe.stems),
         encoding=encoding,
         method=chosen,
         guidance=guidance,
@@ -153,7 +157,9 @@ def _report(
                 if total > 1 and not at_the_end:
                     _complain(result)
             elif console.as_json or not at_the_end:
-                console.give(asdict(result), f"{result.file} → {result.folder}")
+                silent = f" (silent, left out: {', '.join(result.left_out)})"
+                line = f"{result.file} → {result.folder}{silent if result.left_out else ''}"
+                console.give(asdict(result), line)
     finally:
         if path is not None:
             _write_failures(path, failed)

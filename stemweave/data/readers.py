@@ -33,7 +33,7 @@ from stemweave.data.songs import (
 )
 from stemweave.errors import InputError
 from stemweave.io.decode import read_header
-from stemweave.stems import stem_of_program
+from stemweave.stems import OTHER, stem_of_program
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
 """Folder names that say which split songs belong to."""
@@ -228,10 +228,20 @@ def plain_files(folder: Path, search: Search) -> Files:
     return {stem: [path] for stem, path in found.items() if path is not None}
 
 
+def musdb_files(folder: Path, search: Search) -> Files:
+    """``plain_files``, but for MUSDB18's ``other`` where guitars and pianos, which it holds, are
+    stems of their own.
+    """
+    files = plain_files(folder, search)
+    if {"guitar", "piano"} & set(search.stems):
+        files.pop(OTHER, None)
+    return files
+
+
 LAYOUTS: dict[str, tuple[str, Callable[[Path, Search], Files]]] = {
     "slakh": ("metadata.yaml", slakh_files),
     "moisesdb": ("data.json", moisesdb_files),
-    "musdb18hq": ("vocals.wav", plain_files),
+    "musdb18hq": ("vocals.wav", musdb_files),
     "stemweave": ("song.json", plain_files),
     "folders": ("", plain_files),
 }

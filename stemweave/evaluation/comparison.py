@@ -2,32 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor
-
 from stemweave.errors import InputError
-from stemweave.evaluation.separation import Separator
 from stemweave.evaluation.table import Table
-
-
-def other_model(pipe: Any, stems: list[str], sample_rate: int) -> Separator:
-    """``pipe`` with its defaults on mixtures at ``sample_rate``, whatever its own rate and window.
-
-    Raises:
-        InputError: if it lacks one of ``stems``.
-    """
-    missing = [stem for stem in stems if stem not in pipe.denoiser.config.stems]
-    if missing:
-        raise InputError(f"models to be compared have the same stems: one lacks {missing[0]}")
-
-    def separate(mixture: Tensor, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        separated = pipe.separate(mixture[None], sample_rate, generator=generator)
-        return torch.stack([separated[stem][0] for stem in stems])
-
-    return separate
 
 
 def put_differences(table: Table, baseline: str) -> None:

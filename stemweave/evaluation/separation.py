@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stemweave.audio.masking import separate_with_masks
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
+from stemweave.errors import InputError
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
@@ -183,38 +184,61 @@ def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
     return rows
 
 
+def scored_stems(pipe: Any, songs: Sequence[Song]) -> list[str]:
+    """The model's stems, and what it separates beside them if one of ``songs`` has it."""
+    present = {stem for song in songs for stem in song.stems}
+    return [stem for stem in pipe.separated_stems if stem in pipe.stems or stem in present]
+
+
 def pipeline_separator(
     pipe: Any,
+    stems: Sequence[str],
+    sample_rate: int | None = None,
+    *,
     method: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
 ) -> Separator:
-    """``pipe.separate`` with its defaults where nothing is given."""
+    """``pipe.separate`` of mixtures at ``sample_rate``; its own defaults where nothing is given.
+
+    Raises:
+        InputError: if it lacks one of ``stems``.
+    """
+    missing = [stem for stem in stems if stem not in pipe.separated_stems]
+    if missing:
+        raise InputError(f"models to be compared have the same stems: one lacks {missing[0]}")
+    rate = sample_rate or pipe.log_mel.config.sample_rate
     if method == "mask":  # without diffusion
         steps = guidance = None
 
     def separate(mixture: Tensor, seed: int) -> Tensor:
         separated = pipe.separate(
             mixture[None],
-            pipe.log_mel.config.sample_rate,
+            rate,
             method=method,
             guidance=guidance,
             steps=steps,
             generator=torch.Generator().manual_seed(seed),
         )
-        return torch.stack([separated[stem][0] for stem in pipe.denoiser.config.stems])
+        return torch.stack([separated[stem][0] for stem in stems])
 
     return separate
 
 
 def model_row(
-    pipe: Any, truth: Truth, method: str, steps: int | None, guidance: float | None, seed: int
+    pipe: Any,
+    truth: Truth,
+    stems: Sequence[str],
+    method: str,
+    steps: int | None,
+    guidance: float | None,
+    seed: int,
 ) -> Audio:
     """The model's answer by ``method``, a key of ``METHOD_ROWS``."""
     if method == "spectra":
         sampling = Sampling(steps, guidance, generator=torch.Generator().manual_seed(seed))
         return None, separated_spectra(pipe, truth.gain * truth.mixture, sampling)
-    separate = pipeline_separator(pipe, method, steps, guidance)
+    separate = pipeline_separator(pipe, stems, method=method, steps=steps, guidance=guidance)
     return measured(pipe, truth, separate(truth.mixture, seed))
 
 
@@ -227,6 +251,7 @@ def evaluate_separation(
     steps: int | None = None,
     guidance: float | None = None,
     methods: Sequence[str] | None = None,
+    stems: Sequence[str] | None = None,
     others: Mapping[str, Separator] | None = None,
     references: bool = True,
     seed: int = 0,
@@ -237,7 +262,9 @@ def evaluate_separation(
 
     Args:
         steps, guidance: passed to ``pipe.separate`` where given; its defaults otherwise.
-        methods: the model's rows, keys of ``METHOD_ROWS``; may be empty. None: all it has.
+        methods: the model's rows, keys of ``METHOD_ROWS``; may be empty. None: all it has. Those
+            that do not give all of ``stems`` are left out.
+        stems: names of those scored; None: ``scored_stems``.
         others: further systems by the name of their row, for the same stems in the same order.
         references: also the rows that need no denoiser.
         seed: segment i draws its noise from ``seed + i``.
@@ -246,21 +273,24 @@ def evaluate_separation(
     Raises ``InputError`` where no song has an audible window.
     """
     config = pipe.log_mel.config
-    stem_names = list(pipe.denoiser.config.stems)
+    stem_names = scored_stems(pipe, songs) if stems is None else list(stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
     scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel)
     segments, examples = [], []
     found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
-    for index, (segment, stems) in enumerate(
+    methods = ("spectra", *pipe.methods) if methods is None else methods
+    if len(stem_names) > len(pipe.stems):
+        methods = [method for method in methods if method == "mask"]
+    for index, (segment, waveforms) in enumerate(
         tqdm(found, total=num_segments, desc="separation", disable=not progress)
     ):
-        mixture = stems.sum(0)
+        mixture = waveforms.sum(0)
         gain = level_gain(pipe, mixture)
-        truth = Truth(stems, mixture, pipe.log_mel(gain * stems), gain)
+        truth = Truth(waveforms, mixture, pipe.log_mel(gain * waveforms), gain)
         rows = reference_rows(pipe, truth) if references else {}
-        for method in ("spectra", *pipe.methods) if methods is None else methods:
-            row = METHOD_ROWS[method]
-            rows[row] = model_row(pipe, truth, method, steps, guidance, seed + index)
+        for method in methods:
+            about = (method, steps, guidance, seed + index)
+            rows[METHOD_ROWS[method]] = model_row(pipe, truth, stem_names, *about)
         for row, separate in (others or {}).items():
             rows[row] = measured(pipe, truth, separate(mixture, seed + index))
         for row, estimate in rows.items():
@@ -269,7 +299,7 @@ def evaluate_separation(
             kept = {row: audio for row, (audio, _) in rows.items() if audio is not None}
             tracks = {
                 row: dict(zip(stem_names, audio, strict=True))
-                for row, audio in {"true stems": stems, **kept}.items()
+                for row, audio in {"true stems": waveforms, **kept}.items()
             }
             examples.append(Example(segment.name, {"mixture": {"mixture": mixture}, **tracks}))
         segments.append(segment)

@@ -118,6 +118,7 @@ def put_separation(
             num_segments,
             steps=steps,
             methods=("spectra", "diffusion"),
+            stems=pipe.stems,
             references=False,
             seed=seed,
             progress=progress,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -44,8 +44,8 @@ def separate_file(
 ) -> dict[str, Path]:
     """Write ``out/<stem>.<suffix>`` for every stem, of the input's rate, channels and length.
 
-    Also ``out/<name>.<suffix>`` for each of the sums, and ``out/separation.json``
-    (``separation_record``). Returns the audio files.
+    But for optional ones that are silent. Also ``out/<name>.<suffix>`` for each of the sums, and
+    ``out/separation.json`` (``separation_record``). Returns the audio files.
     """
     began_s = time.perf_counter()
     files = stem_files(out, asked)
@@ -58,31 +58,33 @@ def separate_file(
         requests.check_channels(info.channels)
 
         def record(gain: float) -> str:
+            left_out = [name for name in files if name not in group.writers]
             chosen = pipe.separation_method(asked.method, asked.guidance, asked.steps)
             taken_s = time.perf_counter() - began_s
             used = dict(method=chosen, **settings)
-            return record_text(info, pipe, files, asked.encoding, used, gain, taken_s)
+            return record_text(info, pipe, files, asked.encoding, used, gain, taken_s, left_out)
 
         generator = torch.Generator().manual_seed(asked.seed)
         blocks = pipe.separate_blocks(
             reader,
             info.num_samples,
             info.sample_rate,
-            stems=[stem for stem in pipe.stems if stem in needed],
+            stems=[stem for stem in pipe.separated_stems if stem in needed],
             method=cast(Any, asked.method),
             sampling=Sampling(asked.steps, asked.guidance, generator=generator, progress=progress),
         )
         writers = open_writers(
             files, info.sample_rate, info.channels, asked.encoding, info.num_samples
         )
-        with WriterGroup(writers, [Document(out / RECORD, record)]) as group, naming(path):
+        documents = [Document(out / RECORD, record)]
+        with WriterGroup(writers, documents, optional=asked.optional) as group, naming(path):
             for block in blocks:
                 group.write({stem: block[stem] for stem in asked.stems})
                 for name, parts in asked.sums.items():
                     first, *others = (block[stem] for stem in parts)
                     total = sum(others, first)
                     group.write(checked({name: total}, first.shape[-1]))
-    return files
+    return {name: path for name, path in files.items() if name in group.writers}
 
 
 @contextmanager
@@ -116,11 +118,12 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
     return waveforms, first[1]
 
 
-def read_piece(source: Path, stems: Sequence[str]) -> tuple[dict[str, torch.Tensor], int]:
+def read_piece(source: Path, pipe: StemModel) -> tuple[dict[str, torch.Tensor], int]:
     """Waveforms of a folder's stem files and mixture, or of a mixture file, and the rate.
 
     Files of a folder are known by their names (``bass.wav``, ``mixture.flac``); others are left
-    alone. Raises ``InputError`` if there are none, two of one name, or unequal ones.
+    alone. Raises ``InputError`` if there is none that the model makes and no mixture, if there are
+    two of one name, or unequal ones.
     """
     if not source.is_dir():
         return read_given({MIXTURE: source})
@@ -128,15 +131,15 @@ def read_piece(source: Path, stems: Sequence[str]) -> tuple[dict[str, torch.Tens
     for path in sorted(source.iterdir()):
         if path.suffix.lower() not in AUDIO_SUFFIXES + VIDEO_SUFFIXES:
             continue
-        if path.stem not in (*stems, MIXTURE):
+        if path.stem not in (*pipe.separated_stems, MIXTURE):
             continue
         if path.stem in files:
             raise InputError(f"{source} has both {files[path.stem].name} and {path.name}: keep one")
         files[path.stem] = path
-    if not files:
+    if files.keys().isdisjoint((*pipe.stems, MIXTURE)):
         raise InputError(
-            f"{source} holds no audio file named {', '.join(stems)} or {MIXTURE}: give a folder of "
-            "stems or a mixture file"
+            f"{source} holds no audio file named {', '.join(pipe.stems)} or {MIXTURE}: give a "
+            "folder of stems or a mixture file"
         )
     return read_given(files)
 

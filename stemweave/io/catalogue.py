@@ -30,7 +30,7 @@ from stemweave.io.files import (
 )
 from stemweave.io.mixtures import Mixture, Separation, stem_files
 from stemweave.io.notices import made_privately, public, show_warnings
-from stemweave.io.records import is_record_of, keep_earlier
+from stemweave.io.records import LEFT_OUT, is_record_of, keep_earlier, read_record
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
@@ -66,6 +66,8 @@ class Success:
     folder: str
     files: dict[str, str]
     seconds: float
+    left_out: tuple[str, ...] = ()
+    """Stems without a file, since they are silent."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,14 @@ class Failure:
 
 
 def is_complete(folder: Path, asked: Separation) -> bool:
-    """Whether all stems are there. Files appear when they are whole: none is opened."""
-    paths = stem_files(folder, asked).values()
-    return all(map(_holds_something, paths))
+    """Whether all stems are there, or said to be silent. Files appear when they are whole: none is
+    opened.
+    """
+    files = stem_files(folder, asked).items()
+    missing = {name for name, path in files if not _holds_something(path)}
+    if not missing:
+        return True
+    return missing <= set(asked.optional) & set(read_record(folder).get(LEFT_OUT) or ())
 
 
 def _holds_something(path: Path) -> bool:
@@ -134,7 +141,9 @@ def separate_song(
     except Exception as error:
         return Failure(str(job.source), unexpected(job.source, error), format_exc())
     paths = {name: str(path) for name, path in files.items()}
-    return Success(str(job.source), str(job.folder), paths, round(time.monotonic() - began_s, 3))
+    left_out = tuple(name for name in job.asked.optional if name not in files)
+    elapsed_s = round(time.monotonic() - began_s, 3)
+    return Success(str(job.source), str(job.folder), paths, elapsed_s, left_out)
 
 
 def _separate(
@@ -145,7 +154,8 @@ def _separate(
     try:
         with Staging(job.out, job.name) as private:
             if _is_done(job):
-                return stem_files(job.folder, asked)
+                there = stem_files(job.folder, asked)
+                return {name: path for name, path in there.items() if path.exists()}
             require_room(job)
             probe_audio(job.source)
             if pipe is None:
@@ -159,6 +169,9 @@ def _separate(
                 except OutputError as error:
                     raise OutputError(public(str(error))) from error
             require_room(job)
+            for name, path in stem_files(job.folder, asked).items():
+                if name not in files:  # an earlier result's would not belong to these
+                    path.unlink(missing_ok=True)
             keep_earlier(job.folder, partial)
             publish(partial, job.folder)
     except OSError as error:

@@ -154,8 +154,10 @@ class WriterGroup:
 
     Args:
         peak: of files that are written at other times and take the same gain.
+        optional: names of files that do not appear if all of their samples are zero.
 
     Attributes:
+        writers: of the files by name, once the block has ended only of those that appear.
         gain: of the written files, once the block has ended.
     """
 
@@ -164,9 +166,10 @@ class WriterGroup:
         writers: Mapping[str, AudioWriter],
         documents: Sequence[Document] = (),
         peak: float = 0.0,
+        optional: Sequence[str] = (),
     ) -> None:
         self.writers, self.documents, self.gain = dict(writers), tuple(documents), 1.0
-        self._others_peak = peak
+        self._others_peak, self._optional = peak, tuple(optional)
 
     def write(self, waveforms: Mapping[str, Tensor]) -> None:
         """Append (channels, n) samples to the file of each name."""
@@ -182,6 +185,9 @@ class WriterGroup:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for name in self._optional:
+            if self.writers[name].peak == 0:
+                self.writers.pop(name).discard()
         files: list[AudioWriter | Document] = [*self.writers.values(), *self.documents]
         try:
             if kind is None:

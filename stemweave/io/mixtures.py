@@ -41,12 +41,14 @@ class Separation:
     Attributes:
         stems: to write; those of ``sums`` need not be among them.
         sums: stems to add up, by the name of the sum's file.
+        optional: stems that are not written if they are silent throughout.
         method, guidance, steps: of ``StemModel.separate``.
         sampler, dtype, compile: of the model, where a worker loads it.
     """
 
     stems: Sequence[str]
     sums: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    optional: Sequence[str] = ()
     encoding: Encoding = field(default_factory=Encoding)
     method: str | None = None
     guidance: float | None = None

@@ -10,6 +10,8 @@ from typing import Any
 
 RECORD = "separation.json"
 PROGRAM = "stemweave"
+LEFT_OUT = "left_out"
+"""Key of the names of stems that are not there because they are silent."""
 EARLIER = "earlier"
 """Key of the records of what a folder held before."""
 MAX_BYTES = 2**20

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.io.decode import AudioInfo
 from stemweave.io.encoding import Encoding
-from stemweave.io.records import PROGRAM, sha256_of
+from stemweave.io.records import LEFT_OUT, PROGRAM, sha256_of
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -34,6 +34,7 @@ def record_text(
     settings: Mapping[str, Any],
     gain: float,
     elapsed_s: float,
+    left_out: Collection[str] = (),
 ) -> str:
     """The JSON for the stems ``files`` of the file ``info``.
 
@@ -41,6 +42,7 @@ def record_text(
         settings: of ``StemModel.separate``; those that are None are the model's, if any.
         gain: of all files, below 1 if samples would have clipped.
         elapsed_s: what it took.
+        left_out: of ``files``, since they are silent.
     """
     defaults = {}
     if settings["method"] != "mask":  # the diffusion has more to say
@@ -66,7 +68,8 @@ def record_text(
         },
         "model": described_model(pipe.source),
         "settings": {**defaults, **{name: v for name, v in settings.items() if v is not None}},
-        "outputs": {name: path.name for name, path in files.items()},
+        "outputs": {name: path.name for name, path in files.items() if name not in left_out},
+        **({LEFT_OUT: list(left_out)} if left_out else {}),
         "encoding": {
             "format": encoding.fmt,
             "bit_depth": encoding.bit_depth,

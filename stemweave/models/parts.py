@@ -196,8 +196,18 @@ class Parts:
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of the stems in the model's order."""
+        """Names of the stems that it generates, in its order."""
         return tuple(self.config_of("denoiser").stems)
+
+    @property
+    def separated_stems(self) -> tuple[str, ...]:
+        """Names of the stems that it separates: ``stems``, and what the mask network has beside."""
+        refiner = self.config_of("refiner")
+        return self.stems if refiner is None else tuple(refiner.stems or self.stems)
+
+    def stems_by(self, method: str) -> tuple[str, ...]:
+        """Names of the stems that a method of ``separate`` gives."""
+        return self.separated_stems if method == "mask" else self.stems
 
     @property
     def channels(self) -> int:
@@ -282,8 +292,15 @@ class Parts:
         if mel.segment_frames % self.time_stride or mel.num_mels % self.mel_stride:
             problems.append("the log-mel window does not divide into the VAE's patches")
         for kind, part in ((MaskRefiner, "refiner"), (MaskSharpener, "sharpener")):
-            if self.config_of(part) is not None:
-                problems += kind.misfits(self.config_of(part), mel)
+            network = self.config_of(part)
+            if network is not None:
+                problems += kind.misfits(network, mel)
+                if network.num_stems != len(self.separated_stems):
+                    names = ", ".join(self.separated_stems)
+                    problems.append(f"the {part} has {network.num_stems} stems, not {names}")
+        missing = [stem for stem in self.stems if stem not in self.separated_stems]
+        if missing:
+            problems.append(f"the refiner lacks {', '.join(missing)} of the denoiser's stems")
         bands = getattr(denoiser, "latent_bands", None)
         if bands is not None and bands != self.latent_bands:
             problems.append(f"the denoiser takes {bands} latent bands, not {self.latent_bands}")
@@ -292,7 +309,7 @@ class Parts:
             problems += misfits(
                 part,
                 trained(self.config_of(part)),
-                stems=self.stems,
+                stems=self.stems if part == "denoiser" else self.separated_stems,
                 log_mel=mel,
                 autoencoder=own_autoencoder if part == "denoiser" else None,
             )

@@ -33,19 +33,21 @@ def arrange(
     """The given stems as they are, the added ones, and the sum, (channels, samples) each.
 
     Stems that are neither given nor added are drawn too (the model needs them to play along with)
-    but not returned. Added stems are turned down where the sum would be above full scale. Given
-    stems that are all silent are not told to the model. See ``StemModel.arrange``.
+    but not returned. Added stems are turned down where the sum would be above full scale. The model
+    is not told given stems that it does not make, nor any if all are silent. See
+    ``StemModel.arrange``.
     """
-    added = requests.check_arrangement(parts.stems, given, add, sample_rate)
+    added = requests.check_arrangement(parts, given, add, sample_rate)
     sampling = sampling.checked(parts, "arrange")
     channels, num_samples = next(iter(given.values())).shape
     duration_s = num_samples / sample_rate
     conditioning = conditioning_of(parts, sheet, score, sampling, duration_s, new_stems=added)
-    if is_silent(given):
+    told = {name: waveform for name, waveform in given.items() if name in parts.stems}
+    if is_silent(told):
         shape = (channels, num_samples)
         new = from_nothing(parts, added, shape, sample_rate, sampling, conditioning)
         return _together(parts, given, new, sample_rate)
-    heard = hear(parts, given, sample_rate, sounding=len(parts.stems), generator=sampling.generator)
+    heard = hear(parts, told, sample_rate, sounding=len(parts.stems), generator=sampling.generator)
     is_given = torch.tensor([name in given for name in parts.stems])
     latents = piece_latents(
         parts,
@@ -63,6 +65,6 @@ def _together(
 ) -> dict[str, Tensor]:
     before = torch.stack(list(given.values())).sum(dim=0)
     stems = {**given, **limited_stems(added, sample_rate, before)}
-    ordered = {name: stems[name] for name in parts.stems if name in stems}
+    ordered = {name: stems[name] for name in parts.separated_stems if name in stems}
     mixture = torch.stack(list(ordered.values())).sum(dim=0)
     return checked({**ordered, MIXTURE: mixture}, before.shape[-1])

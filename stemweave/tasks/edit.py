@@ -39,13 +39,12 @@ def edit(
     silent outside its range. The mixture changes by what the stems change. New samples are turned
     down where the mixture would be above full scale and above what it was.
     """
-    given = requests.as_piece(parts.stems, piece, sample_rate)
+    given = requests.as_piece(parts, piece, sample_rate)
     sampling = sampling.checked(parts, "edit")
     places = requests.ranges_in_samples(parts.stems, given, sample_rate, renew)
     num_samples = next(iter(given.values())).shape[-1]
     conditioning = conditioning_of(parts, sheet, score, sampling, num_samples / sample_rate)
-    old = with_stems(parts, given, sample_rate, sampling)
-    mixture = old.pop(MIXTURE)
+    old, kept, mixture = with_stems(parts, given, sample_rate, sampling)
     part = excerpt_around(parts, list(places.values()), num_samples, sample_rate)
     excerpt = {name: waveform[:, part] for name, waveform in old.items()}
     if conditioning is not None:
@@ -68,7 +67,7 @@ def edit(
         stems[name] = splice(before[name], samples, start, round(FADE_S * sample_rate))
         mixture[:, start:stop] += stems[name][:, start:stop] - before[name][:, start:stop]
     ordered = {name: stems[name] for name in parts.stems if name in stems}
-    return checked({**ordered, MIXTURE: mixture}, num_samples)
+    return checked({**ordered, **kept, MIXTURE: mixture}, num_samples)
 
 
 def _drawn(

@@ -40,28 +40,25 @@ def extend(
     """``piece`` followed by ``seconds`` of new samples; its stems and their mixture.
 
     All of its own samples stay. The model is told the last half of a window, or more if a shorter
-    continuation leaves room for it. Stems that the piece lacks stay silent. New samples are turned
-    down where their sum would be above full scale and the piece's own peak.
+    continuation leaves room for it. Stems that the piece lacks stay silent, and those that the
+    model does not make end. New samples are turned down where their sum would be above full scale
+    and the piece's own peak.
     """
-    given = requests.as_piece(parts.stems, piece, sample_rate)
+    given = requests.as_piece(parts, piece, sample_rate)
     sampling = sampling.checked(parts, "extend")
     num_samples = next(iter(given.values())).shape[-1]
     begun_s = num_samples / sample_rate
     requests.check_seconds(seconds, begun_s)
     requests.check_long_enough(given, parts.position_s, sample_rate)
     conditioning = conditioning_of(parts, sheet, score, sampling, begun_s + seconds)
-    whole = with_stems(parts, given, sample_rate, sampling)
-    mixture, added_samples = whole[MIXTURE], max(1, round(seconds * sample_rate))
+    old, kept, mixture = with_stems(parts, given, sample_rate, sampling)
+    added_samples = max(1, round(seconds * sample_rate))
     samples_per_position = parts.position_samples * sample_rate / parts.sample_rate
     new_positions = math.ceil(added_samples / samples_per_position)
     window = parts.window_positions
     told = min(max(window // 2, window - new_positions), int(num_samples // samples_per_position))
     context = int(told * samples_per_position)
-    end = {
-        name: waveform[:, num_samples - context :]
-        for name, waveform in whole.items()
-        if name != MIXTURE
-    }
+    end = {name: waveform[:, num_samples - context :] for name, waveform in old.items()}
     silent = is_silent(end)
     if conditioning is not None:
         begun = num_samples if silent else num_samples - context
@@ -72,7 +69,8 @@ def extend(
     else:
         added = _continued(parts, end, sample_rate, told, added_samples, sampling, conditioning)
     added = limited_stems(added, sample_rate, ceiling=peak_of(mixture))
-    return _appended(whole, added, sample_rate)
+    added |= {name: mixture.new_zeros(len(mixture), added_samples) for name in kept}
+    return _appended({**old, **kept, MIXTURE: mixture}, added, sample_rate)
 
 
 def _appended(

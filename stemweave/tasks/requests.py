@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stemweave.audio.waveforms import check_waveform
 from stemweave.errors import InputError
+from stemweave.models.parts import Parts
 from stemweave.stems import MIXTURE
 
 Method = Literal["mask", "diffusion", "vocoder"]
@@ -58,11 +59,15 @@ def chosen_method(
 
 
 def as_piece(
-    stems: Sequence[str], piece: Mapping[str, Tensor] | Tensor, sample_rate: int
+    parts: Parts, piece: Mapping[str, Tensor] | Tensor, sample_rate: int
 ) -> Mapping[str, Tensor]:
     """A checked ``piece``: stems, their mixture, or both; a tensor is a mixture."""
     named = {MIXTURE: piece} if isinstance(piece, Tensor) else piece
-    check_piece((*stems, MIXTURE), named, sample_rate)
+    check_piece((*parts.separated_stems, MIXTURE), named, sample_rate)
+    if set(named) != {MIXTURE} and not set(named) & set(parts.stems):
+        raise InputError(
+            f"give at least one of the stems {', '.join(parts.stems)}, or the {MIXTURE} alone"
+        )
     return named
 
 
@@ -120,19 +125,20 @@ def check_duration(duration_s: float, what: str = "the piece") -> None:
 
 
 def check_arrangement(
-    stems: Sequence[str],
+    parts: Parts,
     given: Mapping[str, Tensor],
     add: Sequence[str] | None,
     sample_rate: int,
 ) -> list[str]:
     """The stems to add to ``given``: ``add``, or all that are missing."""
-    known_stems(stems, list(given))
+    stems = parts.stems
+    known_stems(parts.separated_stems, list(given))
     missing = [stem for stem in stems if stem not in given]
-    if not given or not missing:
+    if len(missing) in (0, len(stems)):
         raise InputError(
             f"give at least one and not all of the stems {', '.join(stems)} to arrange"
         )
-    check_piece(stems, given, sample_rate)
+    check_piece(parts.separated_stems, given, sample_rate)
     added = known_stems(stems, add or missing)
     if set(added) & set(given):
         raise InputError("a stem cannot be both given and added")
@@ -168,7 +174,7 @@ def ranges_in_samples(
         if start == stop:
             raise InputError(f"the range {start_s:g} to {end_s:g} s holds no sample")
         ranges[name] = (start, stop)
-    present = set(piece) - {MIXTURE} or set(stems)  # a mixture alone will be separated
+    present = set(piece) & set(stems) or set(stems)  # a mixture alone will be separated
     if all(ranges.get(name) == (0, num_samples) for name in present):
         raise InputError("nothing of the piece would stay: leave out a stem, or vary the piece")
     return ranges

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.masking import MaskSeparator, mel_masks
+from stemweave.audio.masking import MaskSeparator, hush_faint, mel_masks
 from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
 from stemweave.diffusion.guidance import guided
@@ -104,11 +104,11 @@ def separate_blocks(
     Raises:
         InputError: for what cannot be separated, or not so.
     """
-    chosen = requests.known_stems(parts.stems, stems or parts.stems)
     requests.check_rate(sample_rate)
     drawn = sampling.checked(parts, "separate")
     has_masks = parts.has_mask_network
     method = requests.chosen_method(method, has_masks, sampling.guidance, sampling.steps)
+    chosen = requests.known_stems(parts.stems_by(method), stems or parts.stems_by(method))
     blocks = Separator(parts, sample_rate, method, drawn).blocks(read, num_samples, chosen)
     while True:  # inference mode must not leak to the caller between two blocks
         with torch.inference_mode():
@@ -120,16 +120,21 @@ def separate_blocks(
 
 def with_stems(
     parts: Parts, given: Mapping[str, Tensor], sample_rate: int, sampling: Sampling
-) -> dict[str, Tensor]:
-    """``given`` stems in the model's order, separated if need be, and the mixture."""
-    stems = {name: given[name] for name in parts.stems if name in given}
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """``given`` stems in the model's order, separated if need be: those that the model makes, those
+    that it leaves as they are, if they sound, and the mixture.
+    """
+    names = parts.separated_stems
+    stems = {name: given[name] for name in names if name in given}
     if not stems:
         plain = Sampling(generator=sampling.generator, progress=sampling.progress)
-        stems = separate(parts, given[MIXTURE], sample_rate, plain)
+        found = separate(parts, given[MIXTURE], sample_rate, plain)
+        stems = {name: found[name] for name in names if name in parts.stems or found[name].any()}
     mixture = given.get(MIXTURE)
     if mixture is None:
         mixture = torch.stack(list(stems.values())).sum(dim=0)
-    return {**stems, MIXTURE: mixture}
+    kept = {name: stems.pop(name) for name in names if name in stems and name not in parts.stems}
+    return stems, kept, mixture
 
 
 class Separator:
@@ -154,6 +159,8 @@ class Separator:
         if method != "vocoder":
             refine = sharpen if has_sharpener else None
             self.masker = MaskSeparator(parts.log_mel, sample_rate, refine)
+        self.names = parts.stems_by(method)
+        self.only_separated = [i for i, name in enumerate(self.names) if name not in parts.stems]
         self.window_samples = 0
         """Of every window at the model's rate: no batch changes what a window is padded to."""
 
@@ -161,7 +168,7 @@ class Separator:
         self, read: Read, num_samples: int, stems: Sequence[str]
     ) -> Iterator[dict[str, Tensor]]:
         """Consecutive blocks of ``stems``, (channels, samples) each, ``num_samples`` in all."""
-        parts, names = self.parts, list(self.parts.stems)
+        parts = self.parts
         window = round(parts.segment_s * self.sample_rate)
         stretch = MAX_STRETCH if self.method == "mask" else 1.0
         shortest = window if self.method != "mask" and parts.takes_whole_windows else 1
@@ -173,7 +180,8 @@ class Separator:
         missing = num_samples
         for block in cross_faded(self._windows_stems(read, windows, wider), overlap):
             missing -= block.shape[-1]
-            yield checked({stem: block[names.index(stem)] for stem in stems}, block.shape[-1])
+            chosen = {stem: block[self.names.index(stem)] for stem in stems}
+            yield checked(chosen, block.shape[-1])
         if missing:
             raise ResultError(f"the stems lack {missing} samples: please report this")
 
@@ -194,6 +202,7 @@ class Separator:
                 done += 1
                 if scale != 1:
                     stack = _scaled_back(stack, scale, mixture, self.method)
+                hush_faint(stack, mixture, self.only_separated)
                 start = window.start - heard.start
                 yield stack[..., start : start + window.length]
                 if self.sampling.progress is not None:
@@ -205,10 +214,10 @@ class Separator:
         self, mixtures: Sequence[Tensor], scales: Sequence[float]
     ) -> list[Tensor]:
         """Stems (S, channels, T) of each window of the mixture (channels, T), times its scale."""
-        num_stems = len(self.parts.stems)
+        is_made = torch.tensor([name in self.parts.stems for name in self.names]).float()
         mixtures = [mixture * scale for mixture, scale in zip(mixtures, scales, strict=True)]
         heard = [self._heard(*window) for window in zip(mixtures, scales, strict=True)]
-        stacks = [mixture.expand(num_stems, *mixture.shape) / num_stems for mixture in mixtures]
+        stacks = [is_made[:, None, None] * mixture / is_made.sum() for mixture in mixtures]
         sounding = [(index, window) for index, window in enumerate(heard) if window is not None]
         scaled = [
             padded_to(window.waveform * window.gain, self.window_samples) for _, window in sounding

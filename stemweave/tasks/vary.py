@@ -38,16 +38,16 @@ def vary(
     others are turned down where their sum would be above full scale and the old mixture's peak.
     """
     requests.check_strength(strength)
-    given = requests.as_piece(parts.stems, piece, sample_rate)
+    given = requests.as_piece(parts, piece, sample_rate)
     sampling = sampling.checked(parts, "vary")
     num_samples = next(iter(given.values())).shape[-1]
     conditioning = conditioning_of(parts, sheet, score, sampling, num_samples / sample_rate)
-    whole = with_stems(parts, given, sample_rate, sampling)
+    old, kept, mixture = with_stems(parts, given, sample_rate, sampling)
     if strength == 0:
-        return checked(whole, num_samples)
-    mixture = whole.pop(MIXTURE)
-    played = _varied(parts, whole, sample_rate, strength, sampling, conditioning)
-    stems = limited_stems(played, sample_rate, ceiling=peak_of(mixture))
+        return checked({**old, **kept, MIXTURE: mixture}, num_samples)
+    played = _varied(parts, old, sample_rate, strength, sampling, conditioning)
+    rest = sum(kept.values(), torch.zeros_like(mixture))
+    stems = {**limited_stems(played, sample_rate, rest, ceiling=peak_of(mixture)), **kept}
     total = torch.stack(list(stems.values())).sum(dim=0)
     return checked({**stems, MIXTURE: total}, num_samples)
 

@@ -26,6 +26,7 @@ class Limits(BaseModel):
 class ModelAnswer(BaseModel):
     name: str
     stems: list[str]
+    separated_stems: list[str]
     sample_rate: int
     tasks: list[str]
     limits: Limits

@@ -78,7 +78,7 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
         methods=["POST"],
         status_code=201,
         tags=["projects"],
-        openapi_extra=project_routes.upload_body(runner.stems),
+        openapi_extra=project_routes.upload_body(runner.separated_stems),
     )
     modules = (project_routes, job_routes, version_routes, event_routes)
     routers = [whole, *(module.router for module in modules)]

@@ -38,7 +38,7 @@ async def create_project(request: Request, studio: InStudio) -> ProjectAnswer:
     if library.free_bytes() < int(declared) + settings.min_free_mb * 1e6:
         raise Refused(507, DISK_FULL)
     with library.working_folder() as uploaded, library.working_folder() as folder:
-        upload = await receive_upload(request, uploaded, (*studio.runner.stems, MIXTURE))
+        upload = await receive_upload(request, uploaded, (*studio.runner.separated_stems, MIXTURE))
         project = Project(name=_project_name(upload))
 
         def store() -> None:

@@ -36,7 +36,7 @@ class Runner:
 
     def __init__(self, pipe: StemModel, name: str) -> None:
         self.pipe, self.name = pipe, name
-        self.stems = tuple(pipe.stems)
+        self.stems, self.separated_stems = pipe.stems, pipe.separated_stems
 
     @property
     def _knows_tempi(self) -> bool:
@@ -49,6 +49,7 @@ class Runner:
         return ModelAnswer(
             name=self.name,
             stems=list(self.stems),
+            separated_stems=list(self.separated_stems),
             sample_rate=self.pipe.sample_rate,
             tasks=["separate", "generate", "arrange", "edit", "extend", "vary"],
             limits=Limits(
@@ -96,11 +97,14 @@ class Runner:
             method, guidance, steps = map(params.get, ("method", "guidance", "steps"))
             self.pipe.separation_method(method, guidance, steps)
         elif task == "arrange":
-            for name in requests.known_stems(self.stems, params["given"]):
+            for name in requests.known_stems(self.separated_stems, params["given"]):
                 if name not in piece:
                     raise InputError(f"the version has no {name} that could be given")
             added = requests.known_stems(self.stems, params["add"] or ())
-            if set(params["given"]) >= set(self.stems):
+            known = set(params["given"]) & set(self.stems)
+            if not known:
+                raise InputError(f"give at least one of the stems {', '.join(self.stems)}")
+            if len(known) == len(self.stems):
                 raise InputError("all stems are given: there is none to add")
             if set(added) & set(params["given"]):
                 raise InputError("a stem cannot be both given and added")
@@ -130,9 +134,12 @@ class Runner:
             return
         assert source is not None
         if task == "separate":
+            method = self.pipe.separation_method(params["method"])
+            stems = self.pipe.stems_by(method)
             asked = Separation(
-                self.stems,
-                method=params["method"],
+                stems,
+                optional=[name for name in stems if name not in self.stems],
+                method=method,
                 guidance=params.get("guidance"),
                 steps=params.get("steps"),
                 seed=seed,
@@ -144,7 +151,7 @@ class Runner:
             given = {name: source / f"{name}.wav" for name in params["given"]}
             waveforms, sample_rate = read_given(given)
         else:
-            waveforms, sample_rate = read_piece(source, self.stems)
+            waveforms, sample_rate = read_piece(source, self.pipe)
         own = self._own_arguments(task, params)
         sheet = found_sheet(self.pipe, waveforms, sample_rate)
         if sheet is not None:
@@ -175,7 +182,7 @@ class Runner:
         if task == "arrange":
             return list(params["given"])
         if task == "edit":
-            return [name for name in self.stems if name not in params["renew"]]
+            return [name for name in self.separated_stems if name not in params["renew"]]
         return []
 
     def _own_arguments(self, task: str, params: Params) -> dict[str, Any]:

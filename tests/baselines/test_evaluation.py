@@ -108,8 +108,10 @@ def test_level_of_training_is_restored(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(OpenUnmix, "separate", separate)
     mixture = 0.3 * torch.randn(4000)
-    assert torch.allclose(as_separator(model, "")(mixture, 0), mixture.expand(4, -1))
+    assert torch.allclose(as_separator(model, "", STEMS)(mixture, 0), mixture.expand(4, -1))
     assert heard == [pytest.approx(0.1)]
+    with pytest.raises(InputError, match="lacks other"):
+        as_separator(model, "", [*STEMS, "other"])
 
 
 def test_runs_that_cannot_be_compared(run, data, tiny_model, tiny_pipe, tmp_path):

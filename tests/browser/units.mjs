@@ -43,7 +43,7 @@ async function inPage() {
   };
   const [, , c, d] = project.versions;
 
-  const model = { stems: ["bass", "drums"], limits: { max_mb: 1 } };
+  const model = { separated_stems: ["bass", "drums", "other"], limits: { max_mb: 1 } };
   const sorted = (...files) => {
     try {
       return Object.keys(sortFiles(files.map(([name, size]) => ({ name, size })), model));

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from stemweave.cli import evaluate
+from stemweave.errors import InputError
 from stemweave.evaluation import separation
 from stemweave.evaluation.segments import find_songs
 from stemweave.evaluation.separation import SegmentScores, Truth, evaluate_separation
-from stemweave.stems import STEMS
+from stemweave.stems import OTHER, STEMS
 
 from .toys import ToyPipeline, write_song
+
+FIVE = (*STEMS, OTHER)
 
 
 def test_equal_shares_gain_nothing_and_true_stems_mask_well(pipe: ToyPipeline, data: Path) -> None:
@@ -73,6 +76,26 @@ def test_lone_stem_has_no_improvement_but_a_figure_of_its_own(
     assert mixed["bass"].value == pytest.approx(0, abs=1e-3)
     assert lone["bass"].value > 90  # a quarter of the only stem is that stem
     assert any("bass: 3 of 1 songs" in note for note in table.notes)
+
+
+def test_other_sounds_are_scored_where_songs_have_them(
+    pipe: ToyPipeline, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe, "separated_stems", FIVE)
+    without = evaluate_separation(pipe, find_songs(data, FIVE), 2).table
+    assert set(without.measures[separation.MSE][separation.MASK_ROW]) == {*STEMS, "mean"}
+    write_song(tmp_path / "with", 0, stems=FIVE)
+    write_song(tmp_path / "without", 1)
+    with pytest.raises(InputError, match="one lacks other"):
+        separation.pipeline_separator(ToyPipeline(), FIVE)
+    monkeypatch.setattr(
+        pipe, "separate", lambda waveform, *_, **__: dict.fromkeys(FIVE, waveform / 5)
+    )
+    table = evaluate_separation(pipe, find_songs(tmp_path, FIVE), None).table
+    assert separation.VOCODED_ROW not in table.measures[separation.MSE]  # it knows no other
+    assert table.measures[separation.SI_SDRI][separation.MASK_ROW]["other"].count == 3
+    leaked = table.measures[separation.BLEED][separation.MASK_ROW]["other"]
+    assert leaked.count == 3 and leaked.value == pytest.approx(20 * math.log10(1 / 5), abs=1e-3)
 
 
 def test_scores_do_not_depend_on_the_other_segments(pipe: ToyPipeline, data: Path) -> None:

@@ -30,6 +30,7 @@ class ToyPipeline:
     """``StemModel``'s interface: separates to equal shares, generates level noise."""
 
     methods = ("mask", "vocoder")
+    stems = separated_stems = STEMS
 
     def __init__(self) -> None:
         self.log_mel = LogMel(

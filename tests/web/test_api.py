@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from stemweave.stems import MIXTURE, STEMS
+from stemweave.stems import MIXTURE, OTHER, STEMS
+from tests.tasks.test_other_stem import LOUD, five_stems
 from tests.web.conftest import RATE, finish, sound, start, track, upload, wait
 
 TRACKS = [*STEMS[:3], MIXTURE, STEMS[3]]
@@ -77,6 +78,34 @@ def test_every_task(client):
     assert [version["task"] for version in versions] == [
         *("upload", "separate", "edit", "extend", "vary", "arrange", "generate")
     ]
+
+
+def test_sounds_that_the_model_does_not_make_are_kept(studio):
+    studio.pipe = five_stems(LOUD)
+    client = studio()
+    model = client.get("/api/model").json()
+    assert model["stems"] == list(STEMS) and model["separated_stems"] == [*STEMS, OTHER]
+    project = upload(client)
+    separated = finish(client, project, "separate")
+    assert {row["name"] for row in separated["tracks"]} == {*STEMS, OTHER, MIXTURE}
+    edited = finish(client, project, "edit", renew={"drums": [0.2, None]}, steps=1)
+    given = ["bass", OTHER]
+    arranged = finish(client, project, "arrange", given=given, add=["piano"])
+    assert {row["name"] for row in arranged["tracks"]} == {*given, "piano", MIXTURE}
+    for version in (edited, arranged):
+        tracks = {row["name"]: track(client, version, row["name"])[0] for row in version["tracks"]}
+        assert np.array_equal(tracks[OTHER], track(client, separated, OTHER)[0])
+        mixture = tracks.pop(MIXTURE)
+        assert np.abs(sum(tracks.values()) - mixture).max() < 1e-6
+    for params, message in (
+        ({"given": [OTHER]}, "at least one"),
+        ({"renew": {OTHER: [0, 1]}}, OTHER),
+    ):
+        body = {"task": "arrange" if "given" in params else "edit", "params": params}
+        answer = client.post(f"/api/projects/{project['id']}/jobs", json=body)
+        assert answer.status_code == 422 and message in answer.text
+    uploaded = client.post("/api/projects", files={name: ("x.wav", sound(0.5)) for name in given})
+    assert uploaded.status_code == 201
 
 
 def test_edit_of_a_mixture_alone(client):

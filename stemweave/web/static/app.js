@@ -27,7 +27,7 @@ export class App {
 
   constructor(model) {
     this.model = model;
-    this.deck = new Deck(model.stems, (name) => this.regenerate(name));
+    this.deck = new Deck(model, (name) => this.regenerate(name));
     this.panel = new Panel(byId("panel"), this);
   }
 
@@ -61,9 +61,15 @@ export class App {
     return this.#starting || this.running !== null;
   }
 
-  /** Stems of the open version, in the model's order. */
+  /** Stems of the open version that the model plays, in its order. */
   get stems() {
     return this.model.stems.filter((name) => this.hasTrack(name));
+  }
+
+  /** Stems of the open version that the model leaves as they are. */
+  get kept() {
+    const { stems, separated_stems: separated } = this.model;
+    return separated.filter((name) => !stems.includes(name) && this.hasTrack(name));
   }
 
   /** What a new selection covers. */
@@ -145,7 +151,7 @@ export class App {
     this.#showNote();
     this.panel.show(changed);
     if (!head) return;
-    showDownloads(document.querySelector("#downloads .sheet"), head, this.model.stems);
+    showDownloads(document.querySelector("#downloads .sheet"), head, this.model.separated_stems);
     if (!changed) return;
     const { range } = this.selection;
     if (range && range.end > head.duration_s) this.selection.clear();

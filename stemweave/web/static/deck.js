@@ -22,11 +22,12 @@ export class Deck {
   #inView = true; // whoever scrolls away from the playhead is left in peace
   #loading = null;
 
-  /** `stems` of the model in their order; onRegenerate(name). */
-  constructor(stems, onRegenerate) {
+  /** onRegenerate(name). */
+  constructor(model, onRegenerate) {
     const { view, selection, mixer, player } = this;
     const onSeek = (seconds) => player.seek(seconds);
-    this.stems = stems;
+    this.stems = model.separated_stems;
+    const { stems } = model;
     this.lanes = new Lanes(byId("lanes"), view, selection, { stems, mixer, onSeek, onRegenerate });
     const [overview, ruler] = [byId("overview"), byId("ruler")];
     const elements = {

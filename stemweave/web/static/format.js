@@ -30,6 +30,11 @@ export function listed(names) {
   return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
+/** Where a voice goes, after `listed` stems: a model with "other" has it last. */
+export function whatElse({ stems, separated_stems: separated }) {
+  return separated.length > stems.length ? ": voices, strings and all else" : "";
+}
+
 /** "Drums". */
 export function title(name) {
   return name.charAt(0).toUpperCase() + name.slice(1);

@@ -1,7 +1,7 @@
 // The first page: bring a file, begin with nothing, or open an earlier project.
 
 import { h, icon, fill } from "./dom.js";
-import { clock, listed, title, when } from "./format.js";
+import { clock, listed, title, whatElse, when } from "./format.js";
 import { hueOf } from "./hues.js";
 import { weave } from "./weave.js";
 
@@ -17,18 +17,19 @@ export function sortFiles(files, model) {
     throw new Error(`${files[0].name} is too large: this studio takes at most ${model.limits.max_mb} MB.`);
   }
   const named = (file) => file.name.replace(/\.[^.]*$/, "").toLowerCase();
-  const fields = [...model.stems, "mixture"];
+  const { separated_stems: stems } = model;
+  const fields = [...stems, "mixture"];
   if (files.length === 1) {
     const [file] = files;
     const isStem = (stem) => named(file) === stem || named(file).endsWith(` - ${stem}`);
-    return { [model.stems.find(isStem) ?? "mixture"]: file };
+    return { [stems.find(isStem) ?? "mixture"]: file };
   }
   const sorted = {};
   for (const file of files) {
     const field = fields.find((name) => named(file) === name || named(file).endsWith(` ${name}`));
     if (!field || sorted[field]) {
       throw new Error(
-        `Bring one song, or stems in files named like ${listed(model.stems)}: ${file.name} is neither.`,
+        `Bring one song, or stems in files named like ${listed(stems)}: ${file.name} is neither.`,
       );
     }
     sorted[field] = file;
@@ -58,7 +59,7 @@ function begin(app) {
       h(
         "p",
         { class: "hint" },
-        `Any audio or video file, up to ${minutes} minutes and ${megabytes} MB; or stems in files named ${listed(model.stems)}.`,
+        `Any audio or video file, up to ${minutes} minutes and ${megabytes} MB; or stems in files named ${listed(model.separated_stems)}.`,
       ),
     ),
     model.tasks.includes("generate") &&
@@ -96,7 +97,7 @@ function threads(project, app) {
     "span",
     { class: "swatches", "aria-hidden": "true" },
     (stems.length ? stems : names).map((name) =>
-      h("i", { data: { hue: hueOf(name, app.model.stems) } }),
+      h("i", { data: { hue: hueOf(name, app.model.separated_stems) } }),
     ),
   );
 }
@@ -133,7 +134,8 @@ function projectCard(project, app) {
 
 /** Show the first page. `projects` are those on the server, newest first. */
 export function showHome(host, app, projects) {
-  const hues = app.model.stems.map((name) => hueOf(name, app.model.stems));
+  const { stems, separated_stems: separated } = app.model;
+  const hues = separated.map((name) => hueOf(name, separated));
   fill(
     host,
     h(
@@ -143,7 +145,7 @@ export function showHome(host, app, projects) {
       h(
         "p",
         { class: "lead" },
-        `One mixture becomes ${listed(app.model.stems)}. Then write any of them again: the whole stem, or just four bars of it.`,
+        `One mixture becomes ${listed(separated)}${whatElse(app.model)}. Then write ${separated.length > stems.length ? listed(stems) : "any of them"} again: the whole stem, or just four bars of it.`,
       ),
       weave(hues),
     ),

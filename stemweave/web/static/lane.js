@@ -15,7 +15,7 @@ function adoptStyles(wave) {
 }
 
 export class Lane {
-  /** `actions`: toggle(key), volume(value), regenerate(); the mixture has no regenerate. */
+  /** `actions`: toggle(key), volume(value), regenerate(), null for what the model does not play. */
   constructor(name, hue, actions) {
     this.name = name;
     this.track = null;

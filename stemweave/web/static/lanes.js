@@ -17,7 +17,7 @@ export class Lanes {
   #settled = 0;
 
   /**
-   * options: stems (of the model), mixer, onSeek(seconds), onRegenerate(name).
+   * options: stems (that the model plays), mixer, onSeek(seconds), onRegenerate(name).
    */
   constructor(host, view, selection, options) {
     this.#host = host;
@@ -64,7 +64,7 @@ export class Lanes {
     return new Lane(name, hueOf(name, stems), {
       toggle: (key) => mixer.toggle(name, key),
       volume: (volume) => mixer.set(name, { volume }),
-      regenerate: name === "mixture" ? null : () => onRegenerate(name),
+      regenerate: stems.includes(name) ? () => onRegenerate(name) : null,
     });
   }
 
@@ -142,12 +142,12 @@ export class Lanes {
     event.preventDefault();
   }
 
-  /** Stems between two lanes; the mixture stands for all stems of the model if it is alone. */
+  /** Stems between two lanes that the model plays; the mixture stands for all stems of the model if it is alone. */
   #between(one, other) {
     const names = this.names;
     if (names.length === 1 && names[0] === "mixture") return this.#options.stems;
     const [from, to] = [names.indexOf(one), names.indexOf(other)].sort((a, b) => a - b);
-    return names.slice(from, to + 1).filter((candidate) => candidate !== "mixture");
+    return names.slice(from, to + 1).filter((candidate) => this.#options.stems.includes(candidate));
   }
 
   #laneAt(y) {
@@ -163,7 +163,7 @@ export class Lanes {
     const at = (move) => this.#view.seconds(move.clientX - left);
     const { range } = this.#selection;
     const { edge } = event.target.dataset;
-    if (event.shiftKey && range && stem !== "mixture") {
+    if (event.shiftKey && range && this.#options.stems.includes(stem)) {
       this.#selection.toggleStem(stem);
       return;
     }

@@ -1,7 +1,7 @@
 // What can be done with a piece: one form for each task, made of the model's stems and limits.
 
 import { h } from "./dom.js";
-import { clock, listed, title } from "./format.js";
+import { clock, listed, title, whatElse } from "./format.js";
 import { hueOf } from "./hues.js";
 
 /** Buttons that can be on or off, one for each of `names` among the model's `stems`. */
@@ -89,7 +89,7 @@ const TASKS = [
     id: "separate",
     title: "Separate",
     fits: (app) => app.hasTrack("mixture"),
-    hint: (app) => `Pulls the mixture apart into ${listed(app.model.stems)}.`,
+    hint: (app) => `Pulls the mixture apart into ${listed(app.model.separated_stems)}${whatElse(app.model)}.`,
     make: (app, start) => {
       const method = h(
         "select",
@@ -114,7 +114,7 @@ const TASKS = [
       let given = app.stems;
       let add = stems.filter((name) => !given.includes(name));
       const host = h("div", { class: "stack" });
-      const go = run("Arrange", () => start("arrange", { given, add }));
+      const go = run("Arrange", () => start("arrange", { given: [...given, ...app.kept], add }));
       const show = () => {
         const both = add.length > 0 && given.length > 0;
         go.dataset.ready = both ? "yes" : "no";
