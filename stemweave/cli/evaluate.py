@@ -339,8 +339,8 @@ def paper_command(
     pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
-    told = dict(steps=steps, guidance=guidance, stems=pipe.stems, seed=seed, progress=True)
-    separated = evaluate_separation(pipe, songs, segments, **told)
+    told: dict[str, Any] = dict(steps=steps, guidance=guidance, stems=pipe.stems, seed=seed)
+    separated = evaluate_separation(pipe, songs, segments, progress=True, **told)
     generated = evaluate_generation(
         pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
     )
