@@ -51,12 +51,12 @@ def speakers() -> Iterator[tuple[str, bool, list[Path]]]:
     """Name, whether it is speech (not single syllables), and files of each."""
     for folder in sorted(PROMPTS.glob("*_*")):
         paths = sorted(folder.rglob("*.g722"))
-        yield folder.name, True, paths[:: max(len(paths) // MOST_PROMPTS, 1)]
+        yield folder.name, True, paths[:: 1 + len(paths) // MOST_PROMPTS]
     for folder in sorted(LETTERS.glob("*/")):
         paths = sorted(folder.rglob("*.ogg")) + sorted(folder.rglob("*.mp3"))
         if paths:
             name = f"letters_{folder.name}"
-            yield name, False, paths[:: max(len(paths) // MOST_LETTERS, 1)]
+            yield name, False, paths[:: 1 + len(paths) // MOST_LETTERS]
 
 
 def read_mono(path: Path) -> np.ndarray:

@@ -17,6 +17,11 @@ PHRASE_GAP_S = 0.35
 SHORTEST_S = 0.11
 """Of a note, from its onset to the next."""
 FADE_S = 0.02
+MOST_RECORDINGS = 12
+"""That a phrase's words come from."""
+
+Syllable = tuple[Syllables, tuple[int, int, int]]
+"""A recording and one of its places."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,11 @@ def sing(
     text = np.random.default_rng(words)
     voice = np.zeros(num_samples, np.float32)
     for phrase in phrases_of(notes):
-        chosen = [lyrics[int(text.integers(len(lyrics)))] for _ in range(1 + len(phrase) // 4)]
-        syllables = [one for r in chosen if (one := analysed(r, sample_rate)).places]
+        syllables: list[Syllable] = []
+        for _ in range(MOST_RECORDINGS):
+            if len(syllables) < len(phrase):
+                spoken = analysed(lyrics[int(text.integers(len(lyrics)))], sample_rate)
+                syllables += [(spoken, place) for place in spoken.places]
         if not syllables:  # recordings in which no vowel was found
             continue
         goes_on = text.random(len(phrase)) < manner.held
@@ -110,7 +118,7 @@ def sing(
 def _sing_phrase(
     phrase: Sequence[Note],
     goes_on: np.ndarray,
-    lyrics: Sequence[Syllables],
+    syllables: Sequence[Syllable],
     manner: Manner,
     sample_rate: int,
     rng: np.random.Generator,
@@ -118,7 +126,6 @@ def _sing_phrase(
     edges = np.array([n.start_s for n in phrase] + [phrase[-1].end_s]) - phrase[0].start_s
     frames = np.maximum(np.round(np.diff(edges) / FRAME_S).astype(int), 2)
     envelopes, aperiodicities, voicings = [], [], []
-    syllables = [(one, place) for one in lyrics for place in one.places]
     number = 0
     for index, length in enumerate(frames):
         held = index > 0 and goes_on[index]
