@@ -17,8 +17,8 @@ case "${1:-test}" in
   browser) packages=("${browser[@]}") ;;
   render)
     packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
-      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone klettres-data
-      asterisk-core-sounds-{en,es,fr,it,ru}-g722)
+      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone guitarix-common
+      klettres-data asterisk-core-sounds-{en,es,fr,it,ru}-g722)
     command -v npm >/dev/null || packages+=(npm)
     ;;
   *) echo "usage: $0 [test|browser|render]" >&2; exit 2 ;;

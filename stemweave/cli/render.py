@@ -45,6 +45,13 @@ def compose(
         bool, typer.Option("--crossed", help="each stem's parts from one of several grooves")
     ] = False,
     voices: VoicesOption = None,
+    instruments: Annotated[
+        Path | None,
+        typer.Option(help="SoundFonts and cabinets of scripts/recorded_instruments.py"),
+    ] = None,
+    mastered: Annotated[
+        bool, typer.Option("--mastered", help="most songs are compressed and limited")
+    ] = False,
     mma_tempo: Annotated[
         bool,
         typer.Option("--mma-tempo", help="as older songs: grooves in whole beats a minute, drift"),
@@ -69,6 +76,8 @@ def compose(
         crossed=crossed,
         exact_tempo=not mma_tempo,
         voices=tuple(str(folder.absolute()) for folder in voices or ()),
+        instruments=str(instruments.absolute()) if instruments else None,
+        mastered=mastered,
     )
     fonts = {name: 1.0 for name in soundfont} if soundfont else None
     pool = Workers(workers, ray)

@@ -17,6 +17,7 @@ from stemweave.errors import InputError
 from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.render.compose import ComposedSong, Unplayable, compose_song
 from stemweave.render.grooves import drawn_families
+from stemweave.render.mastering import master
 from stemweave.render.mixdown import Sound, draw_sounds, render_stems
 from stemweave.render.sheets import Music, score_of, sheet_of_composed, write_stems
 from stemweave.render.synth import Synthesiser
@@ -80,8 +81,12 @@ VALIDATION_SOUNDFONT = "TimGM6mb.sf2"
 
 OTHER = "other"
 """The stem of whatever is not one of the four classes."""
-OTHER_DRAWS = 1
-"""Added to a song's seed for a generator of its own."""
+OTHER_DRAWS, STYLE_DRAWS, MASTER_DRAWS = 1, 2, 3
+"""Added to a song's seed for generators of their own."""
+HEAVY, RIFFS = 0.12, 0.25
+"""Shares of songs with recorded instruments whose guitars play heavy riffs, or any."""
+RECORDED = 0.5
+"""Weight of all recorded instruments of a stem, relative to the other SoundFonts'."""
 SKIPPED = "skipped.jsonl"
 """Beside the manifest: files that gave no song, and why, so that a later run passes them by."""
 
@@ -109,6 +114,9 @@ class CompositionOptions:
         crossed: every stem's parts are those of one of several grooves.
         exact_tempo: False: as older songs, whose parts drift (see ``compose_song``).
         voices: folders of recorded voices (see ``voices``): songs have a stem ``other``, too.
+        instruments: folder of ``STEM_*.sf2`` and ``cabinets/*.wav``: a third of the stems are those
+            instruments, guitars and basses have amplifiers, one song in four riffs.
+        mastered: three songs in five are compressed and limited (see ``mastering``).
     """
 
     metres: tuple[str, ...] = ("4/4",)
@@ -118,6 +126,8 @@ class CompositionOptions:
     crossed: bool = False
     exact_tempo: bool = True
     voices: tuple[str, ...] = ()
+    instruments: str | None = None
+    mastered: bool = False
 
 
 DEFAULT_OPTIONS = CompositionOptions()
@@ -158,6 +168,8 @@ def make_song(job: CompositionJob) -> Song:
         if job.options.voices:
             more = other_stem(composed, job, np.random.default_rng([*seed, OTHER_DRAWS]))
         stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser, more)
+        if job.options.mastered:
+            stems = master(stems, job.sample_rate, np.random.default_rng([*seed, MASTER_DRAWS]))
         details = {
             "origin": "composed by stemweave over grooves of mma 21.09",
             "licence": "CC0-1.0",
@@ -198,16 +210,23 @@ def compose(
 ) -> tuple[ComposedSong, dict[str, Sound]]:
     """The song of a seed, and how its stems sound; raises ``Unplayable``."""
     rng = np.random.default_rng(seed)
+    riff, heavy, cabinets = options.riffs, False, list[Path]()
+    if options.instruments is not None:
+        style = np.random.default_rng([*seed, STYLE_DRAWS]).random()
+        heavy = style < HEAVY
+        riff = options.riffs or style < RIFFS
+        cabinets = sorted(Path(options.instruments).glob("cabinets/*.wav"))
     composed = compose_song(
         drawn_families(options.metres, options.held_out_grooves),
         rng,
-        riff=options.riffs,
+        riff=riff,
         crossed=options.crossed,
         exact_tempo=options.exact_tempo,
         metres=options.metres,
         with_others=bool(options.voices),
+        heavy=heavy,
     )
-    return composed, draw_sounds(list(composed.stems), soundfonts, rng, options.voiced)
+    return composed, draw_sounds(list(composed.stems), soundfonts, rng, options.voiced, cabinets)
 
 
 def font_names(sounds: Mapping[str, Sound]) -> dict[str, str]:
@@ -216,19 +235,30 @@ def font_names(sounds: Mapping[str, Sound]) -> dict[str, str]:
 
 
 def soundfonts_by_stem(
-    soundfonts: Mapping[str, float] | None = None,
+    soundfonts: Mapping[str, float] | None = None, instruments: str | None = None
 ) -> dict[str, list[tuple[Path, float]]]:
     """Files and weights for each stem; None: the bundled model's training set.
 
     Raises:
-        InputError: if one is not installed.
+        InputError: if one is not installed, or the folder ``instruments`` has none.
     """
     by_stem = dict.fromkeys((*STEMS, OTHER), _found(soundfonts or TRAINING_SOUNDFONTS))
     if soundfonts is None:
         for stem in by_stem:
             others = TRAINING_DRUM_SOUNDFONTS if stem == "drums" else TRAINING_PITCHED_SOUNDFONTS
-            own = {**others, **TRAINING_INSTRUMENTS.get(stem, {})}
-            by_stem[stem] = by_stem[stem] + _found(own)
+            further = {**others, **TRAINING_INSTRUMENTS.get(stem, {})}
+            by_stem[stem] = by_stem[stem] + _found(further)
+    if instruments is None:
+        return by_stem
+    recorded = sorted(Path(instruments).glob("*.sf2"))
+    if not recorded or not any(Path(instruments).glob("cabinets/*.wav")):
+        raise InputError(
+            f"{instruments} has no *.sf2 and cabinets/*.wav: run scripts/recorded_instruments.py"
+        )
+    for stem, files in by_stem.items():
+        own = [path for path in recorded if path.name.startswith(f"{stem}_")]
+        total = RECORDED * sum(weight for _, weight in files)
+        by_stem[stem] = files + [(path, total / len(own)) for path in own]
     return by_stem
 
 
@@ -281,7 +311,7 @@ def compose_collection(
     Raises:
         InputError: if a SoundFont, mma or grooves in one of the metres are missing.
     """
-    by_stem = soundfonts_by_stem(soundfonts)
+    by_stem = soundfonts_by_stem(soundfonts, options.instruments)
     drawn_families(options.metres, options.held_out_grooves)
     if options.voices:
         from stemweave.render.voices import read_recordings

@@ -21,7 +21,7 @@ from stemweave.music.midi_file import read_midi_file
 from stemweave.render.form import Form
 from stemweave.render.grooves import GrooveFamily
 from stemweave.render.lines import draw_bass, draw_comping, draw_melody
-from stemweave.render.riffs import draw_riff_parts
+from stemweave.render.riffs import draw_double_kick, draw_riff_parts
 from stemweave.render.score import Note, Part, parts_of, stem_of
 from stemweave.stems import PROGRAMS
 
@@ -78,6 +78,7 @@ def compose_song(
     exact_tempo: bool = True,
     metres: Sequence[str] | None = None,
     with_others: bool = False,
+    heavy: bool = False,
 ) -> ComposedSong:
     """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
 
@@ -86,7 +87,7 @@ def compose_song(
     stem's parts are those of one of several grooves. Without ``exact_tempo`` the grooves' parts are
     as fast as mma plays them, whose tempi are whole numbers, and drift away from the lines drawn
     here: so were older songs. ``with_others`` keeps the parts of strings, winds and so on, which
-    guitar or piano play otherwise.
+    guitar or piano play otherwise. ``heavy`` riffs are lower, with faster drums.
     """
     metre = draw_metre(metres or sorted({family.metre for family in families}), rng)
     families = [family for family in families if family.metre == metre]
@@ -112,8 +113,10 @@ def compose_song(
     others = [part for part in parts if with_others and stem_of(part) is None]
     stems = _assign([p for p in parts if not (with_others and stem_of(p) is None)], form, rng)
     if riff:
-        stems |= draw_riff_parts(form, rng)
+        stems |= draw_riff_parts(form, rng, heavy)
         stems["bass"][0].program = int(rng.choice(PROGRAMS["bass"]))
+        if heavy:
+            stems["drums"].append(Part(0, True, draw_double_kick(form, rng)))
     _drop_out(stems, section_s, num_sections, rng)
     humanise(stems, rng)
     for stem, own_parts in stems.items():

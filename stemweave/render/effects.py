@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pedalboard
 
@@ -43,6 +46,41 @@ def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
                 dry_level=0.8,
             )
         )
+    return pedalboard.Pedalboard(chain)
+
+
+def draw_amplifier(
+    stem: str, cabinets: Sequence[Path], rng: np.random.Generator
+) -> pedalboard.Pedalboard | None:
+    """Drive and a cabinet for guitars, now and then for basses; None for a direct sound.
+
+    Clean, crunchy or with high gain; a boost of the middle before the drive, an impulse response
+    of ``cabinets`` after it.
+    """
+    if rng.random() >= {"guitar": 0.6, "bass": 0.35}.get(stem, 0.0):
+        return None
+    kind = str(rng.choice(["clean", "crunch", "high gain"], p=[0.25, 0.35, 0.4]))
+    drive_db = rng.uniform(*{"clean": (0, 8), "crunch": (10, 22), "high gain": (22, 42)}[kind])
+    if stem == "bass":
+        drive_db /= 2
+    chain: list[pedalboard.Plugin] = []
+    if kind != "high gain" and rng.random() < 0.4:
+        chain.append(pedalboard.Compressor(float(rng.uniform(-30, -15)), float(rng.uniform(2, 6))))
+    chain.append(pedalboard.HighpassFilter(float(rng.uniform(20, 60 if stem == "bass" else 180))))
+    if kind != "clean":
+        boost_db = float(rng.uniform(0, 9))
+        chain.append(pedalboard.PeakFilter(float(rng.uniform(600, 1500)), boost_db, 0.7))
+    chain.append(pedalboard.Distortion(float(drive_db)))
+    if kind == "high gain":  # a second stage, and the tone controls after it
+        chain.append(pedalboard.HighpassFilter(float(rng.uniform(60, 150))))
+        chain.append(pedalboard.Distortion(float(rng.uniform(0, 10))))
+        chain.append(pedalboard.PeakFilter(float(rng.uniform(400, 900)), float(rng.normal(-3, 4))))
+    if stem == "guitar":
+        cabinet = str(cabinets[int(rng.integers(len(cabinets)))])
+        chain.append(pedalboard.Convolution(cabinet, 1.0))
+    chain.append(pedalboard.LowpassFilter(float(rng.uniform(3500, 8000))))
+    if rng.random() < 0.15:
+        chain.append(pedalboard.Phaser(rate_hz=float(rng.uniform(0.2, 3))))
     return pedalboard.Pedalboard(chain)
 
 

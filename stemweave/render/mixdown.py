@@ -8,21 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pedalboard
+import soxr
 
-from stemweave.render.effects import draw_effects, draw_voicing
+from stemweave.render.effects import draw_amplifier, draw_effects, draw_voicing
 from stemweave.render.score import Part
 from stemweave.render.synth import Synthesiser, Voicing
 
 PEAK = 0.9
 """Largest absolute sample of a song's mixture."""
 
+AMPLIFIER_RATE, AMPLIFIER_INPUT_DB = 44100, -16.0
+"""Hz, at least; RMS of what goes into an amplifier, relative to full scale."""
 STEM_LEVELS_DB = {"bass": -21.0, "drums": -20.0, "guitar": -23.0, "piano": -23.0, "other": -25.0}
 """Typical RMS of a stem while it plays, relative to full scale, before the song is scaled."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """How a stem sounds: SoundFont, drum kit, channel strip, level, colour."""
+    """How a stem sounds: SoundFont, drum kit, amplifier, channel strip, level, colour."""
 
     font: Path
     kit: int
@@ -30,6 +33,7 @@ class Sound:
     level_db: float
     timbre_shift: int
     voicing: Voicing | None
+    amplifier: pedalboard.Pedalboard | None = None
 
 
 def draw_sounds(
@@ -37,11 +41,12 @@ def draw_sounds(
     soundfonts: Mapping[str, Sequence[tuple[Path, float]]],
     rng: np.random.Generator,
     voiced: bool = False,
+    cabinets: Sequence[Path] = (),
 ) -> dict[str, Sound]:
     """A sound for each stem; ``soundfonts`` lists files with their weights for each.
 
     If ``voiced``, three stems in five have other filters and envelopes than their SoundFont gives
-    them.
+    them. With impulse responses of ``cabinets``, guitars and basses may have an amplifier.
     """
     sounds = {}
     for stem in stems:
@@ -54,6 +59,7 @@ def draw_sounds(
             level_db=STEM_LEVELS_DB[stem] + rng.normal(0, 3),
             timbre_shift=int(rng.integers(-5, 6)) if rng.random() < 0.5 else 0,
             voicing=draw_voicing(rng) if voiced and rng.random() < 0.6 else None,
+            amplifier=draw_amplifier(stem, cabinets, rng) if cabinets else None,
         )
     return sounds
 
@@ -83,7 +89,20 @@ def render_parts(
         parts, sound.font, duration_s, sound.kit, sound.timbre_shift, sound.voicing
     )
     mono: np.ndarray = stereo.mean(axis=0)
+    if sound.amplifier is not None:
+        mono = amplified(mono, sound.amplifier, synthesiser.sample_rate)
     return levelled(mono, sound.effects, sound.level_db, synthesiser.sample_rate)
+
+
+def amplified(
+    waveform: np.ndarray, amplifier: pedalboard.Pedalboard, sample_rate: int
+) -> np.ndarray:
+    """``waveform`` (T,) through an amplifier at a rate whose half its harmonics stay below."""
+    factor = -(-AMPLIFIER_RATE // sample_rate)
+    given = _normalised(waveform) * np.float32(10 ** (AMPLIFIER_INPUT_DB / 20))
+    played = amplifier(soxr.resample(given, 1, factor), factor * sample_rate)
+    back: np.ndarray = soxr.resample(played, factor, 1)
+    return back[: len(waveform)]
 
 
 def levelled(

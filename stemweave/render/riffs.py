@@ -16,6 +16,7 @@ from stemweave.render.score import Note, Part
 
 LOWEST_GUITAR, LOWEST_BASS = 38, 26
 """MIDI pitches: the low strings, a whole tone down."""
+KICK = 36
 RIFF_PROGRAMS = (29, 30, 30, 29, 27, 28)
 """Overdriven, distorted, now and then clean or muted."""
 
@@ -63,7 +64,7 @@ def play_riff(
 ) -> list[Note]:
     """The riff through the song, from ``lowest`` up; pass after pass not quite the same."""
     riff_bars = int(max(stroke.beat for stroke in strokes) // form.beats_per_bar) + 1
-    guitar = lowest == LOWEST_GUITAR
+    guitar = lowest > LOWEST_BASS
     notes: list[Note] = []
     for bar in range(0, len(form.bars), riff_bars):
         for stroke in strokes:
@@ -86,14 +87,45 @@ def _pitch(stroke: Stroke, chord: Chord, key: Key, lowest: int) -> int:
     return lowest + (pitch_class - lowest) % 12
 
 
-def draw_riff_parts(form: Form, rng: np.random.Generator) -> dict[str, list[Part]]:
-    """Guitar parts (rhythm, often doubled, sometimes a lead in thirds) and the bass below."""
-    strokes = draw_riff(form, rng)
+def draw_tremolo(form: Form, rng: np.random.Generator) -> list[Stroke]:
+    """A bar of even fast strokes, whose tone changes with some beats."""
+    scale = [(pitch_class - form.key.tonic) % 12 for pitch_class in form.key.scale]
+    strokes, interval = [], None
+    for beat in np.arange(0, form.beats_per_bar, form.eighth / 2):
+        if beat % 1 == 0:
+            interval = int(rng.choice(scale)) if beat and rng.random() < 0.5 else None
+        strokes.append(Stroke(float(beat), form.eighth / 2, interval, False, muted=False))
+    return strokes
+
+
+def draw_double_kick(form: Form, rng: np.random.Generator) -> list[Note]:
+    """The bass drum on eighths or sixteenths through whole bars."""
+    grid = form.eighth / int(rng.choice([1, 2, 2]))
+    share = rng.uniform(0.3, 1.0)
+    notes = []
+    for bar in range(len(form.bars)):
+        if rng.random() < share:
+            for beat in bar * form.beats_per_bar + np.arange(0, form.beats_per_bar, grid):
+                start_s = float(beat) * form.beat_s
+                notes.append(Note(start_s, start_s + 0.05, KICK, int(rng.integers(88, 112))))
+    return notes
+
+
+def draw_riff_parts(
+    form: Form, rng: np.random.Generator, heavy: bool = False
+) -> dict[str, list[Part]]:
+    """Guitar parts (rhythm, often doubled, sometimes a lead in thirds) and the bass below.
+
+    ``heavy``: on strings tuned lower, now and then with tremolo picking.
+    """
+    tremolo = heavy and rng.random() < 0.3
+    strokes = draw_tremolo(form, rng) if tremolo else draw_riff(form, rng)
+    lower = int(rng.integers(0, 6)) if heavy else 0
     program = int(rng.choice(RIFF_PROGRAMS))
-    guitars = [Part(program, False, play_riff(strokes, form, LOWEST_GUITAR, rng), "riff")]
+    guitars = [Part(program, False, play_riff(strokes, form, LOWEST_GUITAR - lower, rng), "riff")]
     if rng.random() < 0.5:
         other = int(rng.choice(RIFF_PROGRAMS))
-        doubled = play_riff(strokes, form, LOWEST_GUITAR, rng)
+        doubled = play_riff(strokes, form, LOWEST_GUITAR - lower, rng)
         guitars.append(Part(other, False, doubled, "riff, doubled"))
     if rng.random() < 0.3:
         third = [
@@ -102,5 +134,5 @@ def draw_riff_parts(form: Form, rng: np.random.Generator) -> dict[str, list[Part
             if n.velocity > 98
         ]
         guitars.append(Part(program, False, third, "riff, thirds"))
-    bass = play_riff(strokes, form, LOWEST_BASS, rng)
+    bass = play_riff(strokes, form, LOWEST_BASS - lower, rng)
     return {"guitar": guitars, "bass": [Part(0, False, bass, "bass riff")]}

@@ -32,9 +32,19 @@ from stemweave.render.synth import Synthesiser
 
 INSTRUMENT_FONTS = {
     "acoustic_guitar.sf2": "steel",
+    "bass_jazz_bass.sf2": "finger",
+    "bass_jazz_bass_staccato.sf2": "finger",
+    "bass_killer_bass.sf2": "finger",
     "electric_bass.sf2": "finger",
     "electric_guitar.sf2": "clean",
+    "guitar_archtop_guitar_mic.sf2": "jazz",
+    "guitar_archtop_guitar_pickup.sf2": "jazz",
+    "guitar_steel_guitar_hd28.sf2": "steel",
     "nylon_guitar.sf2": "nylon",
+    "piano_electric_grand_cp80.sf2": "bright",
+    "piano_pianet_t.sf2": "electric 1",
+    "piano_rhodes.sf2": "electric 1",
+    "piano_wurlitzer_ep200.sf2": "electric 1",
     "salamander_piano.sf2": "grand",
     "upright_piano.sf2": "grand",
 }
@@ -111,13 +121,13 @@ def instruments_heard(
             program = int(named[1])
         instrument = INSTRUMENT_FONTS.get(sound.font.name) or instrument_of(stem, program)
         if stem == "guitar":
-            instrument = _with_drive(instrument, sound.effects)
+            instrument = _with_drive(instrument, [*(sound.amplifier or []), *sound.effects])
         if instrument is not None:
             classes[stem] = instrument
     return classes
 
 
-def _with_drive(instrument: str | None, effects: pedalboard.Pedalboard) -> str | None:
+def _with_drive(instrument: str | None, effects: Sequence[pedalboard.Plugin]) -> str | None:
     drives_db = [one.drive_db for one in effects if isinstance(one, pedalboard.Distortion)]
     if not drives_db or instrument == "distorted":
         return instrument
