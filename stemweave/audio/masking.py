@@ -139,16 +139,16 @@ def hush_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> None:
 
     In place. The loudest stem takes what was in them: all still add up to ``mixture``.
     """
-    if not optional:
-        return
-    levels = torch.linalg.vector_norm(stems, dim=(-2, -1), dtype=torch.float64)
-    faintest = FAINT * torch.linalg.vector_norm(mixture, dtype=torch.float64)
-    loudest = int(levels.argmax())
-    faint = [index for index in optional if levels[index] <= faintest and index != loudest]
+    faint = [index for index in optional if _level(stems[index]) <= FAINT * _level(mixture)]
     if faint:
         stems[faint] = 0
+        loudest = max(range(len(stems)), key=lambda index: _level(stems[index]))
         others = [index for index in range(len(stems)) if index != loudest]
         stems[loudest] = mixture - stems[others].sum(dim=0)
+
+
+def _level(waveform: Tensor) -> float:
+    return float(torch.linalg.vector_norm(waveform, dtype=torch.float64))
 
 
 def fast_fft_size(wanted: float) -> int:

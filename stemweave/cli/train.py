@@ -143,7 +143,7 @@ def train_refiner(
     if base is not None:
         if base.refiner is None:
             raise InputError(f"the model {settings.finetune.model} has no refiner to train further")
-        settings = resolved(settings, base)
+        settings = resolved(settings, base, masks=True)
     check_parts(settings, refiner=init if base is None else None)
     songs = load_songs(settings)
     stage = RefinerStage(settings, *songs)
@@ -183,7 +183,7 @@ def train_sharpener(
     settings = with_options(prepare(config, changes), init, data, stem_map, None)
     base = load_base(settings)
     if base is not None:
-        settings = resolved(settings, base)
+        settings = resolved(settings, base, masks=True)
     if base is not None and base.refiner is not None and refiner is None:
         trained: Any = make_refiner(settings)
         take_over(trained, base.refiner, base, settings)
@@ -341,7 +341,10 @@ def assemble(
     parts |= {n: load_component(n, folder) for n, folder in folders.items() if folder}
     if base is not None and denoiser is None:
         require_own_autoencoder(base, parts["vae"])
-    check_parts(settings, **parts)
+    masks = {name: parts.get(name) for name in ("refiner", "sharpener")}
+    check_parts(settings, **{name: part for name, part in parts.items() if name not in masks})
+    separated = getattr(masks["refiner"], "config", {}).get("stems") or settings.stems
+    check_parts(settings.model_copy(update={"stems": separated}), **masks)
     assemble_model(settings, parts, out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     typer.echo(f"{out}: {size / 1e6:.1f} MB")

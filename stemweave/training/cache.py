@@ -42,7 +42,7 @@ class CacheSource:
         settings = load_settings(self.config)
         base = load_base(settings)
         if base is not None:
-            settings = resolved(settings, base)
+            settings = resolved(settings, base, masks=self.stage == "refiner")
         songs = load_songs(settings, quiet=True)
         if self.stage == "refiner":
             with init_empty_weights(include_buffers=False):

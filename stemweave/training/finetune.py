@@ -19,8 +19,8 @@ from stemweave.diffusion.schedulers import sampler_name, with_sampler
 from stemweave.errors import InputError
 from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
-from stemweave.models.refiner import FRONT_END
-from stemweave.models.sharpener import SPECTRUM
+from stemweave.models.refiner import FRONT_END, MaskRefiner
+from stemweave.models.sharpener import SPECTRUM, MaskSharpener
 from stemweave.training.lora import add_lora
 from stemweave.training.networks import renamed, untrained
 from stemweave.training.settings import (
@@ -79,10 +79,11 @@ def load_base(settings: RunSettings) -> StemModel | None:
     return StemModel.from_pretrained(BUNDLED_MODEL if model == "bundled" else model)
 
 
-def resolved(settings: RunSettings, base: StemModel) -> RunSettings:
+def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> RunSettings:
     """``settings`` with the model's front end, networks, schedule, level and sampling.
 
-    Stems are those that the settings name, else the map's, else the model's.
+    Stems are those that the settings name, else the map's, else the model's: of ``masks``, those
+    that it separates, and there may be new ones.
 
     Raises:
         InputError: if the settings give one of these another value, or a stem has no source.
@@ -90,8 +91,9 @@ def resolved(settings: RunSettings, base: StemModel) -> RunSettings:
     if "stems" in settings.model_fields_set:
         stems = settings.stems
     else:
-        stems = tuple(settings.finetune.map) or base.stems
-    sources(base.stems, stems, settings.finetune.map)
+        stems = tuple(settings.finetune.map) or (base.separated_stems if masks else base.stems)
+    names = base.separated_stems if masks else base.stems
+    sources(names, stems, settings.finetune.map, may_begin=masks)
     denoiser = _arguments(base.denoiser, {"stems", "known_stems"})
     if stems != base.stems:  # its conditions are about the others
         denoiser.pop("vocabulary", None)
@@ -122,7 +124,7 @@ def resolved(settings: RunSettings, base: StemModel) -> RunSettings:
         conditions=conditions,
     )
     if base.refiner is not None:
-        model = _arguments(base.refiner, {"num_stems", *FRONT_END})
+        model = _arguments(base.refiner, {"num_stems", "stems", *FRONT_END})
         update["refiner"] = changed(settings.refiner, model=model)
     if base.sharpener is not None:
         model = _arguments(base.sharpener, {"num_stems", *SPECTRUM})
@@ -148,8 +150,10 @@ def _arguments(component: Any, leave_out: set[str] = frozenset()) -> dict[str, A
 
 def take_over(network: nn.Module, trained: nn.Module, base: Any, settings: RunSettings) -> None:
     """Give ``network`` the weights of ``trained``, a part of ``base``, for the settings' stems."""
-    indices = sources(base.stems, settings.stems, settings.finetune.map)
-    state = renamed(mapped_state(trained, len(base.stems), indices), trained, network)
+    masks = isinstance(trained, MaskRefiner | MaskSharpener)
+    names = base.separated_stems if masks else base.stems
+    indices = sources(names, settings.stems, settings.finetune.map, may_begin=masks)
+    state = renamed(mapped_state(trained, len(names), indices), trained, network)
     network.load_state_dict(untrained(network) | state)
 
 

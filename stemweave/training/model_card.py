@@ -27,8 +27,11 @@ def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, .
         license_name="to-be-filled-in",
         tags=["stemweave", "audio", "music", "source-separation", "audio-to-audio", *stems],
     )
+    refiner = parts.get("refiner")
+    more = [one for one in refiner.config.stems or () if one not in stems] if refiner else []
     lines = [
         f"# A Stemweave model of {', '.join(stems)}",
+        *([f"It separates {', '.join(more)}, too, and does not generate it."] if more else []),
         "```sh\npip install stemweave\nstemweave separate song.flac --model FOLDER_OR_HUB_ID\n```",
         "```python\nfrom stemweave import StemweavePipeline\n\n"
         'pipe = StemweavePipeline.from_pretrained("FOLDER_OR_HUB_ID")\n```',

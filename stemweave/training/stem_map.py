@@ -22,11 +22,16 @@ NEW_LOGIT = -4.0
 
 
 def sources(
-    old_stems: Sequence[str], new_stems: Sequence[str], stem_map: Mapping[str, str]
+    old_stems: Sequence[str],
+    new_stems: Sequence[str],
+    stem_map: Mapping[str, str],
+    *,
+    may_begin: bool = False,
 ) -> list[int]:
     """For each new stem the index of the old one whose weights it takes over.
 
-    A stem that ``stem_map`` does not name takes over from the old one of its name.
+    A stem that ``stem_map`` does not name takes over from the old one of its name; if there is none
+    and it ``may_begin``, the index is -1.
 
     Raises:
         InputError: if there is none, or the map names a stem that neither side has.
@@ -41,6 +46,9 @@ def sources(
     indices = []
     for stem in new_stems:
         old = stem_map.get(stem, stem)
+        if old not in old_stems and may_begin:
+            indices.append(-1)
+            continue
         if old not in old_stems:
             raise InputError(
                 f"the model has no stem {stem}: let the stem map say which one it takes over "

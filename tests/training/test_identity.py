@@ -178,6 +178,18 @@ def test_mask_networks_of_four_stems_go_on_with_a_fifth(
         result = run("train", part, config, *folders, *options)
         assert result.code == 0, result.err
         assert load_component(part, tmp_path / part / "export").config.num_stems == 5
+        parts[part] = tmp_path / part / "export"
+    change(config, None, stems=ORDER, mixing={})
+    assert assemble(run, config, tmp_path / "model", parts).code == 0
+    model = load_model(str(tmp_path / "model"))
+    assert (list(model.stems), list(model.separated_stems)) == (ORDER, [*ORDER, "other"])
+    assert "separates other, too" in (tmp_path / "model" / "README.md").read_text()
+    settings = yaml.safe_load(config.read_text())
+    del settings["stems"]  # the model says which
+    config.write_text(yaml.safe_dump(settings))
+    for part in ("refiner", "sharpener"):
+        train(run, part, config, tmp_path / f"{part}_2", "--init", tmp_path / "model")
+        assert load_component(part, tmp_path / f"{part}_2" / "export").config.num_stems == 5
     change(config, None, mixing={"stem_drop_probability": {"voice": 0.4}})
     result = run("train", "refiner", config, "--run", tmp_path / "run")
     assert result.code == 2 and "stem_drop_probability has voice" in result.err
