@@ -174,7 +174,8 @@ class StemModel(Parts):
         Args:
             waveform: (channels, samples) or (samples,), of any length and level.
             sample_rate: Hz, 8,000 to 192,000.
-            stems: names of those to return; None: all.
+            stems: names of those to return; None: all, ``separated_stems`` by "mask" and ``stems``
+                by the other methods.
             method: "mask" (the default of models with a mask network) and "diffusion" (of others):
                 masks cut the stems out of the waveform, so that all stems add up to it; the mask
                 network makes the ones, the diffusion the others. "vocoder": the diffusion's stems
@@ -286,7 +287,8 @@ class StemModel(Parts):
         """The missing stems to some that are there (paper, Section 3.3).
 
         Args:
-            given: waveforms (channels, samples) by stem, of one shape.
+            given: waveforms (channels, samples) by stem, of one shape. Of stems that it only
+                separates the model hears nothing.
             sample_rate: Hz.
             add: stems to add; None: all that are missing.
             sheet, score: of the whole piece, as for ``generate``.
@@ -319,7 +321,8 @@ class StemModel(Parts):
 
         Args:
             piece: stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
-                mixture alone, which may be a tensor, is separated first.
+                mixture alone, which may be a tensor, is separated first. Stems that the model only
+                separates are kept, and it hears nothing of them.
             sample_rate: Hz.
             renew: seconds by stem: ``{"drums": (start, end)}``; an end of None is the piece's.
             sheet, score: of the whole piece, as for ``generate``.
