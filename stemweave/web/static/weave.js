@@ -14,7 +14,8 @@ function place(index, count, x) {
   const apart = smooth((x - PARTING) / (0.3 * WIDTH));
   const turn = (at) => 2 * Math.PI * (at / 190 + index / count);
   const braid = 18 * Math.sin(turn(x));
-  const lane = (index - (count - 1) / 2) * 44 + 5 * Math.sin(x / 60 + index);
+  const gap = 132 / Math.max(1, count - 1);
+  const lane = (index - (count - 1) / 2) * gap + 5 * Math.sin(x / 60 + index);
   // from the parting on no thread changes from over to under, so that every crossing is clean
   const depth = Math.cos(turn(Math.min(x, PARTING)));
   return { y: HEIGHT / 2 + braid * (1 - apart) + lane * apart, depth };
