@@ -132,6 +132,7 @@ def render(
     ] = 2,
     max_seconds: Annotated[float, typer.Option(min=10, help="cut longer songs")] = 600.0,
     licence: Annotated[str | None, typer.Option(help="of the files, noted with each song")] = None,
+    voices: VoicesOption = None,
 ) -> None:
     """Turn MIDI files into songs: parts by class, random presets, SoundFonts and effects."""
     from stemweave.render.collection import SKIPPED
@@ -147,6 +148,7 @@ def render(
         min_stems=min_stems,
         max_duration_s=max_seconds,
         licence=licence,
+        voices=[str(folder.absolute()) for folder in voices or ()],
     )
     typer.echo(f"{made.songs} songs, {made.hours:.1f} hours → {data}")
     if made.skipped:

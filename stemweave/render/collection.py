@@ -16,9 +16,11 @@ from stemweave.data.songs import Song, append_line, append_to_manifest, listed_n
 from stemweave.errors import InputError
 from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.render.compose import ComposedSong, Unplayable, compose_song
+from stemweave.render.form import Form
 from stemweave.render.grooves import drawn_families
 from stemweave.render.mastering import master
 from stemweave.render.mixdown import Sound, draw_sounds, render_stems
+from stemweave.render.score import Part
 from stemweave.render.sheets import Music, score_of, sheet_of_composed, write_stems
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import STEMS
@@ -166,7 +168,16 @@ def make_song(job: CompositionJob) -> Song:
             continue
         more = {}
         if job.options.voices:
-            more = other_stem(composed, job, np.random.default_rng([*seed, OTHER_DRAWS]))
+            more = other_stem(
+                composed.form,
+                composed.others,
+                composed.duration_s,
+                job.options.voices,
+                job.split,
+                job.soundfonts[OTHER],
+                synthesiser,
+                np.random.default_rng([*seed, OTHER_DRAWS]),
+            )
         stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser, more)
         if job.options.mastered:
             stems = master(stems, job.sample_rate, np.random.default_rng([*seed, MASTER_DRAWS]))
@@ -191,15 +202,21 @@ def make_song(job: CompositionJob) -> Song:
 
 
 def other_stem(
-    song: ComposedSong, job: CompositionJob, rng: np.random.Generator
+    form: Form,
+    others: Sequence[Part],
+    duration_s: float,
+    voices: Sequence[str],
+    split: str,
+    fonts: Sequence[tuple[Path, float]],
+    synthesiser: Synthesiser,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """The stem ``other`` of a song by its name, if the song has one."""
+    """The stem ``other`` of a song by its name, if the song has one (see ``render_other``)."""
     from stemweave.render.other import render_other
     from stemweave.render.voices import read_recordings
 
-    recordings = read_recordings(tuple(job.options.voices), job.split)
-    synthesiser = worker_synthesiser(job.sample_rate)
-    other = render_other(song, recordings, job.soundfonts[OTHER], synthesiser, rng)
+    recordings = read_recordings(tuple(voices), split)
+    other = render_other(form, others, duration_s, recordings, fonts, synthesiser, rng)
     return {} if other is None else {OTHER: other}
 
 

@@ -34,6 +34,8 @@ WADS = (
 )
 MIN_CLASSES = 3
 MAX_DURATION_S = 150.0
+VOICE_LEVEL_DB = -3.0
+"""Relative to all else that sounds."""
 
 
 def read_lumps(wad: Path) -> dict[str, bytes]:
@@ -86,7 +88,7 @@ def render_song(
 ) -> dict[str, np.ndarray]:
     """Stereo stems (2, T), scaled together so that their sum stays below full scale.
 
-    A ``voice`` (T,) is added to the stem ``other``, as loud as the song.
+    A ``voice`` (T,) is added to the stem ``other``, nearly as loud as the song.
     """
     font = find_soundfont(VALIDATION_SOUNDFONT)
     rendered = {
@@ -97,7 +99,8 @@ def render_song(
     }
     if voice is not None:
         loud = rms_while_playing(sum(rendered.values()).mean(axis=0))  # type: ignore[union-attr]
-        rendered[OTHER] = rendered[OTHER] + voice * loud / max(rms_while_playing(voice), 1e-5)
+        gain = loud * 10 ** (VOICE_LEVEL_DB / 20) / max(rms_while_playing(voice), 1e-5)
+        rendered[OTHER] = rendered[OTHER] + voice * np.float32(gain)
     peak = float(np.abs(sum(rendered.values())).max())
     return {
         stem: waveform * np.float32(PEAK / max(peak, 1e-6)) for stem, waveform in rendered.items()

@@ -22,15 +22,18 @@ from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.music.midi import score_and_sheet
 from stemweave.music.midi_file import read_midi_file
 from stemweave.render.collection import (
+    OTHER,
     SKIPPED,
     Collected,
     collect,
     font_names,
+    other_stem,
     soundfonts_by_stem,
     worker_synthesiser,
 )
+from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import draw_sounds, render_stems
-from stemweave.render.score import Part, classes_of, end_s, parts_of
+from stemweave.render.score import Part, classes_of, end_s, parts_of, stem_of
 from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
 from stemweave.stems import PROGRAMS
 
@@ -53,6 +56,7 @@ class MidiJob:
     min_stems: int
     max_duration_s: float
     licence: str | None = None
+    voices: Sequence[str] = ()
 
     @property
     def key(self) -> str:
@@ -87,7 +91,20 @@ def render_file(job: MidiJob) -> Song | Skipped:
         _draw_presets(stem, own, rng)
     sounds = draw_sounds(list(stems), job.soundfonts, rng)
     synthesiser = worker_synthesiser(job.sample_rate)
-    waveforms = render_stems(stems, sounds, duration_s, synthesiser)
+    split = split_of_name(job.song_name)
+    more = {}
+    if job.voices:
+        more = other_stem(
+            form_of_sheet(sheet),
+            [part for part in parts_of(midi) if stem_of(part) is None],
+            duration_s,
+            job.voices,
+            "train" if split == "train" else "validation",
+            job.soundfonts[OTHER],
+            synthesiser,
+            rng,
+        )
+    waveforms = render_stems(stems, sounds, duration_s, synthesiser, more)
     fonts = font_names(sounds)
     details = {"origin": f"MIDI {job.key}", "seed": job.seed, "soundfonts": fonts}
     if job.licence is not None:
@@ -97,7 +114,7 @@ def render_file(job: MidiJob) -> Song | Skipped:
     samples = len(next(iter(waveforms.values())))
     song = Song(
         folder,
-        split_of_name(job.song_name),
+        split,
         samples / job.sample_rate,
         job.sample_rate,
         tuple(waveforms),
@@ -127,6 +144,7 @@ def render_midi_folder(
     min_stems: int = 2,
     max_duration_s: float = 600.0,
     licence: str | None = None,
+    voices: Sequence[str] = (),
 ) -> Collected:
     """Render every MIDI file below ``collection``; what earlier runs made or skipped is kept.
 
@@ -135,6 +153,7 @@ def render_midi_folder(
         min_stems: of the four classes, that a file must have.
         max_duration_s: longer songs are cut.
         licence: of the files, noted with every song.
+        voices: folders of recorded ones: songs have a stem ``other``, too.
 
     Raises:
         InputError: if there is no MIDI file or a SoundFont is missing.
@@ -143,6 +162,11 @@ def render_midi_folder(
     if next(_midi_files(collection), None) is None:
         raise InputError(f"{collection} holds no MIDI files (*.mid, *.midi)")
     fonts = soundfonts_by_stem(soundfonts)
+    if voices:
+        from stemweave.render.voices import read_recordings
+
+        for split in ("train", "validation"):
+            read_recordings(tuple(voices), split)
     data.mkdir(parents=True, exist_ok=True)
     done = _done(data)
 
@@ -158,6 +182,7 @@ def render_midi_folder(
                 min_stems=min_stems,
                 max_duration_s=max_duration_s,
                 licence=licence,
+                voices=voices,
             )
             if job.key not in done and job.song_name not in done:
                 yield job

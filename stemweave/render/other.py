@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stemweave.render.compose import ComposedSong, humanise
+from stemweave.render.compose import humanise
 from stemweave.render.form import Form
 from stemweave.render.lines import draw_comping, draw_melody
 from stemweave.render.mixdown import draw_sounds, render_parts
@@ -45,23 +45,28 @@ HITS = range(112, 128)
 
 
 def render_other(
-    song: ComposedSong,
+    form: Form,
+    others: Sequence[Part],
+    duration_s: float,
     recordings: Sequence[Recording],
     fonts: Sequence[tuple[Path, float]],
     synthesiser: Synthesiser,
     rng: np.random.Generator,
 ) -> np.ndarray | None:
-    """What else sounds in ``song``, mono (T,) at its level; None where nothing does."""
+    """What else sounds in a song, mono (T,) at its level; None where nothing does.
+
+    ``others`` are parts that the song has already.
+    """
     if rng.random() < WITHOUT:
         return None
     layers: list[np.ndarray] = []
     if rng.random() < WITH_VOICE:
-        session = Session(song.form, recordings, song.duration_s, synthesiser.sample_rate)
+        session = Session(form, recordings, duration_s, synthesiser.sample_rate)
         layers += draw_voices(session, rng)
     if rng.random() < WITH_INSTRUMENTS or not layers:
-        for parts in draw_instruments(song.form, song.others, rng):
+        for parts in draw_instruments(form, others, rng):
             sound = draw_sounds(["other"], {"other": fonts}, rng, voiced=True)["other"]
-            layers.append(render_parts(parts, sound, song.duration_s, synthesiser))
+            layers.append(render_parts(parts, sound, duration_s, synthesiser))
     return np.stack(layers).sum(axis=0, dtype=np.float32)
 
 

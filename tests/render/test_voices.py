@@ -3,15 +3,19 @@
 import json
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
 
 from stemweave.data.songs import read_manifest
 from stemweave.errors import InputError
+from stemweave.music.harmony import Chord, Key
 from stemweave.music.lead_sheet import LeadSheet
-from stemweave.render.form import form_of_sheet
+from stemweave.render.collection import find_soundfont
+from stemweave.render.form import Form, form_of_sheet
 from stemweave.render.freedoom import render_song
+from stemweave.render.other import render_other
 from stemweave.render.score import Note, Part
 from stemweave.render.singing import Manner, phrases_of, sing
 from stemweave.render.synth import Synthesiser
@@ -31,9 +35,9 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         times_s = np.arange(round(1.2 * RATE)) / RATE
         buzz = sum(np.sin(2 * np.pi * f0_hz * k * times_s) / k for k in range(1, 12))
         level = np.clip(np.abs(np.sin(2 * np.pi * times_s / 1.2)) * 3, 0, 1)
-        soundfile.write(folder / f"{number}.flac", 0.2 * buzz * level, RATE)
+        soundfile.write(folder / f"{number:04d}.flac", 0.2 * buzz * level, RATE)
         singer = "kawaiineko" if number > 30 else ("low", "high")[number % 2]
-        entry = {"file": f"{number}.flac", "singer": singer, "sung": "あか"}
+        entry = {"file": f"{number:04d}.flac", "singer": singer, "sung": "あか"}
         index.append({**entry, "median_f0_hz": f0_hz})
     (folder / "index.json").write_text(json.dumps(index))
     return folder
@@ -70,19 +74,29 @@ def test_melodies_come_near_a_voice_in_sections():
     assert count_syllables("_きゃーらん") == 3 and count_syllables("pyu") == 1
 
 
-def test_songs_have_another_stem_and_are_functions_of_their_seed(run, tmp_path: Path, voices: Path):
-    fixed = ["--songs", 1, "--seed", 3, "--workers", 1, "--soundfont", "TimGM6mb.sf2"]
-    with_voices = [*fixed, "--voices", voices]
-    for folder in ("a", "b"):
-        assert run("compose", tmp_path / folder, *with_voices).code == 0
-    songs = read_manifest(tmp_path / "a")
-    assert songs[0].stems[-1] == "other"
-    for song in songs:
-        stems = {stem: soundfile.read(song.stem_paths(stem)[0])[0] for stem in song.stems}
-        again = tmp_path / "b" / song.name
-        for stem, waveform in stems.items():
-            assert np.array_equal(waveform, soundfile.read(again / f"{stem}.flac")[0])
-        assert np.abs(sum(stems.values())).max() < 0.91
+def test_what_else_sounds_is_a_function_of_the_seed(voices: Path):
+    form = Form([[Chord(0, "major")], [Chord(5, "major")]], Key(0, False), 0.5)
+    recordings = read_recordings((str(voices),), "train")
+    fonts = [(find_soundfont("TimGM6mb.sf2"), 1.0)]
+
+    def other(seed: int) -> np.ndarray | None:
+        rng = np.random.default_rng(seed)
+        parts = [Part(48, False, [Note(0.0, 2.0, 60, 90)])]
+        return render_other(form, parts, 5.0, recordings, fonts, Synthesiser(RATE), rng)
+
+    drawn = [other(seed) for seed in range(8)]
+    assert drawn[0] is not None and np.array_equal(drawn[0], other(0))
+    assert all(one is None or np.isfinite(one).all() for one in drawn)
+    assert not np.array_equal(drawn[0], next(o for o in drawn[1:] if o is not None))
+
+
+def test_composed_songs_have_another_stem(run, tmp_path: Path, voices: Path):
+    options = ["--songs", 1, "--seed", 3, "--workers", 1, "--soundfont", "TimGM6mb.sf2"]
+    assert run("compose", tmp_path / "data", *options, "--voices", voices).code == 0
+    (song,) = read_manifest(tmp_path / "data")
+    assert song.stems[-1] == "other"
+    stems = [soundfile.read(song.stem_paths(stem)[0])[0] for stem in song.stems]
+    assert np.abs(stems[-1]).max() > 0.01 and np.abs(sum(stems)).max() < 0.91
 
 
 def test_folders_without_voices_say_so(run, tmp_path: Path):
@@ -104,6 +118,23 @@ def test_human_written_songs_get_a_voice_as_loud_as_they_are():
     gain = float((plain * sung["bass"]).sum() / np.square(plain).sum())
     assert np.allclose(sung["bass"], gain * plain, atol=1e-4) and 0.2 < gain < 1
     assert np.abs(sum(sung.values())).max() == pytest.approx(0.9)
+
+
+def test_other_instruments_of_midi_files_are_kept(run, tmp_path: Path, voices: Path):
+    midi = mido.MidiFile(ticks_per_beat=480)
+    for channel, program in enumerate((33, 25, 48)):
+        track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
+        for _ in range(12):
+            track.append(mido.Message("note_on", channel=channel, note=52, velocity=90))
+            track.append(mido.Message("note_off", channel=channel, note=52, time=960))
+        midi.tracks.append(track)
+    (tmp_path / "midi").mkdir()
+    midi.save(tmp_path / "midi" / "strings.mid")
+    fixed = ["--soundfont", "TimGM6mb.sf2", "--workers", 1, "--voices", voices]
+    assert run("render", tmp_path / "midi", tmp_path / "data", *fixed).code == 0
+    (song,) = read_manifest(tmp_path / "data")
+    assert song.stems == ("bass", "guitar", "other")
+    assert np.abs(soundfile.read(song.stem_paths("other")[0])[0]).max() > 0.01
 
 
 def test_bars_of_a_sheet_become_a_form():
