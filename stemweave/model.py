@@ -218,10 +218,12 @@ class StemModel(Parts):
         tempo_bpm: float | None = None,
         sheet: LeadSheet | None = None,
         score: Score | None = None,
+        sample_rate: int | None = None,
+        mono: bool = False,
         sampling: Sampling | None = None,
         **options: Unpack[SamplingOptions],
     ) -> Piece:
-        """A new piece: (1, samples) for every stem and ``mixture`` (paper, Section 3.2).
+        """A new piece: (channels, samples) for every stem and ``mixture`` (paper, Section 3.2).
 
         Args:
             seconds: its length, up to an hour.
@@ -230,6 +232,8 @@ class StemModel(Parts):
                 sheets takes a tempo as one.
             sheet: tempo, bars, chords, ... that it follows, if the model understands them.
             score: notes that it plays; their sounds are drawn from those of training.
+            sample_rate: Hz, 8,000 to 192,000; None: the vocoder's.
+            mono: one channel, also of models that play in stereo.
             sampling, options: ``Sampling`` or its fields.
 
         Raises:
@@ -237,9 +241,16 @@ class StemModel(Parts):
         """
         drawn = sampling_of(sampling, options)
         made = generate.generate(
-            self, seconds, drawn, tempo_bpm=tempo_bpm, sheet=sheet, score=score
+            self,
+            seconds,
+            drawn,
+            tempo_bpm=tempo_bpm,
+            sheet=sheet,
+            score=score,
+            sample_rate=sample_rate,
+            mono=mono,
         )
-        return Piece(made, self.sample_rate)
+        return Piece(made, sample_rate or self.output_rate)
 
     @torch.inference_mode()
     def analyse(self, waveform: Tensor, sample_rate: int) -> LeadSheet:

@@ -66,6 +66,12 @@ def generate(
         float | None,
         typer.Option(min=0.1, max=3600, help="length of each; that of the score, or 10.24"),
     ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=8000, max=192_000, help="Hz; the model's own if absent")
+    ] = None,
+    mono: Annotated[
+        bool, typer.Option("--mono", help="one channel, also of a stereo model")
+    ] = False,
     options: SheetOptions = NO_SHEET,
     common: Common = COMMON,
 ) -> None:
@@ -90,6 +96,8 @@ def generate(
                 tempo_bpm=None if pipe.takes_sheets else options.tempo,
                 sheet=own_sheet,
                 score=own_score,
+                sample_rate=sample_rate,
+                mono=mono,
                 sampling=common.sampling(progress, index),
             )
         written = piece.save(folder, encoding, overwrite)

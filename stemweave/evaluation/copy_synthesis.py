@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,14 @@ from tqdm import tqdm
 
 from stemweave.data.songs import Song
 from stemweave.evaluation import signal_measures as measures
+from stemweave.evaluation import transients
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip
-from stemweave.evaluation.table import Table
-from stemweave.models.vocoder import griffin_lim
+from stemweave.evaluation.speed import median_s
+from stemweave.evaluation.table import Cell, Table
+from stemweave.models.vocoder import griffin_lim, resampled
+from stemweave.tasks.spectra import vocode
 from stemweave.training.losses import multi_resolution_stft_distance
 
 GRIFFIN_LIM_ROW = "Griffin-Lim, 60 iterations"
@@ -24,16 +27,55 @@ VOCODER_ROW = "vocoder"
 VAE_ROW = "VAE + vocoder"
 DISTANCE = "multi-resolution STFT distance"
 L1 = "log-mel L1"
+FULL_BAND = ", full band"
+SPEED = "seconds of one stem made in a second"
+
+Scores = dict[str, list[float]]
+"""One number for each stem, by measure."""
 
 
-def resynthesised(pipe: Any, log_mel: Tensor, num_samples: int) -> dict[str, Tensor]:
-    """Waveforms (S, T) by each method from log-mels (S, F, M)."""
-    rows = {
+def resynthesised(pipe: Any, log_mel: Tensor) -> dict[str, Tensor]:
+    """Waveforms (S, T) by each method from log-mels (S, F, M), each at its own rate."""
+    stems = pipe.denoiser.config.stems
+    return {
         GRIFFIN_LIM_ROW: griffin_lim(pipe.log_mel, log_mel, iterations=60),
-        VOCODER_ROW: pipe.vocoder(log_mel),
-        VAE_ROW: pipe.vocoder(vae_round_trip(pipe.vae, log_mel)),
+        VOCODER_ROW: vocode(pipe, log_mel, stems),
+        VAE_ROW: vocode(pipe, vae_round_trip(pipe.vae, log_mel), stems),
     }
-    return {row: waveform[:, :num_samples] for row, waveform in rows.items()}
+
+
+def waveform_scores(true: Tensor, made: Tensor, sample_rate: int) -> Scores:
+    """Distances of ``made`` stems (S, T) from ``true`` ones."""
+    found: Scores = {}
+    for theirs, ours in zip(true, made, strict=True):
+        distance = multi_resolution_stft_distance(ours[None], theirs[None]).item()
+        onsets = transients.onset_differences(theirs, ours, sample_rate)
+        for measure, value in {DISTANCE: distance, **onsets}.items():
+            found.setdefault(measure, []).append(value)
+    return found
+
+
+def row_scores(pipe: Any, true: Tensor, made: Mapping[str, Tensor]) -> dict[str, Scores]:
+    """Scores of each row of waveforms ``made`` (S, ...) for ``true`` stems (S, T).
+
+    In the log-mel's band, and in the full one where both have it.
+    """
+    config = pipe.log_mel.config
+    num_samples = config.segment_frames * config.hop_length
+    in_band = resampled(true, num_samples)
+    log_mel, found = pipe.log_mel(in_band), {}
+    for row, waveforms in made.items():
+        as_heard = resampled(waveforms, num_samples)
+        found[row] = waveform_scores(in_band, as_heard, config.sample_rate)
+        found[row][L1] = measures.log_mel_l1(pipe.log_mel(as_heard), log_mel).tolist()
+        if true.shape[-1] > num_samples and waveforms.shape == true.shape:
+            of_all = waveform_scores(true, waveforms, pipe.output_rate)
+            found[row] |= {measure + FULL_BAND: values for measure, values in of_all.items()}
+            for theirs, ours in zip(true, waveforms, strict=True):
+                thirds = transients.third_differences(theirs, ours, pipe.output_rate)
+                for measure, value in thirds.items():
+                    found[row].setdefault(measure, []).append(value)
+    return found
 
 
 @torch.inference_mode()
@@ -47,42 +89,45 @@ def evaluate_copy_synthesis(
     config = pipe.log_mel.config
     stem_names = list(pipe.denoiser.config.stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    values: dict[str, dict[str, list[Tensor]]] = {DISTANCE: {}, L1: {}}
+    has_band = all(song.sample_rate >= pipe.output_rate for song in songs)
+    rate = pipe.output_rate if has_band else config.sample_rate
+    values: dict[str, dict[str, list[list[float]]]] = {DISTANCE: {}, L1: {}}
     folders = []
-    found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
+    found = audible_segments(songs, stem_names, rate, duration_s, num_segments)
     for segment, stems in tqdm(
         found, total=num_segments, desc="copy synthesis", disable=not progress
     ):
         folders.append(str(segment.folder))
         silent = measures.is_silent(stems)
-        true = level_gain(pipe, stems.sum(0)) * stems
-        log_mel = pipe.log_mel(true)
-        for row, waveforms in resynthesised(pipe, log_mel, true.shape[-1]).items():
-            distance = torch.stack(
-                [
-                    multi_resolution_stft_distance(ours[None], theirs[None])
-                    for ours, theirs in zip(waveforms, true, strict=True)
-                ]
-            )
-            for measure, scores in (
-                (DISTANCE, distance),
-                (L1, measures.log_mel_l1(pipe.log_mel(waveforms), log_mel)),
-            ):
-                values[measure].setdefault(row, []).append(
-                    scores.double().masked_fill(silent, math.nan)
-                )
-    table = Table(
-        "Copy synthesis",
-        notes=[
-            "True log-mel in, waveform out, at the level the model hears. STFT distance: spectral "
-            "convergence plus log-magnitude L1, mean of FFT sizes 256 to 2048 (arXiv 1910.11480). "
-            "Segments in which a stem is silent do not count for it.",
-        ],
-    )
+        heard = resampled(stems, pipe.log_mel.segment_samples)
+        gain = level_gain(pipe, heard.sum(0))
+        made = resynthesised(pipe, pipe.log_mel(gain * heard))
+        for row, scores in row_scores(pipe, gain * stems, made).items():
+            for measure, scored in scores.items():
+                kept = torch.tensor(scored).masked_fill(silent, math.nan).tolist()
+                values.setdefault(measure, {}).setdefault(row, []).append(kept)
+    table = Table("Copy synthesis", notes=NOTES)
     for measure, rows in values.items():
         for row, scores_ in rows.items():
-            for stem, column in zip(stem_names, torch.stack(scores_, dim=1).tolist(), strict=True):
+            for stem, column in zip(stem_names, zip(*scores_, strict=True), strict=True):
                 table.put_samples(measure, row, stem, column, folders)
         table.put_mean_column(measure)
+    one = torch.zeros(1, config.segment_frames, config.num_mels)
+    seconds = median_s(lambda: vocode(pipe, one, stem_names[:1]), repeats=3)
+    table.put(SPEED, VOCODER_ROW, "seconds", Cell(duration_s / seconds))
     table.metadata.update(segments=len(folders), songs=len(set(folders)))
     return Evaluation(table, sample_rate=config.sample_rate)
+
+
+NOTES = [
+    "True log-mel in, waveform out, at the level the model hears, as tasks play it. STFT distance: "
+    "spectral convergence plus log-magnitude L1, mean of FFT sizes 256 to 2048 (arXiv 1910.11480). "
+    "Segments in which a stem is silent do not count for it.",
+    "All is of the log-mel's band where 'full band' is not said, which needs songs and a vocoder "
+    "that have one. Thirds of an octave: level over the whole segment.",
+    f"Onsets: where the true envelope (RMS of 2 ms), {transients.ATTACK_MS} ms later, is "
+    f"{transients.ONSET_DB:g} dB above the {transients.TOLERANCE_MS} ms before. Attack slope: "
+    f"steepest rise of {transients.ATTACK_MS} ms within {transients.TOLERANCE_MS} ms of it; decay: "
+    f"in the {transients.DECAY_MS} ms after the peak; crest factor: peak over RMS of its first "
+    f"{transients.CREST_MS} ms. Median of a segment's differences.",
+]

@@ -25,7 +25,7 @@ from stemweave.evaluation.obedience import Obedience
 from stemweave.evaluation.pieces import Generator, Told, chosen_kinds, own_generators
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
-from stemweave.evaluation.separation import level_gain, vae_round_trip
+from stemweave.evaluation.separation import level_gain, vae_round_trip, vocoded_at_model_rate
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
 from stemweave.evaluation.table import Cell, Table
 from stemweave.evaluation.variety import fill_variety
@@ -196,8 +196,9 @@ def evaluate_generation(
         song = read_song_conditions(segment.folder)
         obedience.add(FLOOR_ROW, stems, song, segment.start_s)
         gain = level_gain(pipe, stems.sum(0))
-        decoded = pipe.vocoder(vae_round_trip(pipe.vae, pipe.log_mel(gain * stems)))
-        vocoded.append(decoded.sum(0)[: stems.shape[-1]] / gain)
+        decoded = vae_round_trip(pipe.vae, pipe.log_mel(gain * stems))
+        played = vocoded_at_model_rate(pipe, decoded, names)
+        vocoded.append(played.sum(0)[: stems.shape[-1]] / gain)
         chosen = stems[index % len(names)]
         floor_songs.append(str(segment.folder))
         if not is_silent(chosen):

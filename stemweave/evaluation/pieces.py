@@ -31,12 +31,17 @@ Generator = Callable[[int], Tensor]
 
 
 def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
-    """``pipe.generate``, mono."""
-    length = round(duration_s * pipe.log_mel.config.sample_rate)
+    """``pipe.generate``, mono at the model's rate."""
+    sample_rate = pipe.log_mel.config.sample_rate
+    length = round(duration_s * sample_rate)
 
     def generate(seed: int) -> Tensor:
         piece = pipe.generate(
-            seconds=duration_s, generator=torch.Generator().manual_seed(seed), **settings
+            seconds=duration_s,
+            sample_rate=sample_rate,
+            mono=True,
+            generator=torch.Generator().manual_seed(seed),
+            **settings,
         )
         stems = torch.stack([piece[stem].reshape(-1) for stem in pipe.denoiser.config.stems])
         return torch.nn.functional.pad(stems, (0, max(0, length - stems.shape[-1])))[:, :length]
@@ -45,7 +50,7 @@ def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -
 
 
 def new_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
-    """A sheet that is drawn and notes that are written by the seed, mono."""
+    """A sheet that is drawn and notes that are written by the seed."""
 
     def generate(seed: int) -> Tensor:
         sheet = drawn_sheet(pipe, duration_s, seed)
@@ -64,7 +69,7 @@ def told_generator(
     segments: Sequence[Segment],
     first_seed: int,
 ) -> Generator:
-    """``pipe.generate`` with what is ``told`` of one segment after the other, mono."""
+    """``pipe.generate`` with what is ``told`` of one segment after the other."""
 
     def generate(seed: int) -> Tensor:
         segment = segments[(seed - first_seed) % len(segments)]

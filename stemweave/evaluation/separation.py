@@ -24,8 +24,10 @@ from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.table import Table
 from stemweave.models.log_mel import LogMel
+from stemweave.models.vocoder import resampled
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import separated_spectra
+from stemweave.tasks.spectra import vocode
 
 MIXTURE_ROW = "mixture as every stem"
 VAE_ROW = "VAE round trip"
@@ -168,7 +170,13 @@ def vae_round_trip(vae: Any, log_mel: Tensor) -> Tensor:
     return vae.decode(vae.encode(log_mel[:, None]).latent_dist.mode()).sample[:, 0]
 
 
-def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
+def vocoded_at_model_rate(pipe: Any, log_mels: Tensor, stems: Sequence[str]) -> Tensor:
+    """Waveforms (S, T) of the stems' log-mels (S, F, M), as tasks play them, as the model hears."""
+    num_samples = log_mels.shape[1] * pipe.log_mel.config.hop_length
+    return resampled(vocode(pipe, log_mels, stems), num_samples)
+
+
+def reference_rows(pipe: Any, truth: Truth, stems: Sequence[str]) -> dict[str, Audio]:
     """The rows without a denoiser."""
     decoded = vae_round_trip(pipe.vae, truth.log_mel)
     rows: dict[str, Audio] = {
@@ -176,7 +184,7 @@ def reference_rows(pipe: Any, truth: Truth) -> dict[str, Audio]:
         VAE_ROW: (None, decoded),
     }
     if pipe.vocoder is not None:
-        vocoded = pipe.vocoder(decoded)[:, : truth.stems.shape[-1]]
+        vocoded = vocoded_at_model_rate(pipe, decoded, stems)[:, : truth.stems.shape[-1]]
         rows[VOCODER_ROW] = measured(pipe, truth, vocoded / truth.gain)
     for row, spectra in ((ORACLE_ROW, truth.log_mel), (VAE_ORACLE_ROW, decoded)):
         separated = separate_with_masks(pipe.log_mel, truth.mixture[None], spectra)
@@ -287,7 +295,7 @@ def evaluate_separation(
         mixture = waveforms.sum(0)
         gain = level_gain(pipe, mixture)
         truth = Truth(waveforms, mixture, pipe.log_mel(gain * waveforms), gain)
-        rows = reference_rows(pipe, truth) if references else {}
+        rows = reference_rows(pipe, truth, stem_names) if references else {}
         for method in methods:
             about = (method, steps, guidance, seed + index)
             rows[METHOD_ROWS[method]] = model_row(pipe, truth, stem_names, *about)

@@ -16,7 +16,7 @@ from stemweave.models.provenance import misfits, trained
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
 from stemweave.models.vae import strides_of
-from stemweave.models.vocoder import frame_rate_of
+from stemweave.models.vocoder import frame_rate_of, rate_of
 
 NEEDED = ("log_mel", "vae", "denoiser", "scheduler", "vocoder")
 """What every model has."""
@@ -46,6 +46,10 @@ class TaskSettings:
         beat_share: how much of a bar is the mean of its beats.
         phrase_share: how much of what is left of a generated bar is like every second bar only, so
             that bars follow each other in pairs.
+        stereo: new stems of new and of stereo pieces have places between left and right
+            (``audio.stereo``).
+        matching_iterations: that bring what the vocoder plays to the log-mel that it was given
+            (``vocoder.matched``).
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
             paper draws, also for the mixture).
     """
@@ -64,6 +68,8 @@ class TaskSettings:
     arrangement_bar_gain: float = 1.0
     beat_share: float = 0.0
     phrase_share: float = 0.0
+    stereo: bool = False
+    matching_iterations: int = 0
     sample_posterior: bool = False
 
 
@@ -191,8 +197,13 @@ class Parts:
 
     @property
     def sample_rate(self) -> int:
-        """Hz of generated audio."""
+        """Hz of what the networks hear."""
         return int(self.config_of("log_mel").sample_rate)
+
+    @property
+    def output_rate(self) -> int:
+        """Hz of what the vocoder plays."""
+        return rate_of(self.config_of("vocoder"))
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -208,6 +219,17 @@ class Parts:
     def stems_by(self, method: str) -> tuple[str, ...]:
         """Names of the stems that a method of ``separate`` gives."""
         return self.separated_stems if method == "mask" else self.stems
+
+    def vocoder_class(self, stem: str) -> int | None:
+        """The vocoder's class of a stem, that of a mixture for one that it was not trained on.
+
+        None of a vocoder that tells no stems apart.
+        """
+        config = self.config_of("vocoder")
+        if not hasattr(config, "num_stems"):
+            return None
+        known = list(trained(config).get("stems") or self.stems)[: config.num_stems]
+        return known.index(stem) if stem in known else int(config.num_stems)
 
     @property
     def channels(self) -> int:

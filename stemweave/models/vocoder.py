@@ -116,15 +116,15 @@ class SpectralVocoder(Part):
         self,
         log_mel: Tensor,
         stems: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Waveform (N, F · hop_length) of ``log_mel`` (N, F, M).
 
         ``stems`` (N,) are the indices of their classes, ``num_stems`` for a mixture (None: all are
-        mixtures). Noise comes from ``generator``, by default the same at every call.
+        mixtures). ``noise`` is ``white_noise``, by default the same at every call.
         """
         config = self.config
-        log_magnitude, phase = self.predict(log_mel, stems, generator)
+        log_magnitude, phase = self.predict(log_mel, stems, noise)
         spectrum = torch.polar(log_magnitude.clamp(max=8.0).exp(), phase)
         # one more frame, a copy of the last, so that the centred inverse covers every sample
         spectrum = torch.cat([spectrum, spectrum[..., -1:]], dim=-1)
@@ -141,7 +141,7 @@ class SpectralVocoder(Part):
         self,
         log_mel: Tensor,
         stems: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Log-magnitude and phase (N, n_fft // 2 + 1, F · upsampling) of the spectrum."""
         config = self.config
@@ -155,11 +155,24 @@ class SpectralVocoder(Part):
         hidden = hidden.reshape(batch, -1, config.upsampling, frames).transpose(2, 3)
         hidden = hidden.reshape(batch, -1, frames * config.upsampling)
         if self.noise is not None:
-            generator = generator or torch.Generator().manual_seed(0)
-            shape = (batch, config.noise_channels, hidden.shape[-1])
-            hidden = hidden + self.noise(torch.randn(shape, generator=generator).to(hidden))
+            drawn = white_noise(config, batch, frames) if noise is None else noise
+            hidden = hidden + self.noise(cast(Tensor, drawn).to(hidden))
         log_magnitude, phase = self.head(self.fine(hidden)).float().chunk(2, dim=1)
         return log_magnitude, phase
+
+
+def white_noise(
+    config: Any, rows: int, frames: int, generator: torch.Generator | None = None
+) -> Tensor | None:
+    """(rows, noise_channels, frames · upsampling), the same at every call without a generator.
+
+    None for a vocoder that takes none.
+    """
+    channels = getattr(config, "noise_channels", 0)
+    if not channels:
+        return None
+    generator = generator or torch.Generator().manual_seed(0)
+    return torch.randn(rows, channels, frames * config.upsampling, generator=generator)
 
 
 def hop_length_of(config: Any) -> int:
@@ -179,6 +192,8 @@ def frame_rate_of(config: Any) -> float:
 
 def resampled(waveform: Tensor, num_samples: int) -> Tensor:
     """``waveform`` (N, T), taken as periodic, in ``num_samples`` samples of the same duration."""
+    if num_samples == waveform.shape[-1]:
+        return waveform
     spectrum = torch.fft.rfft(waveform)
     return torch.fft.irfft(spectrum, n=num_samples) * (num_samples / waveform.shape[-1])
 

@@ -57,7 +57,8 @@ def arrange(
         bars=None if conditioning else heard_bars(parts),
         conditioning=conditioning,
     )
-    return _together(parts, given, play(parts, heard, latents, added, num_samples), sample_rate)
+    new = play(parts, heard, latents, added, num_samples, generator=sampling.generator)
+    return _together(parts, given, new, sample_rate)
 
 
 def _together(

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.waveforms import exact_scale, mono, polarity
+from stemweave.audio.stereo import SILENCE_RMS, drawn_side, placed, placed_like
+from stemweave.audio.waveforms import exact_scale
 from stemweave.models.parts import Parts
+from stemweave.models.vocoder import resampled
 from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.generate import new_piece
 from stemweave.tasks.sampling import Sampling
@@ -28,7 +30,6 @@ FADE_S = 0.02
 """Seconds over which old and new material are cross-faded."""
 SILENCE_PEAK = 2.0**-14
 """Stems that stay below are silent: two steps of 16 bits, the noise that silence is stored with."""
-SILENCE_RMS = 1e-4
 MIN_SUM = 0.01
 """Stems that cancel each other are taken to be as loud as this much of the loudest one."""
 MIN_LEVEL = 1e-9
@@ -41,8 +42,6 @@ LEVEL_STEP_DB = 1.5
 real songs differ by less from the one before (``stemweave evaluate editing``)."""
 MAX_LEVEL_CORRECTION_DB = 20.0
 """Most that is taken off a larger difference; beyond, the model means a stem to pause."""
-MAX_CHANNEL_GAIN = 4.0
-"""Limit of a channel's level relative to the mono sum (12 dB): channels may cancel each other."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,8 @@ def from_nothing(
     )
     channels, num_samples = shape
     seconds = max(num_samples / sample_rate, parts.position_s)
-    piece = new_piece(parts, seconds, sampling, conditioning)
-    made = {}
-    for name in names:
-        waveform = from_model_rate(piece[name], parts.sample_rate, sample_rate, num_samples)
-        fits = len(waveform) == channels
-        made[name] = waveform if fits else waveform.mean(dim=0).repeat(channels, 1)
-    return made
+    piece = new_piece(parts, seconds, sample_rate, sampling, conditioning, mono=channels != 2)
+    return {name: piece[name][:, :num_samples].expand(channels, -1) for name in names}
 
 
 def _level(stems: Tensor) -> float:
@@ -141,28 +135,39 @@ def play(
     names: Sequence[str],
     num_samples: int,
     *,
+    generator: torch.Generator | None,
     known: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Waveforms (channels, num_samples) of the stems ``names`` in ``latents`` (S, C, H, W).
 
     They come at the level, rate and channels of what was heard. A stem that the piece has keeps its
-    balance between the channels; another one is the same in all of them. With the ``known``
-    positions (S, H) a stem also keeps its level (``level_fit``).
+    place between the channels; another one has the same in all of them, or in ``stereo`` a place of
+    its own, whose side ``generator`` draws. With the ``known`` positions (S, H) a stem also keeps
+    its level (``level_fit``).
     """
     chosen = [parts.stems.index(name) for name in names]
-    waveforms = vocode(parts, bounded(parts, decode(parts, latents[chosen]), chosen)) / heard.gain
+    log_mels = bounded(parts, decode(parts, latents[chosen]), chosen)
+    waveforms = vocode(parts, log_mels, names) / heard.gain
     if known is not None:
         samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
-        rows = zip(heard.mono[chosen], waveforms, samples, strict=True)
+        as_heard = resampled(waveforms, samples.shape[-1])
+        rows = zip(heard.mono[chosen], as_heard, samples, strict=True)
         span = round(LEVEL_SPAN_S * parts.sample_rate)
-        waveforms = waveforms * torch.stack([level_fit(*row, span) for row in rows])
-    resampled = from_model_rate(waveforms, parts.sample_rate, heard.sample_rate, num_samples)
-    channels = len(next(iter(heard.stems.values())))
+        gains = torch.stack([level_fit(*row, span) for row in rows])[None]
+        waveforms = waveforms * functional.interpolate(gains, waveforms.shape[-1], mode="linear")[0]
+    at_rate = from_model_rate(waveforms, parts.output_rate, heard.sample_rate, num_samples)
+    channels, rate = len(next(iter(heard.stems.values()))), heard.sample_rate
+    in_stereo = parts.config.stereo and channels == 2
+    side = drawn_side(heard.stems, generator) if in_stereo else 0
     played = {}
-    for name, waveform in zip(names, resampled, strict=True):
-        original = heard.stems.get(name)
-        gains = torch.ones(channels) if original is None else channel_gains(original)
-        played[name] = gains[:, None] * waveform / heard.scale
+    for name, waveform in zip(names, at_rate, strict=True):
+        if name in heard.stems:
+            stem = placed_like(heard.stems[name], waveform, rate)
+        elif in_stereo:
+            stem = placed(waveform, name, side, rate)
+        else:
+            stem = waveform.expand(channels, -1)
+        played[name] = stem / heard.scale
     return played
 
 
@@ -205,19 +210,6 @@ def _difference_db(waveform: Tensor, reference: Tensor) -> float:
 
 def _limited(value: float, limit: float) -> float:
     return min(max(value, -limit), limit)
-
-
-def channel_gains(waveform: Tensor) -> Tensor:
-    """RMS of each channel of (channels, T) relative to their sum in ``mono``; 1 in silence.
-
-    Those that are turned over in the sum have it with a minus.
-    """
-    levels = _rms(waveform)
-    if levels.max() < SILENCE_RMS:
-        return torch.ones(len(waveform))
-    gains = (levels / _rms(mono(waveform)).clamp(min=1e-9)).clamp(max=MAX_CHANNEL_GAIN)
-    signs = polarity(waveform)
-    return gains if signs is None else signs * gains
 
 
 def _rms(waveform: Tensor) -> Tensor:

@@ -99,7 +99,9 @@ def _drawn(
         bars=None if conditioning else heard_bars(parts),
         conditioning=conditioning,
     )
-    return play(parts, heard, latents, list(renew), num_samples, known=known)
+    return play(
+        parts, heard, latents, list(renew), num_samples, generator=sampling.generator, known=known
+    )
 
 
 def fitting(

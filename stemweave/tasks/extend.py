@@ -109,7 +109,8 @@ def _continued(
         bars=None if conditioning else heard_bars(parts),
         conditioning=conditioning,
     )
-    new = play(parts, heard, latents, list(end), context + added_samples, known=known)
+    num_samples, generator = context + added_samples, sampling.generator
+    new = play(parts, heard, latents, list(end), num_samples, generator=generator, known=known)
     return {name: waveform[:, context:] for name, waveform in new.items()}
 
 

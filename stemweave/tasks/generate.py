@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stemweave.audio.limiter import limited
+from stemweave.audio.stereo import drawn_side, placed
 from stemweave.audio.waveforms import checked
 from stemweave.diffusion.bars import BEATS_PER_BAR, Bars
 from stemweave.models.parts import Parts
@@ -17,7 +18,7 @@ from stemweave.tasks import requests
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
-from stemweave.tasks.spectra import bounded, decode_channels, vocode
+from stemweave.tasks.spectra import bounded, decode, decode_channels, from_model_rate, vocode
 
 TEMPI_BPM = (90.0, 150.0)
 """Between these a tempo is drawn where none is wanted; slower bars hardly repeat in a window."""
@@ -31,6 +32,8 @@ def generate(
     tempo_bpm: float | None = None,
     sheet: LeadSheet | None = None,
     score: Score | None = None,
+    sample_rate: int | None = None,
+    mono: bool = False,
 ) -> dict[str, Tensor]:
     """A new piece: ``new_piece`` of a checked request; see ``StemModel.generate``."""
     requests.check_seconds(seconds)
@@ -39,23 +42,30 @@ def generate(
     if tempo_bpm is not None and parts.takes_sheets:
         sheet = at_tempo(sheet or LeadSheet(metre=DEFAULT_METRE), tempo_bpm)
     conditioning = conditioning_of(parts, sheet, score, sampling, seconds, new_stems=parts.stems)
-    return new_piece(parts, seconds, sampling, conditioning, tempo_bpm)
+    rate = sample_rate or parts.output_rate
+    requests.check_rate(rate)
+    return new_piece(parts, seconds, rate, sampling, conditioning, tempo_bpm=tempo_bpm, mono=mono)
 
 
 def new_piece(
     parts: Parts,
     seconds: float,
+    sample_rate: int,
     sampling: Sampling,
     conditioning: Conditioning | None,
+    *,
     tempo_bpm: float | None = None,
+    mono: bool = False,
 ) -> dict[str, Tensor]:
-    """Waveforms (channels, samples) of every stem and of the mixture at the model's rate.
+    """Waveforms (channels, samples) of every stem and of the mixture.
 
-    Moments of the mixture above full scale are turned down (``audio.limiter``).
+    Two channels of models that play in ``stereo`` or were trained so, unless ``mono``. Moments of
+    the mixture above full scale are turned down (``audio.limiter``).
     """
     names = list(parts.denoiser.config.stems)
-    num_samples = round(seconds * parts.sample_rate)
-    height = max(parts.positions_for(num_samples), parts.window_positions)
+    num_samples = round(seconds * sample_rate)
+    heard_samples = -(-num_samples * parts.sample_rate // sample_rate)
+    height = max(parts.positions_for(heard_samples), parts.window_positions)
     shape = (len(names), parts.denoiser.config.latent_channels, height, parts.latent_bands)
     nothing_given = torch.zeros(len(names), height, dtype=torch.bool)
     latents = piece_latents(
@@ -66,9 +76,17 @@ def new_piece(
         bars=None if conditioning else _bars(parts, tempo_bpm, sampling.generator),
         conditioning=conditioning,
     )
-    log_mels = bounded(parts, decode_channels(parts, latents))  # (S, channels, F, M)
-    waveforms = vocode(parts, log_mels.flatten(0, 1))[:, :num_samples]
-    waveforms = limited(waveforms.unflatten(0, log_mels.shape[:2]), parts.sample_rate)
+    log_mels = decode(parts, latents)[:, None] if mono else decode_channels(parts, latents)
+    log_mels = bounded(parts, log_mels)  # (S, channels, F, M)
+    rows = [name for name in names for _ in range(log_mels.shape[1])]
+    played = vocode(parts, log_mels.flatten(0, 1), rows)
+    at_rate = from_model_rate(played, parts.output_rate, sample_rate, num_samples)
+    waveforms = at_rate.unflatten(0, log_mels.shape[:2])
+    if parts.config.stereo and not mono and parts.channels == 1:
+        side = drawn_side({}, sampling.generator)
+        stems_of_channels = zip(at_rate, names, strict=True)
+        waveforms = torch.stack([placed(*of, side, sample_rate) for of in stems_of_channels])
+    waveforms = limited(waveforms, sample_rate)
     stems = dict(zip(names, waveforms, strict=True))
     return checked({**stems, MIXTURE: waveforms.sum(dim=0)}, num_samples)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemweave.audio.masking import MaskSeparator, hush_faint, mel_masks
+from stemweave.audio.stereo import channel_gains
 from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
 from stemweave.diffusion.guidance import guided
@@ -24,7 +25,6 @@ from stemweave.models.memory import release_freed_memory
 from stemweave.models.parts import Parts
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
-from stemweave.tasks.context import channel_gains
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import (
     decode,
@@ -238,7 +238,8 @@ class Separator:
 
     def _vocoded(self, log_mels: Tensor, gain: float, mixture: Tensor) -> Tensor:
         """Stems (S, channels, T) as sound, mono ones with the mixture's balance of channels."""
-        waveforms, rate = vocode(self.parts, log_mels) / gain, self.parts.sample_rate
+        waveforms = vocode(self.parts, log_mels, self.parts.stems) / gain
+        rate = self.parts.output_rate
         stems = from_model_rate(waveforms, rate, self.sample_rate, mixture.shape[-1])
         balance = channel_gains(mixture) * (mixture != 0).any(dim=1)
         return balance[:, None] * stems[:, None]

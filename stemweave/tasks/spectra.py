@@ -7,6 +7,7 @@ alike, so memory stays bounded and no seam is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from stemweave.models.acceleration import denoiser_precision
 from stemweave.models.conditions import Conditions
 from stemweave.models.log_mel import mono_log_mel
 from stemweave.models.parts import Parts
+from stemweave.models.vocoder import matched, white_noise
 
 LARGE = 20_000_000
 """Parameters of a network whose activations for several samples at once are gigabytes."""
@@ -177,24 +179,31 @@ def denoiser_of(parts: Parts, conditions: Conditions | None = None) -> Denoiser:
     return predict
 
 
-def vocode(parts: Parts, log_mels: Tensor) -> Tensor:
-    """Waveforms (N, F · hop_length) at the model's rate from log-mels (N, F, M)."""
+def vocode(parts: Parts, log_mels: Tensor, stems: Sequence[str]) -> Tensor:
+    """Waveforms (N, F · hop_length) at ``output_rate`` of log-mels (N, F, M) of ``stems`` (N,)."""
+    front_end, config = parts.log_mel, parts.config_of("vocoder")
+    classes = [parts.vocoder_class(stem) for stem in stems]
+    noise = white_noise(config, *log_mels.shape[:2])  # chunks share what they overlap in
 
-    def vocode_chunk(part: Tensor) -> Tensor:  # (N, M, f) → (N, f · hop_length)
-        log_mels = part.transpose(1, 2).contiguous().to(parts.compute_device)
-        vocoder = parts.on_device("vocoder")
-        waveform = _in_turn(vocoder, vocoder, log_mels)
-        return waveform.reshape(len(part), -1).cpu()
+    def vocode_frames(row: int, frames: Tensor) -> Tensor:  # (f,) in order → (f · hop_length,)
+        log_mel = log_mels[row : row + 1, frames].to(parts.compute_device)
+        vocoder, told = parts.on_device("vocoder"), []
+        if classes[row] is not None:
+            told.append(torch.tensor([classes[row]], device=log_mel.device))
+        if noise is not None:
+            first, last = (config.upsampling * int(frames[end]) for end in (0, -1))
+            told.append(noise[row : row + 1, :, first : last + config.upsampling])
+        waveform, device = vocoder(log_mel, *told).reshape(1, -1), front_end.window.device
+        iterations = parts.config.matching_iterations
+        return matched(waveform.to(device), log_mel.to(device), front_end, iterations)[0].cpu()
 
-    transposed = log_mels.transpose(1, 2)
-    chunk = parts.log_mel.config.segment_frames
-    if transposed.shape[-1] <= chunk:
-        return vocode_chunk(transposed)
-    rows = [
-        chunked(lambda part: vocode_chunk(part[None])[0], row, chunk, _overlap(chunk))
-        for row in transposed
-    ]
-    return torch.stack([row.reshape(-1) for row in rows])
+    chunk, frames = front_end.config.segment_frames, torch.arange(log_mels.shape[1])
+    return torch.stack(
+        [
+            chunked(partial(vocode_frames, row), frames, chunk, _overlap(chunk))
+            for row in range(len(log_mels))
+        ]
+    )
 
 
 def _in_turn(network: Any, function: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:

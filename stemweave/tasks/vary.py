@@ -76,4 +76,6 @@ def _varied(
     latents = piece_latents(
         parts, heard.latents, known, sampling, strength=strength, conditioning=conditioning
     )
-    return play(parts, heard, latents, list(old), num_samples, known=known)
+    return play(
+        parts, heard, latents, list(old), num_samples, generator=sampling.generator, known=known
+    )

@@ -13,7 +13,7 @@ from torch import Tensor
 from stemweave.data.mixing import PLAIN, Crops, draw_crops
 from stemweave.data.tar_songs import Songs
 from stemweave.models.log_mel import LogMel
-from stemweave.models.vocoder import griffin_lim
+from stemweave.models.vocoder import griffin_lim, resampled
 from stemweave.training.settings import RunSettings
 
 GRIFFIN_LIM_ITERATIONS = 30
@@ -68,9 +68,10 @@ def beside_the_truth(
 def synthesised(log_mel: LogMel, log_mels: Tensor, vocoder: Any = None) -> Tensor:
     """Waveforms (N, T) of log-mels (N, F, M) by ``vocoder``, else by Griffin and Lim's iteration.
 
-    Without gradients, on the CPU.
+    Without gradients, on the CPU, at the front end's rate.
     """
     with torch.no_grad():
         if vocoder is not None:
-            return vocoder(log_mels.float().to(next(vocoder.parameters()).device)).cpu()
+            sounds = vocoder(log_mels.float().to(next(vocoder.parameters()).device)).cpu()
+            return resampled(sounds, log_mels.shape[1] * log_mel.config.hop_length)
         return griffin_lim(log_mel, log_mels.float().cpu(), iterations=GRIFFIN_LIM_ITERATIONS)

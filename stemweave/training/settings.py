@@ -258,6 +258,8 @@ class SamplingSettings(Strict):
     arrangement_bar_gain: float = Field(TaskSettings.arrangement_bar_gain, gt=0)
     beat_share: float = Field(TaskSettings.beat_share, ge=0, le=1)
     phrase_share: float = Field(TaskSettings.phrase_share, ge=0, le=1)
+    stereo: bool = TaskSettings.stereo
+    matching_iterations: int = Field(TaskSettings.matching_iterations, ge=0, le=8)
     sample_posterior: bool = TaskSettings.sample_posterior
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.models.log_mel import LogMel
-from stemweave.models.vocoder import hop_length_of, matched, rate_of, resampled
+from stemweave.models.vocoder import hop_length_of, matched, rate_of, resampled, white_noise
 from stemweave.training.examples import Example, beside_the_truth, example_crops
 from stemweave.training.losses import multi_resolution_stft_distance
 from stemweave.training.networks import make_vocoder
@@ -86,8 +86,10 @@ class VocoderStage:
         self, network: Any, log_mel: Tensor, classes: Tensor, generator: torch.Generator | None
     ) -> Tensor:
         """Waveforms (N, T) of log-mels, as they are after ``matched``."""
-        if getattr(self.network.config, "num_stems", 0):
-            waveforms = network(log_mel, classes, generator)
+        config = self.network.config
+        if hasattr(config, "num_stems"):
+            noise = white_noise(config, len(log_mel), log_mel.shape[1], generator)
+            waveforms = network(log_mel, classes, noise)
         else:
             waveforms = network(log_mel)
         return matched(waveforms, log_mel, self.log_mel, self.settings.matching_iterations)

@@ -50,7 +50,7 @@ class Runner:
             name=self.name,
             stems=list(self.stems),
             separated_stems=list(self.separated_stems),
-            sample_rate=self.pipe.sample_rate,
+            sample_rate=self.pipe.output_rate,
             tasks=["separate", "generate", "arrange", "edit", "extend", "vary"],
             limits=Limits(
                 max_minutes=settings.max_minutes,

@@ -331,11 +331,15 @@ def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path)
         "--plot",
         "--steps",
         1,
+        "--sample-rate",
+        22050,
+        "--mono",
     )
     assert result.code == 0, result.err
     names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "spectrograms.png"]
     assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
-    assert soundfile.info(out / "0" / "mixture.wav").frames == 16000
+    info = soundfile.info(out / "0" / "mixture.wav")
+    assert (info.frames, info.samplerate, info.channels) == (22050, 22050, 1)
 
 
 def test_arrange(run, tiny_model, tmp_path):

@@ -90,8 +90,8 @@ class ToldPipeline(ToyPipeline):
         super().__init__()
         self.told: list[tuple[LeadSheet, Score | None]] = []
 
-    def generate(self, seconds, generator, steps=None, sheet=None, score=None):
-        piece = super().generate(seconds, generator, steps)
+    def generate(self, *arguments, sheet=None, score=None, **options):
+        piece = super().generate(*arguments, **options)
         if sheet is not None:
             self.told.append((sheet, score))
         return piece

@@ -26,9 +26,9 @@ class NoisierWithFewPasses(ToyPipeline):
         self.drawn.append((sampler_name(self.scheduler), steps))
         return super().separate(waveform, sample_rate, method, **options)
 
-    def generate(self, seconds, generator, steps=None):
+    def generate(self, seconds, generator, sample_rate, mono, steps=None):
         self.drawn.append((sampler_name(self.scheduler), steps))
-        piece = super().generate(seconds, generator, steps)
+        piece = super().generate(seconds, generator, sample_rate, mono, steps)
         tone = torch.sin(torch.arange(piece["mixture"].shape[-1]) * 0.3)
         return {name: stem / steps + 0.05 * tone for name, stem in piece.items()}
 

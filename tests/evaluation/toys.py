@@ -41,9 +41,20 @@ class ToyPipeline:
         config = SimpleNamespace(stems=list(STEMS), known_stems=True)
         self.denoiser = SimpleNamespace(config=config)
         self.config = SimpleNamespace(
-            reference_rms=0.1, separation_steps=1, separation_guidance=1.0, generation_steps=4
-        )
+            reference_rms=0.1, separation_steps=1, separation_guidance=1.0, generation_steps=4,
+            matching_iterations=0,
+        )  # fmt: skip
+        self.compute_device, self.output_rate = torch.device("cpu"), SAMPLE_RATE
         self.calls: list[dict] = []
+
+    def config_of(self, part: str) -> SimpleNamespace:
+        return SimpleNamespace()
+
+    def vocoder_class(self, stem: str) -> None:
+        return None
+
+    def on_device(self, part: str):
+        return getattr(self, part)
 
     def vocoder(self, log_mel: torch.Tensor) -> torch.Tensor:
         level = log_mel.exp().mean(-1).repeat_interleave(256, -1)
@@ -54,8 +65,9 @@ class ToyPipeline:
         self.calls.append({"method": method, **options})
         return {stem: waveform / len(STEMS) for stem in STEMS}
 
-    def generate(self, seconds, generator, steps=None):
-        length = round(seconds * SAMPLE_RATE)
+    def generate(self, seconds, generator, sample_rate, mono, steps=None):
+        assert mono
+        length = round(seconds * sample_rate)
         noise = 0.1 * torch.randn(len(STEMS), 1, length, generator=generator)
         stems = dict(zip(STEMS, noise, strict=True))
         return {**stems, "mixture": noise.sum(0)}

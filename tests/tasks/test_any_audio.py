@@ -161,7 +161,7 @@ def test_pieces_of_any_signal_can_be_changed(pipe, task, name, sample_rate):
         assert torch.equal(result["bass"][:, : sample_rate // 4], piece["bass"])
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["arrange", "edit", "extend"])
 def test_what_float32_cannot_add_up_is_refused(pipe, task):
     piece = dict.fromkeys(("bass", "drums"), torch.full((2, 4000), LARGEST))
     with pytest.raises(ResultError, match="louder than 32-bit"):

@@ -69,11 +69,6 @@ def test_new_material_keeps_its_stems_place_between_the_channels(tiny_pipe):
     assert edited["bass"][1].abs().max() == 0 and edited["bass"][0, 12_000:20_000].abs().max() > 0
     assert torch.equal(edited["drums"][0], edited["drums"][1])
     assert torch.equal(edited["piano"][0], edited["piano"][1])
-    assert context.channel_gains(left) == pytest.approx([2.0, 0.0])
-    nearly_opposite = torch.cat([noise(1, 100), -0.9 * noise(1, 100)])
-    assert context.channel_gains(nearly_opposite) == pytest.approx(2 * [context.MAX_CHANNEL_GAIN])
-    opposite = torch.cat([noise(1, 100), -noise(1, 100)])
-    assert context.channel_gains(opposite) == pytest.approx([1.0, -1.0])
 
 
 def test_new_material_follows_the_level_of_the_piece(tiny_pipe):

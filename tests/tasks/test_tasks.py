@@ -179,9 +179,9 @@ def test_drawn_stems_are_no_louder_than_training_was(monkeypatch: pytest.MonkeyP
     pipe, limits = make_tiny_pipeline(), torch.tensor([-5.0, -4.9, -4.8, -4.7])
     played = []
 
-    def record(model: StemModel, log_mels: torch.Tensor) -> torch.Tensor:
+    def record(model: StemModel, log_mels: torch.Tensor, stems: list[str]) -> torch.Tensor:
         played.append(log_mels.flatten(1).amax(dim=1))
-        return vocode(model, log_mels)
+        return vocode(model, log_mels, stems)
 
     for task in (generate, context):
         monkeypatch.setattr(task, "vocode", record)
@@ -197,8 +197,8 @@ def test_drawn_stems_are_no_louder_than_training_was(monkeypatch: pytest.MonkeyP
 def test_new_stems_do_not_take_a_piece_above_full_scale(monkeypatch: pytest.MonkeyPatch):
     pipe = make_tiny_pipeline()
 
-    def loud(model: StemModel, log_mels: torch.Tensor) -> torch.Tensor:
-        return torch.full_like(vocode(model, log_mels), 0.4)
+    def loud(model: StemModel, log_mels: torch.Tensor, stems: list[str]) -> torch.Tensor:
+        return torch.full_like(vocode(model, log_mels, stems), 0.4)
 
     for task in (generate, context):
         monkeypatch.setattr(task, "vocode", loud)
