@@ -119,7 +119,9 @@ def instruments_heard(
             program = synthesiser.kit_heard(sound.font, sound.kit)
         elif named := FONT_OF_PROGRAM.fullmatch(sound.font.name):
             program = int(named[1])
-        instrument = INSTRUMENT_FONTS.get(sound.font.name) or instrument_of(stem, program)
+        instrument = INSTRUMENT_FONTS.get(sound.font.name)
+        if instrument is None and not sound.font.name.startswith(f"{stem}_"):
+            instrument = instrument_of(stem, program)
         if stem == "guitar":
             instrument = _with_drive(instrument, [*(sound.amplifier or []), *sound.effects])
         if instrument is not None:

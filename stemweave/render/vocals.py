@@ -16,7 +16,7 @@ from stemweave.render.singing import Manner, draw_manner, sing
 from stemweave.render.voices import Recording, read_waveform
 
 LEVEL_DB = -20.0
-LOW, HIGH = 54.0, 66.0
+LOW, HIGH = 53.0, 64.0
 """MIDI pitches that men's and women's voices are drawn around."""
 TYPICAL_HZ = {False: 150.0, True: 320.0}
 """Of men's and women's recordings that need no other formants."""
