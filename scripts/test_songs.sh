@@ -8,6 +8,9 @@ stemweave=(.venv/bin/python -m stemweave)
 # the committed tables' songs are
 "${stemweave[@]}" compose data/validation --songs 64 --seed 1000 --split validation \
   --held-out-grooves --soundfont TimGM6mb.sf2 --mma-tempo
+# the same at 44.1 kHz, for the vocoder
+"${stemweave[@]}" compose data/full_band --songs 24 --seed 1000 --split validation \
+  --held-out-grooves --soundfont TimGM6mb.sf2 --sample-rate 44100
 # composed songs in the sounds of training, for generation and analysis
 "${stemweave[@]}" compose data/indomain --songs 128 --seed 888000 --split validation \
   --held-out-grooves --metres 4/4,4/4,4/4,4/4,3/4,6/8
