@@ -227,9 +227,7 @@ class StemModel(Parts):
 
         Args:
             seconds: its length, up to an hour.
-            tempo_bpm: 50 to 240; None: drawn. To the nearest latent position, bars of four beats
-                resemble each other if the model has a ``bar_timestep``. A model that understands
-                sheets takes a tempo as one.
+            tempo_bpm: 50 to 240, as a sheet of this tempo; None: drawn.
             sheet: tempo, bars, chords, ... that it follows, if the model understands them.
             score: notes that it plays; their sounds are drawn from those of training.
             sample_rate: Hz, 8,000 to 192,000; None: the vocoder's.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stemweave.errors import InputError
+from stemweave.models.earlier_versions import RETIRED_SETTINGS
 from stemweave.models.part import SavedPart, read_object
 from stemweave.models.parts import NEEDED, PARTS, TaskSettings
 
@@ -84,6 +85,7 @@ def saved_model(folder: Path) -> tuple[dict[str, SavedPart], TaskSettings]:
             raise InputError(f"the model {folder} is incomplete: it has no folder {part}")
     names = {field.name for field in fields(TaskSettings)}
     unknown = {key for key in index if not key.startswith("_")} - names - {*PARTS}
+    unknown -= RETIRED_SETTINGS
     if unknown:
         raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
     entries = {name: index[name] for name in PARTS if isinstance(index.get(name), list)}

@@ -14,13 +14,13 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from stemweave.diffusion.bars import BAR_RANGE_S
-
 Array = NDArray[np.float32]
 
 HOP_LENGTH = 256
 LAG_S = 0.05
 """Onset envelopes may be shifted by up to this against each other."""
+BAR_RANGE_S = (1.28, 3.5)
+"""Lengths that a bar may have."""
 BEAT_TOLERANCE_S = 0.07
 """Beats this close count as the same beat, as usual in beat tracking."""
 TEMPO_TOLERANCE = 0.04

@@ -12,6 +12,10 @@ from torch import Tensor
 
 from stemweave.errors import InputError
 
+RETIRED_SETTINGS = {
+    "bar_timestep", "generation_bar_gain", "arrangement_bar_gain", "beat_share", "phrase_share"
+}  # fmt: skip
+"""Of model folders, without effect today: averages over bars, which sheets replaced."""
 PIXELS = 4
 """Input channels of the mask network for one spectrum: 2 × 2 points of it."""
 

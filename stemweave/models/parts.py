@@ -40,14 +40,6 @@ class TaskSettings:
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
             varies by this much in stems of which nothing is given (``sampler.draw_noise``).
         arrangement_guidance: default of ``arrange``.
-        bar_timestep: down to this timestep all bars of what ``generate``, ``arrange``, ``edit``
-            and ``extend`` make are the same (``diffusion.bars``); None leaves them to the denoiser.
-        generation_bar_gain, arrangement_bar_gain: of their deviation in time.
-        beat_share: how much of a bar is the mean of its beats.
-        phrase_share: how much of what is left of a generated bar is like every second bar only, so
-            that bars follow each other in pairs.
-        stereo: new stems of new and of stereo pieces have places between left and right
-            (``audio.stereo``).
         matching_iterations: that bring what the vocoder plays to the log-mel that it was given
             (``vocoder.matched``).
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
@@ -63,11 +55,6 @@ class TaskSettings:
     timestep_shift: float = 1.0
     noise_offset: float = 0.0
     arrangement_guidance: float = 1.0
-    bar_timestep: int | None = None
-    generation_bar_gain: float = 1.0
-    arrangement_bar_gain: float = 1.0
-    beat_share: float = 0.0
-    phrase_share: float = 0.0
     stereo: bool = False
     matching_iterations: int = 0
     sample_posterior: bool = False
@@ -169,11 +156,6 @@ class Parts:
     def has_mask_network(self) -> bool:
         """Whether it separates by masks that need no diffusion."""
         return self.config_of("refiner") is not None
-
-    @property
-    def has_bars(self) -> bool:
-        """Whether bars of what it makes are alike, so that a tempo can be wanted."""
-        return self.config.bar_timestep is not None
 
     @property
     def takes_sheets(self) -> bool:

@@ -16,7 +16,7 @@ from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.conditioning import conditioning_of
 from stemweave.tasks.context import from_nothing, hear, is_silent, play
-from stemweave.tasks.piece import heard_bars, piece_latents
+from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 
 
@@ -54,7 +54,6 @@ def arrange(
         heard.latents,
         is_given[:, None].repeat(1, heard.latents.shape[-2]),
         sampling,
-        bars=None if conditioning else heard_bars(parts),
         conditioning=conditioning,
     )
     new = play(parts, heard, latents, added, num_samples, generator=sampling.generator)

@@ -18,7 +18,7 @@ from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.context import FADE_S, from_nothing, hear, is_silent, play
-from stemweave.tasks.piece import heard_bars, piece_latents
+from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import with_stems
 
@@ -96,7 +96,6 @@ def _drawn(
         heard.latents,
         known,
         sampling,
-        bars=None if conditioning else heard_bars(parts),
         conditioning=conditioning,
     )
     return play(

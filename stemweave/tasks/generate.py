@@ -8,7 +8,6 @@ from torch import Tensor
 from stemweave.audio.limiter import limited
 from stemweave.audio.stereo import drawn_side, placed
 from stemweave.audio.waveforms import checked
-from stemweave.diffusion.bars import BEATS_PER_BAR, Bars
 from stemweave.models.parts import Parts
 from stemweave.music.drawing import at_tempo
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
@@ -19,9 +18,6 @@ from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode, decode_channels, from_model_rate, vocode
-
-TEMPI_BPM = (90.0, 150.0)
-"""Between these a tempo is drawn where none is wanted; slower bars hardly repeat in a window."""
 
 
 def generate(
@@ -38,13 +34,13 @@ def generate(
     """A new piece: ``new_piece`` of a checked request; see ``StemModel.generate``."""
     requests.check_seconds(seconds)
     sampling = sampling.checked(parts, "generate")
-    requests.check_tempo(tempo_bpm, parts.has_bars or parts.takes_sheets)
-    if tempo_bpm is not None and parts.takes_sheets:
+    requests.check_tempo(tempo_bpm, parts.takes_sheets)
+    if tempo_bpm is not None:
         sheet = at_tempo(sheet or LeadSheet(metre=DEFAULT_METRE), tempo_bpm)
     conditioning = conditioning_of(parts, sheet, score, sampling, seconds, new_stems=parts.stems)
     rate = sample_rate or parts.output_rate
     requests.check_rate(rate)
-    return new_piece(parts, seconds, rate, sampling, conditioning, tempo_bpm=tempo_bpm, mono=mono)
+    return new_piece(parts, seconds, rate, sampling, conditioning, mono=mono)
 
 
 def new_piece(
@@ -54,7 +50,6 @@ def new_piece(
     sampling: Sampling,
     conditioning: Conditioning | None,
     *,
-    tempo_bpm: float | None = None,
     mono: bool = False,
 ) -> dict[str, Tensor]:
     """Waveforms (channels, samples) of every stem and of the mixture.
@@ -73,7 +68,6 @@ def new_piece(
         torch.zeros(shape),
         nothing_given,
         sampling,
-        bars=None if conditioning else _bars(parts, tempo_bpm, sampling.generator),
         conditioning=conditioning,
     )
     log_mels = decode(parts, latents)[:, None] if mono else decode_channels(parts, latents)
@@ -89,22 +83,3 @@ def new_piece(
     waveforms = limited(waveforms, sample_rate)
     stems = dict(zip(names, waveforms, strict=True))
     return checked({**stems, MIXTURE: waveforms.sum(dim=0)}, num_samples)
-
-
-def _bars(parts: Parts, tempo_bpm: float | None, generator: torch.Generator | None) -> Bars | None:
-    """The bars of a piece, if the model makes any."""
-    config = parts.config
-    if config.bar_timestep is None:
-        return None
-    if tempo_bpm is None:
-        slowest, fastest = TEMPI_BPM
-        place = torch.rand((), generator=generator).item()
-        tempo_bpm = slowest * (fastest / slowest) ** place
-    positions = max(1, round(BEATS_PER_BAR * 60 / tempo_bpm / parts.position_s))
-    return Bars(
-        positions,
-        config.bar_timestep,
-        config.generation_bar_gain,
-        config.beat_share,
-        config.phrase_share,
-    )

@@ -9,7 +9,6 @@ from typing import cast
 
 from torch import Tensor
 
-from stemweave.diffusion.bars import Bars, heard_in, in_bars
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import (
     ToldDenoiser,
@@ -31,7 +30,6 @@ def piece_latents(
     sampling: Sampling,
     *,
     strength: float = 1.0,
-    bars: Bars | None = None,
     conditioning: Conditioning | None = None,
 ) -> Tensor:
     """Latents (S, C, H, W) with every position that is not ``given`` drawn from the model.
@@ -42,8 +40,6 @@ def piece_latents(
         sampling: checked; its guidance says how much to listen to stems given throughout.
         strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
             the schedule's noise, also where it is not given.
-        bars: how alike those of the piece are; None leaves them to the model. Bars to be heard are
-            those of what is given in each window, if the denoiser is told what is given.
         conditioning: sheet and score of the piece, if the denoiser is told any.
 
     Windows of the model's length share half with the one before, whose result is then given.
@@ -68,14 +64,11 @@ def piece_latents(
                 sampling.progress(number * total + step, len(starts) * total)
 
         constraint = make_constraint(part, known, sampling)
-        own_bars = heard_in(bars, part, constraint.known, parts.position_s)
         noise = draw_noise(part.shape, noise_offset, known, sampling.generator)
         denoiser = _denoiser_of_window(parts, conditioning, start, part.shape[-2])
         guidance = 1.0 if sampling.guidance is None else sampling.guidance
         drawn = sample(
-            in_bars(
-                guided_by_stems(denoiser, guidance, noise, last_timestep), parts.scheduler, own_bars
-            ),
+            guided_by_stems(denoiser, guidance, noise, last_timestep),
             parts.scheduler,
             noise,
             cast(int, sampling.steps),
@@ -101,14 +94,6 @@ def _denoiser_of_window(
     told = denoiser_of(parts, conditioning.window(parts, start, height))
     conditioned = guided(told, mixture=None, guidance=0.0)
     return guided_by_conditions(conditioned, plain, conditioning.guidance)
-
-
-def heard_bars(parts: Parts) -> Bars | None:
-    """Bars like those of what is given, if the model makes any."""
-    config = parts.config
-    if config.bar_timestep is None:
-        return None
-    return Bars(None, config.bar_timestep, config.arrangement_bar_gain, config.beat_share)
 
 
 def make_constraint(clean: Tensor, known: Tensor, sampling: Sampling) -> Constraint:

@@ -187,12 +187,12 @@ def check_seconds(seconds: float, begun_s: float = 0.0) -> None:
     check_duration(begun_s + seconds)
 
 
-def check_tempo(tempo_bpm: float | None, has_bars: bool) -> None:
-    """Refuse tempi that no bar can have, or of a model that makes no bars."""
+def check_tempo(tempo_bpm: float | None, takes_sheets: bool) -> None:
+    """Refuse tempi that no sheet can have, or of a model that understands none."""
     if tempo_bpm is None:
         return
-    if not has_bars:
-        raise InputError("this model makes no bars (bar_timestep): leave out the tempo")
+    if not takes_sheets:
+        raise InputError("this model understands no tempo: leave it out")
     slowest, fastest = TEMPO_RANGE_BPM
     if not slowest <= tempo_bpm <= fastest:
         raise InputError(f"the tempo must be {slowest} to {fastest} bpm, not {tempo_bpm:g}")

@@ -253,11 +253,6 @@ class SamplingSettings(Strict):
     timestep_shift: float = Field(TaskSettings.timestep_shift, gt=0)
     noise_offset: float = Field(TaskSettings.noise_offset, ge=0)
     arrangement_guidance: float = Field(TaskSettings.arrangement_guidance, ge=-100, le=100)
-    bar_timestep: int | None = Field(TaskSettings.bar_timestep, ge=0)
-    generation_bar_gain: float = Field(TaskSettings.generation_bar_gain, gt=0)
-    arrangement_bar_gain: float = Field(TaskSettings.arrangement_bar_gain, gt=0)
-    beat_share: float = Field(TaskSettings.beat_share, ge=0, le=1)
-    phrase_share: float = Field(TaskSettings.phrase_share, ge=0, le=1)
     stereo: bool = TaskSettings.stereo
     matching_iterations: int = Field(TaskSettings.matching_iterations, ge=0, le=8)
     sample_posterior: bool = TaskSettings.sample_posterior

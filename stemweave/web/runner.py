@@ -38,10 +38,6 @@ class Runner:
         self.pipe, self.name = pipe, name
         self.stems, self.separated_stems = pipe.stems, pipe.separated_stems
 
-    @property
-    def _knows_tempi(self) -> bool:
-        return self.pipe.has_bars or self.pipe.takes_sheets
-
     def card(self, settings: Settings) -> ModelAnswer:
         """What the page needs to know of the model and the server."""
         config = self.pipe.config
@@ -56,7 +52,7 @@ class Runner:
                 max_minutes=settings.max_minutes,
                 max_mb=settings.max_mb,
                 max_queue=settings.max_queue,
-                tempo_bpm=requests.TEMPO_RANGE_BPM if self._knows_tempi else None,
+                tempo_bpm=requests.TEMPO_RANGE_BPM if self.pipe.takes_sheets else None,
             ),
             keep_days=settings.keep_days,
             defaults={
@@ -87,7 +83,7 @@ class Runner:
                     f"makes at most {max_seconds:g} s"
                 )
         if task == "generate":
-            requests.check_tempo(params.get("tempo_bpm"), self._knows_tempi)
+            requests.check_tempo(params.get("tempo_bpm"), self.pipe.takes_sheets)
             return
         if version is None:
             return

@@ -267,7 +267,7 @@ def test_an_imported_model_has_its_own_defaults(tmp_path: Path, checkpoint: dict
     assert sampler_name(pipe.scheduler) == "ddim"
     stored = {key: pipe.scheduler.config[key] for key in importer.PAPER_SCHEDULE}
     assert stored == importer.PAPER_SCHEDULE
-    assert not pipe.has_bars and pipe.refiner is None and pipe.sharpener is None
+    assert pipe.refiner is None and pipe.sharpener is None
     assert pipe.denoiser.config.latent_channels == pipe.vae.config.latent_channels
-    with pytest.raises(InputError, match="makes no bars"):
+    with pytest.raises(InputError, match="understands no tempo"):
         pipe.generate(1.0, tempo_bpm=120)

@@ -34,6 +34,8 @@ def test_what_is_saved_is_what_is_loaded(tiny_pipe, tiny_model, tmp_path):
     [
         ("vocoder", ["elsewhere", "Unknown"], "holds a Unknown, which is no part that is known"),
         ("vae", ["stemweave.gone", "PatchVAE"], None),
+        ("bar_timestep", 600, None),  # of earlier versions
+        ("bar_timesteps", 600, "unknown settings"),
     ],
 )
 def test_parts_are_known_by_their_names(tiny_model, tmp_path, part, entry, words):

@@ -1,17 +1,14 @@
 """Separation, generation and arrangement with a tiny model: shapes, sums, what is held fixed."""
 
-import math
-from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
 
-from stemweave.diffusion.bars import Bars
 from stemweave.errors import InputError
 from stemweave.model import StemModel
 from stemweave.tasks import context, generate
-from stemweave.tasks.spectra import decode_channels, vocode
+from stemweave.tasks.spectra import vocode
 from tests.conftest import make_tiny_pipeline
 
 STEMS = ("bass", "drums", "guitar", "piano")
@@ -84,69 +81,9 @@ def test_generated_piece(tiny_pipe: StemModel, seconds: float):
     assert torch.allclose(stems.sum(0), piece["mixture"], atol=1e-6)
 
 
-def test_bars_of_the_wanted_tempo_are_alike(tiny_pipe: StemModel, monkeypatch):
-    drawn: list[torch.Tensor] = []
-
-    def decode(pipe: StemModel, latents: torch.Tensor) -> torch.Tensor:
-        drawn.append(latents)
-        return decode_channels(pipe, latents)
-
-    monkeypatch.setattr("stemweave.tasks.generate.decode_channels", decode)
-    bar = round(4 * 60 / 240 * 16000 / tiny_pipe.position_samples)
-    for bar_timestep in (0, 999):
-        tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=bar_timestep)
-        try:
-            tiny_pipe.generate(1.28, tempo_bpm=240, steps=4, generator=seeded())
-            assert tiny_pipe.generate(0.5, steps=1, generator=seeded()).keys() == {
-                *STEMS,
-                "mixture",
-            }
-        finally:
-            tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=None)
-    alike, free = drawn[0], drawn[2]
-    assert torch.allclose(alike[:, :, bar:], alike[:, :, : alike.shape[2] - bar], atol=1e-4)
-    assert not torch.allclose(free[:, :, bar:], free[:, :, : free.shape[2] - bar], atol=0.1)
-
-
-def test_new_bars_are_as_long_as_the_given_ones(tiny_pipe: StemModel, monkeypatch):
-    heard: list[Bars | None] = []
-
-    def note(denoiser, scheduler, bars: Bars | None):
-        heard.append(bars)
-        return denoiser
-
-    monkeypatch.setattr("stemweave.tasks.piece.in_bars", note)
-    monkeypatch.setattr("stemweave.diffusion.bars.BAR_RANGE_S", (0.2, 0.4))  # a short window
-    monkeypatch.setattr("stemweave.diffusion.bars.USUAL_BAR_S", 0.25)
-    bar = torch.cat([noise(1, 1280), 0.01 * noise(1, 2560)], dim=1).repeat(1, 9)  # of 0.24 s
-    tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=300, arrangement_bar_gain=1.5)
-    try:
-        tiny_pipe.arrange({"drums": bar[:, :20480]}, 16000, generator=seeded())
-        tiny_pipe.extend({"drums": bar}, 16000, seconds=0.3, generator=seeded())
-        tiny_pipe.edit({"drums": bar}, 16000, renew={"drums": (0.8, 1.1)}, generator=seeded())
-        tiny_pipe.arrange(
-            {"drums": bar[:, :20480]}, 16000, inpainting="replace", generator=seeded()
-        )
-    finally:
-        tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=None, arrangement_bar_gain=1.0)
-    *found, none = heard
-    assert len(found) == 3 and none is None
-    for bars in found:
-        assert bars is not None and bars.positions is not None
-        assert bars.positions * tiny_pipe.position_s == pytest.approx(0.24, abs=0.03)
-        assert (bars.above, bars.gain) == (300, 1.5)
-
-
-@pytest.mark.parametrize(("tempo_bpm", "named"), [(20, "50 to 240"), (math.nan, "50 to 240")])
-def test_impossible_tempi(tiny_pipe: StemModel, tempo_bpm: float, named: str):
-    with pytest.raises(InputError, match="leave out the tempo"):
-        tiny_pipe.generate(1.0, tempo_bpm=tempo_bpm)
-    tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=400)
-    try:
-        with pytest.raises(InputError, match=named):
-            tiny_pipe.generate(1.0, tempo_bpm=tempo_bpm)
-    finally:
-        tiny_pipe.config = replace(tiny_pipe.config, bar_timestep=None)
+def test_a_model_without_sheets_takes_no_tempo(tiny_pipe: StemModel):
+    with pytest.raises(InputError, match="leave it out"):
+        tiny_pipe.generate(1.0, tempo_bpm=120)
 
 
 @pytest.mark.parametrize("given", SUBSETS)

@@ -178,8 +178,10 @@ def test_the_large_preset():
     assert 11.8 < mel.segment_frames * mel.hop_length / mel.sample_rate < 11.9
 
 
-def test_the_bundled_preset_is_the_bundled_model():
-    for name, network in networks(load_settings(CONFIGS / "bundled.yaml")).items():
+def test_the_presets_are_the_bundled_model():
+    found = networks(load_settings(CONFIGS / "bundled.yaml"))
+    found["vocoder"] = make_vocoder(load_settings(CONFIGS / "vocoder.yaml"))
+    for name, network in found.items():
         state = load_file(BUNDLED_MODEL / name / "diffusion_pytorch_model.safetensors")
         state = current_state(type(network).__name__, dequantised(state))
         stored = [
