@@ -42,5 +42,5 @@ def test_no_model(tmp_path: Path, name: str):
 
 def test_parts_that_do_not_fit_are_refused(tiny_pipe: StemModel):
     parts = {name: getattr(tiny_pipe, name) for name in ("log_mel", "vae", "denoiser", "scheduler")}
-    with pytest.raises(InputError, match="24000 Hz"):
+    with pytest.raises(InputError, match="75 mel frames a second, not 50"):
         StemModel(**parts, vocoder=SpectralVocoder(num_mels=32, sample_rate=24000))
