@@ -49,7 +49,7 @@ def test_python(here: Path):
     assert set(names["stems"]) == set(STEMS)
     total = sum(names["stems"].values()).numpy()
     assert abs(total - mixture).max() < 1e-5
-    assert names["piece"]["mixture"].shape == (1, 163_840)
+    assert names["piece"]["mixture"].shape == (2, 451_584)
     assert names["arranged"]["piano"].shape == mixture.shape
 
 
