@@ -191,7 +191,7 @@ def replaced(pipe: Any, sessions: dict[str, Session]) -> Iterator[None]:
     def decode(latents: Tensor) -> Decoded:
         return Decoded(sessions["autoencoder: decode"](latents))
 
-    def predict(log_mel: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(log_mel: Tensor, *_: Tensor | None) -> tuple[Tensor, Tensor]:
         magnitude, phase = sessions["vocoder, without its inverse transform"](log_mel)
         return magnitude, phase
 
