@@ -129,7 +129,7 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         "autoencoder: decode": (Decode(pipe.vae), (latents,)),
         "vocoder, without its inverse transform": (
             Predict(pipe.vocoder),
-            (torch.randn(stems, frames, bands),),
+            (torch.randn(1, frames, bands),),
         ),
     }
     if pipe.refiner is not None:
