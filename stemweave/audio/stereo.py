@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from stemweave.audio.waveforms import mono, polarity
+from stemweave.audio.waveforms import mono, polarity, rms
 
 PLACES = {"bass": (0.0, 0.0), "drums": (0.0, 0.25), "guitar": (0.25, 0.15), "piano": (-0.25, 0.15)}
 """Balance (1: left alone) and width of new stems, of pieces whose guitar is on the left; the powers
@@ -59,11 +59,11 @@ def placed_like(original: Tensor, waveform: Tensor, sample_rate: int) -> Tensor:
     More than two channels, and two that cancel each other, have its levels alone.
     """
     middle = original.mean(dim=0)
-    if len(original) != 2 or polarity(original) is not None or _rms(middle) < SILENCE_RMS:
+    if len(original) != 2 or polarity(original) is not None or rms(middle) < SILENCE_RMS:
         return channel_gains(original)[:, None] * waveform
     balance = _balance(original)
     rest = (original[0] - original[1]) / 2 - balance * middle
-    width = _rms(rest) / max(_rms(_decorrelated(middle, sample_rate)).item(), SILENCE_RMS)
+    width = rms(rest) / max(rms(_decorrelated(middle, sample_rate)).item(), SILENCE_RMS)
     return _spread(waveform, balance, min(width.item(), 1.0), sample_rate)
 
 
@@ -72,10 +72,10 @@ def channel_gains(waveform: Tensor) -> Tensor:
 
     Those that are turned over in the sum have it with a minus.
     """
-    levels = _rms(waveform)
+    levels = rms(waveform)
     if levels.max() < SILENCE_RMS:
         return torch.ones(len(waveform))
-    gains = (levels / _rms(mono(waveform)).clamp(min=1e-9)).clamp(max=MAX_CHANNEL_GAIN)
+    gains = (levels / rms(mono(waveform)).clamp(min=1e-9)).clamp(max=MAX_CHANNEL_GAIN)
     signs = polarity(waveform)
     return gains if signs is None else signs * gains
 
@@ -105,7 +105,3 @@ def _decorrelated(waveform: Tensor, sample_rate: int) -> Tensor:
     response = torch.fft.rfft(echoes / echoes.norm()) * (above / (1 + above))
     spectrum = torch.fft.rfft(waveform, n=num_samples) * response
     return torch.fft.irfft(spectrum, n=num_samples)[: len(waveform)]
-
-
-def _rms(waveform: Tensor) -> Tensor:
-    return waveform.square().mean(dim=-1).sqrt()

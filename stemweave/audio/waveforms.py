@@ -26,6 +26,11 @@ class ResultError(InputError):
     """What came out of a model cannot be written as audio."""
 
 
+def rms(waveform: Tensor) -> Tensor:
+    """Root of the mean square (...) of waveforms (..., T)."""
+    return waveform.square().mean(dim=-1).sqrt()
+
+
 def check_waveform(waveform: Tensor, name: str) -> None:
     """Raise ``InputError`` if there are no samples or some are not finite."""
     if waveform.shape[-1] == 0:

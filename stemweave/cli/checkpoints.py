@@ -82,11 +82,11 @@ def average(
 
 
 def compress(
-    part: Annotated[Path, typer.Argument(help="folder of a trained denoiser or refiner")],
+    part: Annotated[Path, typer.Argument(help="folder of a trained part")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT")] = False,
 ) -> None:
-    """Halve a denoiser's or refiner's file: large layers in eight bits."""
+    """Halve a part's file: large layers in eight bits."""
     from stemweave.io.files import require_absent
 
     require_absent([out], overwrite)

@@ -39,14 +39,6 @@ def target(scheduler: Any, latents: Tensor, noise: Tensor, timestep: Tensor) -> 
     raise ValueError(f"prediction_type must be epsilon or v_prediction, not {kind}")
 
 
-def clean_estimate(scheduler: Any, noisy: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor:
-    """z_0 that ``prediction`` stands for, given ``noisy`` (B, S, C, H, W) at (B, S) timesteps."""
-    alpha, sigma = signal_and_noise(scheduler, timestep)
-    if scheduler.config.prediction_type == "epsilon":
-        return (noisy - sigma * prediction) / alpha.clamp(min=1e-4)
-    return alpha * noisy - sigma * prediction
-
-
 def denoising_loss(
     denoiser: Denoiser,
     scheduler: Any,

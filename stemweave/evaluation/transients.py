@@ -32,8 +32,9 @@ SILENCE_DB = -90.0
 
 def onset_differences(true: Tensor, made: Tensor, sample_rate: int) -> dict[str, float]:
     """Median over the true onsets of each of ``MEASURES``; NaN without one."""
-    floor_db = _level_db(true, sample_rate, -math.inf).max().item() - RANGE_DB
-    true_db, made_db = (_level_db(one, sample_rate, floor_db) for one in (true, made))
+    true_db, made_db = (_level_db(one, sample_rate) for one in (true, made))
+    floor_db = true_db.max().item() - RANGE_DB
+    true_db, made_db = true_db.clamp(min=floor_db), made_db.clamp(min=floor_db)
     found = [
         [
             theirs - ours
@@ -50,8 +51,8 @@ def onset_differences(true: Tensor, made: Tensor, sample_rate: int) -> dict[str,
     return dict(zip(MEASURES, torch.tensor(found).median(dim=0).values.tolist(), strict=True))
 
 
-def _level_db(waveform: Tensor, sample_rate: int, floor_db: float) -> Tensor:
-    """RMS of the envelope over 2 ms, every ms, in dB and at least ``floor_db``."""
+def _level_db(waveform: Tensor, sample_rate: int) -> Tensor:
+    """RMS of the envelope over 2 ms, every ms, in dB."""
     spectrum = torch.fft.fft(waveform.double())
     spectrum[1 : (len(waveform) + 1) // 2] *= 2
     spectrum[len(waveform) // 2 + 1 :] = 0  # which leaves the analytic signal
@@ -59,7 +60,7 @@ def _level_db(waveform: Tensor, sample_rate: int, floor_db: float) -> Tensor:
     count = (len(waveform) - 1) * 1000 // sample_rate
     edges = (torch.arange(count + 1) * (sample_rate / 1000)).round().long()
     power = (energy[edges[2:]] - energy[edges[:-2]]) / (edges[2:] - edges[:-2])
-    return (10 * power.clamp(min=1e-20).log10()).clamp(min=floor_db)
+    return 10 * power.clamp(min=1e-20).log10()
 
 
 def _onsets_ms(level_db: Tensor) -> list[int]:

@@ -22,7 +22,7 @@ from stemweave.render.form import Form
 from stemweave.render.grooves import GrooveFamily
 from stemweave.render.lines import draw_bass, draw_comping, draw_melody
 from stemweave.render.riffs import draw_double_kick, draw_riff_parts
-from stemweave.render.score import Note, Part, parts_of, stem_of
+from stemweave.render.score import Note, Part, others_of, parts_of, stem_of
 from stemweave.stems import PROGRAMS
 
 MICROSECONDS_A_MINUTE = 60_000_000
@@ -110,8 +110,10 @@ def compose_song(
             _accompany(other, themes, order, tempo_bpm, exact_tempo, rng) for other in played[1:]
         ]
         parts = cross_parts([parts, *further], rng)
-    others = [part for part in parts if with_others and stem_of(part) is None]
-    stems = _assign([p for p in parts if not (with_others and stem_of(p) is None)], form, rng)
+    others = others_of(parts) if with_others else []
+    if with_others:
+        parts = [part for part in parts if stem_of(part) is not None]
+    stems = _assign(parts, form, rng)
     if riff:
         stems |= draw_riff_parts(form, rng, heavy)
         stems["bass"][0].program = int(rng.choice(PROGRAMS["bass"]))

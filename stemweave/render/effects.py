@@ -29,23 +29,9 @@ def draw_effects(stem: str, rng: np.random.Generator) -> pedalboard.Pedalboard:
         chain.append(pedalboard.PeakFilter(float(rng.uniform(400, 3000)), middle, 0.7))
         chain.append(pedalboard.HighShelfFilter(float(rng.uniform(2500, 6000)), high))
     if rng.random() < 0.4:
-        chain.append(
-            pedalboard.Compressor(
-                threshold_db=float(rng.uniform(-35, -15)),
-                ratio=float(rng.uniform(2, 6)),
-                attack_ms=float(rng.uniform(1, 30)),
-                release_ms=float(rng.uniform(50, 300)),
-            )
-        )
+        chain.append(_draw_compressor(rng, (-35, -15), (2, 6), (1, 30), (50, 300)))
     if rng.random() < (0.2 if stem == "bass" else 0.6):
-        chain.append(
-            pedalboard.Reverb(
-                room_size=float(rng.uniform(0.1, 0.8)),
-                damping=float(rng.uniform(0.2, 0.9)),
-                wet_level=float(rng.uniform(0.03, 0.3)),
-                dry_level=0.8,
-            )
-        )
+        chain.append(_draw_reverb(rng, 0.8, 0.3))
     return pedalboard.Pedalboard(chain)
 
 
@@ -95,14 +81,7 @@ def draw_voice_effects(beat_s: float, rng: np.random.Generator) -> pedalboard.Pe
         chain.append(pedalboard.PeakFilter(float(rng.uniform(1500, 5000)), presence, 0.7))
         chain.append(pedalboard.HighShelfFilter(float(rng.uniform(4000, 7000)), air))
     if rng.random() < 0.8:
-        chain.append(
-            pedalboard.Compressor(
-                threshold_db=float(rng.uniform(-30, -10)),
-                ratio=float(rng.uniform(2, 8)),
-                attack_ms=float(rng.uniform(1, 20)),
-                release_ms=float(rng.uniform(40, 200)),
-            )
-        )
+        chain.append(_draw_compressor(rng, (-30, -10), (2, 8), (1, 20), (40, 200)))
     if rng.random() < 0.12:
         chain.append(pedalboard.Chorus(mix=float(rng.uniform(0.15, 0.5))))
     if rng.random() < 0.3:
@@ -114,15 +93,32 @@ def draw_voice_effects(beat_s: float, rng: np.random.Generator) -> pedalboard.Pe
             )
         )
     if rng.random() < 0.75:
-        chain.append(
-            pedalboard.Reverb(
-                room_size=float(rng.uniform(0.1, 0.9)),
-                damping=float(rng.uniform(0.2, 0.9)),
-                wet_level=float(rng.uniform(0.03, 0.35)),
-                dry_level=0.8,
-            )
-        )
+        chain.append(_draw_reverb(rng, 0.9, 0.35))
     return pedalboard.Pedalboard(chain)
+
+
+def _draw_compressor(
+    rng: np.random.Generator,
+    threshold_db: tuple[float, float],
+    ratio: tuple[float, float],
+    attack_ms: tuple[float, float],
+    release_ms: tuple[float, float],
+) -> pedalboard.Compressor:
+    """One with settings between these bounds."""
+    return pedalboard.Compressor(
+        *(float(rng.uniform(*bounds)) for bounds in (threshold_db, ratio, attack_ms, release_ms))
+    )
+
+
+def _draw_reverb(
+    rng: np.random.Generator, largest_room: float, wettest: float
+) -> pedalboard.Reverb:
+    return pedalboard.Reverb(
+        room_size=float(rng.uniform(0.1, largest_room)),
+        damping=float(rng.uniform(0.2, 0.9)),
+        wet_level=float(rng.uniform(0.03, wettest)),
+        dry_level=0.8,
+    )
 
 
 def draw_voicing(rng: np.random.Generator) -> Voicing:

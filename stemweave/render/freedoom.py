@@ -23,7 +23,7 @@ from stemweave.music.midi_file import MidiSong, read_midi_file
 from stemweave.render.collection import OTHER, VALIDATION_SOUNDFONT, find_soundfont
 from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import PEAK, rms_while_playing
-from stemweave.render.score import Part, classes_of, end_s, parts_of, stem_of
+from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, score_of, write_stems
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
@@ -162,7 +162,7 @@ def render_freedoom(
         duration_s = song_duration_s(stems)
         played, voice = dict(stems), None
         if voices:
-            played[OTHER] = [part for part in parts_of(midi) if stem_of(part) is None]
+            played[OTHER] = others_of(parts_of(midi))
             voice = _voice(name, midi, duration_s, voices, sample_rate)
         first = round(start_s * sample_rate)
         last = first + round((length_s or duration_s) * sample_rate)

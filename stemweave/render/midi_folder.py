@@ -33,7 +33,7 @@ from stemweave.render.collection import (
 )
 from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import draw_sounds, render_stems
-from stemweave.render.score import Part, classes_of, end_s, parts_of, stem_of
+from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
 from stemweave.stems import PROGRAMS
 
@@ -96,7 +96,7 @@ def render_file(job: MidiJob) -> Song | Skipped:
     if job.voices:
         more = other_stem(
             form_of_sheet(sheet),
-            [part for part in parts_of(midi) if stem_of(part) is None],
+            others_of(parts_of(midi)),
             duration_s,
             job.voices,
             "train" if split == "train" else "validation",

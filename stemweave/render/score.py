@@ -65,6 +65,11 @@ def classes_of(parts: Sequence[Part]) -> dict[str, list[Part]]:
     return stems
 
 
+def others_of(parts: Sequence[Part]) -> list[Part]:
+    """Parts of no stem."""
+    return [part for part in parts if stem_of(part) is None]
+
+
 def end_s(stems: Mapping[str, Sequence[Part]]) -> float:
     """When the last note ends; 0 without notes."""
     ends = (note.end_s for parts in stems.values() for part in parts for note in part.notes)

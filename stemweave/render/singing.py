@@ -145,8 +145,13 @@ def _sing_phrase(
     log_envelope += loudness_db[:, None] * (np.log(10) / 10)
     coded = np.concatenate(aperiodicities) * (1 - 0.8 * manner.breath)
     waveform = synthesised(f0_hz, log_envelope, coded, sample_rate)
-    fade = np.minimum(np.arange(len(waveform)) / (FADE_S * sample_rate), 1.0)
-    return (waveform * fade * fade[::-1]).astype(np.float32)
+    return faded(waveform, FADE_S, sample_rate).astype(np.float32)
+
+
+def faded(waveform: np.ndarray, fade_s: float, sample_rate: int) -> np.ndarray:
+    """``waveform`` (T,) with straight fades at both ends."""
+    fade = np.minimum(np.arange(len(waveform)) / (fade_s * sample_rate), 1.0)
+    return waveform * fade * fade[::-1]
 
 
 def _times(place: tuple[int, int, int], length: int, held: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ from stemweave.render.form import Form
 from stemweave.render.lines import draw_comping, draw_melody, nearest
 from stemweave.render.mixdown import levelled
 from stemweave.render.score import Note
-from stemweave.render.singing import Manner, draw_manner, sing
+from stemweave.render.singing import Manner, draw_manner, faded, sing
 from stemweave.render.voices import Recording, read_waveform
 
 LEVEL_DB = -20.0
@@ -20,6 +20,7 @@ LOW, HIGH = 53.0, 64.0
 """MIDI pitches that men's and women's voices are drawn around."""
 TYPICAL_HZ = {False: 150.0, True: 320.0}
 """Of men's and women's recordings that need no other formants."""
+CLIP_FADE_S = 0.01
 LYRICS = 5
 """Recordings that one voice's words come from."""
 
@@ -132,17 +133,12 @@ def draw_clips(session: Session, rng: np.random.Generator) -> np.ndarray:
             pitch = 69 + 12 * np.log2(clip.f0_hz / 440)
             classes = form.chord_at(bar * form.beats_per_bar).pitch_classes
             speed = 2 ** ((nearest(pitch, classes) - pitch) / 12)
-        waveform = _faded(read_waveform(clip, rate / speed), rate)
+        waveform = faded(read_waveform(clip, rate / speed), CLIP_FADE_S, rate)
         start = round(bar * bar_s * rate)
         waveform = waveform[: max(len(voice) - start, 0)]
         voice[start : start + len(waveform)] += waveform
         bar += -(-len(waveform) // round(bar_s * rate)) + int(rng.random() < 0.2)
     return voice
-
-
-def _faded(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    fade = np.minimum(np.arange(len(waveform)) / (0.01 * sample_rate), 1.0)
-    return waveform * fade * fade[::-1]
 
 
 def _of_one_singer(recordings: Sequence[Recording], rng: np.random.Generator) -> list[Recording]:

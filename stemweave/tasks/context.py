@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemweave.audio.stereo import SILENCE_RMS, drawn_side, placed, placed_like
-from stemweave.audio.waveforms import exact_scale
+from stemweave.audio.waveforms import exact_scale, rms
 from stemweave.models.parts import Parts
 from stemweave.models.vocoder import resampled
 from stemweave.tasks.conditioning import Conditioning
@@ -124,8 +124,8 @@ def from_nothing(
 
 def _level(stems: Tensor) -> float:
     """RMS of the sum of ``stems`` (S, T), above zero."""
-    loudest = _rms(stems).max().item()
-    return max(_rms(stems.sum(dim=0)).item(), MIN_SUM * loudest, MIN_LEVEL)
+    loudest = rms(stems).max().item()
+    return max(rms(stems.sum(dim=0)).item(), MIN_SUM * loudest, MIN_LEVEL)
 
 
 def play(
@@ -204,13 +204,9 @@ def _difference_db(waveform: Tensor, reference: Tensor) -> float:
     """Level of ``waveform`` over that of ``reference`` in dB; 0 if either is silent or empty."""
     if not len(waveform) or not len(reference):
         return 0.0
-    levels = _rms(waveform).item(), _rms(reference).item()
+    levels = rms(waveform).item(), rms(reference).item()
     return 20 * math.log10(levels[0] / levels[1]) if min(levels) >= SILENCE_RMS else 0.0
 
 
 def _limited(value: float, limit: float) -> float:
     return min(max(value, -limit), limit)
-
-
-def _rms(waveform: Tensor) -> Tensor:
-    return waveform.square().mean(dim=-1).sqrt()

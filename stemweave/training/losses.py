@@ -12,33 +12,42 @@ MAX_SI_SDR_DB = 30.0
 """Better than this is not rewarded."""
 
 
-def stft_magnitude(waveform: Tensor, n_fft: int) -> Tensor:
-    """Magnitudes (N, n_fft // 2 + 1, frames), hop n_fft / 4, Hann window."""
-    window = torch.hann_window(n_fft, device=waveform.device)
-    return torch.stft(waveform, n_fft, n_fft // 4, window=window, return_complex=True).abs()
+N_FFTS = (256, 512, 1024, 2048)
 
 
-def multi_resolution_stft_distance(
-    estimate: Tensor,
-    target: Tensor,
-    n_ffts: Sequence[int] = (256, 512, 1024, 2048),
-    *,
-    from_share: float = 0.0,
-    level_of: Tensor | None = None,
+def stft_magnitudes(
+    waveform: Tensor, n_ffts: Sequence[int] = N_FFTS, from_share: float = 0.0
+) -> list[Tensor]:
+    """Magnitudes (N, bins, frames) at each resolution, hop n_fft / 4, Hann window.
+
+    Bins from ``from_share`` of half the sample rate on.
+    """
+    magnitudes = []
+    for n_fft in n_ffts:
+        window = torch.hann_window(n_fft, device=waveform.device)
+        spectrum = torch.stft(waveform, n_fft, n_fft // 4, window=window, return_complex=True)
+        magnitudes.append(spectrum.abs()[:, round(from_share * n_fft / 2) :])
+    return magnitudes
+
+
+def magnitudes_distance(
+    ours: Sequence[Tensor], theirs: Sequence[Tensor], level: Sequence[Tensor] | None = None
 ) -> Tensor:
     """Spectral convergence plus log-magnitude L1, mean over resolutions (arXiv 1910.11480).
 
-    Magnitudes are floored at 1e-3 (about -80 dB of full scale for a sinusoid), so that inaudible
-    noise does not count. Only bins count from ``from_share`` of half the sample rate on. The
-    convergence is relative to ``level_of`` instead of ``target``.
+    All are of ``stft_magnitudes``. They are floored at 1e-3 (about -80 dB of full scale for a
+    sinusoid), so that inaudible noise does not count. The convergence is relative to ``level``
+    (None: to ``theirs``).
     """
-    total = estimate.new_zeros(())
-    for n_fft in n_ffts:
-        first = round(from_share * n_fft / 2)
-        ours, theirs = (stft_magnitude(one, n_fft)[:, first:] for one in (estimate, target))
-        level = theirs if level_of is None else stft_magnitude(level_of, n_fft)[:, first:]
-        total = total + _magnitude_distance(ours, theirs, level)
-    return total / len(n_ffts)
+    total = ours[0].new_zeros(())
+    for own, other, reference in zip(ours, theirs, level or theirs, strict=True):
+        total = total + _magnitude_distance(own, other, reference)
+    return total / len(ours)
+
+
+def multi_resolution_stft_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """``magnitudes_distance`` of waveforms (N, T)."""
+    return magnitudes_distance(stft_magnitudes(estimate), stft_magnitudes(target))
 
 
 def multi_resolution_mel_distance(

@@ -14,7 +14,11 @@ from stemweave.data.tar_songs import Songs, songs_at_step
 from stemweave.models.log_mel import LogMel
 from stemweave.models.vocoder import hop_length_of, matched, rate_of, resampled, white_noise
 from stemweave.training.examples import Example, beside_the_truth, example_crops
-from stemweave.training.losses import multi_resolution_stft_distance
+from stemweave.training.losses import (
+    magnitudes_distance,
+    multi_resolution_stft_distance,
+    stft_magnitudes,
+)
 from stemweave.training.networks import make_vocoder
 from stemweave.training.settings import RunSettings
 
@@ -94,20 +98,20 @@ class VocoderStage:
             waveforms = network(log_mel)
         return matched(waveforms, log_mel, self.log_mel, self.settings.matching_iterations)
 
-    def distance(self, ours: Tensor, theirs: Tensor, level_of: Tensor) -> Tensor:
-        """Of waveforms at the vocoder's rate: in the log-mel's band, and above it."""
-        total = self.settings.spectral_weight * multi_resolution_stft_distance(
-            self.in_band(ours),
-            self.in_band(theirs),
-            IN_BAND_N_FFTS,
-            level_of=self.in_band(level_of),
-        )
+    def magnitudes(self, waveforms: Tensor, in_band: Tensor) -> list[list[Tensor]]:
+        """Of waveforms, which ``in_band`` are at the log-mel's rate: in its band, and above it."""
+        found = [stft_magnitudes(in_band, IN_BAND_N_FFTS)]
         if self.settings.high_band_weight:
-            high = multi_resolution_stft_distance(
-                ours, theirs, HIGH_BAND_N_FFTS, from_share=self.band_share, level_of=level_of
-            )
-            total = total + self.settings.high_band_weight * high
-        return total
+            found.append(stft_magnitudes(waveforms, HIGH_BAND_N_FFTS, self.band_share))
+        return found
+
+    def distance(
+        self, ours: list[list[Tensor]], theirs: list[list[Tensor]], level: list[list[Tensor]]
+    ) -> Tensor:
+        """Of ``magnitudes``."""
+        weights = (self.settings.spectral_weight, self.settings.high_band_weight)
+        bands = zip(weights, ours, theirs, level, strict=False)  # the high band may be absent
+        return torch.stack([weight * magnitudes_distance(*band) for weight, *band in bands]).sum()
 
     def loss(
         self, network: Any, step: int, rng: np.random.Generator, generator: torch.Generator
@@ -119,7 +123,8 @@ class VocoderStage:
             songs, settings.batch_size, self.mix_settings, rng, settings.crop_frames
         )
         waveforms, classes = waveforms.to(device), classes.to(device)
-        log_mel = self.log_mel(self.in_band(waveforms))
+        heard = self.in_band(waveforms)
+        log_mel = self.log_mel(heard)
         condition = log_mel
         if self.vae is not None:
             half = torch.randperm(len(log_mel), generator=generator)[: len(log_mel) // 2]
@@ -130,13 +135,16 @@ class VocoderStage:
             self.synthesise(network, condition, classes, generator)
             for _ in range(2 if settings.energy_weight else 1)
         ]
-        distances = [self.distance(output, waveforms, waveforms) for output in outputs]
-        mels = [(self.log_mel(self.in_band(one)) - log_mel).abs().mean() for one in outputs]
+        in_band = [self.in_band(output) for output in outputs]
+        true = self.magnitudes(waveforms, heard)
+        made = [self.magnitudes(*pair) for pair in zip(outputs, in_band, strict=True)]
+        distances = [self.distance(one, true, true) for one in made]
+        mels = [(self.log_mel(one) - log_mel).abs().mean() for one in in_band]
         distance, mel = torch.stack(distances).mean(), torch.stack(mels).mean()
         loss = distance + settings.mel_weight * mel
         figures = {"distance": distance.item(), "mel": mel.item()}
         if settings.energy_weight:
-            apart = self.distance(outputs[0], outputs[1], waveforms)
+            apart = self.distance(made[0], made[1], true)
             loss = loss - settings.energy_weight / 2 * apart
             figures["apart"] = apart.item()
         return loss, figures
@@ -154,17 +162,20 @@ class VocoderStage:
         rng = np.random.default_rng(1)
         waveforms, classes = self.waveforms(self.validation, 16, PLAIN, rng, 128)
         waveforms = waveforms.to(device)
-        log_mel = self.log_mel(self.in_band(waveforms))
+        heard = self.in_band(waveforms)
+        log_mel = self.log_mel(heard)
         estimate = self.synthesise(network, log_mel, classes.to(device), None)
         in_band = self.in_band(estimate)
         figures = {
-            "val_spectral": multi_resolution_stft_distance(in_band, self.in_band(waveforms)),
+            "val_spectral": multi_resolution_stft_distance(in_band, heard),
             "val_mel": (self.log_mel(in_band) - log_mel).abs().mean(),
         }
         if self.settings.high_band_weight:
-            figures["val_high_band"] = multi_resolution_stft_distance(
-                estimate, waveforms, HIGH_BAND_N_FFTS, from_share=self.band_share
+            ours, theirs = (
+                stft_magnitudes(one, HIGH_BAND_N_FFTS, self.band_share)
+                for one in (estimate, waveforms)
             )
+            figures["val_high_band"] = magnitudes_distance(ours, theirs)
         return {name: figure.item() for name, figure in figures.items()}
 
     def examples(self, network: Any) -> dict[str, Example]:

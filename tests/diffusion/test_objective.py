@@ -4,7 +4,15 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from stemweave.diffusion.objective import clean_estimate, denoising_loss, target
+from stemweave.diffusion.objective import denoising_loss, signal_and_noise, target
+
+
+def clean_estimate(scheduler, noisy, prediction, timestep):
+    """The latents that ``prediction`` stands for."""
+    alpha, sigma = signal_and_noise(scheduler, timestep)
+    if scheduler.config.prediction_type == "epsilon":
+        return (noisy - sigma * prediction) / alpha.clamp(min=1e-4)
+    return alpha * noisy - sigma * prediction
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
