@@ -1,7 +1,9 @@
 """Waiting for what another process does."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -13,3 +15,16 @@ def wait_for(condition: Callable[[], Any], seconds: float) -> Any:
             return found
         time.sleep(0.01)
     raise AssertionError(f"{condition.__name__}: not within {seconds} s")
+
+
+def is_being_written(folder: Path, stem: str) -> bool:
+    """Whether a file of ``stem`` is half-written anywhere below ``folder``.
+
+    ``glob`` fails on folders that come and go beneath it; ``os.walk`` passes over them.
+    """
+    return any(
+        name.startswith(stem)
+        for inside, _, names in os.walk(folder)
+        for name in names
+        if ".partial" in Path(inside).parts
+    )

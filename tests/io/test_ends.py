@@ -14,7 +14,7 @@ import pytest
 
 from stemweave.io import ends
 from tests.cli.test_main import write_noise
-from tests.waiting import wait_for
+from tests.waiting import is_being_written, wait_for
 
 
 def unignore_signals() -> None:
@@ -71,7 +71,7 @@ def test_workers_end_with_the_command(begin, tiny_model: Path, tmp_path: Path, n
     files = [tmp_path / "a.wav", tmp_path / "b.wav"]
     options = ["-o", tmp_path / "out", "--model", tiny_model, "--workers", 2]
     process = begin("separate", *files, *options)
-    wait_for(lambda: len(list((tmp_path / "out").glob("**/.partial/*/**/piano*"))) > 0, 120)
+    wait_for(lambda: is_being_written(tmp_path / "out", "piano"), 120)
     process.send_signal(number)
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 128 + number
@@ -84,7 +84,7 @@ def test_workers_end_when_the_command_is_killed(begin, tiny_model: Path, tmp_pat
     files = [tmp_path / "a.wav", tmp_path / "b.wav"]
     options = ["-o", tmp_path / "out", "--model", tiny_model, "--workers", 2]
     process = begin("separate", *files, *options)
-    wait_for(lambda: len(list((tmp_path / "out").glob("**/.partial/*/**/piano*"))) > 0, 120)
+    wait_for(lambda: is_being_written(tmp_path / "out", "piano"), 120)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()

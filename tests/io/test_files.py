@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from stemweave.io.decode import probe_audio
 from stemweave.io.encode import AudioWriter, write_audio
 from stemweave.io.encoding import Encoding
 from stemweave.io.mixtures import Separation
+from tests.waiting import is_being_written, wait_for
 
 
 def write_noise(path: Path, num_samples: int = 20_000, **options: str) -> Path:
@@ -87,8 +87,7 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
     source = write_noise(tmp_path / "a.wav", 2_000_000)
 
     def end_once_it_writes() -> None:
-        while not list(tmp_path.glob("out/**/.partial/*/piano*")):
-            time.sleep(0.01)
+        wait_for(lambda: is_being_written(tmp_path / "out", "piano"), 120)
         os.kill(os.getpid(), number)
 
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
