@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stemweave.cli.sheets import summary, write_music
+from stemweave.cli.sheets import summary
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.io.batch import separate_file
 from stemweave.io.decode import read_audio
 from stemweave.io.mixtures import Separation
 from stemweave.io.plots import plot_files
 from stemweave.model import load_model
+from stemweave.music.folder import write_music
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.tasks.compose import drawn_sheet, found_sheet, with_new_stems
 

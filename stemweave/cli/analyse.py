@@ -11,9 +11,10 @@ import typer
 from stemweave.cli.console import console
 from stemweave.cli.options import Device, Json, Model, Overwrite, Quiet, Verbose, load
 from stemweave.cli.pieces import Source
-from stemweave.cli.sheets import summary, write_music
+from stemweave.cli.sheets import summary
 from stemweave.errors import InputError
 from stemweave.models.devices import AUTO
+from stemweave.music.folder import write_music
 
 MIDI_FILE = "sheet.mid"
 

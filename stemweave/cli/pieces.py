@@ -23,14 +23,13 @@ from stemweave.cli.sheets import (
     NO_SHEET,
     SheetOptions,
     common_folder,
-    music_files,
     summary,
-    write_music,
     written_s,
 )
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
+from stemweave.music.folder import music_files, write_music
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:

@@ -205,29 +205,6 @@ def _over(sheet: LeadSheet, other: LeadSheet) -> LeadSheet:
     return replace(sheet, **fields)
 
 
-def music_files(folder: Path, sheet: LeadSheet | None, score: Score | None) -> dict[str, Path]:
-    """Where ``write_music`` writes what is known; a score needs its sheet."""
-    from stemweave.music.lead_sheet import SHEET_FILE
-    from stemweave.music.midi import SCORE_FILE
-
-    files = {} if sheet is None else {"sheet": folder / SHEET_FILE}
-    return files if not files or score is None else {**files, "score": folder / SCORE_FILE}
-
-
-def write_music(folder: Path, sheet: LeadSheet | None, score: Score | None) -> dict[str, Path]:
-    """Write ``sheet.json`` and ``score.mid``, as far as they are known, into ``folder``."""
-    from stemweave.io.files import appearing
-    from stemweave.music.midi import write_midi
-
-    files = music_files(folder, sheet, score)
-    if sheet is not None:
-        with appearing(files["sheet"]) as partial:
-            partial.write_text(sheet.to_json(), encoding="utf-8")
-        if score is not None:
-            write_midi(files["score"], score, sheet)
-    return files
-
-
 def written_s(sheet: LeadSheet | None, score: Score | None) -> float | None:
     """How long the piece is that ``score`` has the notes of; None without one."""
     from stemweave.music.rolls import score_end_s

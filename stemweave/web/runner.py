@@ -14,10 +14,20 @@ from stemweave.io.batch import read_given, read_piece, separate_file
 from stemweave.io.mixtures import Separation
 from stemweave.io.piece import Piece
 from stemweave.model import StemModel
-from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.drawing import lasting
+from stemweave.music.folder import read_music, write_music
+from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
+from stemweave.music.midi import SCORE_FILE
+from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
-from stemweave.tasks.compose import drawn_sheet, found_sheet, with_new_stems
+from stemweave.tasks.compose import (
+    drawn_sheet,
+    found_sheet,
+    summed,
+    with_new_bars,
+    with_new_stems,
+)
 from stemweave.tasks.sampling import Sampling
 from stemweave.web.answers import Limits, ModelAnswer
 from stemweave.web.library import share_file
@@ -126,22 +136,11 @@ class Runner:
         generator = torch.Generator().manual_seed(seed)
         sampling = Sampling(params.get("steps"), generator=generator, progress=progress)
         if task == "generate":
-            self._generate(params["seconds"], params.get("tempo_bpm"), seed, sampling).save(out)
+            self._generate(params["seconds"], params.get("tempo_bpm"), seed, sampling, out)
             return
         assert source is not None
         if task == "separate":
-            method = self.pipe.separation_method(params["method"])
-            stems = self.pipe.stems_by(method)
-            asked = Separation(
-                stems,
-                optional=[name for name in stems if name not in self.stems],
-                method=method,
-                guidance=params.get("guidance"),
-                steps=params.get("steps"),
-                seed=seed,
-            )
-            separate_file(self.pipe, source / f"{MIXTURE}.wav", out, asked, progress)
-            share_file(source / f"{MIXTURE}.wav", out / f"{MIXTURE}.wav")
+            self._separate(params, seed, source, out, progress)
             return
         if task == "arrange":
             given = {name: source / f"{name}.wav" for name in params["given"]}
@@ -149,29 +148,84 @@ class Runner:
         else:
             waveforms, sample_rate = read_piece(source, self.pipe)
         own = self._own_arguments(task, params)
-        sheet = found_sheet(self.pipe, waveforms, sample_rate)
-        if sheet is not None:
-            own["sheet"] = sheet
-            if task == "arrange":
-                added = params["add"] or set(self.stems) - set(params["given"])
-                own["score"] = with_new_stems(self.pipe, sheet, None, added, seed)
+        duration_s = next(iter(waveforms.values())).shape[-1] / sample_rate
+        sheet, score = read_music(source)
+        sheet = found_sheet(self.pipe, waveforms, sample_rate, sheet)
+        score = self._score(task, params, sheet, score, duration_s, seed)
+        if self.pipe.takes_sheets:
+            own |= {"sheet": sheet, "score": score}
         result = getattr(self.pipe, task)(waveforms, sample_rate, sampling=sampling, **own)
         kept = [name for name in self._kept(task, params) if name in result and name in waveforms]
         made = {name: waveform for name, waveform in result.items() if name not in kept}
         Piece(made, sample_rate).save(out)
         for name in kept:
             share_file(source / f"{name}.wav", out / f"{name}.wav")
+        if sheet is not None:
+            sheet = lasting(sheet, result[MIXTURE].shape[-1] / sample_rate)
+        write_music(out, sheet, score)
+
+    def _separate(
+        self, params: Params, seed: int, source: Path, out: Path, progress: Progress
+    ) -> None:
+        method = self.pipe.separation_method(params["method"])
+        stems = self.pipe.stems_by(method)
+        asked = Separation(
+            stems,
+            optional=[name for name in stems if name not in self.stems],
+            method=method,
+            guidance=params.get("guidance"),
+            steps=params.get("steps"),
+            seed=seed,
+        )
+        separate_file(self.pipe, source / f"{MIXTURE}.wav", out, asked, progress)
+        for name in (f"{MIXTURE}.wav", SHEET_FILE, SCORE_FILE):
+            if (source / name).exists():
+                share_file(source / name, out / name)
 
     def _generate(
-        self, seconds: float, tempo_bpm: float | None, seed: int, sampling: Sampling
-    ) -> Piece:
+        self, seconds: float, tempo_bpm: float | None, seed: int, sampling: Sampling, out: Path
+    ) -> None:
         """A new piece, under a sheet and with notes of its own where the model takes them."""
         pipe = self.pipe
         sheet = drawn_sheet(pipe, seconds, seed, LeadSheet(tempo_bpm=tempo_bpm))
-        if sheet is None:
-            return pipe.generate(seconds, tempo_bpm=tempo_bpm, sampling=sampling)
         score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
-        return pipe.generate(seconds, sheet=sheet, score=score, sampling=sampling)
+        told = {"tempo_bpm": tempo_bpm} if sheet is None else {"sheet": sheet, "score": score}
+        pipe.generate(seconds, sampling=sampling, **told).save(out)
+        write_music(out, sheet, score)
+
+    def _score(
+        self,
+        task: str,
+        params: Params,
+        sheet: LeadSheet | None,
+        score: Score | None,
+        duration_s: float,
+        seed: int,
+    ) -> Score | None:
+        """The notes of a task's result: those of ``score`` that stay, and what is written anew."""
+        if task == "vary":
+            return None
+        if task == "arrange":
+            added = params["add"] or set(self.stems) - set(params["given"])
+            if score is not None:
+                given = {stem: score.notes[stem] for stem in score.notes if stem in params["given"]}
+                score = Score(given)
+            return with_new_stems(self.pipe, sheet, score, added, seed)
+        if task == "edit":
+            renewed = {
+                name: (start, duration_s if end is None else end)
+                for name, (start, end) in params["renew"].items()
+            }
+        else:
+            renewed = dict.fromkeys(self.stems, (duration_s, duration_s + params["seconds"]))
+        return with_new_bars(self.pipe, sheet, score, renewed, seed)
+
+    def analyse(self, folder: Path) -> LeadSheet:
+        """What the analyser finds in the tracks of ``folder``; nothing without an analyser."""
+        if not self.pipe.analyses:
+            return LeadSheet()
+        waveforms, sample_rate = read_piece(folder, self.pipe)
+        return self.pipe.analyse(summed(self.pipe, waveforms), sample_rate)
 
     def _kept(self, task: str, params: Params) -> list[str]:
         """Stems that a task hands back as they were given, to the last sample."""

@@ -45,6 +45,7 @@ class Studio:
         self.feed = Feed()
         self.worker = Worker(self.store, self.library, runner, self.feed)
         self.conversions = CapacityLimiter(CONVERSIONS)
+        self.analyses = CapacityLimiter(1)
         self._packings: dict[tuple[str, str], Packing] = {}
 
     @asynccontextmanager

@@ -4,17 +4,14 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import torch
 
 from stemweave.cli.sheets import SheetOptions
 from stemweave.model import StemModel
-from stemweave.models.score_transformer import ScoreTransformer
-from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet, read_sheet
 from stemweave.music.midi import read_midi, write_midi
 from stemweave.music.score import Score, ScoreNote
 from tests.cli.test_main import write_noise
-from tests.tasks.test_conditioning import make_conditioned_pipeline
+from tests.tasks.test_conditioning import make_conditioned_pipeline, make_writing_pipeline
 
 SHEET = LeadSheet.from_text("Am | F", 120, "4/4", "A minor", "jazz", {"guitar": "nylon"})
 SCORE = Score({"drums": tuple(ScoreNote(beat, beat + 0.25, 36, 90) for beat in range(4))})
@@ -30,14 +27,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def writing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``model`` with a score model."""
-    pipe = make_conditioned_pipeline()
-    torch.manual_seed(0)
-    pipe.score_model = ScoreTransformer(
-        ("drums", "bass", "guitar", "piano"), ("rock",), INSTRUMENT_CLASSES,
-        channels=32, num_layers=1, head_channels=16, max_bars=4,
-    ).eval()  # fmt: skip
     folder = tmp_path_factory.mktemp("writing")
-    pipe.save_pretrained(folder)
+    make_writing_pipeline().save_pretrained(folder)
     return folder
 
 

@@ -11,7 +11,9 @@ from stemweave.errors import InputError
 from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.conditions import Conditions
+from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.music.drawing import lasting
+from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import HARMONY_KNOWN, roll_columns, score_end_s
 from stemweave.music.score import Score, ScoreNote
@@ -42,6 +44,17 @@ def make_conditioned_pipeline() -> StemModel:
     for parameter in (*pipe.denoiser.conditions.parameters(), pipe.denoiser.conv_out.weight):
         torch.nn.init.normal_(parameter, std=0.2)
     pipe.denoiser.eval()
+    return pipe
+
+
+def make_writing_pipeline() -> StemModel:
+    """That pipeline with a score model."""
+    pipe = make_conditioned_pipeline()
+    torch.manual_seed(0)
+    pipe.score_model = ScoreTransformer(
+        ("drums", "bass", "guitar", "piano"), ("rock",), INSTRUMENT_CLASSES,
+        channels=32, num_layers=1, head_channels=16, max_bars=4,
+    ).eval()  # fmt: skip
     return pipe
 
 

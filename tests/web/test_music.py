@@ -1,0 +1,90 @@
+"""Sheets and notes of versions: what a piece was written on, what is found, what people correct."""
+
+from pathlib import Path
+
+import pytest
+
+from stemweave.model import StemModel
+from stemweave.music.folder import read_music
+from stemweave.music.lead_sheet import LeadSheet
+from tests.tasks.test_conditioning import make_writing_pipeline
+from tests.web.conftest import finish, upload
+
+FOUND = LeadSheet.from_text("Dm | G", 120, "4/4", "D minor", duration_s=1.0)
+
+
+@pytest.fixture
+def written(studio):
+    """A studio whose model writes notes, and a piece of a tempo of its own."""
+    studio.pipe = make_writing_pipeline()
+    client = studio()
+    project = client.post("/api/projects").json()
+    return client, project, finish(client, project, "generate", seconds=5, tempo_bpm=96, steps=1)
+
+
+def test_a_written_piece_has_its_sheet_and_notes_and_jobs_follow_them(written, studio):
+    client, project, version = written
+    sheet = client.get(f"/api/versions/{version['id']}/sheet").json()
+    score = client.get(f"/api/versions/{version['id']}/score").json()
+    assert sheet["tempo_bpm"] == 96 and sheet["beats_s"][1] == 0.625 and sheet["chords"]
+    assert set(score) == {"bass", "drums", "guitar", "piano"} and score["drums"]
+
+    beats_s = [time / 2 for time in range(2 * len(sheet["beats_s"]) - 1)]
+    beats_s = [beat * sheet["beats_s"][1] for beat in beats_s]
+    downbeats = list(range(0, len(beats_s), 4))
+    double = {**sheet, "tempo_bpm": 192, "beats_s": beats_s, "downbeats": downbeats}
+    double["chords"] = [[0, "C°"]]
+    corrected = client.put(f"/api/versions/{version['id']}/sheet", json=double).json()
+    assert corrected["chords"] == [[0, "Cdim"]]
+    moved = client.get(f"/api/versions/{version['id']}/score").json()
+    for note, before in zip(moved["bass"], score["bass"], strict=True):
+        assert note["start_beat"] == pytest.approx(2 * before["start_beat"], abs=1e-3)
+
+    edited = finish(client, project, "edit", renew={"drums": [3, None]}, steps=1)
+    assert client.get(f"/api/versions/{edited['id']}/sheet").json() == corrected
+    again = client.get(f"/api/versions/{edited['id']}/score").json()
+    assert again["bass"] == [pytest.approx(note) for note in moved["bass"]]
+    assert again["drums"][0] == pytest.approx(moved["drums"][0])
+    assert again["drums"] != [pytest.approx(note) for note in moved["drums"]]
+    longer = finish(client, project, "extend", seconds=2, steps=1)
+    sheet = client.get(f"/api/versions/{longer['id']}/sheet").json()
+    assert sheet["beats_s"][-1] >= longer["duration_s"] == 7
+    arranged = finish(client, project, "arrange", given=["bass"], add=["piano"], steps=1)
+    folder = Path(studio.data / "versions" / arranged["id"])
+    assert set(read_music(folder)[1].notes) == {"bass", "piano"}
+
+
+def test_a_recording_is_analysed_once_and_can_be_corrected(client, monkeypatch):
+    heard = []
+
+    def analyse(self, waveform, sample_rate):
+        heard.append(waveform.shape)
+        return FOUND
+
+    monkeypatch.setattr(StemModel, "analyses", True)
+    monkeypatch.setattr(StemModel, "analyse", analyse)
+    project = upload(client)
+    address = f"/api/versions/{project['head_version_id']}/sheet"
+    found = client.get(address).json()
+    assert found["key"] == "D minor" and client.get(address).json() == found
+    assert len(heard) == 1 and client.get(address.replace("sheet", "score")).json() == {}
+    assert client.put(address, json={**found, "key": "F"}).json()["key"] == "F major"
+    separated = finish(client, project, "separate")
+    assert client.get(f"/api/versions/{separated['id']}/sheet").json()["key"] == "F major"
+    for wrong, words in (
+        ({"chords": [[0, "H7"]]}, "H7 is not a chord"),
+        ({"beats_s": [1, 0]}, "rising"),
+        ({"downbeats": [1e9]}, "downbeats"),
+        ({"tempo": 3}, "tempo"),
+        ({"tempo_bpm": 1e9}, "out of range"),
+    ):
+        refused = client.put(address, json={**found, **wrong})
+        assert refused.status_code == 422 and words in refused.json()["detail"]
+    assert client.get(address).json()["key"] == "F major"
+    assert client.get("/api/versions/none/sheet").status_code == 404
+
+
+def test_a_model_without_an_analyser_knows_nothing(client):
+    project = upload(client)
+    sheet = client.get(f"/api/versions/{project['head_version_id']}/sheet").json()
+    assert {name for name, value in sheet.items() if value is not None} == {"version"}
