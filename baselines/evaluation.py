@@ -50,7 +50,7 @@ def load_baseline(run: Path) -> Baseline:
 
 
 def load_baselines(runs: Sequence[Path], pipe: Any) -> dict[str, Baseline]:
-    """Baselines by the name of their row; two of a kind are told apart by their run's name.
+    """Baselines by the name of their row; two of a kind differ by their run's name.
 
     Raises:
         InputError: if one lacks stems of ``pipe`` or has another sample rate.

@@ -16,7 +16,7 @@ from benchmarks.results import NAMES, run_one, save, update_document, write_page
 
 
 def main() -> None:
-    """Run what was named, or all; one that fails is told at the end and does not stop others."""
+    """Run what was named, or all; one that fails is named at the end and does not stop others."""
     parser = argparse.ArgumentParser(description="Measure, print, and write benchmarks/results.md.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--full", action="store_true", help="growth: hours of audio")

@@ -136,11 +136,11 @@ def networks_of(pipe: Any) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         for shift in sorted({0, *pipe.refiner.config.shifts}):
             later, samples = frames + shift, shift * pipe.log_mel.config.hop_length
             waveform = 0.1 * torch.randn(1, pipe.log_mel.segment_samples + samples)
-            heard = [torch.randn(1, later, bands)]
+            inputs = [torch.randn(1, later, bands)]
             fine = pipe.refiner.fine_of(waveform)
             networks[refiner_name(shift)] = (
                 pipe.refiner,
-                tuple(heard if fine is None else [*heard, fine]),
+                tuple(inputs if fine is None else [*inputs, fine]),
             )
     return networks
 

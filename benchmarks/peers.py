@@ -186,7 +186,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(
         (
             f"{result['audio_s']} s of audio, {result['threads']} threads, random weights but for "
-            "ours, medians. Ours and htdemucs take the file as it is; the others hear 16 kHz mono.",
+            "ours, medians. Ours and htdemucs take the file as it is; the others take 16 kHz mono.",
             table(columns, rows),
             summary(result),
         )

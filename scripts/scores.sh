@@ -23,7 +23,7 @@ evaluate separation separation data/validation -n 48
 # piano sounds in an eighth of the segments
 evaluate separation_freedoom separation data/freedoom4 -n 192
 evaluate vocoder vocoder data/full_band -n 12
-evaluate generation generation data/indomain -n 64 --told new,score
+evaluate generation generation data/indomain -n 64 --kinds new,score
 evaluate analysis analysis data/indomain -n 64
 evaluate analysis_freedoom analysis data/freedoom4 -n 49
 evaluate arrangement arrangement data/validation -n 6 --steps 10

@@ -297,7 +297,7 @@ class StemModel(Parts):
 
         Args:
             given: waveforms (channels, samples) by stem, of one shape. Of stems that it only
-                separates the model hears nothing.
+                separates it takes no notice.
             sample_rate: Hz.
             add: stems to add; None: all that are missing.
             sheet, score: of the whole piece, as for ``generate``.
@@ -331,7 +331,7 @@ class StemModel(Parts):
         Args:
             piece: stems (channels, samples) of one shape and, if wanted, their ``mixture``; a
                 mixture alone, which may be a tensor, is separated first. Stems that the model only
-                separates are kept, and it hears nothing of them.
+                separates are kept, and it takes no notice of them.
             sample_rate: Hz.
             renew: seconds by stem: ``{"drums": (start, end)}``; an end of None is the piece's.
             sheet, score: of the whole piece, as for ``generate``.

@@ -134,7 +134,7 @@ class MaskSeparator:
         return masks[..., left, :] * (1 - share) + masks[..., right, :] * share
 
 
-def hush_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> None:
+def silence_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> None:
     """Silence those ``optional`` ones of ``stems`` (S, channels, T) that are below ``FAINT``.
 
     In place. The loudest stem takes what was in them: all still add up to ``mixture``.

@@ -120,7 +120,7 @@ def generation_command(
     model: Model = None,
     split: Split = "all",
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
-    told: Annotated[
+    kinds: Annotated[
         str | None,
         typer.Option(help="Of new, score, sheet, nothing: a row each; new and score if absent."),
     ] = None,
@@ -136,19 +136,19 @@ def generation_command(
     With songs that have sheets and scores: variety, and whether these are obeyed.
     """
     from stemweave.evaluation.generation import evaluate_generation
-    from stemweave.evaluation.pieces import TOLD_ROWS
+    from stemweave.evaluation.pieces import KIND_ROWS
 
-    kinds: Any = None if told is None else [kind.strip() for kind in told.split(",")]
-    for kind in kinds or ():
-        if kind not in TOLD_ROWS:
-            raise InputError(f"--told takes new, score, sheet, nothing, not {kind!r}")
+    chosen: Any = None if kinds is None else [kind.strip() for kind in kinds.split(",")]
+    for kind in chosen or ():
+        if kind not in KIND_ROWS:
+            raise InputError(f"--kinds takes new, score, sheet, nothing, not {kind!r}")
     pipe = load(model, sampler=sampler)
     evaluation = evaluate_generation(
         pipe,
         _songs(data, pipe, split, out, overwrite),
         clips,
         embeddings=_embeddings(vggish, clap),
-        told=kinds,
+        kinds=chosen,
         steps=steps,
         seed=seed,
         progress=True,
@@ -339,8 +339,8 @@ def paper_command(
     pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
-    told: dict[str, Any] = dict(steps=steps, guidance=guidance, stems=pipe.stems, seed=seed)
-    separated = evaluate_separation(pipe, songs, segments, progress=True, **told)
+    options: dict[str, Any] = dict(steps=steps, guidance=guidance, stems=pipe.stems, seed=seed)
+    separated = evaluate_separation(pipe, songs, segments, progress=True, **options)
     generated = evaluate_generation(
         pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
     )

@@ -86,7 +86,7 @@ Verbose = Annotated[
 
 @dataclass(frozen=True)
 class Common:
-    """Options of every task: the model and how it runs, how results are written and told."""
+    """Options of every task: the model and how it runs, how results are written and shown."""
 
     plot: Plot = False
     model: Model = None

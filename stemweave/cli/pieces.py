@@ -152,7 +152,7 @@ def arrange(
             sample_rate,
             add=added,
             sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
-            **options.told(pipe, own_sheet, notes),
+            **options.conditions(pipe, own_sheet, notes),
         )
     written = piece.save(out, encoding, overwrite)
     music = write_music(out, own_sheet, notes)
@@ -180,10 +180,10 @@ def edit(
     pipe = common.load()
     renewed = chosen_stems(pipe.stems, stems, "--stems") if stems is not None else None
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
+    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
         present = [name for name in pipe.stems if name in piece]
         renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
-        return pipe.edit(piece, sample_rate, renew=renew, **told)
+        return pipe.edit(piece, sample_rate, renew=renew, **conditions)
 
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
@@ -205,8 +205,8 @@ def extend(
 
     check_seconds(seconds)
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
-        return pipe.extend(piece, sample_rate, seconds=seconds, **told)
+    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
+        return pipe.extend(piece, sample_rate, seconds=seconds, **conditions)
 
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
@@ -225,8 +225,8 @@ def vary(
     _ = common.encoding  # refused before a model is loaded
     pipe = common.load()
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **told: Any) -> Piece:
-        return pipe.vary(piece, sample_rate, strength=strength, **told)
+    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
+        return pipe.vary(piece, sample_rate, strength=strength, **conditions)
 
     _run(pipe, source, out, task, "varying", options, common)
 
@@ -267,7 +267,7 @@ def _run(
         changed = task(
             piece,
             sample_rate,
-            **options.told(pipe, sheet, score),
+            **options.conditions(pipe, sheet, score),
             sampling=common.sampling(progress),
         )
     written = changed.save(out, encoding, overwrite)

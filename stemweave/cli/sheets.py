@@ -90,7 +90,9 @@ class SheetOptions:
                 score = read_midi(beside / SCORE_FILE)[0]
         return self._with_text(sheet), score
 
-    def told(self, pipe: StemModel, sheet: LeadSheet | None, score: Score | None) -> dict[str, Any]:
+    def conditions(
+        self, pipe: StemModel, sheet: LeadSheet | None, score: Score | None
+    ) -> dict[str, Any]:
         """Arguments of a task: none for what only lay beside the piece, if none is understood."""
         asked = any(vars(self).values())
         return {"sheet": sheet, "score": score} if asked or pipe.takes_sheets else {}

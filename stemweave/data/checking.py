@@ -32,16 +32,16 @@ def decoded(
     checked = replace(findings, songs=[], skipped=list(findings.skipped))
     order = {song.folder: number for number, song in enumerate(findings.songs)}
     results = map_jobs(_heard_stems, findings.songs, workers, len(order))
-    for song, heard, damage in sorted(results, key=lambda result: order[result[0].folder]):
-        silent = [stem for stem in song.stems if stem not in heard]
+    for song, sounding, damage in sorted(results, key=lambda result: order[result[0].folder]):
+        silent = [stem for stem in song.stems if stem not in sounding]
         if damage:
             checked.skipped.append(Skipped(song.folder, damage))
-        elif not heard:
+        elif not sounding:
             checked.skipped.append(Skipped(song.folder, "all stems are silent"))
         elif silent and require_all:
             checked.skipped.append(Skipped(song.folder, f"silent: {', '.join(silent)}"))
         else:
-            checked.songs.append(replace(song, stems=tuple(heard)))
+            checked.songs.append(replace(song, stems=tuple(sounding)))
     return checked
 
 

@@ -54,7 +54,7 @@ class MaskTargets:
         """Scale-invariant signal-to-distortion ratio (arXiv 1811.02508) of the estimates (N, S).
 
         Without the window's overlap-add, which changes little. A mask of next to nothing is worth
-        what its shape is worth: were it worth 0 dB, training would hush every doubtful stem.
+        what its shape is worth: were it worth 0 dB, training would suppress every doubtful stem.
         """
         shared = (self._weights() * masks * self.best_mask).sum(dim=(-2, -1)).clamp(min=0)
         both = self.estimate_energy(masks) * self.stem_energy()

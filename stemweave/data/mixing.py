@@ -293,7 +293,7 @@ def mix_spectra(
 
 def equalise(waveforms: Tensor, settings: MixSettings, rng: np.random.Generator) -> Tensor:
     """Waveforms (N, S, T) or (N, S, 2, T), each stem through a random equaliser: ``mix_spectra``
-    for networks that hear samples. The filters have no delay; crops are taken as periodic.
+    for networks that take samples. The filters have no delay; crops are taken as periodic.
     """
     if settings.equaliser_std_db <= 0:
         return waveforms

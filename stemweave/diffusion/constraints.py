@@ -1,8 +1,8 @@
 """What is held fixed while sampling: given stems and given time ranges.
 
-Two ways: ``KnownPositions`` for denoisers that were trained to be told (given positions are clean
-at every step), ``Replacement`` for those that were not (the paper's way: given positions carry the
-noise of the step).
+Two ways: ``KnownPositions`` for denoisers that were trained with a condition for it (given
+positions are clean at every step), ``Replacement`` for others (the paper's way: given positions
+carry the noise of the step).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Constraint(Protocol):
 
     @property
     def known(self) -> Tensor | None:
-        """What the denoiser is told is given: (B, S, H) bool, or None."""
+        """What the denoiser takes as given: (B, S, H) bool, or None."""
         ...
 
     def before(self, latents: Tensor, timestep: Tensor, scheduler: Any) -> Tensor: ...
@@ -41,7 +41,7 @@ class Free:
 
 @dataclass
 class KnownPositions:
-    """Clean latents (B, S, C, H, W) at ``known`` (B, S, H), and the denoiser is told so."""
+    """Clean latents (B, S, C, H, W) at ``known`` (B, S, H), a condition of the denoiser."""
 
     clean: Tensor
     known: Tensor

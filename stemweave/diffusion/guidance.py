@@ -10,7 +10,7 @@ from torch import Tensor
 Denoiser = Callable[..., Tensor]
 """(latents, timestep, mixture, known) → prediction, all shapes as in ``models.compact``."""
 
-ToldDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+ConditionedDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(latents, timestep, known) → prediction, of a mixture or none that it holds already."""
 
 
@@ -18,7 +18,7 @@ def guided(
     denoiser: Denoiser,
     mixture: Tensor | None,
     guidance: float,
-) -> ToldDenoiser:
+) -> ConditionedDenoiser:
     """A denoiser that predicts ``guidance · conditional + (1 - guidance) · unconditional``.
 
     At 0 (or without a mixture) and at 1 only one of the two passes is made.
@@ -37,14 +37,14 @@ def guided(
 
 
 def guided_by_stems(
-    denoiser: ToldDenoiser,
+    denoiser: ConditionedDenoiser,
     guidance: float,
     noise: Tensor,
     last_timestep: int,
-) -> ToldDenoiser:
+) -> ConditionedDenoiser:
     """A denoiser of (latents, timestep, known) that listens to given stems ``guidance`` times.
 
-    The unconditional pass hears pure ``noise`` (B, S, C, H, W) at ``last_timestep`` in place of
+    The unconditional pass takes pure ``noise`` (B, S, C, H, W) at ``last_timestep`` in place of
     every stem that is ``known`` throughout, which takes a denoiser that was trained with a timestep
     for every stem; what is known of the others stays. The mixed prediction of each stem is brought
     to the conditional one's standard deviation, or stems would be too loud (arXiv 2305.08891,
@@ -69,8 +69,8 @@ def guided_by_stems(
 
 
 def guided_by_conditions(
-    conditioned: ToldDenoiser, unconditioned: ToldDenoiser, guidance: float
-) -> ToldDenoiser:
+    conditioned: ConditionedDenoiser, unconditioned: ConditionedDenoiser, guidance: float
+) -> ConditionedDenoiser:
     """A denoiser that listens to sheet and score ``guidance`` times, mixed as by stems.
 
     At 1 the ``conditioned`` one is called alone, at 0 the other.

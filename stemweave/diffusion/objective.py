@@ -56,15 +56,15 @@ def denoising_loss(
         timestep: (B, S) integers.
         mixture: (B, C, H, W), all zeros where a sample has no mixture; None for the whole batch.
         known: (B, S, H) bool: positions given clean, excluded from the error.
-        conditions: what else the denoiser is told of the B samples; None for one that is not.
+        conditions: further conditions of the B samples; None for a denoiser without.
     """
     noisy = add_noise(scheduler, latents, noise, timestep)
     if known is not None:
         noisy = torch.where(known[:, :, None, :, None], latents, noisy)
     # one timestep for the batch's stems is passed as (B,): the paper's network knows no other
     shared = bool((timestep == timestep[:, :1]).all())
-    told = () if conditions is None else (conditions,)
-    prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known, *told)
+    further = () if conditions is None else (conditions,)
+    prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known, *further)
     error = (prediction - target(scheduler, latents, noise, timestep)).square()
     if known is None:
         return error.flatten(1).mean(1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stemweave.diffusion.constraints import Constraint, Free
-from stemweave.diffusion.guidance import ToldDenoiser
+from stemweave.diffusion.guidance import ConditionedDenoiser
 from stemweave.diffusion.schedulers import set_timesteps
 
 Progress = Callable[[int, int], None]
@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 def sample(
-    denoiser: ToldDenoiser,
+    denoiser: ConditionedDenoiser,
     scheduler: Any,
     noise: Tensor,
     num_steps: int,

@@ -1,7 +1,7 @@
 """Do stems keep time and harmony with each other? Measures between two parts of one piece.
 
 A part is a mono waveform (T,), e.g. the given stems' sum and the generated stems' sum. FAD does
-not hear any of this: stems of four different songs can score well there.
+not measure any of this: stems of four different songs can score well there.
 """
 
 from __future__ import annotations
@@ -100,11 +100,11 @@ def chroma(part: Array, sample_rate: int) -> tuple[NDArray, NDArray]:
     """Chroma (12, frames) and which frames are loud enough to have one."""
     spectrum = np.abs(librosa.stft(part, n_fft=CHROMA_N_FFT, hop_length=CHROMA_N_FFT // 2))
     level = np.sqrt((spectrum**2).sum(0))
-    heard = level > CHROMA_FLOOR * max(float(level.max()), 1e-6)
+    sounding = level > CHROMA_FLOOR * max(float(level.max()), 1e-6)
     bands = librosa.feature.chroma_stft(
         S=spectrum**2, sr=sample_rate, n_fft=CHROMA_N_FFT, norm=None, tuning=0.0
     )
-    return bands, heard
+    return bands, sounding
 
 
 def chroma_cosine(first: Array, second: Array, sample_rate: int) -> float:

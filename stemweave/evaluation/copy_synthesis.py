@@ -1,4 +1,4 @@
-"""Copy synthesis: how much of a sound the vocoder gives back when it is told the true log-mel."""
+"""Copy synthesis: how much of a sound the vocoder gives back from the true log-mel."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def evaluate_copy_synthesis(
     ):
         folders.append(str(segment.folder))
         silent = measures.is_silent(stems)
-        heard = resampled(stems, pipe.log_mel.segment_samples)
-        gain = level_gain(pipe, heard.sum(0))
-        made = resynthesised(pipe, pipe.log_mel(gain * heard))
+        at_rate = resampled(stems, pipe.log_mel.segment_samples)
+        gain = level_gain(pipe, at_rate.sum(0))
+        made = resynthesised(pipe, pipe.log_mel(gain * at_rate))
         for row, scores in row_scores(pipe, gain * stems, made).items():
             for measure, scored in scores.items():
                 kept = torch.tensor(scored).masked_fill(silent, math.nan).tolist()
@@ -120,7 +120,7 @@ def evaluate_copy_synthesis(
 
 
 NOTES = [
-    "True log-mel in, waveform out, at the level the model hears, as tasks play it. STFT distance: "
+    "True log-mel in, waveform out, at the model's level, as tasks play it. STFT distance: "
     "spectral convergence plus log-magnitude L1, mean of FFT sizes 256 to 2048 (arXiv 1910.11480). "
     "Segments in which a stem is silent do not count for it.",
     "All is of the log-mel's band where 'full band' is not said, which needs songs and a vocoder "

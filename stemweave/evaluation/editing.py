@@ -1,4 +1,4 @@
-"""Scores of edit, extend and vary: can the joints be heard, and does distance follow strength?
+"""Scores of edit, extend and vary: are the joints audible, and does distance follow strength?
 
 Joints are measured in the mixture beside the same places of the real songs, where nothing was
 joined, and beside another song put after the joint. Segments are stems (S, T), two model windows
@@ -182,6 +182,6 @@ def _notes(window_s: float) -> list[str]:
         f"Beat phase: the strongest pulse in {BEAT_SPAN_S:g} s before the joint against the same "
         "pulse after it; unrelated music scores 0.25.",
         "A joint is as good as none where its figure lies within that of the real songs.",
-        "Distance from the song: mean of the stems, at the level the model hears; strength 0 is "
+        "Distance from the song: mean of the stems, at the model's level; strength 0 is "
         "the song itself, above it the vocoder's error is part of the distance.",
     ]

@@ -22,7 +22,7 @@ from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.obedience import Obedience
-from stemweave.evaluation.pieces import Generator, Told, chosen_kinds, own_generators
+from stemweave.evaluation.pieces import Generator, Kind, chosen_kinds, own_generators
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip, vocoded_at_model_rate
@@ -56,8 +56,8 @@ class StemSet:
         """Add one piece, stems (S, T)."""
         self.mixtures.append(stems.sum(0))
         for name, stem in zip(self.stems, stems, strict=True):
-            heard = not bool(is_silent(stem))
-            self.levels[name].append(float(rms_dbfs(stem)) if heard else math.nan)
+            sounds = not bool(is_silent(stem))
+            self.levels[name].append(float(rms_dbfs(stem)) if sounds else math.nan)
         if len(self.mixtures) <= self.num_coherent:
             named = dict(zip(self.stems, stems.numpy(), strict=True))
             for measure, value in pairwise_coherence(named, self.sample_rate).items():
@@ -143,7 +143,7 @@ def evaluate_generation(
     num_clips: int = 300,
     *,
     embeddings: Sequence[Embedding],
-    told: Sequence[Told] | None = None,
+    kinds: Sequence[Kind] | None = None,
     steps: int | None = None,
     others: Mapping[str, Generator] | None = None,
     seed: int = 0,
@@ -156,9 +156,9 @@ def evaluate_generation(
 
     Args:
         embeddings: networks to take distances in.
-        told: of which pieces are generated: the scores (and sheets) of real songs, their sheets, or
-            nothing; a row each. Scores by default, if the songs have them and the model
-            understands them.
+        kinds: of pieces that are generated: of the scores (and sheets) of real songs, of their
+            sheets, or of nothing; a row each. Scores by default, if the songs have them and the
+            model understands them.
         steps: passed to ``pipe.generate`` where given.
         others: further systems by the name of their row, for the same stems in the same order.
         seed: clip i draws its noise from ``seed + i``.
@@ -180,8 +180,8 @@ def evaluate_generation(
 
     reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]
     segments = [segment for segment, _ in real(songs[1::2])]
-    generators = own_generators(pipe, duration_s, settings, told, segments, seed, GENERATED_ROW)
-    kinds = chosen_kinds(pipe, told, segments)
+    generators = own_generators(pipe, duration_s, settings, kinds, segments, seed, GENERATED_ROW)
+    kinds = chosen_kinds(pipe, kinds, segments)
     of_songs = [row for row, kind in zip(generators, kinds, strict=True) if kind != "new"]
     generators |= others or {}
     obedience = Obedience(names, config.sample_rate)

@@ -57,12 +57,12 @@ def notes_played(stem: str, waveform: Array, sample_rate: int, roll: Array) -> f
     columns = roll[:, roll_columns(stem)].astype(np.float64)
     if stem not in PITCHED:
         hop = round(ONSET_HOP_S * RATE)
-        heard = librosa.onset.onset_strength(y=waveform, sr=RATE, hop_length=hop)
-        heard = heard[round(ONSET_LATE_S / ONSET_HOP_S) :]
+        strength = librosa.onset.onset_strength(y=waveform, sr=RATE, hop_length=hop)
+        strength = strength[round(ONSET_LATE_S / ONSET_HOP_S) :]
         written = columns.reshape(len(roll), -1, 4).sum(axis=1).reshape(-1)
         written = np.convolve(written, [0.5, 1, 0.5], "same")
-        length = min(len(heard), len(written))
-        return _correlation(heard[:length], written[:length])
+        length = min(len(strength), len(written))
+        return _correlation(strength[:length], written[:length])
     hop = round(POSITION_S * RATE)
     classes = librosa.feature.chroma_cqt(
         y=waveform, sr=RATE, hop_length=hop, fmin=librosa.note_to_hz("C1"), n_octaves=6, tuning=0.0
@@ -98,11 +98,11 @@ def mass_on_chords(harmony: Array, sample_rate: int, sheet: LeadSheet, start_s: 
 
     NaN where nothing sounds or no chord is known.
     """
-    bands, heard = chroma(harmony, sample_rate)
+    bands, sounding = chroma(harmony, sample_rate)
     hop_s = len(harmony) / sample_rate / max(bands.shape[1] - 1, 1)
     rows = sheet_rows(sheet, start_s - hop_s / 2, bands.shape[1], hop_s)
     tones = rows[:, CHORD_COLUMNS][:, 12:24].T  # (12, frames)
-    known = heard & (rows[:, HARMONY_KNOWN] > 0) & tones.any(axis=0)
+    known = sounding & (rows[:, HARMONY_KNOWN] > 0) & tones.any(axis=0)
     energy = float(bands[:, known].sum())
     return float((bands * tones)[:, known].sum()) / energy if energy > 0 else math.nan
 

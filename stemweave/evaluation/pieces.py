@@ -15,10 +15,10 @@ from stemweave.evaluation.segments import Segment
 from stemweave.music.midi import SCORE_FILE, read_midi
 from stemweave.tasks.compose import drawn_sheet, with_new_stems
 
-Told = Literal["new", "score", "sheet", "nothing"]
-"""What a generator plays: a sheet and notes of its own, as ``stemweave generate``, or what is told
-of a real song."""
-TOLD_ROWS: dict[Told, str] = {
+Kind = Literal["new", "score", "sheet", "nothing"]
+"""What a generator plays: a sheet and notes of its own, as ``stemweave generate``, or the score,
+the sheet or nothing of a real song."""
+KIND_ROWS: dict[Kind, str] = {
     "new": "ours, of its own notes",
     "score": "ours, of scores",
     "sheet": "ours, of sheets alone",
@@ -61,15 +61,15 @@ def new_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Gen
     return generate
 
 
-def told_generator(
+def song_generator(
     pipe: Any,
     duration_s: float,
     settings: dict[str, Any],
-    told: Told,
+    kind: Kind,
     segments: Sequence[Segment],
     first_seed: int,
 ) -> Generator:
-    """``pipe.generate`` with what is ``told`` of one segment after the other."""
+    """``pipe.generate`` with the ``kind`` of conditions of one segment after the other."""
 
     def generate(seed: int) -> Tensor:
         segment = segments[(seed - first_seed) % len(segments)]
@@ -77,15 +77,17 @@ def told_generator(
         assert song.sheet is not None and song.sheet.beats_s is not None
         beats_s = tuple(time - segment.start_s for time in song.sheet.beats_s)
         sheet = replace(song.sheet, beats_s=beats_s)
-        score = read_midi(segment.folder / SCORE_FILE)[0] if told == "score" else None
+        score = read_midi(segment.folder / SCORE_FILE)[0] if kind == "score" else None
         own = {**settings, "sheet": sheet, "score": score}
         return pipeline_generator(pipe, duration_s, own)(seed)
 
     return generate
 
 
-def chosen_kinds(pipe: Any, told: Sequence[Told] | None, segments: Sequence[Segment]) -> list[Told]:
-    """``told``, or by default the most that model and songs have; raises ``InputError``."""
+def chosen_kinds(
+    pipe: Any, kinds: Sequence[Kind] | None, segments: Sequence[Segment]
+) -> list[Kind]:
+    """``kinds``, or by default the most that model and songs have; raises ``InputError``."""
     songs = [read_song_conditions(segment.folder) for segment in segments]
     has = {
         "score": all(song.notes is not None and song.sheet is not None for song in songs),
@@ -93,34 +95,34 @@ def chosen_kinds(pipe: Any, told: Sequence[Told] | None, segments: Sequence[Segm
         "nothing": True,
         "new": bool(getattr(pipe, "writes_scores", False)),
     }
-    if told is None:
+    if kinds is None:
         understood = bool(getattr(pipe, "takes_sheets", False))
-        kinds: list[Told] = [kind for kind in ("new", "score") if understood and has[kind]]
-        return kinds or ["nothing"]
-    for kind in told:
+        most: list[Kind] = [kind for kind in ("new", "score") if understood and has[kind]]
+        return most or ["nothing"]
+    for kind in kinds:
         if kind == "new" and not has[kind]:
-            raise InputError("this model writes no scores: leave 'new' out of --told")
+            raise InputError("this model writes no scores: leave out the kind 'new'")
         if not has[kind]:
             raise InputError(f"these songs have no {kind}: compose them with 'stemweave compose'")
-    return list(told)
+    return list(kinds)
 
 
 def own_generators(
     pipe: Any,
     duration_s: float,
     settings: dict[str, Any],
-    told: Sequence[Told] | None,
+    kinds: Sequence[Kind] | None,
     segments: Sequence[Segment],
     first_seed: int,
     first_row: str,
 ) -> dict[str, Generator]:
     """A generator for each kind of ``chosen_kinds`` by the name of its row."""
-    made: dict[Told, Callable[[], Generator]] = {
+    made: dict[Kind, Callable[[], Generator]] = {
         "new": lambda: new_generator(pipe, duration_s, settings),
         "nothing": lambda: pipeline_generator(pipe, duration_s, settings),
-        "score": lambda: told_generator(pipe, duration_s, settings, "score", segments, first_seed),
-        "sheet": lambda: told_generator(pipe, duration_s, settings, "sheet", segments, first_seed),
+        "score": lambda: song_generator(pipe, duration_s, settings, "score", segments, first_seed),
+        "sheet": lambda: song_generator(pipe, duration_s, settings, "sheet", segments, first_seed),
     }
-    kinds = chosen_kinds(pipe, told, segments)
-    rows = [first_row, *(TOLD_ROWS[kind] for kind in kinds[1:])]
+    kinds = chosen_kinds(pipe, kinds, segments)
+    rows = [first_row, *(KIND_ROWS[kind] for kind in kinds[1:])]
     return {row: made[kind]() for row, kind in zip(rows, kinds, strict=True)}

@@ -1,4 +1,4 @@
-"""Can a joint be heard? Level, spectrum, click and beat phase on both sides of it.
+"""Is a joint audible? Level, spectrum, click and beat phase on both sides of it.
 
 Takes mono waveforms (T,) that end and begin at the joint. Read every figure beside that of real
 songs at a place where nothing was joined.

@@ -60,7 +60,7 @@ BLEED = "level in silent stems (dB relative to the mixture)"
 Audio = tuple[Tensor | None, Tensor]
 """An estimate: waveforms (S, T), or None where a row has only spectra; log-mels (S, F, M).
 
-Log-mels are at the level the model hears (``level_gain``)."""
+Log-mels are at the model's level (``level_gain``)."""
 
 Separator = Callable[[Tensor, int], Tensor]
 """A system to score: mixture (T,) at the model's rate and a seed → stems (S, T)."""
@@ -171,7 +171,7 @@ def vae_round_trip(vae: Any, log_mel: Tensor) -> Tensor:
 
 
 def vocoded_at_model_rate(pipe: Any, log_mels: Tensor, stems: Sequence[str]) -> Tensor:
-    """Waveforms (S, T) of the stems' log-mels (S, F, M), as tasks play them, as the model hears."""
+    """Waveforms (S, T) of the stems' log-mels (S, F, M), at the model's level, as tasks play."""
     num_samples = log_mels.shape[1] * pipe.log_mel.config.hop_length
     return resampled(vocode(pipe, log_mels, stems), num_samples)
 
@@ -330,7 +330,7 @@ def _notes(duration_s: float, scores: SegmentScores, songs: Sequence[str]) -> li
     return [
         f"Segments of {duration_s:.2f} s from the songs' grid; mono, at the model's rate; the "
         "mixture is the plain sum of the stems.",
-        "Log-mel errors are in the model's own bands, at the level it hears, over all stems, "
+        "Log-mel errors are in the model's own bands, at its level, over all stems, "
         "silent ones included; the paper's front end (64 bands, hop 160, floor 1e-5) is the same "
         "for every model, but needs a waveform, unless it is the model's own.",
         "SI-SDR and SDR over stems that are mixed with others: RMS of at least "

@@ -102,6 +102,6 @@ def third_differences(true: Tensor, made: Tensor, sample_rate: int) -> dict[str,
             10 * math.log10(max(2 * power[band].sum().item() / len(true) ** 2, 1e-20))
             for power in powers
         ]
-        heard = levels_db[0] > SILENCE_DB
-        found[third_name(low_hz, high_hz)] = levels_db[0] - levels_db[1] if heard else math.nan
+        sounds = levels_db[0] > SILENCE_DB
+        found[third_name(low_hz, high_hz)] = levels_db[0] - levels_db[1] if sounds else math.nan
     return found

@@ -14,11 +14,11 @@ DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(
 MAX_BYTES = 255
 """Of a name on Linux; others hold as many characters."""
 SUFFIX = re.compile(r"\.(?=.*[a-z])[a-z0-9]{1,5}", re.IGNORECASE)
-"""The end of a name that tells a format: not that of ``Symphony no.5`` or ``Mr. Smith``."""
+"""The end of a name that names a format: not that of ``Symphony no.5`` or ``Mr. Smith``."""
 
 
 def without_suffix(name: str) -> str:
-    """``name`` without what tells its format."""
+    """``name`` without the name of its format."""
     stem, suffix = os.path.splitext(name)
     return stem if SUFFIX.fullmatch(suffix) else name
 

@@ -85,7 +85,7 @@ def record_text(
 
 @lru_cache
 def described_model(source: str | Path | None) -> dict[str, str | None]:
-    """Name of a model folder or hub id, and what tells a folder from others."""
+    """Name of a model folder or hub id, and what identifies a folder."""
     folder = Path(source) if source is not None else None
     if folder is None or not folder.is_dir():
         return {"name": str(source) if source is not None else None, "fingerprint": None}

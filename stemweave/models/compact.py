@@ -37,7 +37,7 @@ class CompactUNet(Part):
         head_channels: channels of one attention head.
         embedding_channels: width of the timestep embedding.
         dropout: inside residual blocks.
-        known_stems: always True; tells tasks that ``known`` is understood.
+        known_stems: always True; says that ``known`` is understood.
         vocabulary: names and size of a ``ConditionNetwork``; None: no conditions are understood.
     """
 
@@ -219,7 +219,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Layers of multi-head attention, and what tokens hear of each other by them."""
+    """Layers of multi-head attention, and what tokens take from each other by them."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()

@@ -123,8 +123,8 @@ def conditions_of(
             style=torch.tensor([number_of(words["styles"], sheet.style)]),
             instruments=torch.tensor([played]),
         )
-    heard = [number_of(words["sounds"].get(stem, ()), sounds.get(stem)) for stem in stems]
-    return conditions._replace(sounds=torch.tensor([heard]))
+    numbers = [number_of(words["sounds"].get(stem, ()), sounds.get(stem)) for stem in stems]
+    return conditions._replace(sounds=torch.tensor([numbers]))
 
 
 class ConditionNetwork(nn.Module):

@@ -28,7 +28,7 @@ class LogMel(Part):
         log_floor: magnitudes are clamped from below to this before the logarithm.
 
     The filter bank and the window are saved with the weights, so that a library's change of
-    definition cannot change what a saved model hears.
+    definition cannot change a saved model's input.
     """
 
     mel_basis: Tensor

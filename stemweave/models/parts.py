@@ -179,7 +179,7 @@ class Parts:
 
     @property
     def sample_rate(self) -> int:
-        """Hz of what the networks hear."""
+        """Hz of the networks' input."""
         return int(self.config_of("log_mel").sample_rate)
 
     @property
@@ -205,7 +205,7 @@ class Parts:
     def vocoder_class(self, stem: str) -> int | None:
         """The vocoder's class of a stem, that of a mixture for one that it was not trained on.
 
-        None of a vocoder that tells no stems apart.
+        None of a vocoder without classes of stems.
         """
         config = self.config_of("vocoder")
         if not hasattr(config, "num_stems"):

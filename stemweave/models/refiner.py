@@ -41,7 +41,7 @@ class MaskRefiner(Part):
             trained, so weights of a network without it go on with it.
         head_channels: channels of one attention head.
         mel_mean, mel_std: of log-mels, to normalise the mixture.
-        fine: hear the mixture's ``FineSpectra`` beside its log-mel.
+        fine: take the mixture's ``FineSpectra`` beside its log-mel.
         sample_rate, hop_length, win_length, log_floor: of the log-mel, for ``FineSpectra``.
         band_mixers: add to every block a layer that is dense over its bands, for what harmonics
             far apart have in common.
@@ -165,7 +165,7 @@ class MaskRefiner(Part):
     def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
         """``fine`` spectra as the network takes them, padded to as many frames as ``like`` has."""
         if fine is None:
-            raise ValueError("this refiner hears fine spectra, too: give those of the mixture")
+            raise ValueError("this mask network takes fine spectra, too: give those of the mixture")
         fine = functional.pad(fine, (0, 0, 0, like.shape[2] - fine.shape[2]), mode="replicate")
         fine = (fine - self.config.mel_mean) / self.config.mel_std
         return fine.to(like.dtype).contiguous(memory_format=torch.channels_last)

@@ -124,7 +124,7 @@ class MaskSharpener(Part):
     def sharpen(self, spectrum: Tensor, masks: Tensor) -> Tensor:
         """``forward`` of a whole window and component-wise masks of the result, in two passes.
 
-        Refined masks tell better which stem a component of the factorisation belongs to, and give a
+        Refined masks show better which stem a component of the factorisation belongs to, and give a
         better factorisation, with which the second pass begins. Inputs may be on any device; the
         result is on that of ``masks``.
         """

@@ -20,7 +20,7 @@ from stemweave.music.score import Score
 LOWEST, PITCHES = 24, 72
 """MIDI pitches of a roll's rows: 24 to 95; others count as the nearest of these."""
 SUB_STEPS = 4
-"""Parts of a position in which onsets are told apart."""
+"""Parts of a position in which onsets are distinguished."""
 PITCHED = ("bass", "guitar", "piano")
 DRUM_CLASSES: tuple[tuple[int, ...], ...] = (
     (35, 36),  # kick

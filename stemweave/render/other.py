@@ -41,7 +41,7 @@ FAMILIES: dict[tuple[int, ...], float] = {
 }
 """General MIDI programs outside the four classes, and how often each group is drawn."""
 HITS = range(112, 128)
-"""Programs of percussion and noises that are heard now and then."""
+"""Programs of percussion and noises that sound now and then."""
 
 
 def render_other(

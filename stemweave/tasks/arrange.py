@@ -15,7 +15,7 @@ from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.conditioning import conditioning_of
-from stemweave.tasks.context import from_nothing, hear, is_silent, play
+from stemweave.tasks.context import decode_stems, encode_stems, from_nothing, is_silent
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 
@@ -34,7 +34,7 @@ def arrange(
 
     Stems that are neither given nor added are drawn too (the model needs them to play along with)
     but not returned. Added stems are turned down where the sum would be above full scale. The model
-    is not told given stems that it does not make, nor any if all are silent. See
+    gets no given stems that it does not make, nor any if all are silent. See
     ``StemModel.arrange``.
     """
     added = requests.check_arrangement(parts, given, add, sample_rate)
@@ -42,21 +42,23 @@ def arrange(
     channels, num_samples = next(iter(given.values())).shape
     duration_s = num_samples / sample_rate
     conditioning = conditioning_of(parts, sheet, score, sampling, duration_s, new_stems=added)
-    told = {name: waveform for name, waveform in given.items() if name in parts.stems}
-    if is_silent(told):
+    known = {name: waveform for name, waveform in given.items() if name in parts.stems}
+    if is_silent(known):
         shape = (channels, num_samples)
         new = from_nothing(parts, added, shape, sample_rate, sampling, conditioning)
         return _together(parts, given, new, sample_rate)
-    heard = hear(parts, told, sample_rate, sounding=len(parts.stems), generator=sampling.generator)
+    encoded = encode_stems(
+        parts, known, sample_rate, sounding=len(parts.stems), generator=sampling.generator
+    )
     is_given = torch.tensor([name in given for name in parts.stems])
     latents = piece_latents(
         parts,
-        heard.latents,
-        is_given[:, None].repeat(1, heard.latents.shape[-2]),
+        encoded.latents,
+        is_given[:, None].repeat(1, encoded.latents.shape[-2]),
         sampling,
         conditioning=conditioning,
     )
-    new = play(parts, heard, latents, added, num_samples, generator=sampling.generator)
+    new = decode_stems(parts, encoded, latents, added, num_samples, generator=sampling.generator)
     return _together(parts, given, new, sample_rate)
 
 

@@ -64,7 +64,7 @@ def conditioning_of(
     *,
     new_stems: Sequence[str] = (),
 ) -> Conditioning | None:
-    """What a task is told of a piece of ``duration_s``; None without sheet and score.
+    """The conditions of a piece of ``duration_s``; None without sheet and score.
 
     Sounds of ``new_stems`` are drawn as often as in training.
 

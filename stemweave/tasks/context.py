@@ -1,7 +1,7 @@
-"""What the model hears of a piece, and how what it plays comes back to the piece's own sound.
+"""Stems of a piece to latents for the model, and its latents back to the piece's own sound.
 
-Every task that starts from stems goes through ``hear`` (rate, level, latents) and ``play`` (level,
-channels, rate, length).
+Every task that starts from stems goes through ``encode_stems`` (rate, level, latents) and
+``decode_stems`` (level, channels, rate, length).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ MAX_LEVEL_CORRECTION_DB = 20.0
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Stems of a piece as the model hears them.
+class EncodedStems:
+    """Stems of a piece at the model's rate and level, and their latents.
 
     Attributes:
         stems: what was given, (channels, T) each at ``sample_rate`` Hz, times ``scale``.
@@ -64,7 +64,7 @@ class Heard:
     latents: Tensor
 
 
-def hear(
+def encode_stems(
     parts: Parts,
     stems: Mapping[str, Tensor],
     sample_rate: int,
@@ -72,7 +72,7 @@ def hear(
     sounding: int | None = None,
     min_positions: int = 0,
     generator: torch.Generator | None = None,
-) -> Heard:
+) -> EncodedStems:
     """``stems`` (channels, T), at least one and of equal shape, for the model.
 
     ``sounding`` is the number of stems that will sound together in the result (those given if
@@ -93,11 +93,11 @@ def hear(
     height = max(parts.positions_for(length), min_positions)
     padding = height * parts.position_samples - length
     latents = encode(parts, parts.log_mel(functional.pad(rows * gain, (0, padding))), generator)
-    return Heard(stems, sample_rate, scale, rows, gain, latents)
+    return EncodedStems(stems, sample_rate, scale, rows, gain, latents)
 
 
 def is_silent(stems: Mapping[str, Tensor]) -> bool:
-    """Whether nothing can be heard of any of ``stems`` (channels, T)."""
+    """Whether all are silent of ``stems`` (channels, T)."""
     return all(waveform.abs().max() < SILENCE_PEAK for waveform in stems.values())
 
 
@@ -111,7 +111,7 @@ def from_nothing(
 ) -> dict[str, Tensor]:
     """Stems ``names`` of a new piece, of ``shape`` (channels, samples), where all given are silent.
 
-    To be told silence makes the model play silence; so it is told nothing, which a warning says.
+    The model continues silence with silence; so it gets no given stems, which a warning says.
     """
     logger.warning(
         "what is given is silent (below -84 dB): the new stems are made as if nothing was given"
@@ -128,9 +128,9 @@ def _level(stems: Tensor) -> float:
     return max(rms(stems.sum(dim=0)).item(), MIN_SUM * loudest, MIN_LEVEL)
 
 
-def play(
+def decode_stems(
     parts: Parts,
-    heard: Heard,
+    encoded: EncodedStems,
     latents: Tensor,
     names: Sequence[str],
     num_samples: int,
@@ -140,34 +140,34 @@ def play(
 ) -> dict[str, Tensor]:
     """Waveforms (channels, num_samples) of the stems ``names`` in ``latents`` (S, C, H, W).
 
-    They come at the level, rate and channels of what was heard. A stem that the piece has keeps its
-    place between the channels; another one has the same in all of them, or in ``stereo`` a place of
-    its own, whose side ``generator`` draws. With the ``known`` positions (S, H) a stem also keeps
-    its level (``level_fit``).
+    They come at the level, rate and channels of the encoded stems. A stem that the piece has keeps
+    its place between the channels; another one has the same in all of them, or in ``stereo`` a
+    place of its own, whose side ``generator`` draws. With the ``known`` positions (S, H) a stem
+    also keeps its level (``level_fit``).
     """
     chosen = [parts.stems.index(name) for name in names]
     log_mels = bounded(parts, decode(parts, latents[chosen]), chosen)
-    waveforms = vocode(parts, log_mels, names) / heard.gain
+    waveforms = vocode(parts, log_mels, names) / encoded.gain
     if known is not None:
         samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
-        as_heard = resampled(waveforms, samples.shape[-1])
-        rows = zip(heard.mono[chosen], as_heard, samples, strict=True)
+        at_model_rate = resampled(waveforms, samples.shape[-1])
+        rows = zip(encoded.mono[chosen], at_model_rate, samples, strict=True)
         span = round(LEVEL_SPAN_S * parts.sample_rate)
         gains = torch.stack([level_fit(*row, span) for row in rows])[None]
         waveforms = waveforms * functional.interpolate(gains, waveforms.shape[-1], mode="linear")[0]
-    at_rate = from_model_rate(waveforms, parts.output_rate, heard.sample_rate, num_samples)
-    channels, rate = len(next(iter(heard.stems.values()))), heard.sample_rate
+    at_rate = from_model_rate(waveforms, parts.output_rate, encoded.sample_rate, num_samples)
+    channels, rate = len(next(iter(encoded.stems.values()))), encoded.sample_rate
     in_stereo = parts.config.stereo and channels == 2
-    side = drawn_side(heard.stems, generator) if in_stereo else 0
+    side = drawn_side(encoded.stems, generator) if in_stereo else 0
     played = {}
     for name, waveform in zip(names, at_rate, strict=True):
-        if name in heard.stems:
-            stem = placed_like(heard.stems[name], waveform, rate)
+        if name in encoded.stems:
+            stem = placed_like(encoded.stems[name], waveform, rate)
         elif in_stereo:
             stem = placed(waveform, name, side, rate)
         else:
             stem = waveform.expand(channels, -1)
-        played[name] = stem / heard.scale
+        played[name] = stem / encoded.scale
     return played
 
 
@@ -180,12 +180,12 @@ def level_fit(true: Tensor, made: Tensor, known: Tensor, span_samples: int) -> T
     Silence is left alone.
     """
     shared = min(len(true), len(made))
-    true, heard = true[:shared], known[:shared]
-    error_db = _difference_db(made[:shared][heard], true[heard])
+    true, kept = true[:shared], known[:shared]
+    error_db = _difference_db(made[:shared][kept], true[kept])
     gain_db = torch.full(made.shape, -_limited(error_db, MAX_VOCODER_CORRECTION_DB))
     new = made[~known]
     if len(new):
-        reference = true[heard] if heard.any() else true
+        reference = true[kept] if kept.any() else true
         steps_db = [
             _difference_db(span, reference) + gain_db[0].item()
             for span in new.tensor_split(max(1, round(len(new) / span_samples)))

@@ -17,7 +17,7 @@ from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
-from stemweave.tasks.context import FADE_S, from_nothing, hear, is_silent, play
+from stemweave.tasks.context import FADE_S, decode_stems, encode_stems, from_nothing, is_silent
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import with_stems
@@ -84,8 +84,10 @@ def _drawn(
         shape = (channels, num_samples)
         return from_nothing(parts, list(renew), shape, sample_rate, sampling, conditioning)
     sounding = len(set(excerpt) | set(renew))
-    heard = hear(parts, excerpt, sample_rate, sounding=sounding, generator=sampling.generator)
-    known = torch.ones(len(parts.stems), heard.latents.shape[-2], dtype=torch.bool)
+    encoded = encode_stems(
+        parts, excerpt, sample_rate, sounding=sounding, generator=sampling.generator
+    )
+    known = torch.ones(len(parts.stems), encoded.latents.shape[-2], dtype=torch.bool)
     positions_per_sample = parts.sample_rate / (sample_rate * parts.position_samples)
     for name, (start, stop) in renew.items():
         first = math.floor(start * positions_per_sample)
@@ -93,13 +95,13 @@ def _drawn(
         known[parts.stems.index(name), first:last] = False
     latents = piece_latents(
         parts,
-        heard.latents,
+        encoded.latents,
         known,
         sampling,
         conditioning=conditioning,
     )
-    return play(
-        parts, heard, latents, list(renew), num_samples, generator=sampling.generator, known=known
+    return decode_stems(
+        parts, encoded, latents, list(renew), num_samples, generator=sampling.generator, known=known
     )
 
 
@@ -125,7 +127,7 @@ def fitting(
 def excerpt_around(
     parts: Parts, ranges: list[tuple[int, int]], num_samples: int, sample_rate: int
 ) -> slice:
-    """Samples that the model needs to hear: all ``ranges``, in the middle of at least a window.
+    """Samples that the model needs: all ``ranges``, in the middle of at least a window.
 
     An eighth of a window or more lies on both sides, except at the ends of the piece. The length is
     a whole number of latent positions, except for the whole piece.

@@ -18,13 +18,20 @@ from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
-from stemweave.tasks.context import FADE_S, Heard, from_nothing, hear, is_silent, play
+from stemweave.tasks.context import (
+    FADE_S,
+    EncodedStems,
+    decode_stems,
+    encode_stems,
+    from_nothing,
+    is_silent,
+)
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import with_stems
 
 MIRRORED_POSITIONS = 16
-"""The encoder hears this much of the end played backwards after it, instead of a sudden silence."""
+"""The encoder gets this much of the end played backwards after it, instead of a sudden silence."""
 
 
 def extend(
@@ -39,7 +46,7 @@ def extend(
 ) -> dict[str, Tensor]:
     """``piece`` followed by ``seconds`` of new samples; its stems and their mixture.
 
-    All of its own samples stay. The model is told the last half of a window, or more if a shorter
+    All of its own samples stay. The model is given the last half of a window, or more if a shorter
     continuation leaves room for it. Stems that the piece lacks stay silent, and those that the
     model does not make end. New samples are turned down where their sum would be above full scale
     and the piece's own peak.
@@ -56,8 +63,8 @@ def extend(
     samples_per_position = parts.position_samples * sample_rate / parts.sample_rate
     new_positions = math.ceil(added_samples / samples_per_position)
     window = parts.window_positions
-    told = min(max(window // 2, window - new_positions), int(num_samples // samples_per_position))
-    context = int(told * samples_per_position)
+    context_positions = min(max(window // 2, window - new_positions), int(num_samples // samples_per_position))
+    context = int(context_positions * samples_per_position)
     end = {name: waveform[:, num_samples - context :] for name, waveform in old.items()}
     silent = is_silent(end)
     if conditioning is not None:
@@ -67,7 +74,7 @@ def extend(
         shape = (len(mixture), added_samples)
         added = from_nothing(parts, list(end), shape, sample_rate, sampling, conditioning)
     else:
-        added = _continued(parts, end, sample_rate, told, added_samples, sampling, conditioning)
+        added = _continued(parts, end, sample_rate, context_positions, added_samples, sampling, conditioning)
     added = limited_stems(added, sample_rate, ceiling=peak_of(mixture))
     added |= {name: mixture.new_zeros(len(mixture), added_samples) for name in kept}
     return _appended({**old, **kept, MIXTURE: mixture}, added, sample_rate)
@@ -87,40 +94,38 @@ def _continued(
     parts: Parts,
     end: Mapping[str, Tensor],
     sample_rate: int,
-    told: int,
+    context_positions: int,
     added_samples: int,
     sampling: Sampling,
     conditioning: Conditioning | None,
 ) -> dict[str, Tensor]:
-    """``added_samples`` that follow ``end``, ``told`` positions of the piece's stems."""
+    """``added_samples`` that follow ``end``, ``context_positions`` of the piece's stems."""
     samples_per_position = parts.position_samples * sample_rate / parts.sample_rate
     context = next(iter(end.values())).shape[-1]
     mirrored = min(context - 1, int(MIRRORED_POSITIONS * samples_per_position))
     reflected = {
         name: functional.pad(part, (0, mirrored), mode="reflect") for name, part in end.items()
     }
-    heard = hear(parts, reflected, sample_rate, generator=sampling.generator)
-    clean, known = _with_room(parts, heard, told, math.ceil(added_samples / samples_per_position))
-    latents = piece_latents(
-        parts,
-        clean,
-        known,
-        sampling,
-        conditioning=conditioning,
+    encoded = encode_stems(parts, reflected, sample_rate, generator=sampling.generator)
+    clean, known = _with_room(
+        parts, encoded, context_positions, math.ceil(added_samples / samples_per_position)
     )
+    latents = piece_latents(parts, clean, known, sampling, conditioning=conditioning)
     num_samples, generator = context + added_samples, sampling.generator
-    new = play(parts, heard, latents, list(end), num_samples, generator=generator, known=known)
+    new = decode_stems(
+        parts, encoded, latents, list(end), num_samples, generator=generator, known=known
+    )
     return {name: waveform[:, context:] for name, waveform in new.items()}
 
 
-def _with_room(parts: Parts, heard: Heard, told: int, new: int) -> tuple[Tensor, Tensor]:
-    """Latents (S, C, H, W) of ``told`` positions and room for ``new`` ones; which are known."""
-    height = parts.positions_for((told + new) * parts.position_samples)
-    clean = functional.pad(heard.latents[:, :, :told], (0, 0, 0, height - told))
+def _with_room(parts: Parts, encoded: EncodedStems, given: int, new: int) -> tuple[Tensor, Tensor]:
+    """Latents (S, C, H, W) of ``given`` positions and room for ``new`` ones; which are known."""
+    height = parts.positions_for((given + new) * parts.position_samples)
+    clean = functional.pad(encoded.latents[:, :, :given], (0, 0, 0, height - given))
     known = torch.zeros(len(parts.stems), height, dtype=torch.bool)
-    known[:, :told] = True
+    known[:, :given] = True
     for index, name in enumerate(parts.stems):
-        if name not in heard.stems:
+        if name not in encoded.stems:
             known[index] = True
-            clean[index, :, told:] = heard.latents[index, :, told // 2, None]
+            clean[index, :, given:] = encoded.latents[index, :, given // 2, None]
     return clean, known

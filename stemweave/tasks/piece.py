@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stemweave.diffusion.constraints import Constraint, Free, KnownPositions, Replacement
 from stemweave.diffusion.guidance import (
-    ToldDenoiser,
+    ConditionedDenoiser,
     guided,
     guided_by_conditions,
     guided_by_stems,
@@ -40,7 +40,7 @@ def piece_latents(
         sampling: checked; its guidance says how much to listen to stems given throughout.
         strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
             the schedule's noise, also where it is not given.
-        conditioning: sheet and score of the piece, if the denoiser is told any.
+        conditioning: sheet and score of the piece, if the denoiser takes any.
 
     Windows of the model's length share half with the one before, whose result is then given.
     """
@@ -86,13 +86,13 @@ def piece_latents(
 
 def _denoiser_of_window(
     parts: Parts, conditioning: Conditioning | None, start: int, height: int
-) -> ToldDenoiser:
-    """The denoiser for positions ``start`` … of a piece, told what is known of these."""
+) -> ConditionedDenoiser:
+    """The denoiser for positions ``start`` … of a piece, given what is known of these."""
     plain = guided(denoiser_of(parts), mixture=None, guidance=0.0)
     if conditioning is None:
         return plain
-    told = denoiser_of(parts, conditioning.window(parts, start, height))
-    conditioned = guided(told, mixture=None, guidance=0.0)
+    conditioned = denoiser_of(parts, conditioning.window(parts, start, height))
+    conditioned = guided(conditioned, mixture=None, guidance=0.0)
     return guided_by_conditions(conditioned, plain, conditioning.guidance)
 
 

@@ -46,8 +46,8 @@ class Sampling:
         guidance: weight of the mixture (``separate``) or of given stems (``arrange``), 0 to 20;
             other than 0 and 1 it takes two passes a step.
         condition_guidance: weight of sheet and score, 0 to 20, likewise.
-        inpainting: "known", the denoiser is told what is given (as it was trained), or "replace",
-            what is given replaces what is drawn in every step (the paper's way).
+        inpainting: "known", given latents are a condition of the denoiser (as it was trained), or
+            "replace", they replace what is drawn in every step (the paper's way).
         batch_windows: windows of ``separate`` that go through the networks at once; the stems are
             the same. None: as many as fit on a GPU, one on a CPU.
         generator: of the CPU; None takes torch's own.
@@ -82,30 +82,32 @@ class Sampling:
         config = parts.config
         if task == "separate":
             return self._with(steps=config.separation_steps, guidance=config.separation_guidance)
-        hears = parts.config_of("denoiser").known_stems
+        takes_known = parts.config_of("denoiser").known_stems
         if task != "generate":
-            self._check_inpainting(hears)
+            self._check_inpainting(takes_known)
         guidance = config.arrangement_guidance if task == "arrange" else 1.0
         return self._with(
             steps=config.generation_steps,
             guidance=guidance,
-            inpainting="known" if hears else "replace",
+            inpainting="known" if takes_known else "replace",
         )
 
     def _with(self, **defaults: Any) -> Sampling:
         absent = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return replace(self, **absent)
 
-    def _check_inpainting(self, hears: bool) -> None:
-        """Refuse what nothing would listen to; ``hears``: the denoiser is told what is known."""
+    def _check_inpainting(self, takes_known: bool) -> None:
+        """Refuse what has no effect; ``takes_known``: given stems are a condition of it."""
         if self.inpainting not in (None, "known", "replace"):
             raise InputError(f"inpainting must be known or replace, not {self.inpainting}")
-        if not hears and self.inpainting == "known":
-            raise InputError("this model is not told what is known: use inpainting by replacement")
+        if not takes_known and self.inpainting == "known":
+            raise InputError(
+                "this model takes no given stems as a condition: use inpainting by replacement"
+            )
         if self.guidance is None:
             return
-        if not hears:
-            raise InputError("this model is not told what is given: leave out guidance")
+        if not takes_known:
+            raise InputError("this model takes no given stems as a condition: leave out guidance")
         if self.inpainting == "replace":
             raise InputError("inpainting by replacement has no guidance: leave out one of the two")
 

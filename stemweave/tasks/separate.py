@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stemweave.audio.masking import MaskSeparator, hush_faint, mel_masks
+from stemweave.audio.masking import MaskSeparator, mel_masks, silence_faint
 from stemweave.audio.stereo import channel_gains
 from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
@@ -54,8 +54,8 @@ Read = Callable[[int, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A window (T,) or (2, T) as the model hears it; ``gain`` brings it to the model's level."""
+class ModelInput:
+    """A window (T,) or (2, T) at the model's rate; ``gain`` brings it to the model's level."""
 
     waveform: Tensor
     gain: float
@@ -188,7 +188,7 @@ class Separator:
     def _windows_stems(
         self, read: Read, windows: Sequence[Window], wider: Sequence[Window]
     ) -> Iterator[Tensor]:
-        """Stems (S, channels, T) of each of ``windows``, which are heard with what is around."""
+        """Stems (S, channels, T) of each of ``windows``; the model gets what is around, too."""
         batch = WindowBatch(self.sampling.batch_windows, self.parts.compute_device)
         done = 0
         while done < len(windows):
@@ -198,12 +198,12 @@ class Separator:
             stacks = self._separate_windows(mixtures, scales)
             batch.learn()
             rows = zip(windows[some], wider[some], mixtures, scales, stacks, strict=True)
-            for window, heard, mixture, scale, stack in rows:
+            for window, wide, mixture, scale, stack in rows:
                 done += 1
                 if scale != 1:
                     stack = _scaled_back(stack, scale, mixture, self.method)
-                hush_faint(stack, mixture, self.only_separated)
-                start = window.start - heard.start
+                silence_faint(stack, mixture, self.only_separated)
+                start = window.start - wide.start
                 yield stack[..., start : start + window.length]
                 if self.sampling.progress is not None:
                     self.sampling.progress(done, len(windows))
@@ -216,9 +216,9 @@ class Separator:
         """Stems (S, channels, T) of each window of the mixture (channels, T), times its scale."""
         is_made = torch.tensor([name in self.parts.stems for name in self.names]).float()
         mixtures = [mixture * scale for mixture, scale in zip(mixtures, scales, strict=True)]
-        heard = [self._heard(*window) for window in zip(mixtures, scales, strict=True)]
+        inputs = [self._model_input(*window) for window in zip(mixtures, scales, strict=True)]
         stacks = [is_made[:, None, None] * mixture / is_made.sum() for mixture in mixtures]
-        sounding = [(index, window) for index, window in enumerate(heard) if window is not None]
+        sounding = [(index, window) for index, window in enumerate(inputs) if window is not None]
         scaled = [
             padded_to(window.waveform * window.gain, self.window_samples) for _, window in sounding
         ]
@@ -244,29 +244,31 @@ class Separator:
         balance = channel_gains(mixture) * (mixture != 0).any(dim=1)
         return balance[:, None] * stems[:, None]
 
-    def _heard(self, mixture: Tensor, scale: float) -> Heard | None:
-        """What the model hears of a window (channels, T) of the mixture; None if it is silent.
+    def _model_input(self, mixture: Tensor, scale: float) -> ModelInput | None:
+        """The model's input for a window (channels, T) of the mixture; None if it is silent.
 
-        The window was multiplied by ``scale``. The mask network hears the mean of the channels, as
+        The window was multiplied by ``scale``. The mask network takes the mean of the channels, as
         a mono model does.
         """
         parts, num_samples = self.parts, self.window_samples
         rate, model_rate = self.sample_rate, parts.sample_rate
         if self.method != "mask" and parts.channels > 1 and len(mixture) == parts.channels:
             rows = [to_model_rate(channel[None], rate, model_rate) for channel in mixture]
-            heard = torch.stack(rows)[:, :num_samples]
+            at_rate = torch.stack(rows)[:, :num_samples]
         else:
-            heard = to_model_rate(mixture, rate, model_rate)[:num_samples]
+            at_rate = to_model_rate(mixture, rate, model_rate)[:num_samples]
         if parts.config.clip_mixture:
-            heard = heard.clamp(-scale, scale)
-        in_mono = mono(heard) if heard.ndim == 2 else heard
+            at_rate = at_rate.clamp(-scale, scale)
+        in_mono = mono(at_rate) if at_rate.ndim == 2 else at_rate
         rms = in_mono.square().mean().sqrt().item()
         if rms == 0:
             return None
         reference = parts.config.reference_rms
         if reference is not None:
-            return Heard(heard, reference / rms)
-        return Heard(heard, 1 / scale if parts.config.clip_mixture else min(1 / scale, MAX_GAIN))
+            return ModelInput(at_rate, reference / rms)
+        return ModelInput(
+            at_rate, 1 / scale if parts.config.clip_mixture else min(1 / scale, MAX_GAIN)
+        )
 
 
 def _scaled_back(stems: Tensor, scale: float, mixture: Tensor, method: str) -> Tensor:
@@ -306,7 +308,7 @@ def network_masks(parts: Parts, waveforms: Sequence[Tensor]) -> list[Tensor]:
 def separated_spectra(parts: Parts, waveform: Tensor, sampling: Sampling) -> Tensor:
     """Log-mels (S, F, M) that the diffusion draws for a mono mixture (T,), one window or less.
 
-    A stereo model hears (2, T), too; its estimates come in mono.
+    A stereo model takes (2, T), too; its estimates come in mono.
     """
     sampling = sampling.checked(parts, "separate")
     return windows_spectra(parts, [waveform], sampling, [sampling.generator])[0]

@@ -159,7 +159,7 @@ def _decode(parts: Parts, latents: Tensor) -> Tensor:
 
 
 def denoiser_of(parts: Parts, conditions: Conditions | None = None) -> Denoiser:
-    """The model's denoiser for inputs on the CPU, wherever it is itself, told ``conditions``."""
+    """The model's denoiser for inputs on the CPU, wherever it is itself, with ``conditions``."""
     embedded: list[Any] = []  # as another argument, once they are
 
     def predict(
@@ -187,13 +187,13 @@ def vocode(parts: Parts, log_mels: Tensor, stems: Sequence[str]) -> Tensor:
 
     def vocode_frames(row: int, frames: Tensor) -> Tensor:  # (f,) in order → (f · hop_length,)
         log_mel = log_mels[row : row + 1, frames].to(parts.compute_device)
-        vocoder, told = parts.on_device("vocoder"), []
+        vocoder, inputs = parts.on_device("vocoder"), []
         if classes[row] is not None:
-            told.append(torch.tensor([classes[row]], device=log_mel.device))
+            inputs.append(torch.tensor([classes[row]], device=log_mel.device))
         if noise is not None:
             first, last = (config.upsampling * int(frames[end]) for end in (0, -1))
-            told.append(noise[row : row + 1, :, first : last + config.upsampling])
-        waveform, device = vocoder(log_mel, *told).reshape(1, -1), front_end.window.device
+            inputs.append(noise[row : row + 1, :, first : last + config.upsampling])
+        waveform, device = vocoder(log_mel, *inputs).reshape(1, -1), front_end.window.device
         iterations = parts.config.matching_iterations
         return matched(waveform.to(device), log_mel.to(device), front_end, iterations)[0].cpu()
 

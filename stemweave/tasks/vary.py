@@ -15,7 +15,7 @@ from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.conditioning import Conditioning, conditioning_of
-from stemweave.tasks.context import from_nothing, hear, is_silent, play
+from stemweave.tasks.context import decode_stems, encode_stems, from_nothing, is_silent
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import with_stems
@@ -33,7 +33,7 @@ def vary(
 ) -> dict[str, Tensor]:
     """A piece as long as ``piece``, its stems and their sum.
 
-    Sampling starts from the piece's latents with noise up to ``strength`` of the schedule: 1 hears
+    Sampling starts from the piece's latents with noise up to ``strength`` of the schedule: 1 keeps
     nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent; the
     others are turned down where their sum would be above full scale and the old mixture's peak.
     """
@@ -64,7 +64,7 @@ def _varied(
     if is_silent(old):
         shape = (channels, num_samples)
         return from_nothing(parts, list(old), shape, sample_rate, sampling, conditioning)
-    heard = hear(
+    encoded = encode_stems(
         parts,
         old,
         sample_rate,
@@ -72,10 +72,10 @@ def _varied(
         generator=sampling.generator,
     )
     absent = torch.tensor([name not in old for name in parts.stems])
-    known = absent[:, None].repeat(1, heard.latents.shape[-2])
+    known = absent[:, None].repeat(1, encoded.latents.shape[-2])
     latents = piece_latents(
-        parts, heard.latents, known, sampling, strength=strength, conditioning=conditioning
+        parts, encoded.latents, known, sampling, strength=strength, conditioning=conditioning
     )
-    return play(
-        parts, heard, latents, list(old), num_samples, generator=sampling.generator, known=known
+    return decode_stems(
+        parts, encoded, latents, list(old), num_samples, generator=sampling.generator, known=known
     )

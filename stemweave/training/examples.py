@@ -1,4 +1,4 @@
-"""A few fixed pieces of validation music, to hear and see what a stage has learnt so far."""
+"""A few fixed pieces of validation music, to listen to and see what a stage has learnt so far."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Example:
 def example_crops(settings: RunSettings, songs: Songs, log_mel: LogMel, count: int) -> Crops:
     """Stems (count, S, T) of the same places at every call, half a model window long.
 
-    Mixtures have the level that the model hears.
+    Mixtures have the model's level.
     """
     mixing = replace(PLAIN, reference_rms=settings.mixing.reference_rms)
     num_samples = log_mel.segment_samples // 2

@@ -80,7 +80,7 @@ class RunLog:
         self.wandb.log(media, step=step)
 
     def close(self) -> None:
-        """Finish the files; wandb is told if an error is on its way."""
+        """Finish the files; wandb records if an error is on its way."""
         self.file.close()
         if self.board is not None:
             self.board.close()

@@ -81,13 +81,15 @@ def _magnitude_distance(ours: Tensor, theirs: Tensor, level: Tensor) -> Tensor:
 
 
 def separation_error_db(
-    reached_db: Tensor, left: Tensor, heard: Tensor, silence_energy: float, silence_weight: float
+    reached_db: Tensor, left: Tensor, sounding: Tensor, silence_energy: float, silence_weight: float
 ) -> Tensor:
-    """Mean of minus the SI-SDR of stems that are heard, and of what estimates leave of the others.
+    """Mean of minus the SI-SDR of stems that sound, and of what estimates leave of the others.
 
     All are (N, S): SI-SDR ``reached_db``; energy ``left`` of the estimates relative to the
-    mixture's, which counts in dB above ``silence_energy`` and by ``silence_weight``; who is
-    ``heard``.
+    mixture's, which counts in dB above ``silence_energy`` and by ``silence_weight``; which are
+    ``sounding``.
     """
     left_db = 10 * torch.log10(left + silence_energy)
-    return torch.where(heard, -reached_db.clamp(max=MAX_SI_SDR_DB), silence_weight * left_db).mean()
+    return torch.where(
+        sounding, -reached_db.clamp(max=MAX_SI_SDR_DB), silence_weight * left_db
+    ).mean()

@@ -177,7 +177,7 @@ class DenoiserSettings(ShardedSettings):
         0.0, ge=0, description="of the noise, in stems of which nothing is known (``draw_noise``)"
     )
     mixture_probability: float = Field(
-        0.1, ge=0, le=1, description="of arrangement samples that are told the mixture too"
+        0.1, ge=0, le=1, description="of arrangement samples that get the mixture, too"
     )
     time_range_probability: float = Field(
         0.4, ge=0, le=1, description="of arrangement samples whose known part is a time range"
@@ -197,7 +197,7 @@ class DenoiserSettings(ShardedSettings):
             raise ValueError(f"scheduler does not describe a DDIMScheduler: {error}") from error
         if self.kind == "unet3d" and (self.arrangement_share or self.own_timesteps_probability):
             raise ValueError(
-                "unet3d is told no given stems and one timestep a sample: set arrangement_share "
+                "unet3d takes no given stems and one timestep a sample: set arrangement_share "
                 "and own_timesteps_probability to 0"
             )
         if self.kind == "unet3d" and self.conditions is not None:
@@ -223,7 +223,7 @@ class SharpenerSettings(ShardedSettings):
     """The mask sharpener's training."""
 
     piece_frames: int = Field(
-        128, ge=1, description="of a crop that a step hears; crops are cut into such pieces"
+        128, ge=1, description="of a crop in one step; crops are cut into such pieces"
     )
     silence_energy: float = Field(
         1e-3, gt=0, description="relative to the mixture; stems with less count as silent"

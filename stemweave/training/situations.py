@@ -1,4 +1,4 @@
-"""What each sample of a denoiser's batch is told, and how noisy it is: the tasks' shares."""
+"""Conditions of each sample of a denoiser's batch, and how noisy it is: the tasks' shares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stemweave.training.settings import ConditionSettings, DenoiserSettings
 
 @dataclass
 class Situation:
-    """What one batch of samples is told, and how noisy it is.
+    """Conditions of one batch of samples, and how noisy it is.
 
     Attributes:
         timestep: (B, S) integers.

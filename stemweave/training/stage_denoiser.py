@@ -141,7 +141,7 @@ class DenoiserStage:
         """Losses on unseen songs: of separation in one step, of generation at spread timesteps.
 
         An epsilon model's separation is measured at spread timesteps, too: from pure noise it says
-        nothing. Neither is told conditions; those are compared by ``_validate_conditions``.
+        nothing. Neither gets conditions; those are compared by ``_validate_conditions``.
         """
         figures = {}
         rng = np.random.default_rng(1)
@@ -172,8 +172,8 @@ class DenoiserStage:
         figures = {}
         for timestep in self.settings.conditions.validation_timesteps:
             everywhere = torch.full((count, num_stems), timestep)
-            for name, told in (("own", conditions), ("other", others), ("none", None)):
-                batch.conditions = told
+            for name, given in (("own", conditions), ("other", others), ("none", None)):
+                batch.conditions = given
                 loss = self._validate_at(network, batch, everywhere, False)
                 figures[f"val_{name}_{timestep}"] = loss
         return figures
@@ -208,9 +208,9 @@ class DenoiserStage:
         shape = (len(crops), len(self.run.stems), *condition.shape[1:])
 
         conditions = self.shards.conditions(drawn_crops, condition.shape[-2])
-        told = network
+        conditioned = network
         if conditions is not None:
-            told = partial(network, conditions=conditions.to(device))
+            conditioned = partial(network, conditions=conditions.to(device))
 
         def drawn(
             denoiser: Any, guidance: float, steps: int, offset: float = 0.0, shift: float = 1.0
@@ -230,7 +230,11 @@ class DenoiserStage:
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
             separated = drawn(network, sampling.separation_guidance, sampling.separation_steps)
             generated = drawn(
-                told, 0.0, sampling.generation_steps, sampling.noise_offset, sampling.timestep_shift
+                conditioned,
+                0.0,
+                sampling.generation_steps,
+                sampling.noise_offset,
+                sampling.timestep_shift,
             )
         examples = {}
         for index, crop in enumerate(crops):

@@ -27,7 +27,7 @@ EVALUATED_DB = -35.0
 
 
 class RefinerStage:
-    """Negative SI-SDR of the stems that are heard; what is left of those that are silent.
+    """Negative SI-SDR of the stems that sound; what is left of those that are silent.
 
     To either the squared error of the masked log-mels (the paper's measure) may be added: it counts
     what is quiet, too, which SI-SDR does not.
@@ -69,12 +69,12 @@ class RefinerStage:
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
-        heard = targets.stem_energy() > self.settings.silence_energy
+        sounding = targets.stem_energy() > self.settings.silence_energy
         reached_db = targets.si_sdr_db(masks)
         loss = separation_error_db(
             reached_db,
             targets.estimate_energy(masks),
-            heard,
+            sounding,
             self.settings.silence_energy,
             self.settings.silence_weight,
         )
@@ -82,7 +82,7 @@ class RefinerStage:
         mel_error = (masked - batch["stem_mels"]).square().mean()
         loss = loss + self.settings.mel_weight * mel_error
         return loss, {
-            "si_sdr_db": reached_db[heard].clamp(max=MAX_SI_SDR_DB).mean().item(),
+            "si_sdr_db": reached_db[sounding].clamp(max=MAX_SI_SDR_DB).mean().item(),
             "log_mel_mse": mel_error.item(),
         }
 
@@ -94,11 +94,11 @@ class RefinerStage:
         with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
             masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
-        heard = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
+        sounding = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
         of_mixture = targets.si_sdr_db(torch.ones_like(masks))
 
         def improvement_db(some_masks: Tensor) -> float:
-            return (targets.si_sdr_db(some_masks) - of_mixture)[heard].mean().item()
+            return (targets.si_sdr_db(some_masks) - of_mixture)[sounding].mean().item()
 
         return {
             "val_si_sdri_db": improvement_db(masks),

@@ -77,7 +77,7 @@ class StageSettings(Strict):
     )
     validate_every_steps: int = Field(500, ge=1)
     log_every_steps: int = Field(20, ge=1)
-    examples: int = Field(2, ge=0, description="to hear and see, logged at every validation")
+    examples: int = Field(2, ge=0, description="to listen to, logged at every validation")
 
 
 class ShardedSettings(StageSettings):

@@ -30,7 +30,7 @@ from stemweave.training.stage_refiner import EVALUATED_DB
 
 
 class SharpenerStage:
-    """Negative SI-SDR of the stems that are heard; what is left of those that are silent.
+    """Negative SI-SDR of the stems that sound; what is left of those that are silent.
 
     To either the squared error of the estimates' log-mels may be added, as in the refiner's stage:
     SI-SDR alone lets doubtful sound leak into quiet stems.
@@ -93,20 +93,20 @@ class SharpenerStage:
         batch = {name: tensor.to(device) for name, tensor in self._pieces(batch, rng).items()}
         stems = batch["stems"]
         estimates, plain = self._separated(network, batch)
-        heard = _relative_energy(stems, stems) > self.settings.silence_energy
+        sounding = _relative_energy(stems, stems) > self.settings.silence_energy
         reached_db = si_sdr_db(estimates, stems)
         loss = separation_error_db(
             reached_db,
             _relative_energy(estimates, stems),
-            heard,
+            sounding,
             self.settings.silence_energy,
             self.settings.silence_weight,
         )
         with torch.no_grad():
             gained_db = reached_db - si_sdr_db(plain, stems)
         figures = {
-            "si_sdr_db": reached_db[heard].mean().item(),
-            "gained_db": gained_db[heard].mean().item(),
+            "si_sdr_db": reached_db[sounding].mean().item(),
+            "gained_db": gained_db[sounding].mean().item(),
         }
         if self.settings.mel_weight > 0:
             self.log_mel.to(device)
@@ -124,10 +124,10 @@ class SharpenerStage:
             one = {name: tensor[index : index + 1].to(device) for name, tensor in batch.items()}
             stems = one["stems"]
             estimates, plain = self._separated(network, one)
-            heard = _relative_energy(stems, stems) > 10 ** (EVALUATED_DB / 10)
+            sounding = _relative_energy(stems, stems) > 10 ** (EVALUATED_DB / 10)
             before = si_sdr_db(stems.sum(dim=1, keepdim=True).expand_as(stems), stems)
-            sharpened.append((si_sdr_db(estimates, stems) - before)[heard])
-            banded.append((si_sdr_db(plain, stems) - before)[heard])
+            sharpened.append((si_sdr_db(estimates, stems) - before)[sounding])
+            banded.append((si_sdr_db(plain, stems) - before)[sounding])
         return {
             "val_si_sdri_db": torch.cat(sharpened).mean().item(),
             "val_unsharpened_db": torch.cat(banded).mean().item(),

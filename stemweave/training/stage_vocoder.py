@@ -24,7 +24,7 @@ from stemweave.training.settings import RunSettings
 
 IN_BAND_N_FFTS = (64, 256, 1024, 2048)
 HIGH_BAND_N_FFTS = (128, 512, 2048)
-"""Of the loss; the shortest windows hear attacks."""
+"""Of the loss; the shortest windows resolve attacks."""
 
 
 class VocoderStage:
@@ -123,8 +123,8 @@ class VocoderStage:
             songs, settings.batch_size, self.mix_settings, rng, settings.crop_frames
         )
         waveforms, classes = waveforms.to(device), classes.to(device)
-        heard = self.in_band(waveforms)
-        log_mel = self.log_mel(heard)
+        at_model_rate = self.in_band(waveforms)
+        log_mel = self.log_mel(at_model_rate)
         condition = log_mel
         if self.vae is not None:
             half = torch.randperm(len(log_mel), generator=generator)[: len(log_mel) // 2]
@@ -136,7 +136,7 @@ class VocoderStage:
             for _ in range(2 if settings.energy_weight else 1)
         ]
         in_band = [self.in_band(output) for output in outputs]
-        true = self.magnitudes(waveforms, heard)
+        true = self.magnitudes(waveforms, at_model_rate)
         made = [self.magnitudes(*pair) for pair in zip(outputs, in_band, strict=True)]
         distances = [self.distance(one, true, true) for one in made]
         mels = [(self.log_mel(one) - log_mel).abs().mean() for one in in_band]
@@ -162,12 +162,12 @@ class VocoderStage:
         rng = np.random.default_rng(1)
         waveforms, classes = self.waveforms(self.validation, 16, PLAIN, rng, 128)
         waveforms = waveforms.to(device)
-        heard = self.in_band(waveforms)
-        log_mel = self.log_mel(heard)
+        at_model_rate = self.in_band(waveforms)
+        log_mel = self.log_mel(at_model_rate)
         estimate = self.synthesise(network, log_mel, classes.to(device), None)
         in_band = self.in_band(estimate)
         figures = {
-            "val_spectral": multi_resolution_stft_distance(in_band, heard),
+            "val_spectral": multi_resolution_stft_distance(in_band, at_model_rate),
             "val_mel": (self.log_mel(in_band) - log_mel).abs().mean(),
         }
         if self.settings.high_band_weight:

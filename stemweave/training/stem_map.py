@@ -95,12 +95,12 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
         state["conv_out.weight"] = blocks("conv_out.weight", 0, 0, PIXELS)
         state["conv_out.bias"] = blocks("conv_out.bias", 0, 0, PIXELS, NEW_LOGIT)
     elif isinstance(network, MaskSharpener):
-        heard = state["conv_in.weight"][:, :SPECTRUM_CHANNELS]
-        told = [
+        spectra = state["conv_in.weight"][:, :SPECTRUM_CHANNELS]
+        further = [
             blocks("conv_in.weight", 1, first, 1)
             for first in range(SPECTRUM_CHANNELS, state["conv_in.weight"].shape[1], num_old)
         ]
-        state["conv_in.weight"] = torch.cat([heard, *told], dim=1)
+        state["conv_in.weight"] = torch.cat([spectra, *further], dim=1)
         for name in ("conv_out.weight", "conv_out.bias"):
             state[name] = blocks(name, 0, 0, 1)
     else:

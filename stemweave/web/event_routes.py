@@ -19,11 +19,11 @@ from stemweave.web.tables import ENDED
 HEARTBEAT_S = 15.0
 """Proxies close connections on which nothing comes for a minute."""
 ENDED_JOBS = 20
-"""Of the jobs that have ended, so many are told to whoever begins to follow a project."""
+"""Of the jobs that have ended, so many are sent to whoever begins to follow a project."""
 
 router = APIRouter(prefix="/api", tags=["events"])
 InStudio = Annotated[Studio, Depends(studio_of)]
-Look = Callable[[], tuple[list[str], bool]]
+News = Callable[[], tuple[list[str], bool]]
 
 
 @router.get(
@@ -34,7 +34,7 @@ Look = Callable[[], tuple[list[str], bool]]
 async def follow_job(job_id: str, studio: InStudio, request: Request) -> Response:
     """The job now, at each change, and when it has ended."""
     await to_thread.run_sync(studio.job, job_id)
-    return _answer(request, studio, job_id, _JobNews(studio, job_id).look)
+    return _answer(request, studio, job_id, _JobNews(studio, job_id).news)
 
 
 @router.get(
@@ -53,25 +53,25 @@ async def follow_project(project_id: str, studio: InStudio, request: Request) ->
     The stream ends after ``deleted``.
     """
     await to_thread.run_sync(studio.project, project_id)
-    return _answer(request, studio, project_id, _ProjectNews(studio, project_id).look)
+    return _answer(request, studio, project_id, _ProjectNews(studio, project_id).news)
 
 
-def _answer(request: Request, studio: Studio, topic: str, look: Look) -> Response:
+def _answer(request: Request, studio: Studio, topic: str, news: News) -> Response:
     about: dict[str, Any] = {
         "media_type": "text/event-stream",
         "headers": {"x-accel-buffering": "no"},
     }
     if request.method == "HEAD":
         return Response(**about)
-    return StreamingResponse(_stream(studio, topic, look), **about)
+    return StreamingResponse(_stream(studio, topic, news), **about)
 
 
-async def _stream(studio: Studio, topic: str, look: Look) -> AsyncIterator[str]:
-    """What ``look`` finds, again at each change of ``topic``, for as long as it says so."""
+async def _stream(studio: Studio, topic: str, news: News) -> AsyncIterator[str]:
+    """What ``news`` finds, again at each change of ``topic``, for as long as it says so."""
     with studio.feed.following(topic) as changed:
         while not studio.feed.closed:
             changed.clear()
-            events, goes_on = await to_thread.run_sync(look)
+            events, goes_on = await to_thread.run_sync(news)
             for event in events:
                 yield event
             if not goes_on:
@@ -87,13 +87,13 @@ def _event(name: str, data: BaseModel) -> str:
 
 
 class _JobNews:
-    """What has not been told yet of one job."""
+    """What has not been sent yet of one job."""
 
     def __init__(self, studio: Studio, job_id: str) -> None:
         self._studio, self._job_id = studio, job_id
         self._told: JobAnswer | None = None
 
-    def look(self) -> tuple[list[str], bool]:
+    def news(self) -> tuple[list[str], bool]:
         """Events, and whether more can come."""
         try:
             job = self._studio.job_answer(self._studio.job(self._job_id))
@@ -105,7 +105,7 @@ class _JobNews:
 
 
 class _ProjectNews:
-    """What has not been told yet of one project."""
+    """What has not been sent yet of one project."""
 
     def __init__(self, studio: Studio, project_id: str) -> None:
         self._studio, self._project_id = studio, project_id
@@ -113,8 +113,8 @@ class _ProjectNews:
         self._jobs: dict[str, JobAnswer] = {}
         self._packings: list[Packing] = []
 
-    def look(self) -> tuple[list[str], bool]:
-        """Events, and whether more can come. A version is told before the job that made it."""
+    def news(self) -> tuple[list[str], bool]:
+        """Events, and whether more can come. A version is sent before the job that made it."""
         studio = self._studio
         jobs = studio.latest_jobs(self._project_id, ENDED_JOBS)
         try:

@@ -26,7 +26,7 @@ LARGEST_GAIN = 4.0
 
 @dataclass(frozen=True)
 class Mix:
-    """What is heard of a version.
+    """How a version sounds.
 
     Attributes:
         gains: linear, by track; a track that is not named is silent.
@@ -49,9 +49,9 @@ def mix_of(
     start_s: float,
     end_s: float | None,
 ) -> Mix:
-    """The mix of ``version`` in which tracks that are not named are heard as they are.
+    """The mix of ``version`` in which tracks that are not named sound as they are.
 
-    The mixture, which repeats what the stems play, is heard instead of them if it is named.
+    The mixture, which repeats what the stems play, sounds instead of them if it is named.
     """
     names = version.track_names
     for name in (*gains, *pans):
@@ -98,17 +98,17 @@ def write_mix(library: Library, version: Version, mix: Mix, path: Path, fmt: Aud
 
 
 def _blocks(library: Library, version: Version, mix: Mix) -> Iterator[Tensor]:
-    heard = {name: gain for name, gain in mix.gains.items() if gain > 0}
-    heard = heard or {version.track_names[0]: 0.0}
+    sounding = {name: gain for name, gain in mix.gains.items() if gain > 0}
+    sounding = sounding or {version.track_names[0]: 0.0}
     with ExitStack() as files:
         readers = {
             name: files.enter_context(AudioReader(library.track(version.id, name)))
-            for name in heard
+            for name in sounding
         }
         for start in range(mix.start, mix.end, BLOCK_SAMPLES):
             length = min(BLOCK_SAMPLES, mix.end - start)
             parts = [
-                _placed(reader(start, length), heard[name], mix.pans.get(name, 0.0), mix)
+                _placed(reader(start, length), sounding[name], mix.pans.get(name, 0.0), mix)
                 for name, reader in readers.items()
             ]
             block = sum(parts[1:], parts[0])

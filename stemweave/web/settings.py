@@ -1,4 +1,4 @@
-"""What ``stemweave serve`` was told, checked."""
+"""Settings of ``stemweave serve``, checked."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from stemweave.data.songs import Song
 from stemweave.errors import InputError
 from stemweave.evaluation import generation, obedience, variety
 from stemweave.evaluation.generation import evaluate_generation, shuffled_pieces
-from stemweave.evaluation.pieces import TOLD_ROWS
+from stemweave.evaluation.pieces import KIND_ROWS
 from stemweave.evaluation.segments import Segment, find_songs
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.midi import write_midi
@@ -81,19 +81,19 @@ def test_level_match_is_one_gain_for_all_clips() -> None:
     assert torch.allclose(matched, torch.full((2, 100), 0.2))
 
 
-class ToldPipeline(ToyPipeline):
+class RecordingPipeline(ToyPipeline):
     """Plays a click for every drum note that it is told, and notes what it was told."""
 
     takes_sheets = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[tuple[LeadSheet, Score | None]] = []
+        self.given: list[tuple[LeadSheet, Score | None]] = []
 
     def generate(self, *arguments, sheet=None, score=None, **options):
         piece = super().generate(*arguments, **options)
         if sheet is not None:
-            self.told.append((sheet, score))
+            self.given.append((sheet, score))
         return piece
 
 
@@ -107,22 +107,22 @@ def test_scores_and_sheets_of_real_songs_are_told_from_where_the_segment_begins(
     for song in folder.glob("song_*"):
         (song / "sheet.json").write_text(sheet.to_json())
         write_midi(song / "score.mid", score, sheet)
-    pipe = ToldPipeline()
+    pipe = RecordingPipeline()
     evaluation = evaluate_generation(
         pipe, find_songs(folder, STEMS), 4, embeddings=[BandEnergies()], num_coherent=1,
-        told=["score", "sheet", "nothing"], num_examples=0, resamples=5,
+        kinds=["score", "sheet", "nothing"], num_examples=0, resamples=5,
     )  # fmt: skip
-    assert [score is not None for _, score in pipe.told] == [True] * 4 + [False] * 4
-    starts = sorted({-told.beats_s[0] for told, _ in pipe.told})
+    assert [score is not None for _, score in pipe.given] == [True] * 4 + [False] * 4
+    starts = sorted({-told.beats_s[0] for told, _ in pipe.given})
     assert starts[0] == 0 and starts[-1] == pytest.approx(2.048 * round(starts[-1] / 2.048))
     table = evaluation.table
-    rows = {generation.GENERATED_ROW, TOLD_ROWS["sheet"], TOLD_ROWS["nothing"]}
+    rows = {generation.GENERATED_ROW, KIND_ROWS["sheet"], KIND_ROWS["nothing"]}
     assert rows <= set(table.measures[variety.measure_name("bands")])
     assert rows | {generation.FLOOR_ROW} == set(table.measures[obedience.SHEET])
-    assert pipe.told[0][1].notes.keys() == score.notes.keys()
+    assert pipe.given[0][1].notes.keys() == score.notes.keys()
 
 
-class WritingPipeline(ToldPipeline):
+class WritingPipeline(RecordingPipeline):
     """Writes a note of its own for each stem."""
 
     writes_scores, styles, stems = True, ("rock",), STEMS
@@ -137,16 +137,18 @@ def test_new_pieces_have_sheets_and_notes_of_their_own(data: Path) -> None:
         pipe, find_songs(data, STEMS), 4, embeddings=[BandEnergies()], num_coherent=1,
         num_examples=0, resamples=5,
     ).table  # fmt: skip
-    assert len({sheet.tempo_bpm for sheet, _ in pipe.told}) == 4
-    assert all(score is not None and set(score.notes) == set(STEMS) for _, score in pipe.told)
+    assert len({sheet.tempo_bpm for sheet, _ in pipe.given}) == 4
+    assert all(score is not None and set(score.notes) == set(STEMS) for _, score in pipe.given)
     assert generation.GENERATED_ROW in table.measures[variety.measure_name("bands")]
     assert generation.GENERATED_ROW not in table.measures.get(obedience.SHEET, {})
     with pytest.raises(InputError, match="writes no scores"):
-        evaluate_generation(ToldPipeline(), find_songs(data, STEMS), 4, embeddings=[], told=["new"])
+        evaluate_generation(
+            RecordingPipeline(), find_songs(data, STEMS), 4, embeddings=[], kinds=["new"]
+        )
 
 
 def test_songs_without_scores_have_none_to_tell(data: Path) -> None:
     with pytest.raises(InputError, match="no score"):
         evaluate_generation(
-            ToldPipeline(), find_songs(data, STEMS), 4, embeddings=[], told=["score"]
+            RecordingPipeline(), find_songs(data, STEMS), 4, embeddings=[], kinds=["score"]
         )

@@ -148,11 +148,11 @@ def test_an_extension_is_told_the_end_of_the_piece_and_silence_of_absent_stems(t
 
 
 def test_new_material_stays_below_full_scale(tiny_pipe, monkeypatch):
-    def loud(pipe, heard, latents, names, num_samples, **options):
+    def loud(pipe, encoded, latents, names, num_samples, **options):
         return {name: torch.full((1, num_samples), 0.8) for name in names}
 
     for task in ("edit", "extend", "vary"):
-        monkeypatch.setattr(f"stemweave.tasks.{task}.play", loud)
+        monkeypatch.setattr(f"stemweave.tasks.{task}.decode_stems", loud)
     piece = piece_of(20_480, stems=("bass", "drums"))
     given = piece["bass"] + piece["drums"]
     extended = tiny_pipe.extend(piece, 16000, seconds=0.5, generator=seeded())["mixture"]
