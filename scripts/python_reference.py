@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import stemweave
+from stemweave.checkpoints.saved_model import SavedModel
 from stemweave.models.parts import TaskSettings
 from stemweave.music import lead_sheet, midi, score
 from stemweave.tasks.sampling import Sampling
@@ -48,9 +49,12 @@ def as_markdown() -> str:
 
 
 def own_methods(member: type) -> list[tuple[str, Any]]:
-    """Public methods and properties that the class itself documents, as they stand in it."""
+    """Public methods and properties that the class documents, in order; those of ``SavedModel``
+    stand before a model's own.
+    """
     found = []
-    for name, value in vars(member).items():
+    inherited = vars(SavedModel) if issubclass(member, SavedModel) else {}
+    for name, value in {**inherited, **vars(member)}.items():
         method = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
         if not name.startswith("_") and inspect.isfunction(method) and method.__doc__:
             found.append((name, method))

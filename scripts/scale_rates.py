@@ -41,14 +41,15 @@ from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.midi import write_midi
-from stemweave.render.collection import CompositionJob, make_song, soundfonts_by_stem
+from stemweave.render.collection import CompositionJob, make_song
 from stemweave.render.compose import compose_song
 from stemweave.render.freedoom import render_freedoom
 from stemweave.render.grooves import read_groove_families
 from stemweave.render.midi_folder import MidiJob, render_file
 from stemweave.render.sheets import score_of
+from stemweave.render.soundfonts import soundfonts_by_stem
 from stemweave.stems import STEMS
-from stemweave.tasks.separate import network_masks
+from stemweave.tasks.window_estimates import network_masks
 
 ROOT = Path(__file__).parent.parent
 NUM_SONGS = 4

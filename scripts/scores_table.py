@@ -23,7 +23,7 @@ from stemweave.evaluation import (
     separation,
     variety,
 )
-from stemweave.evaluation.pieces import TOLD_ROWS
+from stemweave.evaluation.pieces import KIND_ROWS
 
 
 class Scores:
@@ -134,7 +134,7 @@ def variety_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     found = next(report[name] for name in report if name.startswith("distance and variety"))
     ours, vocoded = (found[row] for row in (generation.GENERATED_ROW, generation.VOCODED_ROW))
     played, floor = (
-        report[obedience.PLAYED][row] for row in (TOLD_ROWS["score"], generation.FLOOR_ROW)
+        report[obedience.PLAYED][row] for row in (KIND_ROWS["score"], generation.FLOOR_ROW)
     )
     notes, real = (
         ", ".join(f"{stem} {cell['value']:.2f}" for stem, cell in cells.items() if stem != "mean")

@@ -331,28 +331,15 @@ def paper_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Print Tables I-III in the paper's form; reports of all three go below OUT."""
-    from stemweave.evaluation.arrangement import evaluate_arrangement
-    from stemweave.evaluation.generation import evaluate_generation
-    from stemweave.evaluation.paper import paper_tables
-    from stemweave.evaluation.separation import evaluate_separation
+    from stemweave.evaluation.paper import PaperSizes, evaluate_paper, write_reports
 
     pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
     embedding = _embeddings(vggish, None)[-1]
-    options: dict[str, Any] = dict(steps=steps, guidance=guidance, stems=pipe.stems, seed=seed)
-    separated = evaluate_separation(pipe, songs, segments, progress=True, **options)
-    generated = evaluate_generation(
-        pipe, songs, clips, embeddings=[embedding], steps=steps, seed=seed, progress=True
+    sizes = PaperSizes(segments, clips, arranged)
+    results, text = evaluate_paper(
+        pipe, songs, sizes, embedding, steps=steps, guidance=guidance, seed=seed
     )
-    given = evaluate_arrangement(
-        pipe, songs, arranged, embedding=embedding, steps=steps, seed=seed, progress=True
-    )
-    typer.echo(paper_tables(separated.table, generated.table, given.table, embedding.name))
+    typer.echo(text)
     if out is not None:
-        from stemweave.evaluation.report import write_report
-        from stemweave.evaluation.results import provenance
-
-        results = {"separation": separated, "generation": generated, "arrangement": given}
-        for name, evaluation in results.items():
-            evaluation.table.metadata |= provenance(model or "bundled", data, split)
-            write_report(evaluation, out / name)
+        write_reports(results, model or "bundled", data, split, out)

@@ -6,10 +6,59 @@ vocoder. Generation: one FAD. Arrangement: FAD of the 14 subsets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from stemweave.data.songs import Song
 from stemweave.evaluation import arrangement, generation, separation
+from stemweave.evaluation.embeddings import Embedding
+from stemweave.evaluation.report import write_report
+from stemweave.evaluation.results import Evaluation, provenance
 from stemweave.evaluation.table import Cell, Table
+
+
+class PaperSizes(NamedTuple):
+    """How many windows each table is measured on."""
+
+    separated: int
+    generated: int
+    arranged: int
+
+
+def evaluate_paper(
+    pipe: Any,
+    songs: Sequence[Song],
+    sizes: PaperSizes,
+    embedding: Embedding,
+    *,
+    steps: int | None,
+    guidance: float | None,
+    seed: int,
+) -> tuple[dict[str, Evaluation], str]:
+    """All three evaluations by their names, and the tables as text."""
+    drawn: dict[str, Any] = {"steps": steps, "seed": seed, "progress": True}
+    separated = separation.evaluate_separation(
+        pipe, songs, sizes.separated, guidance=guidance, stems=pipe.stems, **drawn
+    )
+    generated = generation.evaluate_generation(
+        pipe, songs, sizes.generated, embeddings=[embedding], **drawn
+    )
+    arranged = arrangement.evaluate_arrangement(
+        pipe, songs, sizes.arranged, embedding=embedding, **drawn
+    )
+    results = {"separation": separated, "generation": generated, "arrangement": arranged}
+    tables = separated.table, generated.table, arranged.table
+    return results, paper_tables(*tables, embedding=embedding.name)
+
+
+def write_reports(
+    results: Mapping[str, Evaluation], model: str, data: Path, split: str, out: Path
+) -> None:
+    """Write each evaluation's report into a folder of its name in ``out``."""
+    for name, evaluation in results.items():
+        evaluation.table.metadata |= provenance(model, data, split)
+        write_report(evaluation, out / name)
 
 
 def initials(names: Mapping[str, Cell]) -> dict[str, str]:

@@ -26,8 +26,8 @@ from stemweave.evaluation.table import Table
 from stemweave.models.log_mel import LogMel
 from stemweave.models.vocoder import resampled
 from stemweave.tasks.sampling import Sampling
-from stemweave.tasks.separate import separated_spectra
 from stemweave.tasks.spectra import vocode
+from stemweave.tasks.window_estimates import separated_spectra
 
 MIXTURE_ROW = "mixture as every stem"
 VAE_ROW = "VAE round trip"

@@ -20,11 +20,11 @@ from stemweave.data.songs import MANIFEST, Song, append_to_manifest
 from stemweave.errors import InputError
 from stemweave.music.midi import score_and_sheet
 from stemweave.music.midi_file import MidiSong, read_midi_file
-from stemweave.render.collection import OTHER, VALIDATION_SOUNDFONT, find_soundfont
 from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import PEAK, rms_while_playing
 from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, score_of, write_stems
+from stemweave.render.soundfonts import OTHER, VALIDATION_SOUNDFONT, find_soundfont
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
 

@@ -21,20 +21,12 @@ from stemweave.errors import InputError
 from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
 from stemweave.music.midi import score_and_sheet
 from stemweave.music.midi_file import read_midi_file
-from stemweave.render.collection import (
-    OTHER,
-    SKIPPED,
-    Collected,
-    collect,
-    font_names,
-    other_stem,
-    soundfonts_by_stem,
-    worker_synthesiser,
-)
+from stemweave.render.collection import SKIPPED, Collected, collect, other_stem, worker_synthesiser
 from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import draw_sounds, render_stems
 from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
+from stemweave.render.soundfonts import OTHER, font_names, soundfonts_by_stem
 from stemweave.stems import PROGRAMS
 
 MIDI_SUFFIXES = (".mid", ".midi")

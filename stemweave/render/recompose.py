@@ -17,12 +17,11 @@ from stemweave.render.collection import (
     DEFAULT_OPTIONS,
     CompositionOptions,
     compose,
-    font_names,
-    soundfonts_by_stem,
     worker_synthesiser,
 )
 from stemweave.render.compose import Unplayable
 from stemweave.render.sheets import Music, score_of, sheet_of_composed
+from stemweave.render.soundfonts import font_names, soundfonts_by_stem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from stemweave.render.collection import (
     DEFAULT_OPTIONS,
     CompositionOptions,
     compose,
-    soundfonts_by_stem,
     worker_synthesiser,
 )
 from stemweave.render.compose import Unplayable
 from stemweave.render.sheets import Music, score_of, sheet_of_composed
+from stemweave.render.soundfonts import soundfonts_by_stem
 
 SAMPLE_RATE = 16000
 """Of the synthesiser that is asked which kits its SoundFonts have; nothing is rendered."""

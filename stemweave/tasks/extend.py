@@ -63,7 +63,9 @@ def extend(
     samples_per_position = parts.position_samples * sample_rate / parts.sample_rate
     new_positions = math.ceil(added_samples / samples_per_position)
     window = parts.window_positions
-    context_positions = min(max(window // 2, window - new_positions), int(num_samples // samples_per_position))
+    context_positions = min(
+        max(window // 2, window - new_positions), int(num_samples // samples_per_position)
+    )
     context = int(context_positions * samples_per_position)
     end = {name: waveform[:, num_samples - context :] for name, waveform in old.items()}
     silent = is_silent(end)
@@ -74,7 +76,9 @@ def extend(
         shape = (len(mixture), added_samples)
         added = from_nothing(parts, list(end), shape, sample_rate, sampling, conditioning)
     else:
-        added = _continued(parts, end, sample_rate, context_positions, added_samples, sampling, conditioning)
+        added = _continued(
+            parts, end, sample_rate, context_positions, added_samples, sampling, conditioning
+        )
     added = limited_stems(added, sample_rate, ceiling=peak_of(mixture))
     added |= {name: mixture.new_zeros(len(mixture), added_samples) for name in kept}
     return _appended({**old, **kept, MIXTURE: mixture}, added, sample_rate)

@@ -12,27 +12,23 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from stemweave.audio.masking import MaskSeparator, mel_masks, silence_faint
 from stemweave.audio.stereo import channel_gains
 from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
-from stemweave.diffusion.guidance import guided
-from stemweave.diffusion.sampler import sample
 from stemweave.models.acceleration import WindowBatch
 from stemweave.models.memory import release_freed_memory
 from stemweave.models.parts import Parts
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.sampling import Sampling
-from stemweave.tasks.spectra import (
-    decode,
-    denoiser_of,
-    encode,
-    from_model_rate,
-    to_model_rate,
-    vocode,
+from stemweave.tasks.spectra import from_model_rate, to_model_rate, vocode
+from stemweave.tasks.window_estimates import (
+    network_masks,
+    padded_length,
+    padded_to,
+    windows_spectra,
 )
 
 OVERLAP_S = 1.0
@@ -175,7 +171,7 @@ class Separator:
         overlap = round(min(OVERLAP_S, parts.segment_s / 4) * self.sample_rate)
         windows = windows_over(num_samples, window, overlap, stretch)
         longest = max(windows[0].length, shortest) * parts.sample_rate // self.sample_rate
-        self.window_samples = _padded(parts, longest, self.method)
+        self.window_samples = padded_length(parts, longest, self.method)
         wider = [widened(window, shortest, num_samples) for window in windows]
         missing = num_samples
         for block in cross_faded(self._windows_stems(read, windows, wider), overlap):
@@ -288,70 +284,3 @@ def _of_window(parts: Parts, generator: torch.Generator | None) -> torch.Generat
         return generator
     seed = torch.randint(2**63 - 1, (), generator=generator)
     return torch.Generator().manual_seed(int(seed))
-
-
-def network_masks(parts: Parts, waveforms: Sequence[Tensor]) -> list[Tensor]:
-    """The mask network's masks (S, F, M), which add up to one, of each of some mixtures (T,).
-
-    They are one window or less, at the model's rate and level.
-    """
-    refiner = parts.on_device("refiner")
-    found = []
-    for waveform in waveforms:
-        row = padded_to(waveform, _padded(parts, len(waveform), "mask"))[None]
-        log_mel = parts.log_mel(row).to(parts.compute_device)
-        masks = refiner.separate(log_mel, row.to(parts.compute_device))
-        found.append(cast(Tensor, masks)[0].cpu())
-    return found
-
-
-def separated_spectra(parts: Parts, waveform: Tensor, sampling: Sampling) -> Tensor:
-    """Log-mels (S, F, M) that the diffusion draws for a mono mixture (T,), one window or less.
-
-    A stereo model takes (2, T), too; its estimates come in mono.
-    """
-    sampling = sampling.checked(parts, "separate")
-    return windows_spectra(parts, [waveform], sampling, [sampling.generator])[0]
-
-
-def windows_spectra(
-    parts: Parts,
-    waveforms: Sequence[Tensor],
-    sampling: Sampling,
-    generators: Sequence[torch.Generator | None],
-) -> list[Tensor]:
-    """``separated_spectra`` of several windows at once, each with its generator."""
-    if not waveforms:
-        return []
-    num_samples = _padded(parts, max(row.shape[-1] for row in waveforms), "diffusion")
-    mels = [parts.log_mel(padded_to(row, num_samples)).cpu() for row in waveforms]
-    rows = zip(mels, generators, strict=True)
-    mixtures = torch.cat([encode(parts, mel[None], generator) for mel, generator in rows])
-    shape = (1, len(parts.stems), *mixtures.shape[1:])
-    latents = sample(
-        guided(denoiser_of(parts), mixtures, cast(float, sampling.guidance)),
-        parts.scheduler,
-        torch.cat([torch.randn(shape, generator=generator) for generator in generators]),
-        cast(int, sampling.steps),
-        generator=None if None in generators else list(generators),  # type: ignore[arg-type]
-        eta=parts.config.eta,
-    )
-    return list(decode(parts, latents.flatten(0, 1)).unflatten(0, latents.shape[:2]))
-
-
-def _padded(parts: Parts, num_samples: int, method: str) -> int:
-    """What ``num_samples`` at the model's rate are padded to: a network's stride, not a window.
-
-    But for networks that take whole windows alone.
-    """
-    mel = parts.log_mel.config
-    num_samples = max(num_samples, mel.n_fft // 2 + 1)  # frames are centred, with mirrored ends
-    if method != "mask":
-        return parts.positions_for(num_samples) * parts.position_samples
-    stride = 2 * mel.hop_length  # fine spectra come in pairs of frames
-    return -(-num_samples // stride) * stride
-
-
-def padded_to(waveform: Tensor, num_samples: int) -> Tensor:
-    """``waveform`` (..., T) with zeros up to ``num_samples``."""
-    return functional.pad(waveform, (0, num_samples - waveform.shape[-1]))

@@ -8,12 +8,12 @@ import soundfile
 
 from stemweave.errors import InputError
 from stemweave.music.harmony import Chord, Key
-from stemweave.render.collection import soundfonts_by_stem
 from stemweave.render.effects import draw_amplifier
 from stemweave.render.form import Form
 from stemweave.render.mastering import master
 from stemweave.render.mixdown import amplified
 from stemweave.render.riffs import draw_double_kick, draw_riff_parts
+from stemweave.render.soundfonts import soundfonts_by_stem
 from tests.scripts import script
 
 sampled = script("sampled_instruments")

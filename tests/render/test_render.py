@@ -14,16 +14,12 @@ from stemweave.music.lead_sheet import read_sheet
 from stemweave.music.midi import read_midi
 from stemweave.music.midi_file import read_midi_file
 from stemweave.music.styles import style_of_groove
-from stemweave.render.collection import (
-    VALIDATION_SOUNDFONT,
-    CompositionOptions,
-    compose_collection,
-    find_soundfont,
-)
+from stemweave.render.collection import CompositionOptions, compose_collection
 from stemweave.render.compose import compose_song, cross_parts
 from stemweave.render.grooves import read_groove_families
 from stemweave.render.mixdown import draw_sounds, render_stems
 from stemweave.render.score import Note, Part, parts_of, stem_of
+from stemweave.render.soundfonts import VALIDATION_SOUNDFONT, find_soundfont
 from stemweave.render.synth import Synthesiser, Voicing
 
 SECONDS = 2.0

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from stemweave.data.songs import MANIFEST, read_manifest
-from stemweave.render.collection import VALIDATION_SOUNDFONT
+from stemweave.render.soundfonts import VALIDATION_SOUNDFONT
 from tests.render.test_render import write_band
 from tests.waiting import wait_for
 

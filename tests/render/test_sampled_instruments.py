@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stemweave.render.collection import TRAINING_INSTRUMENTS
+from stemweave.render.soundfonts import TRAINING_INSTRUMENTS
 from stemweave.render.synth import _program
 from tests.scripts import script
 

@@ -12,12 +12,12 @@ from stemweave.data.songs import read_manifest
 from stemweave.errors import InputError
 from stemweave.music.harmony import Chord, Key
 from stemweave.music.lead_sheet import LeadSheet
-from stemweave.render.collection import find_soundfont
 from stemweave.render.form import Form, form_of_sheet
 from stemweave.render.freedoom import render_song
 from stemweave.render.other import render_other
 from stemweave.render.score import Note, Part
 from stemweave.render.singing import Manner, phrases_of, sing
+from stemweave.render.soundfonts import find_soundfont
 from stemweave.render.synth import Synthesiser
 from stemweave.render.vocals import within_range
 from stemweave.render.voices import count_syllables, pyworld, read_recordings
