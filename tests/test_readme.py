@@ -28,9 +28,10 @@ def test_commands(run, here: Path):
         for line in block.splitlines()
         if line.startswith("stemweave ")
     ]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for _, *arguments in commands:
-        result = run(*arguments, *(["--steps", "2"] if arguments[0] != "separate" else []))
+        drawn = arguments[0] in ("generate", "arrange")
+        result = run(*arguments, *(["--steps", "2"] if drawn else []))
         assert result.code == 0, result.err
     for folder, names in (
         ("separated/mixture", STEMS),
@@ -39,6 +40,7 @@ def test_commands(run, here: Path):
     ):
         written = {path.stem for path in (here / "out" / folder).glob("*.wav")}
         assert written == set(names), folder
+    assert (here / "out" / "new" / "new-0.zip").exists()
 
 
 def test_python(here: Path):

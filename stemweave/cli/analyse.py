@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as text_json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,10 @@ from stemweave.cli.sheets import summary
 from stemweave.errors import InputError
 from stemweave.models.devices import AUTO
 from stemweave.music.folder import write_music
+
+if TYPE_CHECKING:
+    from stemweave.model import StemModel
+    from stemweave.music.lead_sheet import LeadSheet
 
 MIDI_FILE = "sheet.mid"
 
@@ -37,23 +41,36 @@ def analyse(
     verbose: Verbose = False,
 ) -> None:
     """Find tempo, bars, metre, key and chords of INPUT; -o writes them as a sheet and as MIDI."""
-    from stemweave.io.batch import naming, read_piece
     from stemweave.io.files import require_absent, require_writable
     from stemweave.music.lead_sheet import SHEET_FILE
-    from stemweave.music.midi import write_midi
-    from stemweave.music.score import Score
-    from stemweave.tasks.compose import summed
 
     pipe = load(model, device, None, "auto", False)
-    piece, sample_rate = read_piece(source, pipe)
     if out is not None:
         require_absent([out / SHEET_FILE, out / MIDI_FILE], overwrite)
         require_writable(out)
+    sheet = sheet_of(pipe, source)
+    if out is not None:
+        write_sheet(out, sheet)
+    console.give(text_json.loads(sheet.to_json()), summary(sheet))
+
+
+def sheet_of(pipe: StemModel, source: Path) -> LeadSheet:
+    """What the analyser finds in a file or a folder of stems; ``InputError`` if that is no beat."""
+    from stemweave.io.batch import naming, read_piece
+    from stemweave.tasks.compose import summed
+
+    piece, sample_rate = read_piece(source, pipe)
     with naming(source):
         sheet = pipe.analyse(summed(pipe, piece), sample_rate)
     if sheet.beats_s is None:
         raise InputError(f"{source} has no beat that could be found")
-    if out is not None:
-        write_music(out, sheet, None)
-        write_midi(out / MIDI_FILE, Score({}), sheet)
-    console.give(text_json.loads(sheet.to_json()), summary(sheet))
+    return sheet
+
+
+def write_sheet(folder: Path, sheet: LeadSheet) -> None:
+    """Write ``sheet.json``, and ``sheet.mid`` with click, chords and sections."""
+    from stemweave.music.midi import write_midi
+    from stemweave.music.score import Score
+
+    write_music(folder, sheet, None)
+    write_midi(folder / MIDI_FILE, Score({}), sheet, guides=True)

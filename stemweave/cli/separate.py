@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from json import dumps as to_json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemweave.cli.console import console
+from stemweave.cli.analyse import MIDI_FILE, sheet_of, write_sheet
+from stemweave.cli.console import console, sentence
 from stemweave.cli.data import MAX_PROCESSES, RayOption
 from stemweave.cli.options import COMMON, Common, chosen_stems, chosen_sums, with_options
 from stemweave.errors import InputError
@@ -22,10 +23,14 @@ from stemweave.io.catalogue import (
     unfinished,
 )
 from stemweave.io.decode import probe_audio
-from stemweave.io.files import appearing, require_writable
+from stemweave.io.files import appearing, require_absent, require_writable
 from stemweave.io.mixtures import Catalogue, find_mixtures
 from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
 from stemweave.models.devices import AUTO
+from stemweave.music.lead_sheet import SHEET_FILE
+
+if TYPE_CHECKING:
+    from stemweave.model import StemModel
 
 MAX_SHOWN = 20
 """Failures of a run over workers that are printed."""
@@ -61,6 +66,10 @@ def separate(
     guidance: Annotated[
         float | None, typer.Option(min=0, max=20, help="weight w of the mixture")
     ] = None,
+    midi: Annotated[
+        bool,
+        typer.Option("--midi", help="also sheet.mid: tempo map, click and chords of each FILE"),
+    ] = False,
     common: Common = COMMON,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="go on: leave out files whose stems are there")
@@ -98,10 +107,14 @@ def separate(
             raise InputError(f"--failures {failures} is a folder: name a file")
         require_writable(failures.parent)
     shared = separation_workers(workers, ray, device)
+    if midi and shared is not None:
+        raise InputError("--midi is for one process: leave out --workers and --ray")
     pipe = common.load() if ray is None else replace(common, device="cpu").load()
     chosen = pipe.separation_method(method, guidance, common.steps)
     if shared is None:
         pipe.fetch_for(chosen)  # what cannot be loaded is said once
+    if midi and not pipe.analyses:
+        raise InputError("--midi needs a model with an analyser: leave it out")
     names = pipe.stems_by(chosen)
     sums = chosen_sums(names, mix or [], without or [])
     wanted = () if sums and stems is None else tuple(chosen_stems(names, stems, "--stems"))
@@ -127,11 +140,27 @@ def separate(
         )
     if shared is None:
         results = separate_here(pipe, todo, asked)
+        results = _with_sheets(pipe, results, common.overwrite) if midi else results
     else:
         device = str(pipe.compute_device) if device == AUTO else device
         del pipe  # every worker has its own
         results = separate_on_workers(todo, asked, common.model, device, shared)
     _report(results, len(todo), failures, found, at_the_end=shared is not None)
+
+
+def _with_sheets(
+    pipe: StemModel, results: Iterator[Success | Failure], overwrite: bool
+) -> Iterator[Success | Failure]:
+    """``results``; beside the stems of each lies what the analyser finds in its file."""
+    for result in results:
+        if isinstance(result, Success):
+            folder = Path(result.folder)
+            try:
+                require_absent([folder / SHEET_FILE, folder / MIDI_FILE], overwrite)
+                write_sheet(folder, sheet_of(pipe, Path(result.file)))
+            except InputError as error:
+                console.complain(f"no {MIDI_FILE}: {sentence(error)}")
+        yield result
 
 
 def _report(

@@ -11,7 +11,7 @@ import re
 from stemweave.errors import InputError
 
 LARGEST_NUMERATOR = 32
-UNITS = (1, 2, 4, 8, 16)
+UNITS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def parse_metre(text: str) -> str:

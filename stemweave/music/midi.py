@@ -13,6 +13,7 @@ import numpy as np
 from stemweave.errors import InputError
 from stemweave.music.chords import ChordChange, parse_symbol
 from stemweave.music.estimate import estimate_chords, estimate_key
+from stemweave.music.guides import GUIDES
 from stemweave.music.instruments import instrument_of, parse_instruments
 from stemweave.music.keys import key_name, parse_key, tonic_of
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet, interpolate
@@ -81,7 +82,7 @@ def _of_ours(song: MidiSong, said: Mapping[str, Any]) -> tuple[Score, LeadSheet]
     beats_s = song.seconds(ticks) + said.get("start_s", 0.0)
     downbeats = said.get("downbeats") or range(0, num_beats + 1, bar_beats)
     instruments = parse_instruments(said.get("instruments", {}))
-    tracks = {track.name: track for track in song.tracks if track.notes}
+    tracks = {one.name: one for one in song.tracks if one.notes and one.name not in GUIDES}
     for stem in set(instruments) & set(tracks):  # somebody may have chosen another program
         instrument = instrument_of(stem, tracks[stem].program)
         instruments[stem] = instrument or instruments[stem]

@@ -11,6 +11,7 @@ import mido
 import numpy as np
 
 from stemweave.errors import InputError
+from stemweave.music.guides import GUIDES
 from stemweave.music.instruments import stem_of_track
 from stemweave.music.metre import parse_metre
 
@@ -47,7 +48,9 @@ class MidiTrack:
 
     @property
     def stem(self) -> str | None:
-        """Class of the instrument, None for other instruments than a model's."""
+        """Class of the instrument, None for other instruments than a model's and for guides."""
+        if self.name in GUIDES:
+            return None
         return stem_of_track(self.program, self.is_drum, self.name)
 
 
@@ -59,7 +62,7 @@ class MidiSong:
         tempi: (tick, microseconds a quarter note).
         metres: (tick, metre).
         keys: (tick, key as mido writes it, e.g. "F#m").
-        texts, markers: (tick, text).
+        texts, markers, cues: (tick, text).
         last_tick: of the last event.
     """
 
@@ -69,6 +72,7 @@ class MidiSong:
     keys: list[tuple[int, str]] = field(default_factory=list)
     texts: list[tuple[int, str]] = field(default_factory=list)
     markers: list[tuple[int, str]] = field(default_factory=list)
+    cues: list[tuple[int, str]] = field(default_factory=list)
     tracks: list[MidiTrack] = field(default_factory=list)
     last_tick: int = 0
 
@@ -82,6 +86,12 @@ class MidiSong:
         starts, scales, times = self._segments()
         index = np.searchsorted(starts, ticks, side="right") - 1
         return times[index] + scales[index] * (ticks - starts[index])
+
+    def ticks(self, times_s: np.ndarray) -> np.ndarray:
+        """Ticks at times, the inverse of ``seconds``."""
+        starts, scales, times = self._segments()
+        index = np.clip(np.searchsorted(times, times_s, side="right") - 1, 0, None)
+        return starts[index] + (times_s - times[index]) / scales[index]
 
     def _segments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """First tick, seconds a tick and time of every stretch of one tempo."""
@@ -120,7 +130,7 @@ def read_midi_file(path: Path) -> MidiSong:
     song = MidiSong(midi.ticks_per_beat)
     for track in midi.tracks:
         _read_track(track, song)
-    for events in (song.tempi, song.metres, song.keys, song.texts, song.markers):
+    for events in (song.tempi, song.metres, song.keys, song.texts, song.markers, song.cues):
         events.sort(key=lambda event: event[0])
     _check_size(path, song)
     return song
@@ -166,6 +176,8 @@ def _read_meta(event: mido.MetaMessage, tick: int, song: MidiSong) -> None:
         song.texts.append((tick, event.text))
     elif event.type == "marker":
         song.markers.append((tick, event.text))
+    elif event.type == "cue_marker":
+        song.cues.append((tick, event.text))
     elif event.type == "time_signature":
         try:
             metre = parse_metre(f"{event.numerator}/{event.denominator}")

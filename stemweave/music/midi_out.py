@@ -8,6 +8,7 @@ which fields are unknown, where the first beat is, style and instruments.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from stemweave.errors import InputError
 from stemweave.io.files import appearing
 from stemweave.music.chords import NO_CHORD
+from stemweave.music.guides import CLICK, guide_notes, sections
 from stemweave.music.instruments import program_of
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
 from stemweave.music.metre import beats_per_bar, is_compound, quarters_per_beat
@@ -35,16 +37,16 @@ DEFAULT_PROGRAMS = {"bass": 33, "guitar": 25}
 """Programs of stems whose instrument is unknown; others sound as a piano."""
 LARGEST_TIMING_ERROR_S = 1e-4
 """A tempo goes on while beats are no further off than this."""
-FASTEST_BPM = 960
 MAX_MICROSECONDS = 2**24 - 1
 Events = list[tuple[int, int, mido.Message | mido.MetaMessage]]
 """Tick, rank among events of one tick, event."""
 
 
-def write_midi(path: Path, score: Score, sheet: LeadSheet) -> None:
+def write_midi(path: Path, score: Score, sheet: LeadSheet, guides: bool = False) -> None:
     """Write ``score`` and everything that ``sheet`` knows; ``read_midi`` gives both again.
 
-    A sheet that does not know its beats has them at its tempo, or 120 a minute.
+    A sheet that does not know its beats has them at its tempo, or 120 a minute. ``guides`` adds a
+    click, the chords as notes, and sections as cue points, which ``read_midi`` leaves out.
 
     Raises:
         InputError: if there are more stems than MIDI channels, or the file cannot be written.
@@ -56,12 +58,16 @@ def write_midi(path: Path, score: Score, sheet: LeadSheet) -> None:
         *_bar_events(grid, sheet),
         *_sheet_events(grid, sheet, score),
     ]
+    if guides:
+        for beat, letter in sections(sheet):
+            conductor.append((grid.tick(beat), 2, mido.MetaMessage("cue_marker", text=letter)))
     midi.tracks.append(_track(conductor, "sheet", grid.end_tick))
     channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
-    for stem, notes in score.notes.items():
-        if stem != "drums" and not channels:
+    for stem, notes in {**score.notes, **(guide_notes(sheet) if guides else {})}.items():
+        is_drum = stem in ("drums", CLICK)
+        if not is_drum and not channels:
             raise InputError(f"{path} cannot hold more than 15 stems beside drums")
-        channel = DRUM_CHANNEL if stem == "drums" else channels.pop(0)
+        channel = DRUM_CHANNEL if is_drum else channels.pop(0)
         events = _note_events(playable(notes), grid, channel)
         program = _program(stem, sheet.instruments.get(stem))
         events.append((0, 0, mido.Message("program_change", channel=channel, program=program)))
@@ -89,17 +95,19 @@ class _Grid:
         self.end_tick = self.first_tick + (len(self.beats_s) - 1) * self.beat_ticks
 
     def _lead_in_ticks(self) -> int:
-        """Ticks before the first beat, so few that no sequencer finds their tempo too fast."""
+        """Ticks before the first beat, so many that their tempo is near that of the beats."""
         start_s = self.beats_s[0]
         if start_s < 1e-6:
             return 0
         beat_s = self.beats_s[1] - start_s
         if start_s >= beat_s:
             return round(float(start_s / beat_s)) * self.beat_ticks
-        unit = 4  # the denominator of a bar of one note
-        while unit < 64 and 240 / unit / start_s > FASTEST_BPM:
-            unit *= 2
-        return TICKS_PER_QUARTER * 4 // unit
+        ticks = start_s / beat_s * self.beat_ticks
+        units = (4, 8, 16, 32, 64)  # the denominator of a bar of one note
+        return min(
+            (TICKS_PER_QUARTER * 4 // unit for unit in units),
+            key=lambda one: abs(math.log(one / ticks)),
+        )
 
     def tick(self, beat: float) -> int:
         return max(self.first_tick + round(beat * self.beat_ticks), 0)
