@@ -13,7 +13,14 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
-from stemweave.web import event_routes, job_routes, music_routes, project_routes, version_routes
+from stemweave.web import (
+    daw_routes,
+    event_routes,
+    job_routes,
+    music_routes,
+    project_routes,
+    version_routes,
+)
 from stemweave.web.answers import Health, ModelAnswer
 from stemweave.web.attempts import Attempts
 from stemweave.web.errors import PROBLEMS, answer_errors, name_methods
@@ -80,7 +87,7 @@ def create_app(settings: Settings, runner: Runner, page: Path = PAGE) -> FastAPI
         tags=["projects"],
         openapi_extra=project_routes.upload_body(runner.separated_stems),
     )
-    modules = (project_routes, job_routes, version_routes, music_routes, event_routes)
+    modules = (project_routes, job_routes, version_routes, music_routes, daw_routes, event_routes)
     routers = [whole, *(module.router for module in modules)]
     for router in routers:
         app.include_router(router)

@@ -58,9 +58,7 @@ class Note(BaseModel):
 async def get_sheet(version_id: str, studio: InStudio) -> Sheet:
     """The sheet that the version was written on, or what the analyser finds in it."""
     version = await to_thread.run_sync(studio.version, version_id)
-    sheet, _ = await to_thread.run_sync(_read, studio, version)
-    if sheet is None:
-        sheet = await to_thread.run_sync(_found, studio, version, limiter=studio.analyses)
+    sheet, _ = await music_of(studio, version)
     return _answer(sheet)
 
 
@@ -83,6 +81,14 @@ def get_score(version_id: str, studio: InStudio) -> dict[str, list[Note]]:
     _, score = _read(studio, studio.version(version_id))
     notes = {} if score is None else score.notes
     return {stem: [Note(**asdict(note)) for note in own] for stem, own in notes.items()}
+
+
+async def music_of(studio: Studio, version: Version) -> tuple[LeadSheet, Score | None]:
+    """Sheet and notes of a version; the analyser listens if nobody knows its sheet yet."""
+    sheet, score = await to_thread.run_sync(_read, studio, version)
+    if sheet is None:
+        sheet = await to_thread.run_sync(_found, studio, version, limiter=studio.analyses)
+    return sheet, score
 
 
 def _found(studio: Studio, version: Version) -> LeadSheet:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-import zipfile
-from collections.abc import AsyncIterator, Iterator
-from io import RawIOBase
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -24,6 +22,7 @@ from stemweave.web.errors import DISK_FULL, Refused, plain
 from stemweave.web.mixdown import Mix, mix_of, write_mix
 from stemweave.web.studio import Studio, studio_of
 from stemweave.web.tables import Version
+from stemweave.web.zipping import CHUNK_BYTES, zipped
 
 MEDIA_TYPES = {
     "wav": "audio/wav",
@@ -32,7 +31,6 @@ MEDIA_TYPES = {
     "m4a": "audio/mp4",
     "opus": "audio/ogg",
 }
-CHUNK_BYTES = 1 << 18
 MAX_AGE = {"cache-control": "private, max-age=3600"}
 """Versions never change, so players may seek in what they have."""
 
@@ -68,7 +66,7 @@ async def get_track(
     if name not in version.track_names:
         raise Refused(404, f"the version has only {', '.join(version.track_names)}")
     path = await _encoded(studio, version, name, format)
-    filename = f"{await _file_stem(studio, version)} - {name}.{format}" if download else None
+    filename = f"{await file_stem(studio, version)} - {name}.{format}" if download else None
     return FileResponse(path, media_type=MEDIA_TYPES[format], filename=filename, headers=MAX_AGE)
 
 
@@ -85,11 +83,11 @@ async def download_version(
     _check_format(version, format)
     about: dict[str, Any] = {
         "media_type": "application/zip",
-        "headers": {"content-disposition": saved_as(f"{await _file_stem(studio, version)}.zip")},
+        "headers": {"content-disposition": saved_as(f"{await file_stem(studio, version)}.zip")},
     }
     if request.method == "HEAD":
         return Response(**about)
-    return StreamingResponse(_zipped(studio, version, format), **about)
+    return StreamingResponse(zipped(_tracks(studio, version, format)), **about)
 
 
 @router.get(
@@ -135,7 +133,7 @@ async def get_mix(
     headers = {"cache-control": "no-store"}
     if download:
         headers["content-disposition"] = saved_as(
-            f"{await _file_stem(studio, version)} - mix.{format}"
+            f"{await file_stem(studio, version)} - mix.{format}"
         )
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPES[format], headers=headers)
@@ -219,44 +217,19 @@ async def _encoded(studio: Studio, version: Version, name: str, fmt: AudioFormat
     return path
 
 
-async def _file_stem(studio: Studio, version: Version) -> str:
+async def file_stem(studio: Studio, version: Version) -> str:
     """The project's name as a file's."""
     project = await to_thread.run_sync(studio.project, version.project_id)
     return "".join("_" if char in '/\\:*?"<>|' else char for char in project.name).strip(". ")
 
 
-class _Pieces(RawIOBase):
-    """A file that cannot be sought in: what is written is handed on and forgotten."""
-
-    def __init__(self) -> None:
-        self.pending = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data) -> int:  # type: ignore[no-untyped-def, override]
-        self.pending += data
-        return len(data)
-
-    def take(self) -> bytes:
-        taken = bytes(self.pending)
-        self.pending.clear()
-        return taken
-
-
-async def _zipped(studio: Studio, version: Version, fmt: AudioFormat) -> AsyncIterator[bytes]:
-    """A zip of the tracks as they are, each sent as soon as it is encoded."""
-    pieces = _Pieces()
+async def _tracks(
+    studio: Studio, version: Version, fmt: AudioFormat
+) -> AsyncGenerator[tuple[str, Awaitable[Path]], None]:
+    """Names and files of the tracks, for ``zipped``."""
     try:
-        with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
-            for done, name in enumerate(version.track_names):
-                studio.tell_packing(version, fmt, done)
-                with archive.open(f"{name}.{fmt}", "w", force_zip64=True) as entry:
-                    yield pieces.take()  # the client sees that something comes
-                    with (await _encoded(studio, version, name, fmt)).open("rb") as source:
-                        while chunk := await to_thread.run_sync(source.read, CHUNK_BYTES):
-                            await to_thread.run_sync(entry.write, chunk)  # computes a checksum
-                            yield pieces.take()
+        for done, name in enumerate(version.track_names):
+            studio.tell_packing(version, fmt, done)
+            yield f"{name}.{fmt}", _encoded(studio, version, name, fmt)
     finally:
         studio.tell_packing(version, fmt, len(version.tracks))
-    yield pieces.take()

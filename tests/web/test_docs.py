@@ -41,6 +41,23 @@ def test_options_are_those_of_the_command():
             assert float(documented[name]) == default
 
 
+def test_the_table_has_every_request(client):
+    (table,) = re.findall(r"^\| request \|.*?\n\n", DOCS, re.MULTILINE | re.DOTALL)
+    documented = set()
+    for row in table.splitlines()[2:]:
+        methods: list[str] = []
+        for words in re.findall(r"`([^`]+)`", row.split(" | ")[0]):
+            *before, path = words.split() if "/" in words else (words, "")
+            methods += before
+            if path:
+                path = re.sub(r"\{\w+\}", "{}", path.partition("?")[0])
+                documented |= {(method.lower(), path) for method in methods}
+                methods = []
+    paths = client.get("/openapi.json").json()["paths"]
+    there = {(method, re.sub(r"\{\w+\}", "{}", path)) for path in paths for method in paths[path]}
+    assert documented == there
+
+
 def test_files_exist():
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", DOCS):
         if path != "scores/studio_load.json":  # written by the measurement itself

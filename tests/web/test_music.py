@@ -1,14 +1,18 @@
 """Sheets and notes of versions: what a piece was written on, what is found, what people correct."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from stemweave.model import StemModel
 from stemweave.music.folder import read_music
 from stemweave.music.lead_sheet import LeadSheet
+from stemweave.music.midi import read_midi
 from tests.tasks.test_conditioning import make_writing_pipeline
-from tests.web.conftest import finish, upload
+from tests.web.conftest import finish, track, upload
 
 FOUND = LeadSheet.from_text("Dm | G", 120, "4/4", "D minor", duration_s=1.0)
 
@@ -88,3 +92,28 @@ def test_a_model_without_an_analyser_knows_nothing(client):
     project = upload(client)
     sheet = client.get(f"/api/versions/{project['head_version_id']}/sheet").json()
     assert {name for name, value in sheet.items() if value is not None} == {"version"}
+
+
+def test_a_version_is_a_session_for_daws(written, tmp_path):
+    client, _, version = written
+    path = f"/api/versions/{version['id']}/daw"
+    answer = client.get(path, params={"first_bar": 1, "last_bar": 2})
+    assert answer.status_code == 200, answer.text
+    assert "untitled%20-%20DAW.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        names = set(archive.namelist())
+        archive.extractall(tmp_path)
+    stems = {f"untitled/stems/{stem}.wav" for stem in ("bass", "drums", "guitar", "piano")}
+    assert names == stems | {f"untitled/untitled.{end}" for end in ("mid", "rpp", "dawproject")}
+    score, sheet = read_midi(tmp_path / "untitled" / "untitled.mid")
+    assert sheet.tempo_bpm == pytest.approx(96, abs=1e-3) and score.notes["drums"]
+    bass = soundfile.read(tmp_path / "untitled" / "stems" / "bass.wav", dtype="float32")[0]
+    assert (bass == track(client, version, "bass")[0].squeeze()).all()
+    assert client.head(path).status_code == 200
+    assert "no loop" in client.get(path, params={"first_bar": 9, "last_bar": 99}).json()["detail"]
+    assert client.get(path, params={"first_bar": 1}).status_code == 422
+    unknown = upload(client)["head_version_id"]
+    refused = client.get(f"/api/versions/{unknown}/daw")
+    assert refused.status_code == 422 and "no beat was found" in refused.json()["detail"]
+    assert list(client.app.state.studio.library._working.iterdir()) == []

@@ -78,6 +78,8 @@ export function trackUrl(version, name, { format = "wav", download = false } = {
   return new URL(`versions/${version.id}/tracks/${name}?${query}`, root).href;
 }
 
+export const dawUrl = (version) => new URL(`versions/${version.id}/daw`, root).href;
+
 export function zipUrl(version, format) {
   return new URL(`versions/${version.id}/download?format=${format}`, root).href;
 }

@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { title } from "./format.js";
-import { trackUrl, zipUrl } from "./api.js";
+import { dawUrl, trackUrl, zipUrl } from "./api.js";
 
 const FORMATS = {
   wav: "WAV, 32-bit float",
@@ -43,6 +43,7 @@ export function showDownloads(sheet, version, stems) {
       has("mixture") && link("mixture", "Mix"),
       stems.filter(has).map((name) => link(name, title(name))),
       h("li", {}, h("a", { href: zipUrl(version, format), download: true, data: { track: "zip" } }, "All in a zip")),
+      h("li", {}, h("a", { href: dawUrl(version), download: true, data: { track: "daw" } }, "For a DAW, with MIDI")),
     ),
   );
 }
