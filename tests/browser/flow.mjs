@@ -1,6 +1,8 @@
 // node flow.mjs BASE AUDIO OUT: upload → separate → play, solo → fill a region → download, undo; write.
 // Saves what was downloaded in OUT and prints, as JSON, what was seen.
 
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import * as studio from "./studio.mjs";
 import { checkUnits } from "./units.mjs";
@@ -49,7 +51,9 @@ async function loseProject(page) {
 }
 
 async function fillRegion(page) {
+  await page.keyboard.down("Alt"); // free of the bars
   await studio.drag(page, "drums", 0.3, "drums", 0.55);
+  await page.keyboard.up("Alt");
   const range = {};
   for (const edge of ["start", "end"]) {
     const text = await page.locator(`.selection input[name="${edge}"]`).inputValue();
@@ -61,6 +65,29 @@ async function fillRegion(page) {
   await studio.waitForVersion(page, 3);
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   return range;
+}
+
+/** What axe-core finds wrong with the page as it is. */
+async function findViolations(page) {
+  await page.evaluate(await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8"));
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 90)).join(" ")}`);
+}
+
+/** What is known of the written piece, a bar of which gets another chord. */
+async function correctChord(page) {
+  const facts = page.locator("#sheet-menu summary", { hasText: "bpm" });
+  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  const shown = [await facts.textContent()];
+  await studio.drag(page, "bass", 0.3, "drums", 0.4);
+  shown.push(await page.locator(".selection h2").textContent(), await page.locator("#fill").textContent());
+  const chords = page.locator('.selection input[name="chords"]');
+  await chords.fill("Ebmaj7");
+  await Promise.all([page.waitForResponse((answer) => answer.url().endsWith("/sheet")), chords.press("Enter")]);
+  const inks = await page.locator("canvas.notes").evaluateAll((all) =>
+    all.map((one) => one.getContext("2d").getImageData(0, 0, one.width, one.height).data.some(Boolean)),
+  );
+  return { shown, inks };
 }
 
 /** A piece from nothing: what its version is called, and what the form showed before. */
@@ -144,9 +171,11 @@ try {
   await studio.waitForVersion(page, 3);
   const another = await studio.open(browser, base);
   const written = await writePiece(another.page);
+  const music = await correctChord(another.page);
+  const violations = await findViolations(another.page);
   const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, faults }));
+  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, music, violations, faults }));
 } finally {
   await browser.close();
 }

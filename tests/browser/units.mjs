@@ -43,6 +43,32 @@ async function inPage() {
   };
   const [, , c, d] = project.versions;
 
+  const { Sheet } = await load("sheet.js");
+  const correct = await load("corrections.js");
+  const json = {
+    tempo_bpm: 120,
+    metre: "4/4",
+    beats_s: Array.from({ length: 17 }, (_, beat) => beat / 2),
+    downbeats: [0, 4, 8, 12, 16],
+    chords: [[0, "Am"], [4, "F"], [10, "G"]],
+  };
+  const sheet = new Sheet(json, 7.5);
+  const twice = correct.doubled(json);
+  const slower = correct.withTempo(json, 60, 7.5, 1);
+  const music = {
+    bars: sheet.bars.map((bar) => [bar.number, bar.start, bar.end]).at(-1),
+    places: [sheet.place(3.1), sheet.place(99), sheet.range(2, 6), sheet.range(6, 7.5), sheet.range(2.5, 4)],
+    snapped: [sheet.snapped(1.2, 5.7), sheet.snapped(2.1, 2.2), sheet.snapped(7.4, 7.3)],
+    text: correct.chordsText(sheet, sheet.bars),
+    chords: correct.withChords(sheet, sheet.bars.slice(1, 3), "F | C D").chords,
+    twice: [twice.tempo_bpm, twice.beats_s.length, twice.downbeats[1], twice.chords[2]],
+    again: JSON.stringify(correct.halved(twice)) === JSON.stringify(json),
+    shifted: [correct.shifted(json, 1).downbeats, correct.shifted(json, -1).downbeats],
+    waltz: correct.withMetre(json, "3/4").downbeats.length,
+    slower: [slower.beats_s[0], slower.beats_s.at(-1), slower.downbeats, slower.chords],
+    nothing: correct.withTempo({}, 100, 5).downbeats,
+  };
+
   const model = { separated_stems: ["bass", "drums", "other"], limits: { max_mb: 1 } };
   const sorted = (...files) => {
     try {
@@ -60,6 +86,7 @@ async function inPage() {
       format.versionTitle({ task: "generate", duration_s: 10, params: { tempo_bpm: 96 } }),
       format.versionTitle({ task: "generate", duration_s: 10, params: { tempo_bpm: null } }),
     ],
+    music,
     anchored,
     last,
     ranges: [backwards, tiny].map((range) => [range.start, range.end]),
@@ -86,10 +113,23 @@ export async function checkUnits(page) {
   assert.deepEqual(got.times, [62.5, 12.5, 7, NaN, NaN, NaN, 99]);
   assert.deepEqual(got.titles, [
     "Extended by 5 s",
-    "Filled bass, 0:08.0–end",
+    "Wrote bass anew, 0:08.0–end",
     "Written, 0:10, 96 bpm",
     "Written, 0:10",
   ]);
+  assert.deepEqual(got.music, {
+    bars: [4, 6, 7.5],
+    places: ["2.3", "4.4", "bars 2–3", "bar 4", "2.2–3.1"],
+    snapped: [[2, 6], [2, 4], [6, 7.5]],
+    text: "Am | F | F G | G",
+    chords: [[0, "Am"], [4, "F"], [8, "C"], [10, "D"], [12, "G"]],
+    twice: [240, 33, 4, [20, "G"]],
+    again: true,
+    shifted: [[1, 5, 9, 13], [3, 7, 11, 15]],
+    waltz: 6,
+    slower: [-3, 9, [0, 4, 8, 12], [[3, "Am"], [5, "F"], [8, "G"]]],
+    nothing: [0, 4, 8, 12],
+  });
   assert.ok(Math.abs(got.anchored - 500) < 1e-6);
   assert.deepEqual(got.last, [100, 1000]);
   assert.deepEqual(got.ranges, [[3, 8], [7.9, 8]]);

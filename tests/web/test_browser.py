@@ -98,6 +98,24 @@ def test_filled_region_is_new_and_all_else_is_kept(
         assert sorted(archive.namelist()) == sorted(f"{name}.wav" for name in [*STEMS, "mixture"])
 
 
+def test_bars_are_shown_and_corrected(visit: tuple[dict[str, Any], Path], base: str) -> None:
+    seen, _ = visit
+    facts, heading, button = seen["music"]["shown"]
+    assert facts.startswith("96 bpm · ")
+    assert heading.startswith("Bar 1, ") and button == "Write bar 1 anew"
+    assert seen["music"]["inks"].count(True) >= 2, "notes of written stems are drawn"
+    with urllib.request.urlopen(f"{base}/api/projects") as answer:
+        versions = [version for one in json.load(answer) for version in one["versions"]]
+    (piece,) = [version for version in versions if version["task"] == "generate"]
+    with urllib.request.urlopen(f"{base}/api/versions/{piece['id']}/sheet") as answer:
+        assert json.load(answer)["chords"][0] == [0, "Ebmaj7"]
+
+
+def test_everybody_can_use_it(visit: tuple[dict[str, Any], Path]) -> None:
+    seen, _ = visit
+    assert seen["violations"] == [], "by axe-core"
+
+
 def test_a_piece_is_written_in_the_wanted_tempo(
     visit: tuple[dict[str, Any], Path], base: str
 ) -> None:

@@ -79,6 +79,10 @@ export function trackUrl(version, name, { format = "wav", download = false } = {
 }
 
 export const dawUrl = (version) => new URL(`versions/${version.id}/daw`, root).href;
+export const getSheet = (version) => request(`versions/${version.id}/sheet`);
+export const putSheet = (version, json) =>
+  request(`versions/${version.id}/sheet`, { method: "PUT", json });
+export const getScore = (version) => request(`versions/${version.id}/score`);
 
 export function zipUrl(version, format) {
   return new URL(`versions/${version.id}/download?format=${format}`, root).href;
@@ -120,35 +124,58 @@ export async function createProject(files, name, { onProgress = () => {}, signal
 }
 
 /**
- * Follow a job to its end: `onJob` sees every change, the promise resolves to the ended job. Where
- * the event stream breaks for good (a proxy without streaming), the job is asked for instead;
- * `onLost` is called when the server does not answer.
+ * Follow a project until the returned function is called. `on` is told news: project(project),
+ * job(job), deleted(), and lost(isLost) when the server stops answering or answers again. Where the
+ * event stream does not get through, project and jobs are asked for instead. Hidden pages hold no
+ * stream: browsers allow six connections to a server.
  */
-export async function watchJob(id, onJob, onLost = () => {}) {
-  let job = await new Promise((resolve) => {
-    const events = new EventSource(new URL(`jobs/${id}/events`, root));
-    const end = (result) => {
-      events.close();
-      resolve(result);
-    };
-    let failures = 0;
-    events.addEventListener("open", () => (failures = 0));
-    events.addEventListener("job", (event) => {
-      const current = JSON.parse(event.data);
-      onJob(current);
-      if (ENDED.has(current.state)) end(current);
+export function followProject(id, on) {
+  let [events, retry, failures, stopped] = [null, 0, 0, false];
+  const told = (name) => (event) => !stopped && on[name](JSON.parse(event.data));
+  const answers = () => {
+    failures = 0;
+    on.lost(false);
+  };
+  const ask = async () => {
+    try {
+      const [project, jobs] = [await getProject(id), await getJobs(id)];
+      if (stopped) return;
+      answers();
+      on.project(project);
+      jobs.forEach(on.job);
+    } catch (error) {
+      if (stopped) return;
+      if (error.status === 404) on.deleted();
+      else on.lost(true);
+    }
+    if (!stopped) retry = setTimeout(open, 1000);
+  };
+  const open = () => {
+    close();
+    if (stopped || document.hidden) return;
+    events = new EventSource(new URL(`projects/${id}/events`, root));
+    events.addEventListener("open", answers);
+    for (const name of ["project", "job"]) events.addEventListener(name, told(name));
+    events.addEventListener("deleted", () => {
+      close(); // before it asks for a stream of what is no more
+      on.deleted();
     });
     events.addEventListener("error", () => {
-      if (events.readyState === EventSource.CLOSED) end(null);
-      else if (++failures > 1) onLost(); // once may be the end of the stream
+      if (++failures > 1) on.lost(true); // once may be the end of the stream
+      if (events.readyState === EventSource.CLOSED) ask();
     });
-  });
-  while (!job || !ENDED.has(job.state)) {
-    job = await request(`jobs/${id}`);
-    onJob(job);
-    if (!ENDED.has(job.state)) await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-  return job;
+  };
+  const close = () => {
+    clearTimeout(retry);
+    events?.close();
+  };
+  document.addEventListener("visibilitychange", open);
+  open();
+  return () => {
+    stopped = true;
+    close();
+    document.removeEventListener("visibilitychange", open);
+  };
 }
 
 export const isRunning = (job) => !ENDED.has(job.state);

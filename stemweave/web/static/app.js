@@ -6,54 +6,40 @@ import { clearErrors, confirmed, showError } from "./dialogs.js";
 import { showDownloads } from "./downloads.js";
 import { doing, versionTitle } from "./format.js";
 import { showHome, showSent, sortFiles } from "./home.js";
-import { share } from "./jobs.js";
+import { Jobs, share } from "./jobs.js";
 import { Panel } from "./panel.js";
 import { spansOf, workingSpans } from "./spans.js";
-import { redoTarget, undoTarget } from "./versions.js";
+import { SheetMenu } from "./sheet-menu.js";
+import { headOf, redoTarget, undoTarget } from "./versions.js";
 
 const byId = (id) => document.getElementById(id);
 
 export class App {
   project = null;
   version = null;
-  job = null; // the last one of this project
-  cancelling = false;
+  jobs = new Jobs(); // of this project
   sending = null; // {upload: {name, share}, abort} while a file is sent
   #shown = false; // whether the open project has been drawn
   #starting = false;
   #lost = false; // whether the server has stopped answering
   #visited = []; // ids of versions, latest last: redo goes back the way one came
-  #watched = new Set(); // ids of jobs
+  #unfollow = () => {};
 
   constructor(model) {
     this.model = model;
-    this.deck = new Deck(model, (name) => this.regenerate(name));
+    this.deck = new Deck(model, {
+      onRegenerate: (name) => this.regenerate(name),
+      onChord: (chord) => this.#showChord(chord),
+    });
+    const { view, selection, player, mixer, lanes, music } = this.deck;
+    Object.assign(this, { view, selection, player, mixer, lanes, music });
     this.panel = new Panel(byId("panel"), this);
-  }
-
-  get view() {
-    return this.deck.view;
-  }
-
-  get selection() {
-    return this.deck.selection;
-  }
-
-  get player() {
-    return this.deck.player;
-  }
-
-  get mixer() {
-    return this.deck.mixer;
-  }
-
-  get lanes() {
-    return this.deck.lanes;
+    this.sheetMenu = new SheetMenu(byId("sheet-menu"), this);
   }
 
   /** The job that runs or waits, or null. */
   get running() {
-    return this.job && api.isRunning(this.job) ? this.job : null;
+    return this.jobs.running;
   }
 
   /** Whether nothing new can be begun. */
@@ -86,8 +72,8 @@ export class App {
   }
 
   /** Run an action; its error becomes a sentence on the page. */
-  async #attempt(action) {
-    clearErrors();
+  async #attempt(action, { quietly = false } = {}) {
+    if (!quietly) clearErrors();
     try {
       return await action();
     } catch (error) {
@@ -100,9 +86,10 @@ export class App {
   async route() {
     const [, id] = /^#\/p\/([\w-]+)$/.exec(location.hash) ?? [];
     if (id && id === this.project?.id) return;
+    this.#unfollow();
     this.deck.clear();
-    [this.project, this.version, this.job, this.#visited] = [null, null, null, []];
-    this.#shown = false;
+    [this.project, this.version, this.jobs, this.#visited] = [null, null, new Jobs(), []];
+    [this.#shown, this.#lost] = [false, false];
     await this.#attempt(() => (id ? this.#open(id) : this.#openHome()));
   }
 
@@ -117,15 +104,28 @@ export class App {
       this.project = await api.getProject(id);
     } catch (error) {
       if (error.status !== 404) throw error;
-      history.replaceState(null, "", "#/");
-      await this.#openHome();
-      throw new Error("This project is not here any more: it was deleted or has expired.");
+      await this.#leave();
+      return;
     }
     this.#showPlace("studio");
     await this.#showHead();
-    const jobs = await api.getJobs(id);
-    const running = jobs.find(api.isRunning);
-    if (running && this.project?.id === id) this.#watch(running);
+    if (this.project?.id !== id) return;
+    this.#unfollow = api.followProject(id, {
+      project: (project) => {
+        this.project = project; // as it is now, here or elsewhere
+        this.#attempt(() => this.#showHead(), { quietly: true });
+      },
+      job: (job) => this.#attempt(() => this.#seeJob(job), { quietly: true }),
+      deleted: () => this.#attempt(() => this.#leave()),
+      lost: (lost) => this.#showLost(lost),
+    });
+  }
+
+  /** The open project is no more. */
+  async #leave() {
+    history.replaceState(null, "", "#/");
+    await this.route();
+    this.fail(new Error("This project is not here any more: it was deleted or has expired."));
   }
 
   #showPlace(place) {
@@ -136,16 +136,18 @@ export class App {
   /** Show the project's head: everything that depends on the version is drawn anew. */
   async #showHead() {
     const { project } = this;
-    const head = project.versions.find((version) => version.id === project.head_version_id) ?? null;
+    const head = headOf(project);
     const changed = !this.#shown || head?.id !== this.version?.id;
     this.#shown = true;
     this.version = head;
     if (head && this.#visited.at(-1) !== head.id) this.#visited.push(head.id);
     document.title = `${project.name} – Stemweave`;
-    byId("project-name").value = project.name;
+    byId("studio-title").textContent = project.name;
+    const title = byId("project-name");
+    if (title !== document.activeElement) title.value = project.name;
     byId("undo").disabled = !undoTarget(project);
     byId("redo").disabled = !redoTarget(project, this.#visited);
-    for (const part of ["downloads", "transport", "timeline", "lanes", "stage-hint"]) {
+    for (const part of ["downloads", "sheet-menu", "transport", "timeline", "lanes", "stage-hint"]) {
       byId(part).hidden = !head;
     }
     this.#showNote();
@@ -155,6 +157,7 @@ export class App {
     if (!changed) return;
     const { range } = this.selection;
     if (range && range.end > head.duration_s) this.selection.clear();
+    this.#attempt(() => this.music.show(head), { quietly: true });
     if (await this.deck.show(head)) this.#showSpans();
   }
 
@@ -163,7 +166,7 @@ export class App {
     note.hidden = Boolean(this.version);
     note.textContent = this.running
       ? "The model is playing. Its stems will appear here."
-      : "An empty loom. Choose a length and let the model write.";
+      : "Nothing here yet. Choose a length and press Write.";
   }
 
   #showSpans() {
@@ -233,7 +236,10 @@ export class App {
       this.#starting = true;
       this.refreshBusy();
       const job = await api.startJob(this.project.id, body).finally(() => (this.#starting = false));
-      this.#watch(job);
+      if (job.project_id !== this.project?.id) return;
+      const known = this.jobs.get(job.id); // the news may be faster than the answer
+      if (!known) this.#seeJob(job);
+      else if (!api.isRunning(known)) this.#sayEnd(known);
     }).finally(() => this.refreshBusy());
   }
 
@@ -249,37 +255,26 @@ export class App {
     return this.start("edit", { renew });
   }
 
-  selectView() {
-    this.selection.select(this.view.start, this.view.end, this.stemsToFill, this.view.duration);
+  /** Correct the sheet; `change` takes its JSON and returns another. */
+  correct(change) {
+    return this.#attempt(() => this.music.correct(change(this.music.sheet.json))).finally(() =>
+      this.sheetMenu.show(),
+    );
   }
 
-  async #watch(job) {
-    const isHere = () => this.project?.id === job.project_id;
-    const show = (current) => {
-      if (!isHere()) return;
-      this.job = current;
-      this.#showLost(false);
-      this.#showJob();
-    };
-    show(job);
-    this.#showSpans();
-    if (this.#watched.has(job.id)) return; // the project was left and opened again
-    this.#watched.add(job.id);
-    await this.#attempt(async () => {
-      try {
-        const ended = await api.watchJob(job.id, show, () => isHere() && this.#showLost(true));
-        if (isHere()) await this.#finish(ended);
-      } catch (error) {
-        if (!isHere()) return; // the project was deleted here, and its job with it
-        this.job = null;
-        this.#lost = false;
-        this.#showJob();
-        if (error.status !== 404) throw error;
-        await this.#open(job.project_id); // or elsewhere
-      } finally {
-        this.#watched.delete(job.id);
-      }
-    });
+  /** Select the bar in which a chord begins, to correct it. */
+  #showChord(chord) {
+    const bar = this.music.sheet.barAt(Math.max(chord.start, 0));
+    this.selection.select(bar.start, bar.end, this.stemsToFill, this.view.duration);
+    this.panel.chords?.focus();
+  }
+
+  loopBar() {
+    this.deck.loopBar(this.stemsToFill);
+  }
+
+  selectView() {
+    this.selection.select(this.view.start, this.view.end, this.stemsToFill, this.view.duration);
   }
 
   /** Say that the server does not answer, once, and no longer when it does. */
@@ -290,16 +285,16 @@ export class App {
     else clearErrors();
   }
 
-  /** A job of the open project has ended. */
-  async #finish(job) {
-    this.cancelling = false;
-    this.job = job;
-    const project = await api.getProject(job.project_id);
-    if (this.project?.id !== project.id) return;
-    this.project = project;
-    await this.#showHead();
+  /** A job of the open project has begun, gone on or ended. */
+  #seeJob(job) {
+    const before = this.running?.id;
+    const ended = this.jobs.see(job);
     this.#showJob();
-    this.#showSpans();
+    if (ended || this.running?.id !== before) this.#showSpans();
+    if (ended) this.#sayEnd(job);
+  }
+
+  #sayEnd(job) {
     if (job.state === "failed") throw new Error(job.error ?? `${doing(job)} failed.`);
     byId("said").textContent =
       job.state === "done" ? `${versionTitle(this.version)}.` : `${doing(job)} was cancelled.`;
@@ -323,9 +318,10 @@ export class App {
 
   cancel() {
     return this.#attempt(async () => {
-      this.cancelling = true;
+      const job = this.running;
+      this.jobs.cancelling = job.id;
       this.#showJob();
-      await api.cancelJob(this.job.id);
+      await api.cancelJob(job.id);
     });
   }
 
@@ -343,10 +339,6 @@ export class App {
     const target =
       direction < 0 ? undoTarget(this.project) : redoTarget(this.project, this.#visited);
     return target && this.goTo(target.id);
-  }
-
-  useSeed(seed) {
-    this.panel.useSeed(seed);
   }
 
   showHelp() {

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { clock } from "./format.js";
 import { Lanes } from "./lanes.js";
 import { Mixer } from "./mixer.js";
+import { Music } from "./music.js";
 import { Player } from "./player.js";
 import { Selection } from "./selection.js";
 import { Timeline } from "./timeline.js";
@@ -16,19 +17,20 @@ export class Deck {
   view = new View();
   selection = new Selection();
   mixer = new Mixer();
+  music = new Music();
   player = new Player();
   looping = false;
   spectral = false;
   #inView = true; // whoever scrolls away from the playhead is left in peace
   #loading = null;
 
-  /** onRegenerate(name). */
-  constructor(model, onRegenerate) {
-    const { view, selection, mixer, player } = this;
+  /** onRegenerate(name), onChord(chord). */
+  constructor(model, { onRegenerate, onChord }) {
+    const { view, selection, mixer, music, player } = this;
     const onSeek = (seconds) => player.seek(seconds);
     this.stems = model.separated_stems;
     const { stems } = model;
-    this.lanes = new Lanes(byId("lanes"), view, selection, { stems, mixer, onSeek, onRegenerate });
+    this.lanes = new Lanes(byId("lanes"), view, selection, { stems, mixer, music, onSeek, onRegenerate });
     const [overview, ruler] = [byId("overview"), byId("ruler")];
     const elements = {
       ruler,
@@ -37,8 +39,10 @@ export class Deck {
       overview,
       overviewCanvas: overview.querySelector("canvas"),
       overviewWindow: overview.querySelector(".window"),
+      chords: byId("chords"),
     };
-    this.timeline = new Timeline(elements, view, { onSeek });
+    this.timeline = new Timeline(elements, view, music, { onSeek, onChord });
+    music.addEventListener("change", () => this.#showPosition());
     mixer.addEventListener("change", () => this.#applyMix());
     selection.addEventListener("change", () => this.#applyLoop());
     view.addEventListener("change", () => this.#showPosition());
@@ -65,7 +69,7 @@ export class Deck {
     const { signal } = this.#loading;
     const available = version.tracks.map((track) => track.name);
     const names = [...this.stems, "mixture"].filter((name) => available.includes(name));
-    this.lanes.show(names);
+    this.lanes.show(names, version.duration_s === this.view.duration);
     this.view.setDuration(version.duration_s);
     this.lanes.measure();
     try {
@@ -93,8 +97,9 @@ export class Deck {
     this.player.seek(0);
     this.mixer.reset();
     this.selection.clear();
+    this.music.show(null);
     this.view.setZoom(0);
-    this.lanes.show([]);
+    this.lanes.show([], false);
   }
 
   togglePlay() {
@@ -106,6 +111,14 @@ export class Deck {
     this.looping = !this.looping;
     byId("loop").setAttribute("aria-pressed", String(this.looping));
     this.#applyLoop();
+  }
+
+  /** Select `stems` in the bar at the playhead, and loop it. */
+  loopBar(stems) {
+    const bar = this.music.bars?.barAt(this.player.position);
+    if (!bar) return;
+    this.selection.select(bar.start, bar.end, stems, this.view.duration);
+    if (!this.looping) this.toggleLoop();
   }
 
   toggleSpectral() {
@@ -159,9 +172,11 @@ export class Deck {
     this.#inView = position >= this.view.start && position <= this.view.end;
     this.lanes.setPosition(position);
     this.timeline.setPosition(position);
+    const { bars } = this.music;
     byId("clock").replaceChildren(
       h("b", {}, clock(position, 1)),
       ` / ${clock(this.view.duration, 1)}`,
+      bars ? h("span", { class: "bar-clock" }, bars.place(position)) : "",
     );
     const zoom = byId("zoom");
     zoom.value = this.view.zoom;

@@ -52,6 +52,27 @@ export function icon(name) {
   );
 }
 
+/** A button that is off stays in the order of the tab key and keeps the focus. */
+export function setOff(button, off) {
+  button.setAttribute("aria-disabled", String(off));
+}
+
+export const isOff = (button) => button.getAttribute("aria-disabled") === "true";
+
+const nameOf = (element) =>
+  element.id || element.name || element.dataset.stem || element.getAttribute("aria-label") || element.textContent;
+
+/** Run `change`, which fills `host` anew; what had the focus has it again, or else `host` has it. */
+export function keepingFocus(host, change) {
+  const held = host.contains(document.activeElement) ? document.activeElement : null;
+  const name = held && nameOf(held);
+  change();
+  if (!held || held.isConnected) return;
+  const again = [...host.querySelectorAll("button, input, select, summary")].find((one) => nameOf(one) === name);
+  host.tabIndex = -1;
+  (again ?? host).focus();
+}
+
 /** Replace what `element` holds. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child != null && child !== false));

@@ -40,7 +40,7 @@ export function showDownloads(sheet, version, stems) {
     h(
       "ul",
       {},
-      has("mixture") && link("mixture", "Mix"),
+      has("mixture") && link("mixture", "Mixture"),
       stems.filter(has).map((name) => link(name, title(name))),
       h("li", {}, h("a", { href: zipUrl(version, format), download: true, data: { track: "zip" } }, "All in a zip")),
       h("li", {}, h("a", { href: dawUrl(version), download: true, data: { track: "daw" } }, "For a DAW, with MIDI")),

@@ -44,7 +44,6 @@ const VERBS = {
   separate: "Separating",
   generate: "Writing a piece",
   arrange: "Arranging",
-  edit: "Filling",
   extend: "Extending",
   vary: "Varying",
 };
@@ -54,7 +53,8 @@ export function doing(job) {
   if (job.task === "edit") {
     const spans = Object.values(job.params.renew ?? {});
     const whole = spans.every(([start, end]) => start === 0 && end == null);
-    return `${whole ? "Regenerating" : "Filling"} ${listed(Object.keys(job.params.renew ?? {}))}`;
+    const names = listed(Object.keys(job.params.renew ?? {}));
+    return whole ? `Writing all of ${names} anew` : `Writing a part of ${names} anew`;
   }
   if (job.task === "arrange") return `Writing ${listed(job.params.add ?? [])}`;
   return VERBS[job.task] ?? title(job.task);
@@ -63,11 +63,11 @@ export function doing(job) {
 function editTitle(renew) {
   const spans = Object.values(renew);
   const names = listed(Object.keys(renew));
-  if (spans.every(([start, end]) => start === 0 && end == null)) return `Regenerated ${names}`;
+  if (spans.every(([start, end]) => start === 0 && end == null)) return `Wrote all of ${names} anew`;
   const start = Math.min(...spans.map((span) => span[0]));
   const ends = spans.map((span) => span[1]);
   const end = ends.includes(null) ? "end" : clock(Math.max(...ends), 1);
-  return `Filled ${names}, ${clock(start, 1)}–${end}`;
+  return `Wrote ${names} anew, ${clock(start, 1)}–${end}`;
 }
 
 /** What a version is, in a line. */
@@ -90,7 +90,7 @@ export function versionTitle(version) {
     case "extend":
       return `Extended by ${params.seconds} s`;
     case "vary":
-      return `Varied, strength ${params.strength}`;
+      return `Varied by ${Math.round(100 * params.strength)} %`;
     default:
       return title(version.task);
   }

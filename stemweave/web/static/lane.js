@@ -1,7 +1,9 @@
 // One lane: the controls of a track, its waveform or spectrogram, and what is drawn over it.
 
-import { h, icon } from "./dom.js";
+import { h, icon, setOff } from "./dom.js";
 import { title } from "./format.js";
+import { context2d, marksOf } from "./grid.js";
+import { drawNotes } from "./notes.js";
 import { drawSpectrogram } from "./spectrogram.js";
 import WaveSurfer from "./vendor/wavesurfer.js";
 
@@ -22,7 +24,9 @@ export class Lane {
     this.wave = null;
     this.spans = [];
     this.head = this.#makeHead(actions);
-    this.surface = h("div", { class: "wave-surface" });
+    this.grid = h("canvas", { class: "grid", "aria-hidden": "true" });
+    this.surface = h("div", { class: "wave-surface", inert: true });
+    this.score = h("canvas", { class: "notes", "aria-hidden": "true" });
     this.canvas = h("canvas", { class: "spectrogram", "aria-hidden": "true", hidden: true });
     this.over = h("div", { class: "wave-over" });
     this.chosen = h(
@@ -35,8 +39,10 @@ export class Lane {
     this.field = h(
       "div",
       { class: "wave loading", data: { stem: name } },
+      this.grid,
       this.surface,
       this.canvas,
+      this.score,
       this.over,
       this.chosen,
       this.playhead,
@@ -83,8 +89,8 @@ export class Lane {
         {
           class: "quiet regenerate",
           type: "button",
-          "aria-label": `Regenerate ${name}`,
-          title: `Regenerate ${name}: write the whole stem anew`,
+          "aria-label": `Write all of ${name} anew`,
+          title: `Write all of ${name} anew`,
           onclick: actions.regenerate,
         },
         icon("renew"),
@@ -92,7 +98,7 @@ export class Lane {
     return h(
       "div",
       { class: "lane-head" },
-      h("h3", {}, title(name)),
+      h("h2", {}, title(name)),
       h("div", { class: "lane-buttons" }, this.mute, this.solo, this.again),
       this.volume,
     );
@@ -120,6 +126,12 @@ export class Lane {
     });
   }
 
+  /** What was shown is of a piece of another length. */
+  clear() {
+    this.track = null;
+    this.field.classList.add("loading");
+  }
+
   #colors() {
     const style = getComputedStyle(this.element);
     const read = (property) => style.getPropertyValue(property).trim();
@@ -132,9 +144,8 @@ export class Lane {
   }
 
   /** Colours changed: light to dark or back. */
-  repaint(view) {
+  repaint() {
     this.wave?.setOptions(this.#paint());
-    this.draw(view);
   }
 
   setMix({ muted, soloed, volume }, audible) {
@@ -146,7 +157,7 @@ export class Lane {
   }
 
   setBusy(busy) {
-    if (this.again) this.again.disabled = busy;
+    if (this.again) setOff(this.again, busy);
   }
 
   /** Spans of time to mark: [{start, end, kind: "new" | "working"}]. */
@@ -175,9 +186,21 @@ export class Lane {
     this.playhead.style.transform = `translateX(${x}px)`;
   }
 
+  #drawMusic(view, music) {
+    const lines = context2d(this.grid);
+    lines.context.fillStyle = getComputedStyle(this.grid).color;
+    for (const { at, weight } of marksOf(view, music.bars)) {
+      lines.context.globalAlpha = weight;
+      lines.context.fillRect(Math.round(view.x(at)), 0, 1, lines.height);
+    }
+    const { bright } = this.#colors();
+    drawNotes(context2d(this.score), this.name, music.notes[this.name], music.sheet, view, bright);
+  }
+
   /** Bring everything drawn to `view`. */
-  draw(view) {
+  draw(view, music) {
     this.#place(view);
+    this.#drawMusic(view, music);
     if (!this.wave || !this.track) return;
     const zoom = view.zoom === 0 ? 0 : view.pxPerSecond;
     if (zoom !== this.zoom) {

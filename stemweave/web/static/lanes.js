@@ -17,7 +17,7 @@ export class Lanes {
   #settled = 0;
 
   /**
-   * options: stems (that the model plays), mixer, onSeek(seconds), onRegenerate(name).
+   * options: stems (that the model plays), mixer, music, onSeek(seconds), onRegenerate(name).
    */
   constructor(host, view, selection, options) {
     this.#host = host;
@@ -28,8 +28,9 @@ export class Lanes {
     view.addEventListener("change", () => this.#redraw());
     selection.addEventListener("change", () => this.#showSelection());
     options.mixer.addEventListener("change", () => this.#showMix());
+    options.music.addEventListener("change", () => this.#redraw());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      for (const lane of this.#lanes) lane.repaint(view);
+      for (const lane of this.#lanes) lane.repaint();
       this.#redraw();
     });
     host.addEventListener("pointerdown", (event) => this.#pointerDown(event));
@@ -44,14 +45,19 @@ export class Lanes {
     return this.#lanes.map((lane) => lane.track).filter(Boolean);
   }
 
-  /** Empty lanes for `names`; those that are there already keep what they show until it comes. */
-  show(names) {
+  /**
+   * Empty lanes for `names`; those that are there already keep what they show until it comes if
+   * the piece is as long as before.
+   */
+  show(names, isAsLong) {
     const old = new Map(this.#lanes.map((lane) => [lane.name, lane]));
     this.#lanes = names.map((name) => old.get(name) ?? this.#make(name));
     for (const lane of this.#lanes) {
       old.delete(lane.name);
       lane.isWhole = names.length === 1 && lane.name === "mixture";
+      if (!isAsLong) lane.clear();
     }
+    this.#host.style.setProperty("--lanes", names.length);
     for (const lane of old.values()) lane.destroy();
     fill(this.#host, ...this.#lanes.map((lane) => lane.element));
     this.#showMix();
@@ -104,10 +110,7 @@ export class Lanes {
   }
 
   #redraw() {
-    const { pxPerSecond, start, tick } = this.#view;
-    this.#host.style.setProperty("--tick", `${tick * pxPerSecond}px`);
-    this.#host.style.setProperty("--shift", `${-start * pxPerSecond}px`);
-    for (const lane of this.#lanes) lane.draw(this.#view);
+    for (const lane of this.#lanes) lane.draw(this.#view, this.#options.music);
     clearTimeout(this.#settled);
     if (this.#spectral) this.#settled = setTimeout(() => this.#drawSpectra(), 120);
   }
@@ -173,7 +176,10 @@ export class Lanes {
       if (Math.abs(to.clientX - event.clientX) >= DRAG_PX) dragged = true;
       if (!dragged) return;
       const stems = edge ? range.stems : this.#between(stem, this.#laneAt(to.clientY));
-      if (stems.length !== 0) this.#selection.select(anchor, at(to), stems, this.#view.duration);
+      if (!stems.length) return;
+      const { bars } = this.#options.music;
+      const ends = bars && !to.altKey ? bars.snapped(anchor, at(to)) : [anchor, at(to)];
+      this.#selection.select(...ends, stems, this.#view.duration);
     };
     const end = (to) => {
       field.removeEventListener("pointermove", move);

@@ -38,16 +38,17 @@ function connect(app) {
   byId("zoom").addEventListener("input", (event) => app.deck.zoomTo(Number(event.target.value)));
   byId("volume").addEventListener("input", (event) => app.deck.setVolume(Number(event.target.value)));
   byId("project-name").addEventListener("change", (event) => app.rename(event.target.value));
-  const menu = byId("downloads");
-  document.addEventListener("click", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
-  });
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-    event.stopPropagation();
-  });
+  for (const menu of document.querySelectorAll(".menu")) {
+    document.addEventListener("click", (event) => {
+      if (!event.composedPath().includes(menu)) menu.open = false;
+    });
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      menu.open = false;
+      menu.querySelector("summary").focus();
+      event.stopPropagation();
+    });
+  }
 }
 
 /** Files may be dropped anywhere. */

@@ -1,10 +1,13 @@
 // Beside the lanes: the running job, the selection, the tasks, seed and steps, the versions.
 
-import { h, icon, fill } from "./dom.js";
-import { clock, parseClock } from "./format.js";
+import { h, icon, fill, isOff, keepingFocus, setOff } from "./dom.js";
+import { clock, parseClock, title } from "./format.js";
+import { chordsText, withChords } from "./corrections.js";
 import { chips, fittingTasks } from "./tasks.js";
 import { jobCard } from "./jobs.js";
 import { versionList } from "./versions.js";
+
+const MOST_BARS = 16; // whose chords fit into a line
 
 export class Panel {
   /** `app`: see main.js. */
@@ -17,6 +20,7 @@ export class Panel {
     this.settings = this.#makeSettings();
     fill(host, this.job, this.chosen, this.tasks, this.settings, this.versions);
     app.selection.addEventListener("change", () => this.showSelection());
+    app.music.addEventListener("change", () => this.showSelection());
   }
 
   #makeSettings() {
@@ -32,15 +36,15 @@ export class Panel {
       type: "number",
       min: 1,
       max: 1000,
-      placeholder: "default",
+      placeholder: "usual",
     });
     const clear = h(
       "button",
       {
         class: "quiet",
         type: "button",
-        "aria-label": "A new seed each time",
-        title: "A new seed each time",
+        "aria-label": "A new number each time",
+        title: "A new number each time",
         onclick: () => (this.seed.value = ""),
       },
       icon("dice"),
@@ -48,8 +52,9 @@ export class Panel {
     return h(
       "section",
       { class: "settings", "aria-label": "Seed and steps" },
-      h("label", { class: "field" }, "Seed", h("span", { class: "joined" }, this.seed, clear)),
+      h("label", { class: "field" }, "Number of the take", h("span", { class: "joined" }, this.seed, clear)),
       h("label", { class: "field" }, "Steps", this.steps),
+      h("p", { class: "hint" }, "The same number gives the same music again. Fewer steps are faster and rougher."),
     );
   }
 
@@ -63,7 +68,7 @@ export class Panel {
     const seed = this.seed.value.trim();
     const steps = this.steps.value.trim();
     if (seed && !(/^\d+$/.test(seed) && Number.isSafeInteger(Number(seed)))) {
-      throw new Error("The seed must be a whole number of at most 15 digits, or empty.");
+      throw new Error("The number of the take must be a whole number of at most 15 digits, or empty.");
     }
     const isCount = /^\d+$/.test(steps) && steps >= 1 && steps <= 1000;
     if (this.steps.validity.badInput || (steps && !isCount)) {
@@ -74,9 +79,9 @@ export class Panel {
 
   /** Everything anew; the forms only if the version has changed, for what was typed into them. */
   show(changed) {
-    if (changed) this.showTasks();
+    if (changed) keepingFocus(this.tasks, () => this.showTasks());
     this.showSelection();
-    this.showVersions();
+    keepingFocus(this.versions, () => this.showVersions());
     this.showJob();
   }
 
@@ -108,6 +113,10 @@ export class Panel {
   }
 
   showSelection() {
+    keepingFocus(this.chosen, () => this.#fillSelection());
+  }
+
+  #fillSelection() {
     const { app } = this;
     const { range } = app.selection;
     this.chosen.hidden = !range || !app.version;
@@ -116,6 +125,8 @@ export class Panel {
       return;
     }
     const stems = app.model.stems.filter((name) => range.stems.has(name));
+    const { bars } = app.music;
+    const place = bars ? bars.range(range.start, range.end) : "part";
     const field = (edge, label) =>
       h(
         "label",
@@ -129,8 +140,6 @@ export class Panel {
           onchange: (event) => this.#moveEdge(edge, event.target),
         }),
       );
-    const restore = this.chosen.contains(document.activeElement) && document.activeElement;
-    const focus = restore && (restore.name || restore.dataset.stem);
     const fillButton = h(
       "button",
       {
@@ -138,16 +147,16 @@ export class Panel {
         type: "button",
         id: "fill",
         data: { ready: stems.length ? "yes" : "no" },
-        onclick: () => app.fillSelection(),
+        onclick: (event) => isOff(event.currentTarget) || app.fillSelection(),
       },
-      stems.length ? "Fill this" : "Choose a stem to fill",
+      stems.length ? `Write ${place.startsWith("bar") ? place : "this part"} anew` : "Choose a stem to write",
     );
     fill(
       this.chosen,
       h(
         "div",
         { class: "row between" },
-        h("h2", {}, `Selection, ${(range.end - range.start).toFixed(1)} s`),
+        h("h2", {}, `${bars ? title(place) : "Selection"}, ${(range.end - range.start).toFixed(1)} s`),
         h(
           "button",
           {
@@ -161,8 +170,9 @@ export class Panel {
         ),
       ),
       h("div", { class: "row halves" }, field("start", "From"), field("end", "To")),
+      this.#chordField(bars?.barsBetween(range.start, range.end) ?? []),
       chips({
-        label: "Stems to fill",
+        label: "Stems to write anew",
         names: app.model.stems,
         on: stems,
         stems: app.model.stems,
@@ -171,10 +181,27 @@ export class Panel {
         },
       }),
       fillButton,
-      h("p", { class: "hint" }, "Writes this part anew. Everything outside it stays, sample for sample."),
+      h("p", { class: "hint" }, "Everything outside it stays, sample for sample."),
     );
-    if (focus) this.chosen.querySelector(`[name="${focus}"], .chip[data-stem="${focus}"]`)?.focus();
     app.refreshBusy();
+  }
+
+  /** The chords of selected bars, to be corrected; the next task follows them. */
+  #chordField(bars) {
+    const { app } = this;
+    const { sheet } = app.music;
+    this.chords = null;
+    if (!bars.length || bars.length > MOST_BARS) return null;
+    const written = sheet.json.chords ? chordsText(sheet, bars) : "";
+    this.chords = h("input", {
+      name: "chords",
+      value: written,
+      placeholder: "Am7 | F | C G/B",
+      autocomplete: "off",
+      spellcheck: "false",
+      onchange: (event) => app.correct(() => withChords(sheet, bars, event.target.value)),
+    });
+    return h("label", { class: "field" }, "Chords", this.chords);
   }
 
   #moveEdge(edge, input) {
@@ -197,14 +224,14 @@ export class Panel {
 
   showJob() {
     const card = jobCard(this.app, this.job.firstElementChild);
-    if (card !== this.job.firstElementChild) fill(this.job, card);
+    if (card !== this.job.firstElementChild) keepingFocus(this.job, () => fill(this.job, card));
   }
 
   /** Buttons that start work are off while a job runs, or while their form is incomplete. */
   refreshBusy(busy) {
     for (const host of [this.chosen, this.tasks]) {
       for (const button of host.querySelectorAll("button.primary")) {
-        button.disabled = busy || button.dataset.ready === "no";
+        setOff(button, busy || button.dataset.ready === "no");
       }
     }
   }

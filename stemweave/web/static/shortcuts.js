@@ -9,15 +9,18 @@ const KEYS = [
   ["Space", "Play or pause", (e) => e.key === " ", (app) => app.deck.togglePlay()],
   ["Home End", "To the beginning or the end", (e) => /^(Home|End)$/.test(e.key), toEdge],
   ["← →", "One second back or on, with Shift five", (e) => /^Arrow(Left|Right)$/.test(e.key), seekBy],
+  ["[ ]", "Begin or end the selection at the playhead", (e) => "[]".includes(e.key), markEdge], // AltGr 8 and 9 of many
   ["1 … 9", "Mute a lane, with Shift solo it", (e) => /^Digit[1-9]$/.test(e.code), toggleLane],
-  ["[ ]", "Begin or end the selection at the playhead", (e) => "[]".includes(e.key), markEdge],
   ["Esc", "Clear the selection", (e) => e.key === "Escape", (app) => app.selection.clear()],
   ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
-  ["F", "Fill the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
+  ["B", "Loop the bar at the playhead", (e) => key(e, "b"), (app) => app.loopBar()],
+  ["R", "Count in bars or in seconds", (e) => key(e, "r"), (app) => app.music.toggleBars()],
+  ["F", "Write the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
   ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.deck.toggleSpectral()],
   ["+ −", "Zoom", (e) => "+=-−".includes(e.key), zoomBy],
   ["0", "Show the whole piece", (e) => e.key === "0", (app) => app.view.setZoom(0)],
   ["Ctrl Z", "Undo, with Shift redo", (e) => ctrl(e, "z"), (app, e) => app.undo(e.shiftKey ? 1 : -1)],
+  ["Ctrl Y", "Redo", (e) => ctrl(e, "y"), (app) => app.undo(1)],
   ["?", "This list", (e) => e.key === "?", (app) => app.showHelp()],
 ];
 
@@ -47,7 +50,9 @@ function markEdge(app, event) {
     event.key === "["
       ? [position, range && range.end > position ? range.end : duration]
       : [range && range.start < position ? range.start : 0, position];
-  app.selection.select(start, end, stems, duration);
+  const { bars } = app.music;
+  const ends = bars ? bars.snapped(...(event.key === "[" ? [start, end] : [end, start])) : [start, end];
+  app.selection.select(...ends, stems, duration);
 }
 
 function zoomBy(app, event) {
@@ -74,9 +79,10 @@ export function listenForKeys(app) {
   });
   document.addEventListener("keydown", (event) => {
     if (!app.version || document.querySelector("dialog[open]") || isTaken(event)) return;
-    const withCtrl = event.ctrlKey || event.metaKey;
+    const isSign = event.getModifierState("AltGraph") || "[]".includes(event.key); // typed with Alt by some
+    const withCtrl = (event.ctrlKey || event.metaKey) && !isSign;
     const match = KEYS.find(([, , matches]) => matches(event));
-    if (!match || event.altKey || withCtrl !== (match[0].startsWith("Ctrl"))) return;
+    if (!match || (event.altKey && !isSign) || withCtrl !== (match[0].startsWith("Ctrl"))) return;
     event.preventDefault();
     if (event.key === " ") pressable(event.target)?.blur(); // it would be pressed when Space goes up
     match[3](app, event);

@@ -1,6 +1,6 @@
 // What can be done with a piece: one form for each task, made of the model's stems and limits.
 
-import { h } from "./dom.js";
+import { h, isOff } from "./dom.js";
 import { clock, listed, title, whatElse } from "./format.js";
 import { hueOf } from "./hues.js";
 
@@ -60,7 +60,8 @@ export function slider(label, { min, max, step, value: initial, show, name }) {
 }
 
 function run(label, submit) {
-  return h("button", { class: "primary", type: "button", onclick: submit }, label);
+  const onclick = (event) => isOff(event.currentTarget) || submit();
+  return h("button", { class: "primary", type: "button", onclick }, label);
 }
 
 /** For a tempo within `range`, or none: its lowest value leaves it open. Nothing without `range`. */
@@ -89,7 +90,7 @@ const TASKS = [
     id: "separate",
     title: "Separate",
     fits: (app) => app.hasTrack("mixture"),
-    hint: (app) => `Pulls the mixture apart into ${listed(app.model.separated_stems)}${whatElse(app.model)}.`,
+    hint: (app) => `Pulls the mixture apart into ${listed(app.model.separated_stems)}${whatElse(app.model) || ". Voices and all else are divided among them"}.`,
     make: (app, start) => {
       const method = h(
         "select",
@@ -155,15 +156,15 @@ const TASKS = [
     id: "vary",
     title: "Vary",
     fits: () => true,
-    hint: () => "A similar piece of the same length. At 1 the model hears nothing of this one.",
+    hint: () => "A similar piece of the same length, from hardly changed to nothing in common.",
     make: (app, start) => {
-      const strength = slider("Strength", {
+      const strength = slider("How different", {
         name: "strength",
         min: 0,
         max: 1,
         step: 0.05,
         value: 0.5,
-        show: (value) => value.toFixed(2),
+        show: (value) => `${Math.round(100 * value)} %`,
       });
       return [strength.element, run("Vary", () => start("vary", { strength: strength.value() }))];
     },

@@ -1,17 +1,8 @@
-// Above the lanes: the overview of the whole piece, which also scrolls, and the ruler, which is
-// the slider of the playhead.
+// Above the lanes: the overview of the whole piece, which also scrolls, the ruler, which is the
+// slider of the playhead, and the chords.
 
 import { clock } from "./format.js";
-
-function context2d(canvas) {
-  const ratio = window.devicePixelRatio || 1;
-  const { clientWidth: width, clientHeight: height } = canvas;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  const context = canvas.getContext("2d");
-  context.scale(ratio, ratio);
-  return { context, width, height };
-}
+import { context2d, marksOf } from "./grid.js";
 
 function dragged(element, move) {
   element.addEventListener("pointerdown", (event) => {
@@ -25,11 +16,21 @@ function dragged(element, move) {
 }
 
 export class Timeline {
-  /** elements: {ruler, rulerCanvas, rulerHead, overview, overviewCanvas, overviewWindow}. */
-  constructor(elements, view, { onSeek }) {
+  /**
+   * elements: {ruler, rulerCanvas, rulerHead, overview, overviewCanvas, overviewWindow, chords}.
+   * onChord(chord) is told which one was pressed.
+   */
+  constructor(elements, view, music, { onSeek, onChord }) {
     this.elements = elements;
     this.view = view;
+    this.music = music;
     this.tracks = [];
+    music.addEventListener("change", () => this.draw());
+    elements.chords.addEventListener("click", (event) => {
+      const at = view.seconds(event.offsetX);
+      const chord = music.bars?.chords.findLast(({ start }) => start <= at);
+      if (chord) onChord(chord);
+    });
     view.addEventListener("change", () => this.draw());
     dragged(elements.ruler, (x) => onSeek(view.seconds(x)));
     dragged(elements.overview, (x) => {
@@ -57,7 +58,9 @@ export class Timeline {
     const now = seconds.toFixed(1);
     if (ruler.getAttribute("aria-valuenow") === now) return;
     ruler.setAttribute("aria-valuenow", now);
-    ruler.setAttribute("aria-valuetext", `${clock(seconds, 1)} of ${clock(this.view.duration, 1)}`);
+    const { bars } = this.music;
+    const place = bars ? `bar ${bars.place(seconds).replace(".", ", beat ")}, ` : "";
+    ruler.setAttribute("aria-valuetext", `${place}${clock(seconds, 1)} of ${clock(this.view.duration, 1)}`);
   }
 
   draw() {
@@ -69,19 +72,39 @@ export class Timeline {
     context.font = `12px ${style.fontFamily}`;
     context.fillStyle = style.color;
     context.textBaseline = "middle";
-    const { tick } = view;
-    for (let index = Math.floor(view.start / tick); index * tick <= view.end; index++) {
-      const x = Math.round(view.x(index * tick));
-      context.globalAlpha = 0.35;
-      context.fillRect(x, height - 6, 1, 6);
-      context.globalAlpha = 1;
-      const label = clock(index * tick, tick < 1 ? 1 : 0);
-      if (x + context.measureText(label).width + 4 < width) context.fillText(label, x + 4, height / 2);
+    for (const { at, label, weight } of marksOf(view, this.music.bars)) {
+      const x = Math.round(view.x(at));
+      context.globalAlpha = 0.45 * weight;
+      context.fillRect(x, height - 8 * weight, 1, 8 * weight);
+      context.globalAlpha = weight === 1 ? 1 : 0.75;
+      if (label && x + context.measureText(label).width + 4 < width) context.fillText(label, x + 4, height / 2);
     }
+    this.#drawChords();
     const share = view.duration ? (view.end - view.start) / view.duration : 1;
     overviewWindow.hidden = view.zoom === 0;
     overviewWindow.style.width = `${share * overview.clientWidth}px`;
     overviewWindow.style.left = `${(view.start / view.duration || 0) * overview.clientWidth}px`;
+  }
+
+  #drawChords() {
+    const { chords } = this.elements;
+    const { view } = this;
+    const known = this.music.bars?.chords ?? [];
+    chords.hidden = !known.length;
+    if (chords.hidden) return;
+    const { context, width, height } = context2d(chords);
+    const style = getComputedStyle(chords);
+    context.font = `600 13px ${style.fontFamily}`;
+    context.fillStyle = style.color;
+    context.textBaseline = "middle";
+    let free = 0; // where the name before ends
+    for (const { symbol, start, end } of known) {
+      const x = Math.max(0, view.x(start)) + 4;
+      const wide = context.measureText(symbol).width;
+      if (end <= view.start || x < free || x + wide > Math.min(width, view.x(end))) continue;
+      context.fillText(symbol, x, height / 2);
+      free = x + wide + 6;
+    }
   }
 
   /** All tracks over each other as translucent threads. */

@@ -5,9 +5,12 @@ import { clock, versionTitle, when } from "./format.js";
 
 const byId = (project, id) => project.versions.find((version) => version.id === id) ?? null;
 
+/** The version that is open, or null. */
+export const headOf = (project) => byId(project, project.head_version_id);
+
 /** The version before the head, or null. */
 export function undoTarget(project) {
-  const head = byId(project, project.head_version_id);
+  const head = headOf(project);
   return head && byId(project, head.parent_id);
 }
 
@@ -49,9 +52,9 @@ function entry(app, version, number) {
         {
           type: "button",
           class: "quiet seed",
-          title: `Use seed ${version.seed} again`,
-          "aria-label": `Use seed ${version.seed} again`,
-          onclick: () => app.useSeed(version.seed),
+          title: `Use the take's number ${version.seed} again`,
+          "aria-label": `Use the take's number ${version.seed} again`,
+          onclick: () => app.panel.useSeed(version.seed),
         },
         icon("dice"),
         h("span", {}, String(version.seed)),
