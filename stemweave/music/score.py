@@ -40,6 +40,17 @@ class Score:
         """When the last note ends; 0 without notes."""
         return max((n.end_beat for notes in self.notes.values() for n in notes), default=0.0)
 
+    def with_notes(
+        self, stem: str, start_beat: float, end_beat: float, notes: Iterable[ScoreNote]
+    ) -> Score:
+        """This score, but ``notes`` instead of what ``stem`` begins to play between two beats."""
+        kept = [
+            note
+            for note in self.notes.get(stem, ())
+            if not start_beat - 1e-6 <= note.start_beat < end_beat - 1e-6
+        ]
+        return Score({**self.notes, stem: playable([*kept, *notes])})
+
     def excerpt(self, start_beat: float, end_beat: float) -> Score:
         """Notes that sound between two beats, cut there and counted from the first."""
         return Score(

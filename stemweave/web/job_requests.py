@@ -42,10 +42,29 @@ class ArrangeParams(_Closed):
     steps: Steps = None
 
 
+Beat = Annotated[float, Field(strict=True, ge=-1000, le=1_000_000, allow_inf_nan=False)]
+
+
+class Note(_Closed):
+    """Beats are the sheet's; ``pitch`` is MIDI's: of drums the General MIDI drum key."""
+
+    start_beat: Beat
+    end_beat: Beat
+    pitch: Annotated[int, Field(strict=True, ge=0, le=127)]
+    velocity: Annotated[int, Field(strict=True, ge=1, le=127)]
+
+
+Notes = Annotated[list[Note], Field(max_length=5000)]
+
+
 class EditParams(_Closed):
     renew: Annotated[
         dict[StemName, tuple[Moment, Moment | None]], Field(min_length=1, max_length=100)
     ]
+    notes: Annotated[
+        dict[StemName, Notes] | None,
+        Field(max_length=100, description="of renewed stems, to be played there; null: written"),
+    ] = None
     steps: Steps = None
 
 

@@ -14,6 +14,7 @@ from stemweave.music.folder import read_music, write_music
 from stemweave.music.lead_sheet import VERSION, LeadSheet
 from stemweave.music.score import Score
 from stemweave.web.errors import DISK_FULL, Refused
+from stemweave.web.job_requests import Note
 from stemweave.web.studio import Studio, studio_of
 from stemweave.web.tables import Version
 
@@ -43,15 +44,6 @@ class Sheet(BaseModel):
     chords: Annotated[list[tuple[Beat, str]] | None, Field(max_length=MAX_BEATS)] = None
     downbeats: Annotated[list[int] | None, Field(max_length=MAX_BEATS)] = None
     beats_s: Annotated[list[Beat] | None, Field(max_length=MAX_BEATS)] = None
-
-
-class Note(BaseModel):
-    """``pitch`` is MIDI's: of drums the General MIDI drum key."""
-
-    start_beat: float
-    end_beat: float
-    pitch: int
-    velocity: int
 
 
 @router.get("/{version_id}/sheet")

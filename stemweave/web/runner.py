@@ -18,7 +18,7 @@ from stemweave.music.drawing import lasting
 from stemweave.music.folder import read_music, write_music
 from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
 from stemweave.music.midi import SCORE_FILE
-from stemweave.music.score import Score
+from stemweave.music.score import Score, ScoreNote
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
 from stemweave.tasks.compose import (
@@ -116,6 +116,7 @@ class Runner:
                 raise InputError("a stem cannot be both given and added")
         elif task == "edit":
             requests.ranges_in_samples(self.stems, piece, version.sample_rate, params["renew"])
+            self._check_notes(params.get("notes") or {}, params["renew"])
         elif task == "extend":
             requests.check_long_enough(piece, self.pipe.position_s, version.sample_rate)
 
@@ -212,13 +213,48 @@ class Runner:
                 score = Score(given)
             return with_new_stems(self.pipe, sheet, score, added, seed)
         if task == "edit":
-            renewed = {
-                name: (start, duration_s if end is None else end)
-                for name, (start, end) in params["renew"].items()
-            }
-        else:
-            renewed = dict.fromkeys(self.stems, (duration_s, duration_s + params["seconds"]))
+            return self._edited_score(params, sheet, score, duration_s, seed)
+        renewed = dict.fromkeys(self.stems, (duration_s, duration_s + params["seconds"]))
         return with_new_bars(self.pipe, sheet, score, renewed, seed)
+
+    def _edited_score(
+        self,
+        params: Params,
+        sheet: LeadSheet | None,
+        score: Score | None,
+        duration_s: float,
+        seed: int,
+    ) -> Score | None:
+        """``score`` with the notes that are given for renewed parts, or else new ones."""
+        renewed = {
+            name: (start, duration_s if end is None else end)
+            for name, (start, end) in params["renew"].items()
+        }
+        notes = params.get("notes") or {}
+        if notes and (sheet is None or sheet.beats_s is None):
+            raise InputError("notes are counted in beats, and the piece has none: give it a tempo")
+        written = {name: times for name, times in renewed.items() if name not in notes}
+        if written:
+            score = with_new_bars(self.pipe, sheet, score, written, seed)
+        for name, given in notes.items():
+            assert sheet is not None
+            beats = [sheet.beat_at(time) for time in renewed[name]]
+            score = (score or Score({})).with_notes(
+                name, *beats, [ScoreNote(**one) for one in given]
+            )
+        return score
+
+    def _check_notes(
+        self, notes: Mapping[str, list[dict[str, Any]]], renew: Mapping[str, object]
+    ) -> None:
+        """Raise ``InputError`` for notes that nobody would play."""
+        if notes and not self.pipe.takes_sheets:
+            raise InputError("this model plays no notes that are given")
+        for name, given in notes.items():
+            if name not in renew:
+                raise InputError(f"notes of {name} are given, but no part of it is renewed")
+            if any(note["end_beat"] < note["start_beat"] for note in given):
+                raise InputError(f"a note of {name} ends before it starts")
 
     def analyse(self, folder: Path) -> LeadSheet:
         """What the analyser finds in the tracks of ``folder``; nothing without an analyser."""

@@ -53,6 +53,9 @@ async function inPage() {
     chords: [[0, "Am"], [4, "F"], [10, "G"]],
   };
   const sheet = new Sheet(json, 7.5);
+  const { clickOf } = await load("click.js");
+  const samples = clickOf(sheet, 1.2).getChannelData(0);
+  const loudness = (from, to) => Math.max(...samples.slice(12000 * from, 12000 * to).map(Math.abs));
   const twice = correct.doubled(json);
   const slower = correct.withTempo(json, 60, 7.5, 1);
   const music = {
@@ -66,6 +69,7 @@ async function inPage() {
     shifted: [correct.shifted(json, 1).downbeats, correct.shifted(json, -1).downbeats],
     waltz: correct.withMetre(json, "3/4").downbeats.length,
     slower: [slower.beats_s[0], slower.beats_s.at(-1), slower.downbeats, slower.chords],
+    click: [loudness(0, 0.05) > loudness(0.5, 0.55), loudness(0.5, 0.55) > 0.1, loudness(0.1, 0.5)],
     nothing: correct.withTempo({}, 100, 5).downbeats,
   };
 
@@ -128,6 +132,7 @@ export async function checkUnits(page) {
     shifted: [[1, 5, 9, 13], [3, 7, 11, 15]],
     waltz: 6,
     slower: [-3, 9, [0, 4, 8, 12], [[3, "Am"], [5, "F"], [8, "G"]]],
+    click: [true, true, 0],
     nothing: [0, 4, 8, 12],
   });
   assert.ok(Math.abs(got.anchored - 500) < 1e-6);

@@ -50,6 +50,20 @@ def test_a_written_piece_has_its_sheet_and_notes_and_jobs_follow_them(written, s
     assert again["bass"] == [pytest.approx(note) for note in moved["bass"]]
     assert again["drums"][0] == pytest.approx(moved["drums"][0])
     assert again["drums"] != [pytest.approx(note) for note in moved["drums"]]
+    kick = {"start_beat": 12.0, "end_beat": 12.25, "pitch": 36, "velocity": 100}
+    params = {"renew": {"drums": [3, None]}, "notes": {"drums": [kick]}}
+    edited = finish(client, project, "edit", **params, steps=1)
+    played = client.get(f"/api/versions/{edited['id']}/score").json()
+    kept = [note for note in again["drums"] if note["start_beat"] < 3 / 0.3125 - 1e-3]
+    assert played["drums"] == [pytest.approx(note, abs=1e-3) for note in [*kept, kick]]
+    for notes, words in (
+        ({"bass": [kick]}, "no part of it"),
+        ({"drums": [{**kick, "end_beat": 1}]}, "ends before"),
+        ({"drums": [{**kick, "pitch": 128}]}, "at most 127"),
+    ):
+        body = {"task": "edit", "params": {**params, "notes": notes}}
+        refused = client.post(f"/api/projects/{project['id']}/jobs", json=body)
+        assert refused.status_code == 422 and words in refused.json()["detail"]
     longer = finish(client, project, "extend", seconds=2, steps=1)
     sheet = client.get(f"/api/versions/{longer['id']}/sheet").json()
     assert sheet["beats_s"][-1] >= longer["duration_s"] == 7

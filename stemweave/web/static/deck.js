@@ -1,5 +1,6 @@
 // The multitrack player: lanes, timeline and transport around one Player.
 
+import { clickOf } from "./click.js";
 import { h } from "./dom.js";
 import { clock } from "./format.js";
 import { Lanes } from "./lanes.js";
@@ -20,9 +21,12 @@ export class Deck {
   music = new Music();
   player = new Player();
   looping = false;
+  clicking = false;
   spectral = false;
   #inView = true; // whoever scrolls away from the playhead is left in peace
   #loading = null;
+  #buffers = {}; // {name: AudioBuffer} of the open version
+  #clickOf = null; // the sheet that the click was made of
 
   /** onRegenerate(name), onChord(chord). */
   constructor(model, { onRegenerate, onChord }) {
@@ -42,7 +46,11 @@ export class Deck {
       chords: byId("chords"),
     };
     this.timeline = new Timeline(elements, view, music, { onSeek, onChord });
-    music.addEventListener("change", () => this.#showPosition());
+    music.addEventListener("change", () => {
+      byId("click").hidden = !music.sheet.hasBars;
+      if (this.clicking && this.#clickOf !== music.sheet) this.#play();
+      this.#showPosition();
+    });
     mixer.addEventListener("change", () => this.#applyMix());
     selection.addEventListener("change", () => this.#applyLoop());
     view.addEventListener("change", () => this.#showPosition());
@@ -78,7 +86,8 @@ export class Deck {
       await this.lanes.setTracks(tracks);
       if (signal.aborted) return false;
       this.timeline.setTracks(tracks, (name) => this.#color(name));
-      this.player.setTracks(Object.fromEntries(tracks.map((track) => [track.name, track.buffer])));
+      this.#buffers = Object.fromEntries(tracks.map((track) => [track.name, track.buffer]));
+      this.#play();
       this.#applyMix();
       this.#applyLoop();
       this.#showPosition();
@@ -93,6 +102,7 @@ export class Deck {
   clear() {
     this.#loading?.abort();
     this.player.pause();
+    this.#buffers = {};
     this.player.setTracks({});
     this.player.seek(0);
     this.mixer.reset();
@@ -111,6 +121,22 @@ export class Deck {
     this.looping = !this.looping;
     byId("loop").setAttribute("aria-pressed", String(this.looping));
     this.#applyLoop();
+  }
+
+  /** Hear a click on every beat, or no longer. */
+  toggleClick() {
+    this.clicking = !this.clicking;
+    byId("click").setAttribute("aria-pressed", String(this.clicking));
+    this.#play();
+  }
+
+  /** Give the tracks to the player, and the click if it is wanted. */
+  #play() {
+    const { sheet } = this.music;
+    const isHeard = this.clicking && sheet.hasBars && Object.keys(this.#buffers).length;
+    this.#clickOf = isHeard ? sheet : null;
+    const click = isHeard ? { click: clickOf(sheet, this.view.duration) } : {};
+    this.player.setTracks({ ...this.#buffers, ...click });
   }
 
   /** Select `stems` in the bar at the playhead, and loop it. */

@@ -15,6 +15,7 @@ function drawIcons() {
     "help-open": "help",
     "to-start": "start",
     loop: "loop",
+    click: "click",
     "zoom-out": "minus",
     "zoom-in": "plus",
   };
@@ -31,6 +32,7 @@ function connect(app) {
   onClick("to-start", () => app.player.seek(0));
   onClick("play", () => app.deck.togglePlay());
   onClick("loop", () => app.deck.toggleLoop());
+  onClick("click", () => app.deck.toggleClick());
   onClick("spectral", () => app.deck.toggleSpectral());
   onClick("select-view", () => app.selectView());
   onClick("zoom-in", () => app.deck.zoomTo(app.view.zoom + 0.1));

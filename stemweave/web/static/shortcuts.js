@@ -14,6 +14,7 @@ const KEYS = [
   ["Esc", "Clear the selection", (e) => e.key === "Escape", (app) => app.selection.clear()],
   ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
   ["B", "Loop the bar at the playhead", (e) => key(e, "b"), (app) => app.loopBar()],
+  ["C", "Click on every beat", (e) => key(e, "c"), (app) => app.music.sheet.hasBars && app.deck.toggleClick()],
   ["R", "Count in bars or in seconds", (e) => key(e, "r"), (app) => app.music.toggleBars()],
   ["F", "Write the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
   ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.deck.toggleSpectral()],
@@ -60,24 +61,22 @@ function zoomBy(app, event) {
 }
 
 const pressable = (target) => target.closest("button, summary, a");
-let clicked = null; // what has its focus from the mouse: :focus-visible changes with the next key
+let byMouse = false; // whether the focus came from the mouse: :focus-visible changes with the next key
 
 /** Whether the focused control wants this key for itself: not Space after a click of the mouse. */
 function isTaken(event) {
   const { target } = event;
   if (target.matches(TYPING)) return true;
   if (target.matches("[type=range]")) return /^(Arrow|Home|End|Page)/.test(event.key);
-  if (event.key === " ") return pressable(target) !== null && pressable(target) !== clicked;
+  if (event.key === " ") return pressable(target) !== null && !byMouse;
   return false;
 }
 
 /** Listen for keys while a project is open. */
 export function listenForKeys(app) {
-  document.addEventListener("pointerdown", (event) => (clicked = pressable(event.target)));
-  document.addEventListener("focusin", (event) => {
-    if (event.target !== clicked) clicked = null;
-  });
+  document.addEventListener("pointerdown", () => (byMouse = true));
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Tab") byMouse = false;
     if (!app.version || document.querySelector("dialog[open]") || isTaken(event)) return;
     const isSign = event.getModifierState("AltGraph") || "[]".includes(event.key); // typed with Alt by some
     const withCtrl = (event.ctrlKey || event.metaKey) && !isSign;
