@@ -47,7 +47,7 @@ class Score:
         kept = [
             note
             for note in self.notes.get(stem, ())
-            if not start_beat - 1e-6 <= note.start_beat < end_beat - 1e-6
+            if not start_beat - 0.01 <= note.start_beat < end_beat - 0.01
         ]
         return Score({**self.notes, stem: playable([*kept, *notes])})
 

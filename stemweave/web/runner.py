@@ -238,10 +238,9 @@ class Runner:
             score = with_new_bars(self.pipe, sheet, score, written, seed)
         for name, given in notes.items():
             assert sheet is not None
-            beats = [sheet.beat_at(time) for time in renewed[name]]
-            score = (score or Score({})).with_notes(
-                name, *beats, [ScoreNote(**one) for one in given]
-            )
+            start_beat, end_beat = map(sheet.beat_at, renewed[name])
+            played = [ScoreNote(**note) for note in given]
+            score = (score or Score({})).with_notes(name, start_beat, end_beat, played)
         return score
 
     def _check_notes(
