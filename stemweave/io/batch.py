@@ -18,14 +18,15 @@ import torch
 from stemweave.audio.waveforms import ResultError, checked
 from stemweave.diffusion.sampler import Progress
 from stemweave.errors import InputError
-from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader
+from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader, probe_audio
 from stemweave.io.encode import Document, WriterGroup
 from stemweave.io.files import require_absent
+from stemweave.io.fitting import changes, common_shape, fitted
 from stemweave.io.mixtures import Separation, stem_files
 from stemweave.io.piece import open_writers
 from stemweave.io.records import RECORD
 from stemweave.io.separation_record import record_text
-from stemweave.stems import MIXTURE
+from stemweave.stems import MIXTURE, stem_of_file
 from stemweave.tasks import requests
 from stemweave.tasks.sampling import Sampling
 
@@ -97,45 +98,43 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]:
-    """Waveforms of equal rate, channels and length, and the rate; ``InputError`` otherwise."""
+    """Waveforms of equal rate, channels and length, and the rate.
+
+    Files that are mono, shorter or of a lower rate are brought to the others' shape (``fitting``),
+    and a warning says so. Raises ``InputError`` for channels that cannot be.
+    """
+    infos: dict[str, AudioInfo] = {}
+    for stem, path in given.items():
+        infos[stem] = probe_audio(path)
+        warn_of_shortfall(infos[stem])
+        requests.check_duration(infos[stem].duration_s, str(path))
+    shape = common_shape(infos, {stem: str(path) for stem, path in given.items()})
     waveforms: dict[str, torch.Tensor] = {}
-    first: tuple[Path, int, torch.Size] | None = None
     for stem, path in given.items():
         with AudioReader(path) as reader:
-            warn_of_shortfall(reader.info)
-            requests.check_duration(reader.info.duration_s, str(path))
-            waveform, sample_rate = reader(0, reader.info.num_samples), reader.info.sample_rate
-        if first is None:
-            first = (path, sample_rate, waveform.shape)
-        elif (sample_rate, waveform.shape) != first[1:]:
-            raise InputError(
-                f"{path} ({describe(waveform, sample_rate)}) does not match {first[0]} "
-                f"({first[2][0]} channels, {first[2][1]} samples, {first[1]} Hz): give stems of "
-                "one song, of equal length, channels and sample rate"
-            )
-        waveforms[stem] = waveform
-    assert first is not None
-    return waveforms, first[1]
+            waveforms[stem] = torch.cat(list(fitted(reader, infos[stem], shape)), dim=1)
+        for change in changes(infos[stem], str(path), shape):
+            logger.warning(change)
+    return waveforms, shape.sample_rate
 
 
 def read_piece(source: Path, pipe: StemModel) -> tuple[dict[str, torch.Tensor], int]:
     """Waveforms of a folder's stem files and mixture, or of a mixture file, and the rate.
 
-    Files of a folder are known by their names (``bass.wav``, ``mixture.flac``); others are left
-    alone. Raises ``InputError`` if there is none that the model makes and no mixture, if there are
-    two of one name, or unequal ones.
+    Files of a folder are known by their names (``bass.wav``, ``My Song - Bass.flac``,
+    ``mixture.flac``); others are left alone. Raises ``InputError`` if there is none that the model
+    makes and no mixture, if there are two of one name, or ones that do not go together.
     """
     if not source.is_dir():
         return read_given({MIXTURE: source})
     files: dict[str, Path] = {}
     for path in sorted(source.iterdir()):
-        if path.suffix.lower() not in AUDIO_SUFFIXES + VIDEO_SUFFIXES:
+        stem = stem_of_file(path.stem, (*pipe.separated_stems, MIXTURE))
+        if stem is None or path.suffix.lower() not in AUDIO_SUFFIXES + VIDEO_SUFFIXES:
             continue
-        if path.stem not in (*pipe.separated_stems, MIXTURE):
-            continue
-        if path.stem in files:
-            raise InputError(f"{source} has both {files[path.stem].name} and {path.name}: keep one")
-        files[path.stem] = path
+        if stem in files:
+            raise InputError(f"{source} has both {files[stem].name} and {path.name}: keep one")
+        files[stem] = path
     if files.keys().isdisjoint((*pipe.stems, MIXTURE)):
         raise InputError(
             f"{source} holds no audio file named {', '.join(pipe.stems)} or {MIXTURE}: give a "
@@ -148,8 +147,3 @@ def warn_of_shortfall(info: AudioInfo) -> None:
     """Say in one line if a file holds less than it states."""
     if info.shortfall:
         logger.warning(info.shortfall)
-
-
-def describe(waveform: torch.Tensor, sample_rate: int) -> str:
-    """Channels, samples and rate in words."""
-    return f"{waveform.shape[0]} channels, {waveform.shape[1]} samples, {sample_rate} Hz"

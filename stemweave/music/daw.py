@@ -19,7 +19,7 @@ from stemweave.music.midi_out import write_midi
 from stemweave.music.reaper import reaper_project
 from stemweave.music.score import Score
 from stemweave.music.session import Session
-from stemweave.stems import MIXTURE
+from stemweave.stems import MIXTURE, OTHER, STEMS, stem_of_file
 
 KINDS = ("midi", "reaper", "dawproject")
 STEM_FOLDER = "stems"
@@ -28,7 +28,8 @@ STEM_FOLDER = "stems"
 def stem_sounds(folder: Path) -> dict[str, Path]:
     """Sound files of a folder of results by stem; its mixture if it has nothing else.
 
-    Sums that ``separate`` wrote (``bass+drums``, ``without_drums``) are no stems.
+    "My Song - Bass" is the bass. Sums that ``separate`` wrote (``bass+drums``, ``without_drums``)
+    are no stems.
 
     Raises:
         InputError: if there is none, or two of one name.
@@ -42,11 +43,10 @@ def stem_sounds(folder: Path) -> dict[str, Path]:
         is_sum = "+" in path.stem or path.stem.startswith("without_")
         if path.suffix.lower() not in AUDIO_SUFFIXES or path.name.startswith(".") or is_sum:
             continue
-        if path.stem in sounds:
-            raise InputError(
-                f"{folder} has both {sounds[path.stem].name} and {path.name}: keep one"
-            )
-        sounds[path.stem] = path
+        stem = stem_of_file(path.stem, (*STEMS, OTHER, MIXTURE)) or path.stem
+        if stem in sounds:
+            raise InputError(f"{folder} has both {sounds[stem].name} and {path.name}: keep one")
+        sounds[stem] = path
     stems = {name: path for name, path in sounds.items() if name != MIXTURE} or sounds
     if not stems:
         raise InputError(f"{folder} holds no sound: give a folder with bass.wav, drums.wav, ...")

@@ -80,6 +80,8 @@ def _of_ours(song: MidiSong, said: Mapping[str, Any]) -> tuple[Score, LeadSheet]
         raise ValueError(f"it has {num_beats} beats")
     ticks = first_tick + np.arange(num_beats + 1) * beat_ticks
     beats_s = song.seconds(ticks) + said.get("start_s", 0.0)
+    if beats_s[0] < said.get("first_beat_s", 0.0) < beats_s[1]:
+        beats_s[0] = said["first_beat_s"]
     downbeats = said.get("downbeats") or range(0, num_beats + 1, bar_beats)
     instruments = parse_instruments(said.get("instruments", {}))
     tracks = {one.name: one for one in song.tracks if one.notes and one.name not in GUIDES}

@@ -37,6 +37,8 @@ DEFAULT_PROGRAMS = {"bass": 33, "guitar": 25}
 """Programs of stems whose instrument is unknown; others sound as a piano."""
 LARGEST_TIMING_ERROR_S = 1e-4
 """A tempo goes on while beats are no further off than this."""
+SHORTEST_LEAD_IN_S = 0.005
+"""A first beat that comes sooner begins the file: no sequencer has a tempo for so short a bar."""
 MAX_MICROSECONDS = 2**24 - 1
 Events = list[tuple[int, int, mido.Message | mido.MetaMessage]]
 """Tick, rank among events of one tick, event."""
@@ -91,13 +93,16 @@ class _Grid:
             self.beats_s = np.arange(int(np.ceil(last)) + 1) * beat_s
         else:
             self.beats_s = np.array(sheet.beats_s)
+        self.first_beat_s = float(self.beats_s[0])
+        if 0 < self.first_beat_s < SHORTEST_LEAD_IN_S:
+            self.beats_s[0] = 0.0
         self.first_tick = self._lead_in_ticks()
         self.end_tick = self.first_tick + (len(self.beats_s) - 1) * self.beat_ticks
 
     def _lead_in_ticks(self) -> int:
         """Ticks before the first beat, so many that their tempo is near that of the beats."""
         start_s = self.beats_s[0]
-        if start_s < 1e-6:
+        if start_s <= 0:
             return 0
         beat_s = self.beats_s[1] - start_s
         if start_s >= beat_s:
@@ -177,7 +182,9 @@ def _sheet_events(grid: _Grid, sheet: LeadSheet, score: Score) -> Events:
     if grid.first_tick:
         said["first_quarter"] = grid.first_tick / TICKS_PER_QUARTER
     if grid.beats_s[0] < 0:
-        said["start_s"] = float(grid.beats_s[0])
+        said["start_s"] = grid.first_beat_s
+    elif grid.first_beat_s != grid.beats_s[0]:
+        said["first_beat_s"] = grid.first_beat_s
     if score.end_beat > num_beats:
         said["ends"] = score.end_beat
     regular = tuple(range(0, num_beats + 1, beats_per_bar(grid.metre)))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from stemweave.errors import InputError, OutputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup
+from stemweave.io.fitting import BLOCK_SAMPLES, Shape, changes, common_shape, fitted
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
-from stemweave.web.fitting import BLOCK_SAMPLES, Shape, changes, common_shape, fitted
 from stemweave.web.library import Library
 from stemweave.web.settings import Settings
 from stemweave.web.uploads import Upload

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stemweave.io.decode import AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
-from stemweave.web.fitting import BLOCK_SAMPLES
+from stemweave.io.fitting import BLOCK_SAMPLES
 from stemweave.web.tables import Version, new_id
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
+from stemweave.io.fitting import BLOCK_SAMPLES
 from stemweave.stems import MIXTURE
-from stemweave.web.fitting import BLOCK_SAMPLES
 from stemweave.web.library import Library
 from stemweave.web.tables import Version
 

@@ -344,13 +344,13 @@ def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path)
 
 def test_arrange(run, tiny_model, tmp_path):
     given = write_noise(tmp_path / "b.wav", channels=2, sample_rate=44100)
-    write_noise(tmp_path / "short.wav", num_samples=99, channels=2, sample_rate=44100)
+    write_noise(tmp_path / "three.wav", channels=3, sample_rate=44100)
     command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
     assert run(*command, "-o", tmp_path / "o", "--add", "piano").code == 0
     assert left_behind(tmp_path / "o") == ["bass.wav", "mixture.wav", "piano.wav"]
     assert np.array_equal(soundfile.read(tmp_path / "o" / "bass.wav", dtype="float32")[0], given)
     for extra, message in (
-        (["--given", f"drums={tmp_path / 'short.wav'}"], "does not match"),
+        (["--given", f"drums={tmp_path / 'three.wav'}"], "has 2 channels and"),
         (["--given", "drums"], "NAME=FILE"),
         (["--given", f"kazoo={tmp_path / 'b.wav'}"], "kazoo"),
         (["--add", "bass"], "both"),

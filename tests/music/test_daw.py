@@ -219,11 +219,12 @@ def test_sections_follow_the_chords():
 def test_lead_ins_have_a_tempo_that_sequencers_take(tmp_path):
     from stemweave.music.midi import write_midi
 
-    for first_s in (0.006, 0.02, 0.1, 0.35, 0.39, 0.41, 3.1):
+    for first_s in (1e-4, 0.004, 0.006, 0.02, 0.1, 0.35, 0.39, 0.41, 3.1):
         write_midi(tmp_path / "a.mid", Score({}), make_sheet(first_s=first_s))
         events = mido.MidiFile(tmp_path / "a.mid").tracks[0]
         tempi = [60e6 / event.tempo for event in events if event.type == "set_tempo"]
         assert all(75 < tempo < 700 for tempo in tempi), (first_s, tempi)
+        assert read_midi(tmp_path / "a.mid")[1].beats_s[0] == pytest.approx(first_s, abs=1e-4)
 
 
 def test_what_is_no_folder_of_results_is_refused(tmp_path):
@@ -235,7 +236,8 @@ def test_what_is_no_folder_of_results_is_refused(tmp_path):
         soundfile.write(tmp_path / name, np.zeros(100), RATE)
     with pytest.raises(InputError, match=r"both bass\.flac and bass\.wav"):
         stem_sounds(tmp_path)
-    (tmp_path / "bass.flac").unlink()
+    (tmp_path / "bass.wav").rename(tmp_path / "My Song - Drums.wav")
+    assert set(stem_sounds(tmp_path)) == {"bass", "drums"}
     with pytest.raises(InputError, match="bars 4 to 99 are no loop: there are bars 1 to"):
         files = export_files(tmp_path, "a", stem_sounds(tmp_path), make_sheet(), loop_bars=(4, 99))
         list(files)
