@@ -67,6 +67,19 @@ async function fillRegion(page) {
   return range;
 }
 
+/** A note more in a bar of the bass, moved by a key, and then played: how it is called. */
+async function editNotes(page) {
+  await studio.drag(page, "bass", 0.3, "bass", 0.4);
+  await page.getByRole("button", { name: "Edit the notes of bass" }).click();
+  await page.getByRole("button", { name: "Add a note" }).click();
+  await page.keyboard.press("ArrowRight");
+  const name = await page.evaluate(() => document.activeElement.getAttribute("aria-label"));
+  const violations = await findViolations(page);
+  await page.getByRole("button", { name: "Play these notes" }).click();
+  await studio.waitForVersion(page, 2);
+  return { name, violations };
+}
+
 /** What axe-core finds wrong with the page as it is. */
 async function findViolations(page) {
   await page.evaluate(await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8"));
@@ -173,9 +186,10 @@ try {
   const written = await writePiece(another.page);
   const music = await correctChord(another.page);
   const violations = await findViolations(another.page);
+  const edited = await editNotes(another.page);
   const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, music, violations, faults }));
+  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, music, violations, edited, faults }));
 } finally {
   await browser.close();
 }

@@ -113,7 +113,21 @@ def test_bars_are_shown_and_corrected(visit: tuple[dict[str, Any], Path], base: 
 
 def test_everybody_can_use_it(visit: tuple[dict[str, Any], Path]) -> None:
     seen, _ = visit
-    assert seen["violations"] == [], "by axe-core"
+    assert seen["violations"] == seen["edited"]["violations"] == [], "by axe-core"
+
+
+def test_notes_are_edited_and_played(visit: tuple[dict[str, Any], Path], base: str) -> None:
+    seen, _ = visit
+    assert ", 1.1, 0.25 beats, struck with 90" in seen["edited"]["name"]
+    with urllib.request.urlopen(f"{base}/api/projects") as answer:
+        versions = [version for one in json.load(answer) for version in one["versions"]]
+    (edited,) = [version for version in versions if version["params"].get("notes")]
+    with urllib.request.urlopen(f"{base}/api/versions/{edited['id']}/score") as answer:
+        notes = json.load(answer)["bass"]
+    assert (0.25, 0.5, 90) in [
+        tuple(round(note[name], 3) for name in ("start_beat", "end_beat", "velocity"))
+        for note in notes
+    ]
 
 
 def test_a_piece_is_written_in_the_wanted_tempo(

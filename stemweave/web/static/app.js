@@ -9,6 +9,7 @@ import { showHome, showSent, sortFiles } from "./home.js";
 import { Jobs, share } from "./jobs.js";
 import { Panel } from "./panel.js";
 import { spansOf, workingSpans } from "./spans.js";
+import { Roll } from "./roll.js";
 import { SheetMenu } from "./sheet-menu.js";
 import { headOf, redoTarget, undoTarget } from "./versions.js";
 
@@ -33,6 +34,7 @@ export class App {
     });
     const { view, selection, player, mixer, lanes, music } = this.deck;
     Object.assign(this, { view, selection, player, mixer, lanes, music });
+    this.roll = new Roll(byId("roll"), this);
     this.panel = new Panel(byId("panel"), this);
     this.sheetMenu = new SheetMenu(byId("sheet-menu"), this);
   }
@@ -143,8 +145,7 @@ export class App {
     if (head && this.#visited.at(-1) !== head.id) this.#visited.push(head.id);
     document.title = `${project.name} – Stemweave`;
     byId("studio-title").textContent = project.name;
-    const title = byId("project-name");
-    if (title !== document.activeElement) title.value = project.name;
+    if (byId("project-name") !== document.activeElement) byId("project-name").value = project.name;
     byId("undo").disabled = !undoTarget(project);
     byId("redo").disabled = !redoTarget(project, this.#visited);
     for (const part of ["downloads", "sheet-menu", "transport", "timeline", "lanes", "stage-hint"]) {
@@ -152,6 +153,7 @@ export class App {
     }
     this.#showNote();
     this.panel.show(changed);
+    if (changed) this.roll.close();
     if (!head) return;
     showDownloads(document.querySelector("#downloads .sheet"), head, this.model.separated_stems);
     if (!changed) return;

@@ -35,6 +35,20 @@ export function whatElse({ stems, separated_stems: separated }) {
   return separated.length > stems.length ? ": voices, strings and all else" : "";
 }
 
+const TONES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+const DRUMS = {
+  35: "Bass drum", 36: "Bass drum", 37: "Side stick", 38: "Snare", 39: "Clap", 40: "Snare", 41: "Low tom",
+  42: "Closed hat", 43: "Low tom", 44: "Pedal hat", 45: "Low tom", 46: "Open hat", 47: "Mid tom",
+  48: "Mid tom", 49: "Crash", 50: "High tom", 51: "Ride", 52: "China", 53: "Ride bell", 54: "Tambourine",
+  55: "Splash", 56: "Cowbell", 57: "Crash", 59: "Ride",
+};
+
+/** "C4" of MIDI pitch 60. */
+export const noteName = (pitch) => `${TONES[pitch % 12]}${Math.floor(pitch / 12) - 1}`;
+
+/** "Snare" of a General MIDI drum key. */
+export const drumName = (pitch) => DRUMS[pitch] ?? `Drum ${pitch}`;
+
 /** "Drums". */
 export function title(name) {
   return name.charAt(0).toUpperCase() + name.slice(1);
@@ -54,20 +68,22 @@ export function doing(job) {
     const spans = Object.values(job.params.renew ?? {});
     const whole = spans.every(([start, end]) => start === 0 && end == null);
     const names = listed(Object.keys(job.params.renew ?? {}));
+    if (job.params.notes) return `Playing the notes of ${names}`;
     return whole ? `Writing all of ${names} anew` : `Writing a part of ${names} anew`;
   }
   if (job.task === "arrange") return `Writing ${listed(job.params.add ?? [])}`;
   return VERBS[job.task] ?? title(job.task);
 }
 
-function editTitle(renew) {
+function editTitle(renew, verb) {
   const spans = Object.values(renew);
   const names = listed(Object.keys(renew));
-  if (spans.every(([start, end]) => start === 0 && end == null)) return `Wrote all of ${names} anew`;
+  const how = verb === "Wrote" ? " anew" : "";
+  if (spans.every(([start, end]) => start === 0 && end == null)) return `${verb} all of ${names}${how}`;
   const start = Math.min(...spans.map((span) => span[0]));
   const ends = spans.map((span) => span[1]);
   const end = ends.includes(null) ? "end" : clock(Math.max(...ends), 1);
-  return `Wrote ${names} anew, ${clock(start, 1)}–${end}`;
+  return `${verb} ${names}${how}, ${clock(start, 1)}–${end}`;
 }
 
 /** What a version is, in a line. */
@@ -86,7 +102,7 @@ export function versionTitle(version) {
     case "arrange":
       return `Wrote ${listed(params.add ?? [])}`;
     case "edit":
-      return editTitle(params.renew ?? {});
+      return editTitle(params.renew ?? {}, params.notes ? "Edited" : "Wrote");
     case "extend":
       return `Extended by ${params.seconds} s`;
     case "vary":

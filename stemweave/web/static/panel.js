@@ -181,9 +181,17 @@ export class Panel {
         },
       }),
       fillButton,
+      this.#notesButton(stems, bars?.barsBetween(range.start, range.end) ?? []),
       h("p", { class: "hint" }, "Everything outside it stays, sample for sample."),
     );
     app.refreshBusy();
+  }
+
+  /** Opens the notes of selected bars of one written stem. */
+  #notesButton([stem, ...others], bars) {
+    const { app } = this;
+    if (!bars.length || bars.length > MOST_BARS || others.length || !app.music.notes[stem]) return null;
+    return h("button", { type: "button", onclick: () => app.roll.open(stem, bars) }, `Edit the notes of ${stem}`);
   }
 
   /** The chords of selected bars, to be corrected; the next task follows them. */
@@ -229,7 +237,7 @@ export class Panel {
 
   /** Buttons that start work are off while a job runs, or while their form is incomplete. */
   refreshBusy(busy) {
-    for (const host of [this.chosen, this.tasks]) {
+    for (const host of [this.chosen, this.tasks, this.app.roll.host]) {
       for (const button of host.querySelectorAll("button.primary")) {
         setOff(button, busy || button.dataset.ready === "no");
       }
