@@ -51,6 +51,9 @@ async function fill(page) {
   await page.locator("#spectral").click();
   await studio.drag(page, "bass", 0.4, "drums", 0.62);
   await shoot(page, "selection");
+  await page.locator("#sheet-menu summary").click();
+  await shoot(page, "sheet");
+  await page.keyboard.press("Escape");
   await page.locator("#seed").fill("2024");
   await page.locator("#fill").click();
   await page.locator(".job-state", { hasText: /Step \d+/ }).waitFor();
@@ -77,6 +80,21 @@ async function moreVersions(page) {
   await page.keyboard.press("Escape");
   await page.locator(".versions .foot").scrollIntoViewIfNeeded();
   await shoot(page, "versions", { scrolled: true });
+}
+
+async function write() {
+  const page = await elsewhere(base, { viewport: WIDE });
+  await page.locator("#begin-empty").click();
+  const form = await studio.task(page, "generate");
+  await form.locator('input[name="length"]').fill("20");
+  await page.locator("#seed").fill("2024");
+  await page.locator("#steps").fill("4"); // the picture shows no sound
+  await studio.begin(form);
+  await studio.waitForVersion(page, 1);
+  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.drag(page, "bass", 0.2, "bass", 0.4);
+  await page.getByRole("button", { name: "Edit the notes of bass" }).click();
+  await shoot(page, "notes", { scrolled: true });
 }
 
 try {
@@ -113,6 +131,7 @@ try {
   await studio.waitForLanes(help, [...STEMS, "mixture"]);
   await help.keyboard.press("?");
   await shoot(help, "keys");
+  await write();
 
   if (tokenBase) {
     const locked = await elsewhere(tokenBase, { viewport: WIDE });

@@ -201,7 +201,7 @@ export class Deck {
     const { bars } = this.music;
     byId("clock").replaceChildren(
       h("b", {}, clock(position, 1)),
-      ` / ${clock(this.view.duration, 1)}`,
+      h("span", { class: "whole" }, ` / ${clock(this.view.duration, 1)}`),
       bars ? h("span", { class: "bar-clock" }, bars.place(position)) : "",
     );
     const zoom = byId("zoom");

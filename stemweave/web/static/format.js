@@ -36,18 +36,21 @@ export function whatElse({ stems, separated_stems: separated }) {
 }
 
 const TONES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
-const DRUMS = {
-  35: "Bass drum", 36: "Bass drum", 37: "Side stick", 38: "Snare", 39: "Clap", 40: "Snare", 41: "Low tom",
-  42: "Closed hat", 43: "Low tom", 44: "Pedal hat", 45: "Low tom", 46: "Open hat", 47: "Mid tom",
-  48: "Mid tom", 49: "Crash", 50: "High tom", 51: "Ride", 52: "China", 53: "Ride bell", 54: "Tambourine",
-  55: "Splash", 56: "Cowbell", 57: "Crash", 59: "Ride",
-};
+const FIRST_DRUM = 35;
+const DRUMS = [
+  ...["Bass drum 2", "Bass drum", "Side stick", "Snare", "Clap", "Snare 2", "Low tom 2", "Closed hat", "Low tom"],
+  ...["Pedal hat", "Mid tom 2", "Open hat", "Mid tom", "High tom 2", "Crash", "High tom", "Ride", "China"],
+  ...["Ride bell", "Tambourine", "Splash", "Cowbell", "Crash 2", "Vibraslap", "Ride 2", "High bongo"],
+  ...["Low bongo", "Mute conga", "High conga", "Low conga", "High timbale", "Low timbale", "High agogo"],
+  ...["Low agogo", "Cabasa", "Maracas", "Whistle", "Long whistle", "Guiro", "Long guiro", "Claves"],
+  ...["High block", "Low block", "Mute cuica", "Cuica", "Mute triangle", "Triangle"],
+];
 
 /** "C4" of MIDI pitch 60. */
 export const noteName = (pitch) => `${TONES[pitch % 12]}${Math.floor(pitch / 12) - 1}`;
 
 /** "Snare" of a General MIDI drum key. */
-export const drumName = (pitch) => DRUMS[pitch] ?? `Drum ${pitch}`;
+export const drumName = (pitch) => DRUMS[pitch - FIRST_DRUM] ?? `Drum ${pitch}`;
 
 /** "Drums". */
 export function title(name) {
