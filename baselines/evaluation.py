@@ -18,7 +18,7 @@ from baselines.ours import load_ours
 from baselines.training import BASELINES
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
-from stemweave.evaluation import generation, separation
+from stemweave.evaluation import generation, separation, systems
 from stemweave.evaluation.embeddings import Embedding
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.speed import part_parameters
@@ -72,7 +72,7 @@ def load_baselines(runs: Sequence[Path], pipe: Any) -> dict[str, Baseline]:
 class TimedSeparator:
     """A separator that notes how long it takes."""
 
-    def __init__(self, separate: separation.Separator, sample_rate: int) -> None:
+    def __init__(self, separate: systems.Separator, sample_rate: int) -> None:
         self.separate, self.sample_rate = separate, sample_rate
         self.relative: list[float] = []
 
@@ -89,7 +89,7 @@ class TimedSeparator:
         return 10 * statistics.median(self.relative)
 
 
-def as_separator(model: Baseline, method: str, stems: Sequence[str]) -> separation.Separator:
+def as_separator(model: Baseline, method: str, stems: Sequence[str]) -> systems.Separator:
     """``model``'s ``stems``, at its own level of training.
 
     Raises:
@@ -125,7 +125,7 @@ def compare_separation(
     """
     sample_rate = pipe.log_mel.config.sample_rate
     stems = separation.scored_stems(pipe, songs)
-    ours = TimedSeparator(separation.pipeline_separator(pipe, stems), sample_rate)
+    ours = TimedSeparator(systems.pipeline_separator(pipe, stems), sample_rate)
     timed = {separation.MASK_ROW: ours}
     costs: dict[str, tuple[float, float | None]] = {
         separation.MASK_ROW: (sum(part_parameters(pipe).values()), our_cpu_hours)
@@ -133,7 +133,7 @@ def compare_separation(
     if ours_of_equal_cost is not None:
         other, equal_cpu_hours = load_ours(ours_of_equal_cost)
         row = f"ours, {equal_cpu_hours:.1f} CPU-hours"
-        timed[row] = TimedSeparator(separation.pipeline_separator(other, stems), sample_rate)
+        timed[row] = TimedSeparator(systems.pipeline_separator(other, stems), sample_rate)
         costs[row] = (sum(part_parameters(other).values()), equal_cpu_hours)
     for title, model in models.items():
         parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stemweave.errors import InputError
+from stemweave.io.files import as_umask_says
 from stemweave.models.earlier_versions import RETIRED_SETTINGS
-from stemweave.models.part import SavedPart, read_object
+from stemweave.models.part import SavedPart, name_of, read_object
 from stemweave.models.parts import NEEDED, PARTS, TaskSettings
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "bundled"
@@ -103,9 +104,10 @@ def write_model(folder: Path, parts: Mapping[str, Any], settings: TaskSettings) 
     index: dict[str, Any] = {"_class_name": "StemweavePipeline", **asdict(settings)}
     for name, part in parts.items():
         kind, library = type(part), type(part).__module__
-        index[name] = [None, None] if part is None else [library, kind.__name__]
+        index[name] = [None, None] if part is None else [library, name_of(kind)]
         if not library.startswith("stemweave.") and part is not None:
             index[name][0] = library.partition(".")[0]
         if part is not None:
             part.save_pretrained(folder / name)
+    as_umask_says(folder)
     (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stemweave.errors import InputError
-from stemweave.io.files import appearing
+from stemweave.io.files import appearing, as_umask_says
 from stemweave.models.part import CONFIG, SCALE, WEIGHTS, dequantised
 from stemweave.models.provenance import trained
 
@@ -44,15 +43,6 @@ def require_replaceable(out: Path) -> None:
     """Raise ``InputError`` if ``out`` is there and something else than a part to replace."""
     if out.exists() and not (out / CONFIG).is_file():
         raise InputError(f"{out} is there and no part of a model: name another folder")
-
-
-def as_umask_says(folder: Path) -> None:
-    """Give all files below ``folder`` the rights of any new file: safetensors' are 0600."""
-    mask = os.umask(0)
-    os.umask(mask)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o666 & ~mask)
 
 
 def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:

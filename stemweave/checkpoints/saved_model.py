@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ class SavedModel(Parts):
         hub = HfApi(token=options.pop("token", None))
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
+            for page in Path(self.source or folder).glob("*.md"):  # the model's card, its licence
+                shutil.copy(page, folder)
             hub.create_repo(name, exist_ok=True, **options)
             hub.upload_folder(repo_id=name, folder_path=folder)
         return f"{hub.endpoint}/{name}"

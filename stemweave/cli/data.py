@@ -36,6 +36,9 @@ def check(
     quick: Annotated[
         bool, typer.Option("--quick", help="read no audio: silence and damage are not noticed")
     ] = False,
+    layout: Annotated[
+        str | None, typer.Option(help="package.module:function of your own that finds the songs")
+    ] = None,
     workers: ProcessesOption = 2,
     manifest: Annotated[
         Path | None, typer.Option(help="write the list of usable songs here, for training")
@@ -50,7 +53,9 @@ def check(
     names = _names(stems)
     if manifest is not None:
         require_absent([manifest], overwrite)
-    findings = read_data(data, names, require_all=require_all, min_duration_s=min_seconds)
+    findings = read_data(
+        data, names, require_all=require_all, min_duration_s=min_seconds, layout=layout
+    )
     if not quick:
         findings = decoded(findings, require_all, Workers(workers))
     typer.echo(report(findings, names))

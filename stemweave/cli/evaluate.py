@@ -75,11 +75,12 @@ def separation_command(
     out: Out = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Folder or hub name; more than one are compared."),
+        typer.Option("--model", help="Folder, hub name, module:function; more are compared."),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Row or further model that the others' differences are to.")
     ] = None,
+    metrics: Annotated[list[str] | None, typer.Option("--metric", help="module:function.")] = None,
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
     steps: Steps = None,
@@ -89,13 +90,16 @@ def separation_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
-    from stemweave.evaluation import comparison, separation
+    from stemweave.evaluation import comparison, separation, systems
+    from stemweave.io.own_code import imported, is_own
 
-    model, *further = models or ["bundled"]
-    pipe = load(None if models is None else model, sampler=sampler)
+    own = [name for name in models or () if is_own(name)]
+    model, *further = [name for name in models or () if name not in own] or ["bundled"]
+    pipe = load(None if model == "bundled" else model, sampler=sampler)
     songs = _songs(data, pipe, split, out, overwrite)
     scored = separation.scored_stems(pipe, songs), pipe.log_mel.config.sample_rate
-    others = {name: separation.pipeline_separator(load(name), *scored) for name in further}
+    others = {name: systems.own_separator(name, *scored) for name in own}
+    others |= {name: systems.pipeline_separator(load(name), *scored) for name in further}
     evaluation = separation.evaluate_separation(
         pipe,
         songs,
@@ -103,14 +107,15 @@ def separation_command(
         steps=steps,
         guidance=guidance,
         others=others,
+        metrics={name.partition(":")[2]: imported(name) for name in metrics or ()},
         seed=seed,
-        num_examples=4 if out is not None else 0,
+        num_examples=4 if out else 0,
         progress=True,
     )
     if baseline is not None:
         comparison.put_differences(evaluation.table, baseline)
     compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
-    _finish(evaluation, ", ".join([model, *further]), data, split, out, compared)
+    _finish(evaluation, ", ".join([model, *further, *own]), data, split, out, compared)
 
 
 @evaluate.command("generation")

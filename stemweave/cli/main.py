@@ -17,6 +17,7 @@ import typer
 
 from stemweave.cli import (
     analyse,
+    assemble,
     checkpoints,
     data,
     doctor,
@@ -65,6 +66,7 @@ for commands in (
     data,
     render,
     train,
+    assemble,
     evaluate,
     checkpoints,
     serve,

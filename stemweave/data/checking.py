@@ -54,6 +54,16 @@ def _heard_stems(song: Song) -> tuple[Song, list[str], str]:
     return song, [stem for stem, peak in peaks.items() if peak > SILENCE_PEAK], ""
 
 
+def is_audible(song: Song, stem: str) -> bool:
+    """Whether ``song`` has files of ``stem`` that can be decoded and are not silent."""
+    if stem not in song.stems:
+        return False
+    try:
+        return any(peak_of(path) > SILENCE_PEAK for path in song.stem_paths(stem))
+    except InputError:
+        return False
+
+
 def peak_of(path: Path) -> float:
     """The largest sample of all; raises ``InputError`` for what cannot be decoded or meant."""
     about = probe_audio(path)

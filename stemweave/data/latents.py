@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,18 @@ from torch import Tensor
 from stemweave.data.mixing import Crops, mix_mels
 from stemweave.data.shards import Arrays, Shards
 from stemweave.data.song_conditions import read_song_conditions
+from stemweave.data.songs import Song
 from stemweave.models.conditions import Conditions, conditions_of, nothing_known
 from stemweave.music.rolls import WIDTHS, roll_columns
 
 CONDITION = "condition_"
 """Before the names of ``Conditions`` in a shard."""
+EXTRA = "extra_"
+"""Before the names of what users' functions say."""
 LAYOUT = 2
 """Of their tensors: shards of another one are made anew."""
+
+ExtraCondition = Callable[[Song, float, float], Any]
 
 
 @dataclass
@@ -27,24 +33,28 @@ class LatentBatch:
     """Scaled latents of stems (N, S, C, H, W) and of mixtures (N, C, H, W); coherence (N,) bool.
 
     In stereo, C holds the latents of the left channel, then those of the right. ``conditions`` are
-    all that is known of the crops, None for a denoiser that has none.
+    all that is known of the crops, None for a denoiser that has none; ``extra`` (N, …) is what
+    users' own functions say of them.
     """
 
     stems: Tensor
     mixture: Tensor
     coherent: Tensor
     conditions: Conditions | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> LatentBatch:
         """Latents on ``device``; the rest stays: it decides what is drawn, or is drawn from."""
-        stems, mixture = self.stems.to(device), self.mixture.to(device)
-        return LatentBatch(stems, mixture, self.coherent, self.conditions)
+        extra = {name: tensor.to(device) for name, tensor in self.extra.items()}
+        return replace(
+            self, stems=self.stems.to(device), mixture=self.mixture.to(device), extra=extra
+        )
 
     def part(self, samples: slice) -> LatentBatch:
         conditions = self.conditions.part(samples) if self.conditions is not None else None
-        return LatentBatch(
-            self.stems[samples], self.mixture[samples], self.coherent[samples], conditions
-        )
+        extra = {name: tensor[samples] for name, tensor in self.extra.items()}
+        tensors = self.stems[samples], self.mixture[samples], self.coherent[samples]
+        return LatentBatch(*tensors, conditions, extra)
 
 
 def encode_mels(vae: Any, log_mels: Tensor, bfloat16: bool = False) -> Tensor:
@@ -73,6 +83,8 @@ class LatentShards(Shards):
 
     Args:
         denoiser_config: of a denoiser with conditions; without one, crops have none.
+        extra: functions of (song, start_s, duration_s) that make tensors of one shape. What
+            they say is kept with a crop; of incoherent ones and of other speeds it is zeros.
     """
 
     def __init__(
@@ -80,24 +92,43 @@ class LatentShards(Shards):
         *arguments: Any,
         vae: Any,
         denoiser_config: Mapping[str, Any] | None = None,
+        extra: Mapping[str, ExtraCondition] = {},
         **options: Any,
     ) -> None:
-        self.vae, self.denoiser_config = vae, denoiser_config
+        self.vae, self.denoiser_config, self.extra = vae, denoiser_config, extra
         super().__init__(*arguments, networks=[vae], **options)
 
     def _own_description(self) -> dict[str, Any]:
+        own = {name: inspect.getsource(function) for name, function in self.extra.items()}
+        extra = {"extra": own} if own else {}
         if self.denoiser_config is None:
-            return {}
+            return extra
         words = self.denoiser_config["vocabulary"]
         sounds = {stem: list(names) for stem, names in words["sounds"].items()}
         named = {"styles": words["styles"], "instruments": words["instruments"], "sounds": sounds}
-        return {"conditions": Conditions._fields, "layout": LAYOUT, **named}
+        return {"conditions": Conditions._fields, "layout": LAYOUT, **named, **extra}
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, crops = self._log_mels(count, rng)
         latents = self._side_by_side(encode_mels(self.vae, log_mels, self.bfloat16))
         own = {"stems": latents[:, :-1], "mixture": latents[:, -1], "coherent": crops.coherent}
-        return own | _for_the_disk(self.conditions(crops, latents.shape[-2]))
+        return own | self._known(crops, latents.shape[-2])
+
+    def _known(self, crops: Crops, height: int) -> Arrays:
+        """Conditions and what users' functions say of ``crops``, as a shard holds them."""
+        duration_s = crops.waveforms.shape[-1] / self.log_mel.config.sample_rate
+        known = _for_the_disk(self.conditions(crops, height))
+        for name, function in self.extra.items():
+            said = [
+                torch.as_tensor(function(song, start_s, duration_s)).float()
+                for song, start_s, _ in crops.places
+            ]
+            is_known = [
+                bool(c) and p[2] == 1 for c, p in zip(crops.coherent, crops.places, strict=True)
+            ]
+            rows = [one if is_one else one * 0 for one, is_one in zip(said, is_known, strict=True)]
+            known[EXTRA + name] = torch.stack(rows)
+        return known
 
     def conditions(self, crops: Crops, height: int) -> Conditions | None:
         """What is known of ``crops`` of H positions, nothing of incoherent ones; None without
@@ -147,9 +178,7 @@ class LatentShards(Shards):
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         """``batch`` as a ``LatentBatch``."""
         batch = self.batch(step, batch_size, rng)
-        return LatentBatch(
-            batch["stems"], batch["mixture"], batch["coherent"], _conditions_in(batch)
-        )
+        return LatentBatch(batch["stems"], batch["mixture"], batch["coherent"], *_known_in(batch))
 
 
 def _for_the_disk(conditions: Conditions | None) -> Arrays:
@@ -159,13 +188,12 @@ def _for_the_disk(conditions: Conditions | None) -> Arrays:
     return {CONDITION + name: tensor for name, tensor in small._asdict().items()}
 
 
-def _conditions_in(batch: Arrays) -> Conditions | None:
-    known = {
-        name.removeprefix(CONDITION): tensor
-        for name, tensor in batch.items()
-        if name.startswith(CONDITION)
-    }
-    return Conditions(**known) if known else None
+def _known_in(batch: Arrays) -> tuple[Conditions | None, dict[str, Tensor]]:
+    def named(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in batch.items() if k.startswith(prefix)}
+
+    conditions = named(CONDITION)
+    return Conditions(**conditions) if conditions else None, named(EXTRA)
 
 
 class PosteriorShards(LatentShards):
@@ -176,7 +204,7 @@ class PosteriorShards(LatentShards):
         log_mels, crops = self._log_mels(count, rng)
         mean, std = map(self._side_by_side, encode_posterior(self.vae, log_mels, self.bfloat16))
         own = {"mean": mean, "std": std, "coherent": crops.coherent}
-        return own | _for_the_disk(self.conditions(crops, mean.shape[-2]))
+        return own | self._known(crops, mean.shape[-2])
 
     def stem_means(self, index: int) -> Tensor:
         return self.shard(index)["mean"][:, :-1]
@@ -186,6 +214,4 @@ class PosteriorShards(LatentShards):
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(batch["mean"].shape, generator=generator)
         latents = batch["mean"] + batch["std"] * noise
-        return LatentBatch(
-            latents[:, :-1], latents[:, -1], batch["coherent"], _conditions_in(batch)
-        )
+        return LatentBatch(latents[:, :-1], latents[:, -1], batch["coherent"], *_known_in(batch))

@@ -33,6 +33,7 @@ from stemweave.data.songs import (
 )
 from stemweave.errors import InputError
 from stemweave.io.decode import read_header
+from stemweave.io.own_code import imported
 from stemweave.stems import OTHER, stem_of_program
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
@@ -93,6 +94,7 @@ def read_data(
     require_all: bool = False,
     min_duration_s: float = 1.0,
     classes: Classes | None = None,
+    layout: str | None = None,
 ) -> Findings:
     """Songs below ``data`` (or in a manifest file) that have any of ``stems``.
 
@@ -103,10 +105,13 @@ def read_data(
         require_all: skip songs that lack a stem (the paper's data).
         min_duration_s: skip shorter ones.
         classes: of Slakh's instruments, for stems that are not the programs' own four.
+        layout: package.module:function of one's own, (data, stems) → songs.
 
     Raises:
         InputError: if ``data`` does not exist or holds no song of a known layout.
     """
+    if layout is not None:
+        return Findings(layout, list(imported(layout)(data, stems)))
     if data.is_file() or (data / MANIFEST).is_file():
         findings = Findings("stemweave", read_manifest(data))
         findings.songs = [song for song in findings.songs if set(song.stems) & set(stems)]
@@ -186,15 +191,20 @@ def slakh_files(folder: Path, search: Search) -> Files:
         metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
         described: dict[str, Any] = metadata["stems"]
         files: Files = {}
+        missing = []
         for name, about in described.items():
             stem = _slakh_class(about, search.classes)
             if stem is None or stem not in search.stems or not about.get("audio_rendered", True):
                 continue
             path = find_stem(folder / "stems", name)
-            if path is not None:
+            if path is None:
+                missing.append(name)
+            else:
                 files.setdefault(stem, []).append(path)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unusable(f"metadata.yaml cannot be read ({_one_line(error)})") from error
+    if missing:
+        raise Unusable(f"stems/{missing[0]} is missing, which metadata.yaml lists")
     return files
 
 

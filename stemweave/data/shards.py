@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from stemweave.data.mixing import Crops, MixSettings, draw_crops
 from stemweave.data.tar_songs import Songs, describe_songs, songs_at
 from stemweave.errors import InputError
+from stemweave.io.files import as_umask_says
 from stemweave.models.log_mel import LogMel
 
 Arrays = dict[str, Tensor]
@@ -180,6 +181,7 @@ class Shards(ABC):
         partial = path.with_suffix(".partial")
         try:
             save_file(arrays, partial)
+            as_umask_says(partial)
             partial.rename(path)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def find_stem(folder: Path, name: str) -> Path | None:
             return path
     wanted = {(name + suffix).casefold(): rank for rank, suffix in enumerate(STEM_SUFFIXES)}
     found = [path for path in folder.glob("*") if path.name.casefold() in wanted]
-    files = [path for path in found if path.is_file()]
+    files = [path for path in found if not path.is_dir()]  # a link to nothing is missed
     return min(files, key=lambda path: wanted[path.name.casefold()], default=None)
 
 
@@ -106,6 +106,14 @@ def read_song(folder: Path, split: str = "train") -> Song:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a song description: {error}") from error
+
+
+def licence_of(song: Song) -> str | None:
+    """What ``song.json`` says of it; None if there is nothing."""
+    with suppress(OSError, ValueError, AttributeError):
+        said = song.details or json.loads((song.folder / "song.json").read_text())
+        return said.get("licence")
+    return None
 
 
 def song_description(song: Song) -> str:

@@ -9,7 +9,7 @@ resuming a run needs no state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -82,6 +82,11 @@ class TarSongs:
         first = step // self.steps_each
         numbers = [(first + i) * processes + index for i in range(self.window + 1)]
         return self._songs([self.url(number) for number in numbers])
+
+    def all(self) -> Iterator[list[Song]]:
+        """Songs of one window after the other, each shard once."""
+        for position in range(0, len(self.urls), self.window):
+            yield self.at(position)
 
     def at_hand(self) -> list[Song]:
         """Songs of the window that was used last, or of the first one."""

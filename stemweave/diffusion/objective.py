@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -48,6 +48,7 @@ def denoising_loss(
     mixture: Tensor | None = None,
     known: Tensor | None = None,
     conditions: Any = None,
+    extra: Mapping[str, Tensor] = {},
 ) -> Tensor:
     """Mean squared error (B,) of each sample.
 
@@ -57,6 +58,7 @@ def denoising_loss(
         mixture: (B, C, H, W), all zeros where a sample has no mixture; None for the whole batch.
         known: (B, S, H) bool: positions given clean, excluded from the error.
         conditions: further conditions of the B samples; None for a denoiser without.
+        extra: more arguments of the denoiser by name, of B samples each.
     """
     noisy = add_noise(scheduler, latents, noise, timestep)
     if known is not None:
@@ -64,7 +66,8 @@ def denoising_loss(
     # one timestep for the batch's stems is passed as (B,): the paper's network knows no other
     shared = bool((timestep == timestep[:, :1]).all())
     further = () if conditions is None else (conditions,)
-    prediction = denoiser(noisy, timestep[:, 0] if shared else timestep, mixture, known, *further)
+    own_timestep = timestep[:, 0] if shared else timestep
+    prediction = denoiser(noisy, own_timestep, mixture, known, *further, **extra)
     error = (prediction - target(scheduler, latents, noise, timestep)).square()
     if known is None:
         return error.flatten(1).mean(1)

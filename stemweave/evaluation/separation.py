@@ -18,10 +18,10 @@ from tqdm import tqdm
 from stemweave.audio.masking import separate_with_masks
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
-from stemweave.errors import InputError
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
+from stemweave.evaluation.systems import Separator, pipeline_separator
 from stemweave.evaluation.table import Table
 from stemweave.models.log_mel import LogMel
 from stemweave.models.vocoder import resampled
@@ -62,8 +62,8 @@ Audio = tuple[Tensor | None, Tensor]
 
 Log-mels are at the model's level (``level_gain``)."""
 
-Separator = Callable[[Tensor, int], Tensor]
-"""A system to score: mixture (T,) at the model's rate and a seed → stems (S, T)."""
+Metric = Callable[[Tensor, Tensor, Tensor, int], Any]
+"""Estimates (S, T), true stems (S, T), mixture (T,), rate → a number for every stem (S,)."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,13 @@ class SegmentScores:
     """
 
     def __init__(
-        self, stems: Sequence[str], sample_rate: int, own_mel: LogMel | None = None
+        self,
+        stems: Sequence[str],
+        sample_rate: int,
+        own_mel: LogMel | None = None,
+        metrics: Mapping[str, Metric] = {},
     ) -> None:
-        self.stems = list(stems)
+        self.stems, self.sample_rate, self.metrics = list(stems), sample_rate, metrics
         paper_mel = LogMel()
         self.paper_mel = paper_mel if paper_mel.config.sample_rate == sample_rate else None
         self.scores_paper_mels = own_mel is not None and is_paper_front_end(own_mel)
@@ -116,6 +120,10 @@ class SegmentScores:
             paper_truth, paper_estimate = self.paper_mel(stems), self.paper_mel(waveforms)
             self.add(PAPER_MSE, row, measures.log_mel_mse(paper_estimate, paper_truth))
             self.add(PAPER_L1, row, measures.log_mel_l1(paper_estimate, paper_truth))
+        for name, metric in self.metrics.items():
+            self.add(
+                name, row, torch.as_tensor(metric(waveforms, stems, mixture, self.sample_rate))
+            )
         silent, mixed = measures.is_silent(stems), measures.is_mixed(stems, mixture)
         alone = measures.is_alone(stems, mixture)
         none = torch.full((len(stems),), math.nan, dtype=torch.float64)
@@ -198,41 +206,6 @@ def scored_stems(pipe: Any, songs: Sequence[Song]) -> list[str]:
     return [stem for stem in pipe.separated_stems if stem in pipe.stems or stem in present]
 
 
-def pipeline_separator(
-    pipe: Any,
-    stems: Sequence[str],
-    sample_rate: int | None = None,
-    *,
-    method: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-) -> Separator:
-    """``pipe.separate`` of mixtures at ``sample_rate``; its own defaults where nothing is given.
-
-    Raises:
-        InputError: if it lacks one of ``stems``.
-    """
-    missing = [stem for stem in stems if stem not in pipe.separated_stems]
-    if missing:
-        raise InputError(f"models to be compared have the same stems: one lacks {missing[0]}")
-    rate = sample_rate or pipe.log_mel.config.sample_rate
-    if method == "mask":  # without diffusion
-        steps = guidance = None
-
-    def separate(mixture: Tensor, seed: int) -> Tensor:
-        separated = pipe.separate(
-            mixture[None],
-            rate,
-            method=method,
-            guidance=guidance,
-            steps=steps,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        return torch.stack([separated[stem][0] for stem in stems])
-
-    return separate
-
-
 def model_row(
     pipe: Any,
     truth: Truth,
@@ -261,6 +234,7 @@ def evaluate_separation(
     methods: Sequence[str] | None = None,
     stems: Sequence[str] | None = None,
     others: Mapping[str, Separator] | None = None,
+    metrics: Mapping[str, Metric] = {},
     references: bool = True,
     seed: int = 0,
     num_examples: int = 0,
@@ -274,6 +248,7 @@ def evaluate_separation(
             that do not give all of ``stems`` are left out.
         stems: names of those scored; None: ``scored_stems``.
         others: further systems by the name of their row, for the same stems in the same order.
+        metrics: further measures by name.
         references: also the rows that need no denoiser.
         seed: segment i draws its noise from ``seed + i``.
         num_examples: the first segments' waveforms are kept for the report.
@@ -283,7 +258,7 @@ def evaluate_separation(
     config = pipe.log_mel.config
     stem_names = scored_stems(pipe, songs) if stems is None else list(stems)
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel)
+    scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel, metrics)
     segments, examples = [], []
     found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
     methods = ("spectra", *pipe.methods) if methods is None else methods

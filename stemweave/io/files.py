@@ -201,6 +201,15 @@ def appearing(path: Path) -> Iterator[Path]:
             raise
 
 
+def as_umask_says(path: Path) -> None:
+    """Give a file, or all files below a folder, the rights of a new one: safetensors' are 0600."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for one in [path, *path.rglob("*")]:
+        if one.is_file():
+            one.chmod(0o666 & ~mask)
+
+
 def writing_failed(path: Path, error: BaseException) -> OutputError:
     """The sentence for a file that could not be written."""
     reason = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stemweave.errors import InputError
+from stemweave.io.files import as_umask_says
+from stemweave.io.own_code import imported_of_a_file, is_own
 from stemweave.models.earlier_versions import current_config, current_state
 
 CONFIG = "config.json"
@@ -72,7 +74,8 @@ class Part(nn.Module):
             given = accepted.bind(self, *arguments, **named)
             given.apply_defaults()
             _, *settings = given.arguments.items()
-            object.__setattr__(self, "config", Config(settings))
+            if type(self) is cls:  # not the class that it extends
+                object.__setattr__(self, "config", Config(settings))
             initialise(self, *arguments, **named)
 
         setattr(cls, "__init__", remember)  # noqa: B010
@@ -136,11 +139,12 @@ class Part(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write settings and weights into ``folder``, which is made."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        config = {**self.config, "_class_name": type(self).__name__}
+        config = {**self.config, "_class_name": name_of(type(self))}
         text = json.dumps(config, indent=2, sort_keys=True)
         (Path(folder) / CONFIG).write_text(text + "\n")
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, Path(folder) / WEIGHTS, metadata={"format": "pt"})
+        as_umask_says(Path(folder) / WEIGHTS)
 
     def register_to_config(self, **settings: Any) -> None:
         """Change ``settings`` that the network reads when it is called."""
@@ -150,6 +154,12 @@ class Part(nn.Module):
     def dtype(self) -> torch.dtype:
         """Number type of the weights."""
         return next(self.parameters()).dtype
+
+
+def name_of(kind: type) -> str:
+    """A network's class as files name it: ``package.module:Class`` of one that is not ours."""
+    ours = kind.__name__ in OURS or not issubclass(kind, Part)
+    return kind.__name__ if ours else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def dequantised(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -168,7 +178,10 @@ def dequantised(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class SavedPart:
-    """A part of a model in its folder: one of ours, or one of diffusers or transformers."""
+    """A part of a model in its folder: one of ours, of diffusers or transformers, or of a user.
+
+    ``kind`` is as ``name_of`` names it.
+    """
 
     folder: Path
     kind: str
@@ -177,7 +190,7 @@ class SavedPart:
         """Its settings, defaults included; None of a scheduler. Raises ``InputError``."""
         if self.kind.endswith("Scheduler"):
             return None
-        if self.kind in OURS:
+        if self._is_part:
             config = current_config(self.kind, read_object(self.folder / CONFIG))
             unknown = [f"{self.folder.name}.{key}" for key in self._class().unknown(config)]
             if unknown:
@@ -191,7 +204,7 @@ class SavedPart:
     def load(self, device: str | torch.device = "cpu") -> Any:
         """The part in float32 on ``device``; raises ``InputError`` if it cannot be read."""
         with torch.inference_mode(False):  # its weights may be trained later
-            if self.kind in OURS:
+            if self._is_part:
                 return self._class().from_pretrained(self.folder, device)
             try:
                 part = self._class().from_pretrained(self.folder)
@@ -202,7 +215,13 @@ class SavedPart:
                 nn.Module.to(part.eval(), device, torch.float32)
             return part
 
+    @property
+    def _is_part(self) -> bool:
+        return self.kind in OURS or is_own(self.kind)
+
     def _class(self) -> Any:
+        if is_own(self.kind):
+            return imported_of_a_file(self.kind, self.folder)
         if self.kind in OURS:
             module = importlib.import_module(f"stemweave.models.{OURS[self.kind]}")
         elif self.kind in OTHERS or self.kind.endswith("Scheduler"):

@@ -82,7 +82,7 @@ class Sampling:
         config = parts.config
         if task == "separate":
             return self._with(steps=config.separation_steps, guidance=config.separation_guidance)
-        takes_known = parts.config_of("denoiser").known_stems
+        takes_known = getattr(parts.config_of("denoiser"), "known_stems", False)
         if task != "generate":
             self._check_inpainting(takes_known)
         guidance = config.arrangement_guidance if task == "arrange" else 1.0

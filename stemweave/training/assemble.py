@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
 
-from stemweave.checkpoints.part import as_umask_says
 from stemweave.diffusion.schedulers import with_sampler
 from stemweave.model import StemModel
 from stemweave.models.log_mel import LogMel
@@ -59,7 +57,7 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
         InputError: if the parts do not fit together.
     """
     sampling = settings.sampling.model_dump()
-    schedule = DDIMScheduler(**settings.denoiser.scheduler)
+    schedule = settings.denoiser.scheduler.make()
     pipe = StemModel(
         LogMel(**settings.log_mel.model_dump()),
         parts["vae"],
@@ -86,7 +84,6 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     for file in out.glob("*.*"):
         if file.is_file() and not (partial / file.name).exists():
             shutil.copy(file, partial)
-    as_umask_says(partial)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     return pipe

@@ -29,17 +29,18 @@ class CacheSource:
 
     ``stage`` is denoiser or refiner. Without ``vae``, which the refiner's crops do not need, the
     autoencoder is that of the model which the settings train further. Relative paths, those in the
-    configuration too, start from ``started_in``.
+    configuration too, start from ``started_in``. ``changes`` are those of ``load_settings``.
     """
 
     config: Path
     stage: str
     vae: Path | None
     started_in: Path = Path()
+    changes: tuple[str, ...] = ()
 
     def load(self) -> DenoiserStage | RefinerStage:
         """The stage that will train on the crops; its own network has no weights."""
-        settings = load_settings(self.config)
+        settings = load_settings(self.config, changes=self.changes)
         base = load_base(settings)
         if base is not None:
             settings = resolved(settings, base, masks=self.stage == "refiner")

@@ -18,13 +18,13 @@ from stemweave.checkpoints.model_folder import BUNDLED_MODEL
 from stemweave.diffusion.schedulers import sampler_name, with_sampler
 from stemweave.errors import InputError
 from stemweave.model import StemModel
-from stemweave.models.compact import CompactUNet
+from stemweave.models.part import name_of
 from stemweave.models.refiner import FRONT_END, MaskRefiner
 from stemweave.models.sharpener import SPECTRUM, MaskSharpener
 from stemweave.training.lora import add_lora
-from stemweave.training.networks import renamed, untrained
+from stemweave.training.networks import DENOISERS, renamed, untrained
+from stemweave.training.part_settings import ConditionSettings
 from stemweave.training.settings import (
-    ConditionSettings,
     LogMelSettings,
     RunSettings,
     SamplingSettings,
@@ -97,6 +97,7 @@ def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> 
     denoiser = _arguments(base.denoiser, {"stems", "known_stems"})
     if stems != base.stems:  # its conditions are about the others
         denoiser.pop("vocabulary", None)
+    kinds = {network: kind for kind, network in DENOISERS.items()}
     conditions = settings.denoiser.conditions
     if conditions is None and "vocabulary" in denoiser:
         conditions = ConditionSettings()
@@ -118,7 +119,7 @@ def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> 
             )
     update["denoiser"] = changed(
         settings.denoiser,
-        kind="compact" if isinstance(base.denoiser, CompactUNet) else "unet3d",
+        kind=kinds.get(type(base.denoiser)) or name_of(type(base.denoiser)),
         model=denoiser,
         scheduler=_schedule(base.scheduler),
         conditions=conditions,

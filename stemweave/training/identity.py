@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stemweave.data.songs import total_hours
+from stemweave.data.songs import licence_of, total_hours
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
 from stemweave.models.provenance import FRONT_END, TRAINED, misfits, trained
@@ -19,7 +19,7 @@ from stemweave.training.settings import RunSettings
 CONFIG = "config.json"
 PLACES = {"data", "cache", "tars", "finetune", "log"}
 """Settings that say where things were, which an export keeps for itself."""
-UNCHANGEABLE = ("stems", "channels", "kind", "scheduler", "latents")
+UNCHANGEABLE = ("stems", "channels", "kind", "scheduler", "latents", "extra_conditions")
 """Settings of the run and of its stage that make another part of it, beside the network's own."""
 
 
@@ -60,8 +60,8 @@ def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> 
         "network": _network_of(stage),
         "autoencoder": None if autoencoder is None else autoencoder_identity(autoencoder),
         "refiner": None if refiner is None else weights_identity(refiner),
-        "settings": _settings_of(settings, part),
-        "data": None if songs is None else summary_of(songs),
+        "settings": settings_of(settings, part),
+        "data": None if songs is None else summary_of(songs, settings.stems),
         "seed": settings.seed,
         "version": version("stemweave"),
     }
@@ -83,7 +83,7 @@ def _part_of(stage: Any, settings: RunSettings) -> str:
     return next(name for name, section in settings if section is stage.settings)
 
 
-def _settings_of(settings: RunSettings, part: str) -> dict[str, Any]:
+def settings_of(settings: RunSettings, part: str) -> dict[str, Any]:
     """Plain values, without the sections of other parts."""
     found: dict[str, Any] = json.loads(settings.model_dump_json())
     others = {
@@ -94,16 +94,16 @@ def _settings_of(settings: RunSettings, part: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in others}
 
 
-def summary_of(songs: Songs) -> dict[str, Any]:
+def summary_of(songs: Songs, stems: Sequence[str]) -> dict[str, Any]:
     """How much there is to train on, and what identifies it."""
     if isinstance(songs, TarSongs):
         return {"shards": len(songs.urls), "identity": _hash(songs.urls)}
-    stems = {stem for song in songs for stem in song.stems}
-    having = {stem: [song for song in songs if stem in song.stems] for stem in sorted(stems)}
+    having = {stem: [song for song in songs if stem in song.stems] for stem in stems}
     return {
         "songs": len(songs),
         "hours": round(total_hours(songs), 3),
         "hours_of_stems": {stem: round(total_hours(some), 3) for stem, some in having.items()},
+        "licences": sorted({licence for song in songs if (licence := licence_of(song))}),
         "identity": _hash([(song.name, song.stems, song.duration_s) for song in songs]),
     }
 
@@ -121,6 +121,8 @@ def write_record(folder: Path, record: Mapping[str, Any], network: Any = None) -
     if not path.exists():
         return
     kept = {name: value for name, value in record["settings"].items() if name not in PLACES}
+    if record["part"] == "score":
+        kept["score"] = {n: v for n, v in kept["score"].items() if n != "validation"}
     said = {**record, "settings": kept}
     if record["part"] == "vae":
         network.config.get(TRAINED, {}).pop("weights", None)  # those that it began with
@@ -186,7 +188,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str
         for part in ("autoencoder", "refiner")
         if before.get(part, now[part]) != now[part]
     ]
-    if before["data"] != now["data"] and not any(key.startswith("data ") for key in others):
+    old_songs, new_songs = ((of["data"] or {}).get("identity") for of in (before, now))
+    if old_songs != new_songs and not any(key.startswith("data ") for key in others):
         others.append("the songs")
     if before["version"] != now["version"]:
         others.append(f"version {before['version']} → {now['version']}")
@@ -204,7 +207,7 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings by their dotted names."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             found |= {f"{key}.{name}": one for name, one in flat(value).items()}
         else:
             found[key] = value

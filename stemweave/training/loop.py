@@ -24,8 +24,8 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from stemweave.checkpoints.part import as_umask_says
 from stemweave.errors import InputError
+from stemweave.io.files import as_umask_says
 from stemweave.models.acceleration import require_compiler
 from stemweave.training.checkpoint import (
     CHECKPOINT,
@@ -169,20 +169,16 @@ class TrainingRun:
         if not self.checkpoint.exists():
             return False
         state = read_checkpoint(self.checkpoint)
+        misfit = f"{self.checkpoint} does not fit the settings"
+        advice = f"give back those of {self.folder / 'settings.yaml'}, or choose another run folder"
         if self.record is not None and state.get("record") is not None:
             refused, self.changes = changes(state["record"], self.record)
             if refused:
-                raise InputError(
-                    f"{self.checkpoint} does not fit the settings ({'; '.join(refused)}): give "
-                    f"back those of {self.folder / 'settings.yaml'}, or choose another run folder"
-                )
+                raise InputError(f"{misfit} ({'; '.join(refused)}): {advice}")
         try:
             self._load(state)
         except (RuntimeError, ValueError, KeyError) as error:
-            raise InputError(
-                f"{self.checkpoint} does not fit the settings: give back those of "
-                f"{self.folder / 'settings.yaml'}, or choose another run folder"
-            ) from error
+            raise InputError(f"{misfit}: {advice}") from error
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         self.best = state.get("best", math.inf)
         return True

@@ -18,7 +18,8 @@ NAMES = ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model")
 def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, ...]) -> None:
     """``README.md`` of a model in ``folder``, from what its ``parts`` say of their training.
 
-    It holds no path of this machine. Licences of the songs are not known and to be filled in.
+    It holds no path of this machine. The model's licence follows from those of the songs and is to
+    be filled in.
     """
     records = {name: trained(parts[name].config) for name in NAMES if parts.get(name) is not None}
     data = ModelCardData(
@@ -27,6 +28,7 @@ def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, .
         license_name="to-be-filled-in",
         tags=["stemweave", "audio", "music", "source-separation", "audio-to-audio", *stems],
     )
+    licences = {name for one in records.values() for name in _data(one).get("licences", ())}
     refiner = parts.get("refiner")
     more = [one for one in refiner.config.stems or () if one not in stems] if refiner else []
     lines = [
@@ -35,7 +37,8 @@ def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, .
         "```sh\npip install stemweave\nstemweave separate song.flac --model FOLDER_OR_HUB_ID\n```",
         "```python\nfrom stemweave import StemweavePipeline\n\n"
         'pipe = StemweavePipeline.from_pretrained("FOLDER_OR_HUB_ID")\n```',
-        "**Licence:** to be filled in, as the licences of the songs below allow.",
+        "**Licence:** to be filled in, as the licences of the songs allow: "
+        f"{', '.join(sorted(licences)) or 'the songs say none'}.",
         "## Parts",
         *(_described(name, record) for name, record in records.items()),
         f"Assembled by Stemweave {version('stemweave')}.",
@@ -44,11 +47,15 @@ def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, .
     ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n").save(folder / "README.md")
 
 
+def _data(record: Mapping[str, Any]) -> dict[str, Any]:
+    return record.get("data") or {}
+
+
 def _described(name: str, record: Mapping[str, Any]) -> str:
     """A paragraph and the settings of one part; of some nothing is known."""
     if not record:
         return f"### {name}\n\nIt says nothing of its training."
-    songs = record.get("data") or {}
+    songs = _data(record)
     hours = songs.get("hours_of_stems") or {}
     facts = {
         "steps": record.get("step"),

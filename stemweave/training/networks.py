@@ -16,10 +16,11 @@ from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 from stemweave.data.song_conditions import sounds_in
 from stemweave.data.tar_songs import Songs, songs_at_hand
 from stemweave.errors import InputError
+from stemweave.io.own_code import imported, is_own
 from stemweave.models.analyser import SongAnalyser
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.conditions import ConditionNetwork
-from stemweave.models.part import SavedPart
+from stemweave.models.part import Part, SavedPart
 from stemweave.models.provenance import trained
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
 from stemweave.models.score_transformer import ScoreTransformer
@@ -42,6 +43,8 @@ COMPONENTS: dict[str, tuple[Any, ...]] = {
     "score_model": (ScoreTransformer,),
     "analyser": (SongAnalyser,),
 }
+
+DENOISERS: dict[str, type[Part]] = {"compact": CompactUNet, "unet3d": UNet3D}
 
 
 class AutoencoderPass(nn.Module):
@@ -82,7 +85,7 @@ def make_autoencoder(settings: RunSettings) -> nn.Module:
 
 
 def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
-    """``CompactUNet`` or the paper's ``UNet3D`` for the latents of ``vae``, untrained.
+    """``CompactUNet``, the paper's ``UNet3D`` or one's own for the latents of ``vae``, untrained.
 
     In stereo the latents of both channels lie side by side along C. With conditions, the sounds
     are those of ``songs``.
@@ -90,7 +93,9 @@ def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
     Raises:
         InputError: if the network has no such argument, refuses its value, or does not fit ``vae``.
     """
-    kind = CompactUNet if settings.denoiser.kind == "compact" else UNet3D
+    kind = DENOISERS.get(settings.denoiser.kind) or imported(settings.denoiser.kind)
+    if not (isinstance(kind, type) and issubclass(kind, Part)):
+        raise InputError(f"denoiser.kind {settings.denoiser.kind} is no stemweave.models.part.Part")
     latent_channels = settings.channels * vae.config.latent_channels
     model = {"stems": settings.stems, "latent_channels": latent_channels, **settings.denoiser.model}
     if model["latent_channels"] != latent_channels:
@@ -179,8 +184,8 @@ def _make(kind: Any, arguments: Mapping[str, Any], section: str) -> Any:
         raise InputError(f"{section}.{unknown[0]}: {kind.__name__} has no such setting")
     try:
         return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # what a network raises at a value that nobody meant
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{section} does not describe a {kind.__name__}: {reason}") from error
 
 
@@ -190,6 +195,8 @@ def load_component(kind: str, folder: Path) -> Any:
         raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
     config = json.loads((folder / "config.json").read_text())
     name = config.get("_class_name") or (config.get("architectures") or ["?"])[0]
+    if is_own(name):
+        return SavedPart(folder, name).load()
     for component in COMPONENTS[kind]:
         if component.__name__ == name:
             return SavedPart(folder, name).load()

@@ -34,7 +34,9 @@ def read_settings_file(path: Path, extending: tuple[Path, ...] = ()) -> dict[str
 
 
 def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes``, section by section."""
+    """``base`` with ``changes``, section by section; of another ``kind`` without its ``model``."""
+    if changes.get("kind", base.get("kind")) != base.get("kind"):
+        base = {key: value for key, value in base.items() if key != "model"}  # another network's
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)

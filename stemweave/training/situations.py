@@ -18,7 +18,7 @@ from stemweave.music.rolls import (
     WIDTHS,
     roll_columns,
 )
-from stemweave.training.settings import ConditionSettings, DenoiserSettings
+from stemweave.training.part_settings import ConditionSettings, DenoiserSettings
 
 
 @dataclass

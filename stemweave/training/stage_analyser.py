@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.data.mixing import read_crop
+from stemweave.data.damage import DamagedFile, pass_by
+from stemweave.data.mixing import MOST_ATTEMPTS, read_crop
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
 from stemweave.models.analyser import NO_PITCH, PITCH_CLASSES, Analysis, SongAnalyser
 from stemweave.music.lead_sheet import LeadSheet
-from stemweave.training.settings import AnalyserSettings, RunSettings
+from stemweave.training.part_settings import AnalyserSettings
+from stemweave.training.settings import RunSettings
 
 SEMITONES = (-5, 7)
 UNKNOWN = -100
@@ -130,18 +132,7 @@ class AnalyserStage:
         )
         waveforms, targets, moves = [], [], []
         for _ in range(count):
-            song = songs[int(rng.integers(len(songs)))]
-            start_s = float(rng.uniform(0, max(song.duration_s - frames * frame_s, 1e-3)))
-            stems = {
-                stem: np.sum(
-                    [
-                        read_crop(path, start_s, num_samples, config.sample_rate)
-                        for path in song.stem_paths(stem)
-                    ],
-                    axis=0,
-                )
-                for stem in song.stems
-            }
+            song, start_s, stems = self._read(songs, num_samples, rng)
             if vary:
                 stems = self._varied(stems, rng)
             own = targets_of(self._sheet(song), start_s, frames, frame_s, config.metres)
@@ -156,6 +147,33 @@ class AnalyserStage:
             name: torch.from_numpy(np.stack([own[name] for own in targets])) for name in targets[0]
         }
         return torch.from_numpy(np.stack(waveforms)), stacked, moves
+
+    def _read(
+        self, songs: Sequence[Song], num_samples: int, rng: np.random.Generator
+    ) -> tuple[Song, float, dict[str, np.ndarray]]:
+        """A song, where a crop of it begins in seconds, and its stems (T,); passes damage by."""
+        rate = self.network.config.sample_rate
+        duration_s = self.settings.crop_frames * self.network.config.hop_length / rate
+        for attempt in range(MOST_ATTEMPTS):
+            song = songs[int(rng.integers(len(songs)))]
+            start_s = float(rng.uniform(0, max(song.duration_s - duration_s, 1e-3)))
+            try:
+                stems = {
+                    stem: np.sum(
+                        [
+                            read_crop(path, start_s, num_samples, rate)
+                            for path in song.stem_paths(stem)
+                        ],
+                        axis=0,
+                    )
+                    for stem in song.stems
+                }
+                return song, start_s, stems
+            except DamagedFile as error:
+                pass_by(error, songs)
+                if attempt == MOST_ATTEMPTS - 1:
+                    raise
+        raise AssertionError
 
     def _varied(
         self, stems: dict[str, np.ndarray], rng: np.random.Generator

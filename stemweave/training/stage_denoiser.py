@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
@@ -19,6 +18,7 @@ from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.diffusion.schedulers import with_sampler
+from stemweave.io.own_code import imported
 from stemweave.models.conditions import Conditions
 from stemweave.models.log_mel import LogMel, mono_log_mel
 from stemweave.training.crops import train_and_validation
@@ -54,7 +54,7 @@ class DenoiserStage:
         to_channels_last(vae.eval().requires_grad_(False))
         log_mel = LogMel(**settings.log_mel.model_dump())
         self.vae, self.log_mel = vae, log_mel
-        self.scheduler = DDIMScheduler(**self.settings.scheduler)
+        self.scheduler = self.settings.scheduler.make()
         self.network = make_denoiser(settings, vae, train)
 
         def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
@@ -71,6 +71,7 @@ class DenoiserStage:
                 channels=settings.channels,
                 bfloat16=self._bfloat16,
                 denoiser_config=self.network.config if self.settings.conditions else None,
+                extra={n: imported(one) for n, one in self.settings.extra_conditions.items()},
             )
 
         self.shards, self.validation_shards = train_and_validation(
@@ -135,6 +136,7 @@ class DenoiserStage:
             mixture,
             situation.known.to(device) if situation.known.any() else None,
             batch.conditions.to(device) if batch.conditions is not None else None,
+            batch.extra,
         )
 
     def validate(self, network: Any) -> dict[str, float]:

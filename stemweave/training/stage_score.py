@@ -20,7 +20,8 @@ from stemweave.music.sequences import (
     segment_order,
     sequence_of,
 )
-from stemweave.training.settings import RunSettings, ScoreSettings
+from stemweave.training.part_settings import ScoreSettings
+from stemweave.training.settings import RunSettings
 
 STEMS = ("drums", "bass", "guitar", "piano")
 """In the order in which a bar is written: rhythm first."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MOST = 1e9
 """No number of the settings is larger that has no bound of its own."""
+
+MOST_OF_A_NETWORK = 1e6
+"""No number that describes a network is larger; whole ones are not negative."""
 
 
 class Strict(BaseModel):
@@ -78,6 +81,17 @@ class StageSettings(Strict):
     validate_every_steps: int = Field(500, ge=1)
     log_every_steps: int = Field(20, ge=1)
     examples: int = Field(2, ge=0, description="to listen to, logged at every validation")
+
+    @field_validator("model")
+    @classmethod
+    def _is_bounded_throughout(cls, model: dict[str, Any]) -> dict[str, Any]:
+        for name, value in model.items():
+            for one in value if isinstance(value, list | tuple) else [value]:
+                least = 0 if isinstance(one, int) else -MOST_OF_A_NETWORK
+                if isinstance(one, int | float) and not least <= one <= MOST_OF_A_NETWORK:
+                    bounds = f"{least:g} to {MOST_OF_A_NETWORK:g}"
+                    raise ValueError(f"{name} must be {bounds}, not {one:g}")
+        return model
 
 
 class ShardedSettings(StageSettings):

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +16,17 @@ from typing import TextIO
 from accelerate.utils import set_seed
 
 from stemweave.data import damage
-from stemweave.data.checking import hours_table
+from stemweave.data.checking import hours_table, is_audible
 from stemweave.data.readers import Findings, read_data
 from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
 from stemweave.models.memory import keep_freed_memory
-from stemweave.training.checkpoint import CHECKPOINT
 from stemweave.training.identity import record_of
 from stemweave.training.logs import RunLog
 from stemweave.training.loop import TrainingRun
+from stemweave.training.run_folder import name_last
 from stemweave.training.settings import RunSettings, load_settings, save_settings
 from stemweave.training.stage import Stage
 
@@ -57,6 +57,7 @@ def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs
                 settings.stems,
                 require_all=settings.require_all_stems,
                 classes=settings.classes,
+                layout=settings.layout,
             )
             findings.songs += found.songs
             findings.skipped += found.skipped
@@ -68,14 +69,27 @@ def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs
             for one in some:
                 print(f"{what} {one.folder}: {one.reason}")
     train = _of_split("train", urls, findings.songs, settings)
-    if not isinstance(train, TarSongs):
-        silent = set(settings.stems).difference(*(song.stems for song in train))
-        if silent:
-            raise InputError(
-                f"no training song has {', '.join(sorted(silent))}: take it out of stems, or add "
-                "songs"
-            )
-    return train, _of_split("validation", urls, findings.songs, settings)
+    validation = _of_split("validation", urls, findings.songs, settings)
+    if not quiet:
+        require_audible(settings.stems, train)
+    return train, validation
+
+
+def require_audible(stems: Sequence[str], songs: Songs) -> None:
+    """Raise ``InputError`` for a stem that sounds in none of the songs: it would train as silence.
+
+    Of every stem, files are decoded until one is found that sounds.
+    """
+    windows: Iterable[Sequence[Song]] = [songs] if not isinstance(songs, TarSongs) else songs.all()
+    silent = list(stems)
+    for window in windows:
+        silent = [stem for stem in silent if not any(is_audible(song, stem) for song in window)]
+        if not silent:
+            return
+    raise InputError(
+        f"no training song has {', '.join(sorted(silent))}, or only silence of it: take it out of "
+        "stems, or add songs"
+    )
 
 
 def with_validation(songs: list[Song], wanted: float | tuple[str, ...] | None) -> list[Song]:
@@ -131,15 +145,6 @@ def _of_split(split: str, urls: list[str], songs: list[Song], settings: RunSetti
     return listed
 
 
-def require_new(folder: Path, init: object) -> None:
-    """Raise ``InputError`` if the run in ``folder``, to begin from ``init``, has begun before."""
-    if init is not None and (folder / CHECKPOINT).exists():
-        raise InputError(
-            f"{folder} holds a training that goes on from its own checkpoint: give no weights to "
-            "start from, or choose another run folder"
-        )
-
-
 def start(
     stage: Stage,
     settings: RunSettings,
@@ -155,6 +160,8 @@ def start(
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder) if int(os.environ.get("RANK", "0")) == 0 else None
+    if lock is not None:
+        name_last(folder)
     run = TrainingRun(
         stage,
         folder,

@@ -1,14 +1,17 @@
 """Which model is meant: a folder here, or one of the hub, which is asked once."""
 
+import shutil
 from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 
 from stemweave.checkpoints.importer import load_musicldm
 from stemweave.checkpoints.model_folder import check_source
 from stemweave.errors import InputError
 from stemweave.model import StemModel
+from tests.checkpoints.local_hub import LocalHub
 
 
 @pytest.fixture
@@ -58,3 +61,21 @@ def test_what_the_hubs_cache_holds_is_not_asked_for(asked: list[str], tmp_path: 
     with pytest.raises(InputError):
         check_source("owner/other", "model_index.json", cache_dir=tmp_path / "cache")
     assert asked == ["owner/other"]
+
+
+def test_a_round_trip_through_a_hub(tiny_model: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("its card")
+    model = StemModel.from_pretrained(tmp_path / "model")
+    with monkeypatch.context() as local:
+        local.setattr(LocalHub, "folder", tmp_path / "hub")
+        local.setattr(huggingface_hub, "HfApi", LocalHub)
+        assert model.push_to_hub("owner/name", private=True) == "local/owner/name"
+    again = StemModel.from_pretrained(
+        "owner/name", cache_dir=tmp_path / "hub", local_files_only=True
+    )
+    for name, weights in model.denoiser.state_dict().items():
+        assert torch.equal(weights, again.denoiser.state_dict()[name])
+    assert again.config == model.config and again.stems == model.stems
+    (card,) = (tmp_path / "hub").rglob("README.md")
+    assert card.read_text() == "its card"

@@ -168,12 +168,14 @@ def test_untidy_folders(tmp_path: Path):
         (data / name).write_text("stray")
     (data / "link").symlink_to(tmp_path / "elsewhere")
     (data / "link" / "back").symlink_to(data)
+    (data / "moved").mkdir()
+    (data / "moved" / "piano.wav").symlink_to("nowhere")
     findings = read_data(data, STEMS)
     assert [(song.name, song.stems) for song in findings.songs] == [
         ("a", ("guitar",)), ("b", ("bass",)), ("Track00001", ("bass",))
     ]  # fmt: skip
     assert findings.layout == "folders, slakh"
-    assert [skipped.folder for skipped in findings.skipped] == [data]
+    assert [skipped.folder for skipped in findings.skipped] == [data, data / "moved"]
     for song in findings.songs:
         crop = draw_crops([song], STEMS, 1, 8000, 16000, PLAIN, np.random.default_rng(0))
         assert crop.waveforms.abs().max() > 0.05, song.name
@@ -187,6 +189,9 @@ def test_slakhs_other_classes_are_one_line(slakh: Path):
     classes = {"strings": ["Strings", "Strings (continued)"]}
     (song,) = read_data(slakh, ("strings",), classes=classes).songs
     assert [path.name for path in song.stem_paths("strings")] == ["S05.flac"]
+    (slakh / "train" / "Track00001" / "stems" / "S05.flac").unlink()
+    reasons = [one.reason for one in read_data(slakh, ("strings",), classes=classes).skipped]
+    assert "stems/S05 is missing, which metadata.yaml lists" in reasons
 
 
 def test_a_damaged_file_is_passed_by_in_training(tmp_path: Path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ import torch
 
 from stemweave.cli import evaluate
 from stemweave.errors import InputError
-from stemweave.evaluation import separation
+from stemweave.evaluation import separation, systems
 from stemweave.evaluation.segments import find_songs
 from stemweave.evaluation.separation import SegmentScores, Truth, evaluate_separation
 from stemweave.stems import OTHER, STEMS
@@ -87,7 +87,7 @@ def test_other_sounds_are_scored_where_songs_have_them(
     write_song(tmp_path / "with", 0, stems=FIVE)
     write_song(tmp_path / "without", 1)
     with pytest.raises(InputError, match="one lacks other"):
-        separation.pipeline_separator(ToyPipeline(), FIVE)
+        systems.pipeline_separator(ToyPipeline(), FIVE)
     monkeypatch.setattr(
         pipe, "separate", lambda waveform, *_, **__: dict.fromkeys(FIVE, waveform / 5)
     )

@@ -28,8 +28,8 @@ from stemweave.music.rolls import (
 from stemweave.music.score import Score, ScoreNote
 from stemweave.training.finetune import resolved, take_over
 from stemweave.training.networks import make_denoiser
+from stemweave.training.part_settings import ConditionSettings
 from stemweave.training.settings import (
-    ConditionSettings,
     FinetuneSettings,
     RunSettings,
     load_settings,

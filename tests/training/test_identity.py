@@ -1,6 +1,7 @@
 """What parts say of themselves is checked wherever they meet; runs do not change under a name."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,24 @@ def test_what_an_export_says(run, config: Path, data: Path, tmp_path: Path):
 
 def test_parts_of_one_training_make_a_model(run, config: Path, parts: dict, tmp_path: Path):
     figures = {"step": 7, "seed": 3, "figures": {"val_separation": 0.25}}
-    say(parts["denoiser"], **figures, settings={"denoiser": {"steps": 7}})
+    data = {"songs": 3, "licences": ["CC0-1.0"]}
+    say(parts["denoiser"], **figures, data=data, settings={"denoiser": {"steps": 7}})
     assert assemble(run, config, tmp_path / "model", parts).code == 0
     card = ModelCard.load(tmp_path / "model" / "README.md")
     assert card.data.library_name == "stemweave" and "bass" in card.data.tags
-    for text in ("| seed | 3 |", "| val_separation | 0.25 |", "steps: 7", "from_pretrained("):
+    for text in (
+        "| seed | 3 |",
+        "| val_separation | 0.25 |",
+        "steps: 7",
+        "from_pretrained(",
+        "allow: CC0-1.0.",
+    ):
         assert text in card.text, text
-    assert str(tmp_path) not in card.content
+    mask = os.umask(0o027)
+    os.umask(mask)
+    for file in (path for path in (tmp_path / "model").rglob("*") if path.is_file()):
+        assert str(tmp_path).encode() not in file.read_bytes(), file
+        assert file.stat().st_mode & 0o777 == 0o666 & ~mask, file
     for load in (load_model, StemModel.from_pretrained):
         assert load(str(tmp_path / "model")).stems == tuple(ORDER)
 

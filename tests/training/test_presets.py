@@ -91,7 +91,7 @@ def test_the_papers_constants():
     for key, expected in PAPER.items():
         assert value_of(settings, key) == expected, key
     assert 1 - settings.denoiser.separation_share == pytest.approx(0.1)  # condition dropped
-    assert settings.denoiser.scheduler == PAPER_SCHEDULE
+    assert settings.denoiser.model_dump()["scheduler"] == PAPER_SCHEDULE
     expected = {**asdict(TaskSettings()), **PAPER_SAMPLING, "sampler": "ddim"}
     assert expected.pop("reference_rms") is settings.mixing.reference_rms is None
     assert expected.pop("clip_mixture") is settings.mixing.clip_mixture is True

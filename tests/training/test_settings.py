@@ -1,5 +1,6 @@
 """Every field of the settings has bounds, and says which in one sentence."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from stemweave.training.crops import VALIDATION_CROPS
 from stemweave.training.settings import RunSettings, load_settings
 from stemweave.training.stage_refiner import RefinerStage
 from stemweave.training.start import load_songs
+from stemweave.training.trial import network_and_inputs, require_network
 from tests.training.command import change
 
 SIGNED = {"sampling.separation_guidance", "sampling.arrangement_guidance"}
@@ -72,6 +74,34 @@ def test_numbers_have_bounds(tmp_path: Path, key: str):
         assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("part", ["vae", "denoiser", "refiner", "sharpener", "vocoder"])
+def test_networks_are_described_with_meaning(config: Path, part: str):
+    settings = load_settings(config)
+    network, _ = network_and_inputs(part, settings)
+    require_network(part, settings)
+    own = getattr(network, "config", {})
+    numbers = [key for key, value in own.items() if not isinstance(value, str | bool | dict)]
+    assert len(numbers) > 2
+    for key in numbers:
+        for value in (0, "many", [], [0]):
+            changed = load_settings(config, changes=[f"{part}.model.{key}={value}"])
+            with contextlib.suppress(InputError):
+                require_network(part, changed)
+        for value in (-1, ".nan", 10**12, [-1]):
+            with pytest.raises(InputError, match=f"{part}.model: {key} must be "):
+                load_settings(config, changes=[f"{part}.model.{key}={value}"])
+    with pytest.raises(InputError, match="crop_frames must be longer than half of"):
+        short = ["sharpener.piece_frames=1"] if part == "sharpener" else []
+        load_settings(config, changes=[f"{part}.crop_frames=1", *short, "log_mel.n_fft=1024"])
+
+
+@pytest.mark.parametrize("part", ["vae", "denoiser", "refiner"])
+def test_crops_fit_their_network(config: Path, part: str):
+    settings = load_settings(config, changes=[f"{part}.crop_frames=33"])
+    with pytest.raises(InputError, match=f"{part}.crop_frames 33"):
+        require_network(part, settings)
+
+
 @pytest.mark.parametrize("key", LISTS)
 def test_lists_are_of_different_things(tmp_path: Path, key: str):
     (item,) = LISTS[key]
@@ -97,7 +127,7 @@ def test_lists_are_of_different_things(tmp_path: Path, key: str):
         ("classes", {"strings": ["Strings"]}, "classes are of strings, which stems does not have"),
         ("log_mel.win_length", 2048, "win_length, and that at most n_fft"),
         ("log_mel.f_max", 9000.0, "at most half the sample_rate"),
-        ("denoiser.scheduler", {"betas": 3}, "denoiser: scheduler does not describe"),
+        ("denoiser.scheduler", {"betas": 3}, "denoiser.scheduler.betas: Extra inputs"),
         ("denoiser.separation_share", 0.8, "at most 1 together"),
         ("validation", 1.5, "validation must be a share"),
     ],

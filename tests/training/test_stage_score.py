@@ -6,7 +6,7 @@ import yaml
 from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.music.sequences import BarWindow, segment_order
 from stemweave.training.networks import load_component
-from stemweave.training.settings import ScoreSettings
+from stemweave.training.part_settings import ScoreSettings
 from stemweave.training.stage_score import STEMS as STAGE_STEMS
 from stemweave.training.stage_score import as_batch, draw_given, drop_sheet
 from tests.data.test_scores import write_song

@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
 from stemweave.data.readers import read_data
 from stemweave.data.tar_songs import describe_songs
 from stemweave.errors import InputError
+from stemweave.training.checkpoint import read_checkpoint
 from stemweave.training.settings import load_settings
 from stemweave.training.start import load_songs, with_validation
 from tests.training.command import change, train
@@ -32,6 +34,28 @@ def test_the_songs_are_said_and_silent_stems_refused(run, config: Path, data: Pa
     change(config, None, stems=[*STEMS, "vocals"])
     refused = run("train", "vae", config, "--run", tmp_path / "other")
     assert refused.code == 2 and "no training song has vocals" in refused.err
+    shutil.copytree(data, tmp_path / "data")
+    for index in range(3):
+        soundfile.write(tmp_path / "data" / f"song_{index}" / "drums.flac", np.zeros(64_000), 16000)
+    change(config, None, stems=[*STEMS], data=[str(tmp_path / "data")])
+    refused = run("train", "vae", config, "--run", tmp_path / "other")
+    assert refused.code == 2 and "no training song has drums, or only silence" in refused.err
+
+
+def test_runs_are_named_by_stage_and_settings(run, config: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--set", "vae.steps=3"], ["--set", "vae.kl_weight=0.1"]):
+        assert run("train", "vae", config, *options).code == 0
+        names = sorted(path.name for path in Path("runs").iterdir())
+        assert names[0] == "vae" and Path("runs/vae").resolve().name in names
+        assert len(names) == (3 if "vae.kl_weight=0.1" in options else 2)
+    first, second = sorted(Path("runs").glob("vae-*"), key=lambda path: path.stat().st_ctime_ns)
+    assert read_checkpoint(first / "checkpoint.pt")["step"] == 3
+    assert Path("runs/vae").resolve() == second.resolve()
+    assert run("train", "denoiser", config, "--set", "denoiser.examples=0").code == 0
+    shutil.rmtree("runs")
+    Path("runs/vae").mkdir(parents=True)  # an earlier version's goes on
+    assert run("train", "vae", config).code == 0 and Path("runs/vae/export").is_dir()
 
 
 @pytest.mark.parametrize(

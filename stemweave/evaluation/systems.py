@@ -1,0 +1,70 @@
+"""What can be scored as a system that separates: models, and functions of users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stemweave.errors import InputError
+from stemweave.io.own_code import imported
+
+Separator = Callable[[Tensor, int], Tensor]
+"""A system to score: mixture (T,) at the model's rate and a seed → stems (S, T)."""
+
+
+def pipeline_separator(
+    pipe: Any,
+    stems: Sequence[str],
+    sample_rate: int | None = None,
+    *,
+    method: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> Separator:
+    """``pipe.separate`` of mixtures at ``sample_rate``; its own defaults where nothing is given.
+
+    Raises:
+        InputError: if it lacks one of ``stems``.
+    """
+    missing = [stem for stem in stems if stem not in pipe.separated_stems]
+    if missing:
+        raise InputError(f"models to be compared have the same stems: one lacks {missing[0]}")
+    rate = sample_rate or pipe.log_mel.config.sample_rate
+    if method == "mask":  # without diffusion
+        steps = guidance = None
+
+    def separate(mixture: Tensor, seed: int) -> Tensor:
+        separated = pipe.separate(
+            mixture[None],
+            rate,
+            method=method,
+            guidance=guidance,
+            steps=steps,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return torch.stack([separated[stem][0] for stem in stems])
+
+    return separate
+
+
+def own_separator(name: str, stems: Sequence[str], sample_rate: int) -> Separator:
+    """A user's function ``package.module:name`` of (mixture (T,), rate, stems) → (S, T).
+
+    Raises:
+        InputError: if there is none; when it is called, if it gives anything else.
+    """
+    system = imported(name)
+
+    def separate(mixture: Tensor, seed: int) -> Tensor:
+        separated = torch.as_tensor(system(mixture, sample_rate, list(stems)))
+        if separated.shape != (len(stems), len(mixture)):
+            raise InputError(
+                f"{name} must give stems × samples, {len(stems)} × {len(mixture)}, not "
+                f"{' × '.join(map(str, separated.shape))}"
+            )
+        return separated.float()
+
+    return separate
