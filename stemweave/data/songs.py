@@ -196,7 +196,7 @@ def _listed(data: Path) -> Iterator[Song]:
                     int(entry["sample_rate"]),
                     tuple(entry["stems"]),
                     {
-                        stem: tuple(folder / name for name in names)
+                        stem: tuple(Path(os.path.normpath(folder / name)) for name in names)
                         for stem, names in entry.get("files", {}).items()
                     },
                 )

@@ -260,7 +260,7 @@ class Parts:
     @property
     def takes_whole_windows(self) -> bool:
         """Whether the denoiser was trained on whole windows alone, as the paper's network."""
-        return not self.config_of("denoiser").known_stems
+        return not getattr(self.config_of("denoiser"), "known_stems", False)
 
     def positions_for(self, num_samples: int) -> int:
         """H that covers ``num_samples``, a multiple of what the denoiser's levels need.
@@ -268,8 +268,8 @@ class Parts:
         At least a window if it ``takes_whole_windows``.
         """
         config = self.config_of("denoiser")
-        widths = getattr(config, "block_channels", None) or config.channel_mult
-        multiple = 2 ** (len(widths) - 1)
+        widths = getattr(config, "block_channels", None) or getattr(config, "channel_mult", None)
+        multiple = 2 ** (len(widths or (1,)) - 1)
         positions = max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
         return max(positions, self.window_positions) if self.takes_whole_windows else positions
 

@@ -16,6 +16,7 @@ from stemweave.models.acceleration import computes_in_bfloat16
 from stemweave.models.earlier_versions import current_state
 from stemweave.models.part import dequantised
 from stemweave.models.vae import strides_of
+from stemweave.training.finetune import load_base, resolved
 from stemweave.training.networks import (
     autoencoder_in,
     make_autoencoder,
@@ -25,6 +26,7 @@ from stemweave.training.networks import (
     make_vocoder,
 )
 from stemweave.training.settings import RunSettings, load_settings
+from stemweave.training.trial import require_network
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 NOT_COUNTED = ("window", "basis")
@@ -206,3 +208,19 @@ def test_automatic_precision_is_what_the_machine_computes_in(tmp_path: Path):
     if not torch.cuda.is_available():
         flags = Path("/proc/cpuinfo").read_text().split()
         assert computes_in_bfloat16() == bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    {
+        "bundled": ["vae", "denoiser"], "mask": ["refiner", "sharpener"], "vocoder": ["vocoder"],
+        "generator": ["denoiser"], "paper": ["vae", "denoiser"],
+        "large": ["vae", "denoiser", "refiner", "vocoder"],
+    }.items(),
+)  # fmt: skip
+def test_networks_of_presets_take_their_crops(name: str, parts: list[str]):
+    settings = load_settings(CONFIGS / f"{name}.yaml")
+    base = load_base(settings)
+    for part in parts:
+        own = resolved(settings, base) if base is not None else settings
+        require_network(part, own, base.vae if base is not None else None)
