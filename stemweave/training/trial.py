@@ -128,7 +128,10 @@ class LiveBytes(TorchDispatchMode):
 
 
 def cost_of_step(network: nn.Module, inputs: list[Any]) -> tuple[float, float]:
-    """FLOPs of a forward and a backward pass, and bytes of activations and gradients at most."""
+    """FLOPs of a forward and a backward pass, and bytes of activations and gradients at most.
+
+    Attention is counted with all its pairs in memory, which fused kernels do without.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     network.train()
@@ -166,15 +169,19 @@ def forecast(part: str, settings: RunSettings, vae: Any = None) -> str:
     lines = [
         f"{part}: {weights / 1e6:.2f} M parameters; {stage.steps} steps of "
         f"{stage.accumulation_steps} × {stage.batch_size} crops of {stage.crop_frames} frames",
-        f"memory: {(16 * weights + working) / GIB:.1f} GiB a process in float32, of which "
+        f"memory: {(16 * weights + working) / GIB:.1f} GiB a process at most, float32, of which "
         f"{16 * weights / GIB:.1f} for weights, their average and AdamW's moments, "
         f"{working / GIB:.1f} for activations and gradients",
         f"a step: {flops / 1e12:.3g} TFLOP",
-        f"1,000 steps: {here:.3g} hours here ({rate / 1e9:.0f} GFLOP/s of matrix products), "
-        f"{h100:.3g} hours on one H100 ({UTILISATION:.0%} of {H100_FLOPS / 1e12:.0f} TFLOP/s)",
-        f"all steps: {here * stage.steps / 24_000:.3g} days here, "
-        f"{h100 * stage.steps / 24_000:.3g} days on one H100",
+        f"1,000 steps: {_rounded(here)} hours here ({rate / 1e9:.0f} GFLOP/s of products), "
+        f"{_rounded(h100)} hours on an H100 ({UTILISATION:.0%} of {H100_FLOPS / 1e12:.0f} TFLOP/s)",
+        f"all steps: {_rounded(here * stage.steps / 24_000)} days here, "
+        f"{_rounded(h100 * stage.steps / 24_000)} days on an H100",
         f"data: {', '.join(settings.data)}"
         + (f" (not here: {', '.join(missing)})" * bool(missing)),
     ]
     return "\n".join(lines)
+
+
+def _rounded(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
