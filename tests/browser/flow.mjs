@@ -80,6 +80,27 @@ async function editNotes(page) {
   return { name, violations };
 }
 
+/** "[" as German keyboards type it, undo and redo, and another name that somebody else gives. */
+async function useOtherKeys(page) {
+  await page.keyboard.press("Escape");
+  await page.evaluate(() => {
+    const typed = { key: "[", code: "Digit8", ctrlKey: true, altKey: true, modifierAltGraph: true, bubbles: true };
+    document.body.dispatchEvent(new KeyboardEvent("keydown", typed));
+  });
+  const selected = await page.locator(".selection h2").textContent();
+  await page.keyboard.press("Control+z");
+  await studio.waitForVersion(page, 1);
+  await page.keyboard.press("Control+y");
+  await studio.waitForVersion(page, 2);
+  await page.evaluate(() => {
+    const [, id] = /^#\/p\/([\w-]+)$/.exec(location.hash);
+    const change = { method: "PATCH", headers: { "Content-Type": "application/json" }, body: '{"name": "Ours"}' };
+    return fetch(new URL(`api/projects/${id}`, document.baseURI), change);
+  });
+  await page.waitForFunction(() => document.title.startsWith("Ours"));
+  return selected;
+}
+
 /** What axe-core finds wrong with the page as it is. */
 async function findViolations(page) {
   await page.evaluate(await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8"));
@@ -187,9 +208,10 @@ try {
   const music = await correctChord(another.page);
   const violations = await findViolations(another.page);
   const edited = await editNotes(another.page);
+  const selected = await useOtherKeys(another.page);
   const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, music, violations, edited, faults }));
+  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, music, violations, edited, selected, faults }));
 } finally {
   await browser.close();
 }

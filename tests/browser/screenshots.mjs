@@ -31,12 +31,10 @@ async function bring(page) {
   await page.locator("#file").setInputFiles(audio);
   await studio.waitForLanes(page, ["mixture"]);
   await shoot(page, "uploaded");
-  await page.locator("#steps").fill("8"); // one is quicker than a camera
   await studio.begin(await studio.task(page, "separate"));
   await page.locator(".card.job").waitFor();
   await shoot(page, "separating");
   await studio.waitForVersion(page, 2);
-  await page.locator("#steps").fill("");
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   await page.locator("#ruler").click({ position: { x: 260, y: 10 } });
   await shoot(page, "lanes");

@@ -114,6 +114,7 @@ def test_bars_are_shown_and_corrected(visit: tuple[dict[str, Any], Path], base: 
 def test_everybody_can_use_it(visit: tuple[dict[str, Any], Path]) -> None:
     seen, _ = visit
     assert seen["violations"] == seen["edited"]["violations"] == [], "by axe-core"
+    assert seen["selected"].startswith("Bar 1, "), "AltGr 8 is [ on German keyboards"
 
 
 def test_notes_are_edited_and_played(visit: tuple[dict[str, Any], Path], base: str) -> None:

@@ -206,8 +206,7 @@ export class App {
 
   beginEmpty() {
     return this.#attempt(async () => {
-      const project = await api.createProject({}, "New piece");
-      location.hash = `#/p/${project.id}`;
+      location.hash = `#/p/${(await api.createProject({}, "New piece")).id}`;
     });
   }
 
@@ -233,7 +232,8 @@ export class App {
     if (this.busy) return undefined;
     return this.#attempt(async () => {
       const { seed, steps } = this.panel.readSettings();
-      const wanted = steps === undefined ? params : { ...params, steps };
+      const hasSteps = steps !== undefined && params.method !== "mask"; // masks take none
+      const wanted = hasSteps ? { ...params, steps } : params;
       const body = { task, version_id: this.version?.id ?? null, params: wanted, seed };
       this.#starting = true;
       this.refreshBusy();
