@@ -2,18 +2,28 @@
 # The shipped mask network of five stems and its sharpener: composes its songs, trains from those of four stems
 # that were bundled before, and puts them into MODEL_FOLDER, a copy of the bundled model if it is new.
 # Goes on where it was stopped.
-#   scripts/train_mask.sh VOICES MODEL_FOLDER    VOICES: a folder of recorded syllables (docs/training.md)
+#   scripts/train_mask.sh VOICES RECORDINGS MODEL_FOLDER
+#     VOICES, RECORDINGS: folders of recorded syllables and of recorded notes (docs/training.md)
 set -euo pipefail
-voices=$(realpath "${1:?usage: $0 VOICES MODEL_FOLDER}")
-out=$(realpath -m "${2:?usage: $0 VOICES MODEL_FOLDER}")
+usage="usage: $0 VOICES RECORDINGS MODEL_FOLDER"
+voices=$(realpath "${1:?$usage}")
+recordings=$(realpath "${2:?$usage}")
+out=$(realpath -m "${3:?$usage}")
 cd "$(dirname "$0")/.."
 scripts/install-system-packages.sh render
 stemweave=(.venv/bin/python -m stemweave)
-metres=(--metres 4/4,4/4,4/4,3/4,6/8)
 
-"${stemweave[@]}" compose data/mask --songs 120 --seed 8200 --voiced --voices "$voices" "${metres[@]}"
-"${stemweave[@]}" compose data/mask_validation --songs 24 --seed 778000 --split validation \
-  --held-out-grooves --voices "$voices" "${metres[@]}"
+# FM instruments need dexed-py (GPL-3) and hexter's patches
+.venv/bin/pip install --quiet dexed-py
+[ -e /usr/share/hexter/dx7_roms.dx7 ] || apt-get install -y -qq --no-install-recommends hexter
+.venv/bin/python scripts/recorded_instruments.py "$recordings" data/instruments
+.venv/bin/python scripts/fm_instruments.py data/instruments
+
+sounds=(--voices "$voices" --voices data/spoken --instruments data/instruments --mastered
+  --metres 4/4,4/4,4/4,3/4,6/8)
+"${stemweave[@]}" compose data/mask --songs 240 --seed 8200 --voiced "${sounds[@]}"
+"${stemweave[@]}" compose data/mask_validation --songs 20 --seed 778000 --split validation \
+  --held-out-grooves "${sounds[@]}"
 
 first=runs/first/stemweave/bundled
 mkdir -p runs/first
@@ -23,6 +33,7 @@ begin() { # RUN PART: where to begin, if the run is new
 }
 # shellcheck disable=SC2046
 "${stemweave[@]}" train refiner configs/mask.yaml $(begin mask refiner) --run runs/mask
+# shellcheck disable=SC2046
 "${stemweave[@]}" train sharpener configs/mask.yaml $(begin mask_sharpener sharpener) --refiner runs/mask/export \
   --run runs/mask_sharpener
 [ -e "$out" ] || cp -r stemweave/bundled "$out"
