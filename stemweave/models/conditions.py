@@ -34,8 +34,6 @@ from stemweave.music.rolls import (
     sheet_rows,
 )
 
-PROFILES = 2
-"""Templates of a pitch: partials that decay with their number, and equal ones."""
 MOST_PARTIALS = 24
 DRUM_CHANNELS = 16
 ROW_CHANNELS = 128

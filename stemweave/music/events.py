@@ -7,7 +7,7 @@ sixteenths, triplets and swing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -123,11 +123,6 @@ def score_segments(
 ) -> dict[str, list[Segment]]:
     """Segments of each of ``stems`` that the score knows."""
     return {stem: segments_of(score.notes[stem], bars) for stem in stems if stem in score.notes}
-
-
-def segments_score(segments: Mapping[str, Sequence[Segment]], bars: Sequence[Bar]) -> Score:
-    """The score that ``segments`` of each stem stand for."""
-    return Score({stem: notes_of(own, bars) for stem, own in segments.items()})
 
 
 def chord_rows(sheet: LeadSheet, bars: Sequence[Bar]) -> np.ndarray:

@@ -92,17 +92,10 @@ def score_end_s(score: Score, sheet: LeadSheet) -> float | None:
     return sheet.time_of(float(next(beat for beat in downbeats if beat > last)))
 
 
-def score_roll(
-    score: Score, sheet: LeadSheet, start_s: float, num_positions: int, position_s: float
-) -> np.ndarray:
-    """(H, 264) uint8 of ``score`` from ``start_s`` on; unknown stems are zeros."""
-    return roll_of_notes(timed_notes(score, sheet), start_s, num_positions, position_s)
-
-
 def roll_of_notes(
     notes: TimedNotes, start_s: float, num_positions: int, position_s: float
 ) -> np.ndarray:
-    """``score_roll`` of notes whose times are known already."""
+    """(H, 264) uint8 of notes from ``start_s`` on; unknown stems are zeros."""
     roll = np.zeros((num_positions, ROLL_COLUMNS), np.uint8)
     for stem, rows in notes.items():
         if stem in WIDTHS and len(rows):

@@ -14,8 +14,9 @@ from stemweave.music.rolls import (
     SHEET_COLUMNS,
     drum_class,
     roll_columns,
-    score_roll,
+    roll_of_notes,
     sheet_rows,
+    timed_notes,
 )
 from stemweave.music.score import Score, ScoreNote
 
@@ -29,7 +30,8 @@ def steady(tempo_bpm: float = 150.0, metre: str = "4/4", chords: str = "C | % | 
 def test_notes_sound_from_their_onset_to_their_end():
     sheet = steady(150)  # a beat is five positions
     notes = (ScoreNote(1.0, 2.0, 60, 100), ScoreNote(2.0, 2.05, 64, 50))
-    roll = score_roll(Score({"piano": notes, "bass": ()}), sheet, 0.0, 16, POSITION_S)
+    timed = timed_notes(Score({"piano": notes, "bass": ()}), sheet)
+    roll = roll_of_notes(timed, 0.0, 16, POSITION_S)
     assert roll.shape == (16, ROLL_COLUMNS) and roll.dtype == np.uint8
     piano = roll[:, roll_columns("piano")]
     assert (np.flatnonzero(piano[:, 60 - 24]) == np.arange(5, 10)).all()
@@ -46,10 +48,10 @@ def test_onsets_keep_their_sub_step_wherever_the_window_begins(sub_step: int):
     beat = (7 + sub_step / 4) * POSITION_S / 0.4
     score = Score({"drums": (ScoreNote(beat, beat, 38, 90),), "guitar": ()})
     for start in range(7):
-        roll = score_roll(score, sheet, start * POSITION_S, 12, POSITION_S)
+        roll = roll_of_notes(timed_notes(score, sheet), start * POSITION_S, 12, POSITION_S)
         found = np.argwhere(roll[:, roll_columns("drums")])
         assert found.tolist() == [[7 - start, 1 * 4 + sub_step]]
-    shifted = score_roll(score, sheet, POSITION_S / 4, 12, POSITION_S)
+    shifted = roll_of_notes(timed_notes(score, sheet), POSITION_S / 4, 12, POSITION_S)
     whole = 7 * 4 + sub_step - 1
     assert np.argwhere(shifted[:, roll_columns("drums")]).tolist() == [[whole // 4, 4 + whole % 4]]
 
@@ -57,14 +59,15 @@ def test_onsets_keep_their_sub_step_wherever_the_window_begins(sub_step: int):
 def test_a_note_that_sounds_already_has_no_onset_and_what_is_past_is_gone():
     sheet = steady(150)
     notes = (ScoreNote(0.0, 4.0, 30, 64), ScoreNote(0.0, 1.0, 40, 64), ScoreNote(30, 31, 50, 64))
-    bass = score_roll(Score({"bass": notes}), sheet, 0.8, 8, POSITION_S)[:, roll_columns("bass")]
+    timed = timed_notes(Score({"bass": notes}), sheet)
+    bass = roll_of_notes(timed, 0.8, 8, POSITION_S)[:, roll_columns("bass")]
     assert bass[:, 30 - 24].all() and np.count_nonzero(bass) == 8
 
 
 def test_pitches_out_of_range_and_unusual_drums_count_as_their_nearest():
     sheet = steady(150)
     high = Score({"piano": (ScoreNote(0, 1, 108, 64),), "drums": (ScoreNote(0, 1, 70, 64),)})
-    roll = score_roll(high, sheet, 0.0, 4, POSITION_S)
+    roll = roll_of_notes(timed_notes(high, sheet), 0.0, 4, POSITION_S)
     assert roll[0, roll_columns("piano")][PITCHES - 1] == 128
     assert roll[0, roll_columns("drums")][8 * 4] == 128
     assert drum_class(np.array([36, 46, 59])).tolist() == [0, 3, 5]
