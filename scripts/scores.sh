@@ -19,9 +19,12 @@ evaluate() { # NAME, then the command's arguments
   cp "$reports/$name"/table.{json,md} "docs/scores/$name/"
 }
 evaluate speed speed
-evaluate separation separation data/validation -n 48
+evaluate separation separation data/validation -n 48 --methods spectra,mask
 # piano sounds in an eighth of the segments
-evaluate separation_freedoom separation data/freedoom4 -n 192
+evaluate separation_freedoom separation data/freedoom4 -n 192 --methods spectra,mask
+# with a singer, a speaker and other instruments, if test_songs.sh was given recorded voices
+[ ! -e data/freedoom_voices/manifest.jsonl ] ||
+  evaluate separation_voices separation data/freedoom_voices -n 48 --methods mask
 evaluate vocoder vocoder data/full_band -n 12
 evaluate generation generation data/indomain -n 64 --kinds new,score
 evaluate analysis analysis data/indomain -n 64

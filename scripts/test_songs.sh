@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes the songs that scripts/scores.sh and scripts/baselines.sh measure with; what is there stays.
+#   VOICES=FOLDER scripts/test_songs.sh    also those with voices, of recorded syllables (docs/training.md)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stemweave=(.venv/bin/python -m stemweave)
@@ -16,3 +17,6 @@ stemweave=(.venv/bin/python -m stemweave)
   --held-out-grooves --metres 4/4,4/4,4/4,4/4,3/4,6/8
 # human-written songs, same SoundFont
 [ -e data/freedoom4/manifest.jsonl ] || "${stemweave[@]}" freedoom data/freedoom4
+if [ -n "${VOICES:-}" ] && [ ! -e data/freedoom_voices/manifest.jsonl ]; then
+  "${stemweave[@]}" freedoom data/freedoom_voices --voices "$VOICES" --voices data/spoken
+fi

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemweave.cli.options import load
+from stemweave.cli.options import load, whole_numbers
 from stemweave.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ def separation_command(
         str | None, typer.Option(help="Row or further model that the others' differences are to.")
     ] = None,
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="module:function.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Of spectra, mask, diffusion and vocoder; all that it has.")
+    ] = None,
     split: Split = "all",
     segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
     steps: Steps = None,
@@ -108,6 +111,7 @@ def separation_command(
         guidance=guidance,
         others=others,
         metrics={name.partition(":")[2]: imported(name) for name in metrics or ()},
+        methods=None if methods is None else [name.strip() for name in methods.split(",")],
         seed=seed,
         num_examples=4 if out else 0,
         progress=True,
@@ -210,7 +214,7 @@ def steps_command(
     """Quality by number of network passes, for each sampler: what fewer passes cost."""
     from stemweave.evaluation.steps import evaluate_steps
 
-    passes = _passes("--separation", separation), _passes("--generation", generation)
+    passes = whole_numbers("--separation", separation), whole_numbers("--generation", generation)
     pipe = load(model)
     evaluation = evaluate_steps(
         pipe,
@@ -225,17 +229,6 @@ def steps_command(
         progress=True,
     )
     _finish(evaluation, model, data, split, out)
-
-
-def _passes(option: str, text: str) -> list[int]:
-    """Whole numbers from 1 to 1000, separated by commas."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [0]
-    if not all(1 <= number <= 1000 for number in numbers):
-        raise InputError(f"{option} takes numbers from 1 to 1000 like 1,2,4, not {text!r}")
-    return numbers
 
 
 @evaluate.command("editing")

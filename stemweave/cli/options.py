@@ -242,3 +242,14 @@ class Bar:
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Whole numbers from 1 to 1000, separated by commas."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if not all(1 <= number <= 1000 for number in numbers):
+        raise InputError(f"{option} takes numbers from 1 to 1000 like 1,2,4, not {text!r}")
+    return numbers

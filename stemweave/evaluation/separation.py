@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stemweave.audio.masking import separate_with_masks
 from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
+from stemweave.errors import InputError
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import audible_segments
@@ -261,7 +262,10 @@ def evaluate_separation(
     scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel, metrics)
     segments, examples = [], []
     found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
-    methods = ("spectra", *pipe.methods) if methods is None else methods
+    possible = ("spectra", *pipe.methods)
+    methods = possible if methods is None else methods
+    if unknown := [method for method in methods if method not in possible]:
+        raise InputError(f"no method {unknown[0]}: this model has {', '.join(possible)}")
     if len(stem_names) > len(pipe.stems):
         methods = [method for method in methods if method == "mask"]
     for index, (segment, waveforms) in enumerate(

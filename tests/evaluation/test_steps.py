@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stemweave.cli.evaluate import _passes
+from stemweave.cli.options import whole_numbers
 from stemweave.diffusion.schedulers import sampler_name
 from stemweave.errors import InputError
 from stemweave.evaluation import generation, steps
@@ -91,7 +91,7 @@ def test_ratio_is_paired() -> None:
 
 
 def test_passes_are_read_from_an_option() -> None:
-    assert _passes("--generation", "8, 16") == [8, 16]
+    assert whole_numbers("--generation", "8, 16") == [8, 16]
     for text in ("", "8;16", "0", "4,1001"):
         with pytest.raises(InputError, match="--generation takes numbers"):
-            _passes("--generation", text)
+            whole_numbers("--generation", text)

@@ -301,4 +301,6 @@ def test_settings_in_the_docs_are_valid():
     found = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert found
     for block in found:
-        RunSettings.model_validate({"data": ["songs"], **yaml.safe_load(block)})
+        settings = yaml.safe_load(block)
+        settings.pop("extends", None)  # whole files; their commands are run by test_walks
+        RunSettings.model_validate({"data": ["songs"], **settings})
