@@ -20,7 +20,7 @@ mkdir "$scratch/empty"
 cd "$scratch/empty"
 stemweave=$scratch/env/bin/stemweave
 "$stemweave" generate --seconds 3 --steps 2 --seed 1 -o piece
-"$stemweave" separate piece/mixture.wav -o stems
+"$stemweave" separate piece/0/mixture.wav -o stems
 "$stemweave" serve --help >/dev/null
 "$scratch/env/bin/python" - "$root" <<'PYTHON'
 import sys
@@ -32,7 +32,7 @@ import stemweave
 
 assert not Path(stemweave.__file__).is_relative_to(sys.argv[1]), "this is the checkout's package"
 for stem in ("bass", "drums", "guitar", "piano"):
-    frames = {soundfile.info(f"{folder}/{stem}.wav").frames for folder in ("piece", "stems/mixture")}
+    frames = {soundfile.info(f"{folder}/{stem}.wav").frames for folder in ("piece/0", "stems/mixture")}
     assert len(frames) == 1, (stem, frames)
 print(f"stemweave {stemweave.__version__} works from its wheel alone")
 PYTHON

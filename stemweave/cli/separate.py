@@ -27,7 +27,6 @@ from stemweave.io.files import appearing, require_absent, require_writable
 from stemweave.io.mixtures import Catalogue, find_mixtures
 from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
 from stemweave.models.devices import AUTO
-from stemweave.music.lead_sheet import SHEET_FILE
 
 if TYPE_CHECKING:
     from stemweave.model import StemModel
@@ -152,6 +151,8 @@ def _with_sheets(
     pipe: StemModel, results: Iterator[Success | Failure], overwrite: bool
 ) -> Iterator[Success | Failure]:
     """``results``; beside the stems of each lies what the analyser finds in its file."""
+    from stemweave.music.lead_sheet import SHEET_FILE
+
     for result in results:
         if isinstance(result, Success):
             folder = Path(result.folder)
