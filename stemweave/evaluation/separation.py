@@ -262,10 +262,9 @@ def evaluate_separation(
     scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel, metrics)
     segments, examples = [], []
     found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
-    possible = ("spectra", *pipe.methods)
-    methods = possible if methods is None else methods
-    if unknown := [method for method in methods if method not in possible]:
-        raise InputError(f"no method {unknown[0]}: this model has {', '.join(possible)}")
+    methods = ("spectra", *pipe.methods) if methods is None else methods
+    if unknown := [method for method in methods if method not in METHOD_ROWS]:
+        raise InputError(f"no method {unknown[0]}: there are {', '.join(METHOD_ROWS)}")
     if len(stem_names) > len(pipe.stems):
         methods = [method for method in methods if method == "mask"]
     for index, (segment, waveforms) in enumerate(
