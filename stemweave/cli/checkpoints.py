@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from stemweave.cli.options import names_in
+
 
 def import_model(
     checkpoint: Annotated[Path, typer.Argument(help="MSG-LD checkpoint (.ckpt)")],
@@ -31,7 +33,7 @@ def import_model(
 
     from stemweave.checkpoints.importer import LICENCE_NOTE, import_checkpoint
 
-    names = tuple(name.strip() for name in stems.split(","))
+    names = tuple(names_in(stems))
     if not all(names) or len(set(names)) < len(names):
         raise InputError(f"--stems {stems!r}: give every stem a name of its own")
     pipe = import_checkpoint(

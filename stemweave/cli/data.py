@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stemweave.cli.options import names_in
 from stemweave.errors import InputError
 from stemweave.io.files import require_absent
 from stemweave.io.jobs import Workers
@@ -101,7 +102,7 @@ def pack(
 
 
 def _names(stems: str) -> list[str]:
-    names = [name.strip() for name in stems.split(",") if name.strip()]
+    names = [name for name in names_in(stems) if name]
     if not names:
         raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
     return names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemweave.cli.options import load, whole_numbers
+from stemweave.cli.options import load, names_in, whole_numbers
 from stemweave.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def separation_command(
         guidance=guidance,
         others=others,
         metrics={name.partition(":")[2]: imported(name) for name in metrics or ()},
-        methods=None if methods is None else [name.strip() for name in methods.split(",")],
+        methods=None if methods is None else names_in(methods),
         seed=seed,
         num_examples=4 if out else 0,
         progress=True,
@@ -147,7 +147,7 @@ def generation_command(
     from stemweave.evaluation.generation import evaluate_generation
     from stemweave.evaluation.pieces import KIND_ROWS
 
-    chosen: Any = None if kinds is None else [kind.strip() for kind in kinds.split(",")]
+    chosen: Any = None if kinds is None else names_in(kinds)
     for kind in chosen or ():
         if kind not in KIND_ROWS:
             raise InputError(f"--kinds takes new, score, sheet, nothing, not {kind!r}")
@@ -220,7 +220,7 @@ def steps_command(
         pipe,
         _songs(data, pipe, split, out, overwrite),
         embedding=_embeddings(vggish, None)[-1],
-        samplers=[name.strip() for name in samplers.split(",")],
+        samplers=names_in(samplers),
         separation_steps=passes[0],
         generation_steps=passes[1],
         num_segments=segments,

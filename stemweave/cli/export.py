@@ -100,7 +100,7 @@ def _read(folder: Path, model: str | None, device: str) -> tuple[LeadSheet, Scor
     from stemweave.music.folder import read_music
 
     sheet, score = read_music(folder)
-    if sheet is not None and (sheet.beats_s is not None or sheet.tempo_bpm is not None):
+    if sheet is not None and sheet.has_tempo:
         return sheet, score
     pipe = load(model, device)
     if not pipe.analyses:

@@ -179,7 +179,7 @@ def chosen_stems(stems: Sequence[str], names: str | None, option: str) -> list[s
     """Those of ``stems`` that ``names`` ("bass,drums") lists, in their order; all if None."""
     if names is None:
         return list(stems)
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = [name for name in names_in(names) if name]
     for name in wanted or [names]:
         if name not in stems:
             raise InputError(f"{option} {name!r} is not one of {', '.join(stems)}")
@@ -242,6 +242,11 @@ class Bar:
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def names_in(text: str) -> list[str]:
+    """Names that commas separate, without the spaces around them; some may be empty."""
+    return [name.strip() for name in text.split(",")]
 
 
 def whole_numbers(option: str, text: str) -> list[int]:

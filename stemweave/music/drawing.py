@@ -74,7 +74,7 @@ def lasting(sheet: LeadSheet, duration_s: float) -> LeadSheet:
     Beats go on at their last tempo, bars as the last one. Chords begin anew where the bars that
     were there end (without beats, after their own last bar).
     """
-    if sheet.beats_s is None and sheet.tempo_bpm is None:
+    if not sheet.has_tempo:
         return sheet
     before, downbeats = sheet.beats_s, sheet.downbeats or ()
     bar_beats = 1

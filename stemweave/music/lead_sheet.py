@@ -79,6 +79,11 @@ class LeadSheet:
         """When the last bar ends, None if beats are unknown."""
         return None if self.beats_s is None else self.beats_s[-1]
 
+    @property
+    def has_tempo(self) -> bool:
+        """Whether it says when beats are, or at least how fast they follow."""
+        return self.beats_s is not None or self.tempo_bpm is not None
+
     def beat_at(self, time_s: Times) -> Times:
         """Beats from the first one at a time in seconds (or an array of them)."""
         beats_s = self._known_beats()

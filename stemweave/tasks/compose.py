@@ -47,8 +47,7 @@ def found_sheet(
 
     None if nothing is known, or the model understands no sheets.
     """
-    known = given is not None and (given.beats_s is not None or given.tempo_bpm is not None)
-    if known or not (pipe.takes_sheets and pipe.analyses):
+    if (given is not None and given.has_tempo) or not (pipe.takes_sheets and pipe.analyses):
         return given
     found = pipe.analyse(summed(pipe, piece), sample_rate)
     return given if found.beats_s is None else found

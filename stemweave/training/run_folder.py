@@ -1,4 +1,4 @@
-"""Where a run lies: in a folder that is named by its stage and its settings, unless told."""
+"""Where a run lies: in a given folder, or in one that is named by its stage and its settings."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NOT_IN_THE_NAME = {
 NAMED = re.compile(r"([a-z_]+)-[0-9a-f]{8}")
 
 
-def run_folder(part: str, settings: RunSettings, told: Path | None = None) -> Path:
-    """``told``, or ``runs/<part>-<hash>``: other settings, another run.
+def run_folder(part: str, settings: RunSettings, given: Path | None = None) -> Path:
+    """``given``, or ``runs/<part>-<hash>``: other settings, another run.
 
     A folder ``runs/<part>`` of an earlier version goes on where it is.
     """
     plain = RUNS / part
-    if told is not None or (plain.is_dir() and not plain.is_symlink()):
-        return told or plain
+    if given is not None or (plain.is_dir() and not plain.is_symlink()):
+        return given or plain
     named = {key: value for key, value in settings_of(settings, part).items() if key != "cache"}
     named[part] = {k: v for k, v in named[part].items() if k not in NOT_IN_THE_NAME}
     digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()

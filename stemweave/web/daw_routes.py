@@ -55,7 +55,7 @@ async def download_session(
     if studio.library.free_bytes() < room + studio.settings.min_free_mb * 1e6:
         raise Refused(507, DISK_FULL)
     sheet, score = await music_of(studio, version)
-    if sheet.beats_s is None and sheet.tempo_bpm is None:
+    if not sheet.has_tempo:
         raise Refused(422, "no beat was found in it: give its sheet a tempo")
     loop_bars = None if first_bar is None or last_bar is None else (first_bar, last_bar)
     files = _session(studio, version, title, sheet, score, loop_bars)

@@ -1,4 +1,4 @@
-"""``/api/versions/{id}/sheet`` and ``/score``: beats, bars, chords and notes of what is heard."""
+"""``/api/versions/{id}/sheet`` and ``/score``: beats, bars, chords and notes of a version."""
 
 from __future__ import annotations
 

@@ -190,8 +190,8 @@ class Runner:
         pipe = self.pipe
         sheet = drawn_sheet(pipe, seconds, seed, LeadSheet(tempo_bpm=tempo_bpm))
         score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
-        told = {"tempo_bpm": tempo_bpm} if sheet is None else {"sheet": sheet, "score": score}
-        pipe.generate(seconds, sampling=sampling, **told).save(out)
+        conditions = {"tempo_bpm": tempo_bpm} if sheet is None else {"sheet": sheet, "score": score}
+        pipe.generate(seconds, sampling=sampling, **conditions).save(out)
         write_music(out, sheet, score)
 
     def _score(
