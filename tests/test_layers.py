@@ -24,7 +24,7 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"io.plots", "io.separation_record"},
-    {"io.batch"},
+    {"io.batch", "io.piece_record"},
     {"web"},
     {"cli.console", "cli.options"},
     {"io.catalogue", "io.separation_runs"},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from stemweave.cli.sheets import (
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
+from stemweave.io.records import PIECE_RECORD
 from stemweave.music.folder import music_files, write_music
 from stemweave.stems import MIXTURE
 
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
 
     from stemweave.io.piece import Piece
     from stemweave.model import StemModel
+    from stemweave.music.lead_sheet import LeadSheet
+    from stemweave.music.score import Score
+
+RecordText = Callable[[Mapping[str, Path], int, float], str]
+"""Of the files of a piece, their sample rate and their gain."""
 
 Source = Annotated[
     Path,
@@ -79,7 +86,8 @@ def generate(
     Models that understand sheets draw what is not given of tempo, metre, chords, style and
     instruments, and write the notes.
     """
-    encoding, overwrite, seed = common.encoding, common.overwrite, common.seed
+    overwrite, seed = common.overwrite, common.seed
+    _ = common.encoding  # refused before a model is loaded
     given, notes = options.read()
     folders = [out / str(index) for index in range(number)]
     require_absent(folders, overwrite)
@@ -99,10 +107,8 @@ def generate(
                 mono=mono,
                 sampling=common.sampling(progress, index),
             )
-        written = piece.save(folder, encoding, overwrite)
-        music = write_music(folder, own_sheet, own_score)
-        plot_if(common.plot, written, folder)
-        give_folder(folder, written | music)
+        record = _record("generate", pipe, common, options, index, duration_s=duration_s, mono=mono)
+        _write(folder, piece, own_sheet, own_score, common, record)
         if own_sheet is not None:
             console.say(f"  {summary(own_sheet)}")
 
@@ -154,10 +160,15 @@ def arrange(
             sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
             **options.conditions(pipe, own_sheet, notes),
         )
-    written = piece.save(out, encoding, overwrite)
-    music = write_music(out, own_sheet, notes)
-    plot_if(common.plot, written, out)
-    give_folder(out, written | music)
+    asked: dict[str, Any] = dict(given=sorted(files), add=missing, guidance=guidance)
+    _write(
+        out,
+        piece,
+        own_sheet,
+        notes,
+        common,
+        _record("arrange", pipe, common, options, inpainting=inpainting, **asked),
+    )
     if own_sheet is not None:
         console.say(f"  {summary(own_sheet)}")
 
@@ -188,7 +199,8 @@ def edit(
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
 
-    _run(pipe, source, out, task, "editing", options, common, new_s)
+    record = _record("edit", pipe, common, options, stems=renewed, start_s=start, end_s=end)
+    _run(pipe, source, out, task, "editing", options, common, record, new_s)
 
 
 def extend(
@@ -211,7 +223,8 @@ def extend(
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
 
-    _run(pipe, source, out, task, "extending", options, common, new_s)
+    record = _record("extend", pipe, common, options, duration_s=seconds)
+    _run(pipe, source, out, task, "extending", options, common, record, new_s)
 
 
 def vary(
@@ -228,7 +241,8 @@ def vary(
     def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
         return pipe.vary(piece, sample_rate, strength=strength, **conditions)
 
-    _run(pipe, source, out, task, "varying", options, common)
+    record = _record("vary", pipe, common, options, strength=strength)
+    _run(pipe, source, out, task, "varying", options, common, record)
 
 
 def _run(
@@ -239,6 +253,7 @@ def _run(
     label: str,
     options: SheetOptions,
     common: Common,
+    record: RecordText,
     new_s: Callable[[float], dict[str, tuple[float, float]]] | None = None,
 ) -> None:
     """Read the piece and its sheet, run ``task``, write the result.
@@ -270,9 +285,43 @@ def _run(
             **options.conditions(pipe, sheet, score),
             sampling=common.sampling(progress),
         )
-    written = changed.save(out, encoding, overwrite)
     if sheet is not None:
         sheet = lasting(sheet, changed[MIXTURE].shape[-1] / sample_rate)
+    _write(out, changed, sheet, score, common, record)
+
+
+def _record(
+    task: str,
+    pipe: StemModel,
+    common: Common,
+    options: SheetOptions,
+    index: int = 0,
+    **settings: Any,
+) -> RecordText:
+    """The text of ``piece.json`` for the files and their gain."""
+    from stemweave.io.piece_record import record_text
+
+    given = {name: str(value) for name, value in vars(options).items() if value}
+    drawn = {"seed": common.seed + index, "steps": common.steps, "sampler": common.sampler}
+    return partial(record_text, task, pipe, {**drawn, **settings, **given})
+
+
+def _write(
+    out: Path,
+    piece: Piece,
+    sheet: LeadSheet | None,
+    score: Score | None,
+    common: Common,
+    record: RecordText,
+) -> None:
+    """Write a piece with its record and music, and its picture if wanted, and say so."""
+    from stemweave.io.encode import Document
+    from stemweave.io.piece import write_stems
+
+    encoding = common.encoding
+    files = {name: out / f"{name}.{encoding}" for name in piece}
+    document = Document(out / PIECE_RECORD, partial(record, files, piece.sample_rate))
+    written = write_stems(out, piece, piece.sample_rate, encoding, common.overwrite, [document])
     music = write_music(out, sheet, score)
     plot_if(common.plot, written, out)
     give_folder(out, written | music)

@@ -23,7 +23,7 @@ from stemweave.io.output_names import (
     with_end,
     without_suffix,
 )
-from stemweave.io.records import RECORD, own_files
+from stemweave.io.records import RECORDS, own_files
 
 OURS = "file that Stemweave made"
 SILENT = "file without sound that can be read"
@@ -200,7 +200,7 @@ def _sounds_below(folder: Path, out: Path, left_out: Counter[str]) -> Iterator[s
             else:
                 kept.append(name)
         folders[:] = kept
-        ours = own_files(Path(parent)) if RECORD in files else frozenset()
+        ours = own_files(Path(parent)) if RECORDS.intersection(files) else frozenset()
         below = Path(parent).relative_to(folder)
         for name in files:
             reason = _reason_against(Path(parent, name), ours)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
-from stemweave.io.encode import AudioWriter, WriterGroup
+from stemweave.io.encode import AudioWriter, Document, WriterGroup
 from stemweave.io.encoding import Encoding
 from stemweave.io.files import require_absent
 from stemweave.stems import MIXTURE
@@ -63,11 +63,14 @@ def write_stems(
     sample_rate: int,
     encoding: str | Encoding,
     overwrite: bool,
+    documents: Sequence[Document] = (),
 ) -> dict[str, Path]:
-    """Write ``out/<name>.<suffix>`` for every waveform (channels, samples), all or none."""
+    """Write ``out/<name>.<suffix>`` for every waveform (channels, samples), all or none; and
+    ``documents`` with them.
+    """
     files = {name: out / f"{name}.{encoding}" for name in waveforms}
     require_absent(list(files.values()), overwrite)
     channels = next(iter(waveforms.values())).shape[0]
-    with WriterGroup(open_writers(files, sample_rate, channels, encoding)) as group:
+    with WriterGroup(open_writers(files, sample_rate, channels, encoding), documents) as group:
         group.write(waveforms)
     return files

@@ -1,4 +1,7 @@
-"""``separation.json``, which Stemweave writes beside stems: what it says of files in a folder."""
+"""What Stemweave's records beside stems say of the files in a folder.
+
+``separation.json`` lies beside stems of a file, ``piece.json`` beside those that a task made.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 RECORD = "separation.json"
+PIECE_RECORD = "piece.json"
+RECORDS = frozenset((RECORD, PIECE_RECORD))
 PROGRAM = "stemweave"
 LEFT_OUT = "left_out"
 """Key of the names of stems that are not there because they are silent."""
@@ -17,9 +22,9 @@ EARLIER = "earlier"
 MAX_BYTES = 2**20
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path, name: str = RECORD) -> dict[str, Any]:
     """Stemweave's record in ``folder``; empty if there is none."""
-    path = folder / RECORD
+    path = folder / name
     try:
         record = json.loads(path.read_text()) if path.stat().st_size < MAX_BYTES else None
     except (OSError, ValueError, RecursionError):
@@ -29,7 +34,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def own_files(folder: Path) -> frozenset[str]:
     """Names of the files in ``folder`` that Stemweave made, by its records."""
-    records = _with_earlier(read_record(folder))
+    records = [*_with_earlier(read_record(folder)), read_record(folder, PIECE_RECORD)]
     return frozenset(name for record in records for name in _outputs(record))
 
 

@@ -52,12 +52,7 @@ def record_text(
             "sampler": type(pipe.scheduler).__name__,
         }
     record = {
-        "program": PROGRAM,
-        "versions": {
-            PROGRAM: version(PROGRAM),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        **made_by(),
         "input": {
             "name": info.path.name,
             "sha256": sha256_of(info.path),
@@ -81,6 +76,18 @@ def record_text(
         "seconds": round(elapsed_s, 3),
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def made_by() -> dict[str, Any]:
+    """The program, and versions of what results depend on."""
+    return {
+        "program": PROGRAM,
+        "versions": {
+            PROGRAM: version(PROGRAM),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
 
 
 @lru_cache

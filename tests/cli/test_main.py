@@ -336,7 +336,7 @@ def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path)
         "--mono",
     )
     assert result.code == 0, result.err
-    names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "spectrograms.png"]
+    names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "piece.json", "spectrograms.png"]
     assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
     info = soundfile.info(out / "0" / "mixture.wav")
     assert (info.frames, info.samplerate, info.channels) == (22050, 22050, 1)
@@ -347,7 +347,7 @@ def test_arrange(run, tiny_model, tmp_path):
     write_noise(tmp_path / "three.wav", channels=3, sample_rate=44100)
     command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
     assert run(*command, "-o", tmp_path / "o", "--add", "piano").code == 0
-    assert left_behind(tmp_path / "o") == ["bass.wav", "mixture.wav", "piano.wav"]
+    assert left_behind(tmp_path / "o") == ["bass.wav", "mixture.wav", "piano.wav", "piece.json"]
     assert np.array_equal(soundfile.read(tmp_path / "o" / "bass.wav", dtype="float32")[0], given)
     for extra, message in (
         (["--given", f"drums={tmp_path / 'three.wav'}"], "has 2 channels and"),

@@ -1,5 +1,6 @@
 """``stemweave edit``, ``extend`` and ``vary``: files in and out, errors in one sentence."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from stemweave.io.encode import write_audio
 from stemweave.stems import STEMS
 from tests.cli.test_main import left_behind, write_noise
 
-WRITTEN = sorted(f"{name}.wav" for name in (*STEMS, "mixture"))
+WRITTEN = sorted([*(f"{name}.wav" for name in (*STEMS, "mixture")), "piece.json"])
 
 
 def read(path: Path) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_edit_of_part_of_the_stems_adds_none(run, tiny_model, song, tmp_path):
         (song / f"{stem}.flac").unlink()
     command = ["edit", song, "--end", 0.5, "--model", tiny_model, "--steps", 1]
     assert run(*command, "-o", tmp_path / "o").code == 0
-    assert left_behind(tmp_path / "o") == ["bass.wav", "drums.wav", "mixture.wav"]
+    assert left_behind(tmp_path / "o") == ["bass.wav", "drums.wav", "mixture.wav", "piece.json"]
     assert run(*command, "-o", tmp_path / "p", "--stems", "piano").code == 0
     assert "piano.wav" in left_behind(tmp_path / "p")
 
@@ -68,6 +69,30 @@ def test_edit_a_mixture(run, tiny_model, tmp_path):
     assert not np.array_equal(edited, mixture)
     total = sum(read(tmp_path / "o" / f"{stem}.wav") for stem in STEMS)
     assert np.abs(total - edited).max() < 1e-5
+
+
+def test_the_record_says_how_a_piece_was_made(run, tiny_model, song, tmp_path):
+    out = tmp_path / "o"
+    command = ["vary", song, "--strength", 0.25, "--seed", 7, "--steps", 1]
+    assert run(*command, "-o", out, "--model", tiny_model).code == 0
+    record = json.loads((out / "piece.json").read_text())
+    settings = {"seed": 7, "steps": 1, "strength": 0.25}
+    assert (record["task"], record["settings"]) == ("vary", settings)
+    assert record["sample_rate"] == 44100 and record["model"]["fingerprint"]
+    assert record["outputs"] == {name: f"{name}.wav" for name in (*STEMS, "mixture")}
+
+
+def test_pieces_in_a_folder_are_not_separated(run, tiny_model, song, tmp_path):
+    """What a task made lies in the folder of the music: only the music is taken."""
+    music = tmp_path / "music"
+    music.mkdir()
+    write_noise(music / "song.wav", 9000)
+    command = ["vary", song, "-o", music / "piece", "--model", tiny_model, "--steps", 1]
+    assert run(*command).code == 0
+    result = run("separate", music, "-o", tmp_path / "o", "--model", tiny_model, "--steps", 1)
+    assert result.code == 0, result.err
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"song"}
+    assert "5 files that Stemweave made" in result.out + result.err
 
 
 def test_extend(run, tiny_model, song, tmp_path):
