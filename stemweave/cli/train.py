@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from stemweave.cli.options import with_options
+
+if TYPE_CHECKING:
+    from stemweave.training.settings import RunSettings
 
 VAE, REFINER = Path("runs/vae/export"), Path("runs/refiner/export")
 """Of the runs that began last."""
@@ -38,27 +44,60 @@ DryRun = Annotated[
 Lora = Annotated[int | None, typer.Option(min=1, help="train matrices of this rank (LoRA) only")]
 
 
+@dataclass(frozen=True)
+class Run:
+    """Options of every stage: its run's folder, and how it computes."""
+
+    run: RunFolder = None
+    minutes: Minutes = 0
+    device: Device = "auto"
+    changes: Changes = None
+
+    def settings(
+        self, stage: str, config: Path, init: Path | None, *base_options: Any
+    ) -> tuple[RunSettings, Path]:
+        """Settings and folder of a run, which is new if there are weights to start from.
+
+        ``base_options`` of a stage that may start from a model are its data, stem map and LoRA.
+        """
+        from stemweave.training import finetune
+        from stemweave.training.run_folder import require_new, run_folder
+        from stemweave.training.start import prepare
+
+        settings = prepare(config, self.changes)
+        if base_options:
+            settings = finetune.with_options(settings, init, *base_options)
+        folder = run_folder(stage, settings, self.run)
+        require_new(folder, init)
+        return settings, folder
+
+    def start(self, stage: Any, settings: RunSettings, folder: Path, songs: Any = None) -> None:
+        """Train ``stage`` until it is done or stopped."""
+        from stemweave.training.start import start
+
+        start(stage, settings, folder, self.minutes, self.device, songs)
+
+
+RUN = Run()
+"""As it is where nothing is given."""
+
+
 @app.command("vae")
+@with_options
 def train_vae(
     config: Config,
     init: Annotated[Path | None, typer.Option(help="autoencoder to start from")] = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
     dry_run: DryRun = False,
 ) -> None:
     """Train the autoencoder of log-mels."""
     from stemweave.training.identity import check_parts
     from stemweave.training.networks import autoencoder_in, load_weights
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_vae import VAEStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs
     from stemweave.training.trial import forecast, require_network
 
-    settings = prepare(config, changes)
-    folder = run_folder("vae", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("vae", config, init)
     if dry_run:
         return typer.echo(forecast("vae", settings))
     check_parts(settings, vae=init)
@@ -67,10 +106,11 @@ def train_vae(
     stage = VAEStage(settings, *songs)
     if init is not None:
         load_weights(autoencoder_in(stage.network), "vae", init)
-    start(stage, settings, folder, minutes, device, songs[0])
+    run.start(stage, settings, folder, songs[0])
 
 
 @app.command("denoiser")
+@with_options
 def train_denoiser(
     config: Config,
     vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
@@ -79,24 +119,18 @@ def train_denoiser(
     stem_map: StemMap = None,
     lora: Lora = None,
     vocoder: Annotated[Path | None, typer.Option(help="for the logged examples")] = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
     dry_run: DryRun = False,
 ) -> None:
     """Train the diffusion model on cached latents, from nothing or from an existing model."""
-    from stemweave.training.finetune import load_base, resolved, start_from, with_options
+    from stemweave.training.finetune import load_base, resolved, start_from
     from stemweave.training.identity import check_parts, require_own_autoencoder
     from stemweave.training.networks import load_component, load_weights
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_denoiser import DenoiserStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs
     from stemweave.training.trial import forecast, require_network
 
-    settings = with_options(prepare(config, changes), init, data, stem_map, lora)
-    folder = run_folder("denoiser", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("denoiser", config, init, data, stem_map, lora)
     base = load_base(settings)
     if base is not None:
         settings = resolved(settings, base)
@@ -121,35 +155,30 @@ def train_denoiser(
         start_from(stage.network, base.denoiser, base, settings)
     elif init is not None:
         load_weights(stage.network, "denoiser", init)
-    start(stage, settings, folder, minutes, device, songs[0])
+    run.start(stage, settings, folder, songs[0])
 
 
 @app.command("refiner")
+@with_options
 def train_refiner(
     config: Config,
     init: Init = None,
     data: Data = None,
     stem_map: StemMap = None,
     lora: Lora = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
     dry_run: DryRun = False,
 ) -> None:
     """Train the mask network."""
     from stemweave.errors import InputError
-    from stemweave.training.finetune import load_base, resolved, start_from, with_options
+    from stemweave.training.finetune import load_base, resolved, start_from
     from stemweave.training.identity import check_parts
     from stemweave.training.networks import load_weights
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_refiner import RefinerStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs
     from stemweave.training.trial import forecast, require_network
 
-    settings = with_options(prepare(config, changes), init, data, stem_map, lora)
-    folder = run_folder("refiner", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("refiner", config, init, data, stem_map, lora)
     base = load_base(settings)
     if base is not None:
         if base.refiner is None:
@@ -165,23 +194,21 @@ def train_refiner(
         start_from(stage.network, base.refiner, base, settings)
     elif init is not None:
         load_weights(stage.network, "refiner", init, settings.stems)
-    start(stage, settings, folder, minutes, device, songs[0])
+    run.start(stage, settings, folder, songs[0])
 
 
 @app.command("sharpener")
+@with_options
 def train_sharpener(
     config: Config,
     refiner: Annotated[Path | None, typer.Option(help=f"trained refiner; {REFINER}")] = None,
     init: Init = None,
     data: Data = None,
     stem_map: StemMap = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
 ) -> None:
     """Train what brings the refiner's masks from bands to single bins."""
-    from stemweave.training.finetune import load_base, resolved, take_over, with_options
+    from stemweave.training.finetune import load_base, resolved, take_over
     from stemweave.training.identity import check_parts
     from stemweave.training.networks import (
         load_component,
@@ -189,14 +216,11 @@ def train_sharpener(
         make_refiner,
         make_sharpener,
     )
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_sharpener import SharpenerStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs
     from stemweave.training.trial import require_network
 
-    settings = with_options(prepare(config, changes), init, data, stem_map, None)
-    folder = run_folder("sharpener", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("sharpener", config, init, data, stem_map, None)
     base = load_base(settings)
     if base is not None:
         settings = resolved(settings, base, masks=True)
@@ -220,32 +244,27 @@ def train_sharpener(
     songs = load_songs(settings)
     stage = SharpenerStage(settings, *songs, trained, first_pass)
     begin(stage.network)
-    start(stage, settings, folder, minutes, device, songs[0])
+    run.start(stage, settings, folder, songs[0])
 
 
 @app.command("vocoder")
+@with_options
 def train_vocoder(
     config: Config,
     vae: Annotated[
         Path | None, typer.Option(help="train on mels that went through this autoencoder too")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="vocoder whose weights to start from")] = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
 ) -> None:
     """Train the vocoder."""
     from stemweave.training.identity import check_parts
     from stemweave.training.networks import load_component, load_weights
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_vocoder import VocoderStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs
     from stemweave.training.trial import require_network
 
-    settings = prepare(config, changes)
-    folder = run_folder("vocoder", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("vocoder", config, init)
     autoencoder = load_component("vae", vae) if vae is not None else None
     check_parts(settings, vae=autoencoder, vocoder=init)
     require_network("vocoder", settings)
@@ -253,63 +272,52 @@ def train_vocoder(
     stage = VocoderStage(settings, *songs, autoencoder)
     if init is not None:
         load_weights(stage.network, "vocoder", init)
-    start(stage, settings, folder, minutes, device, songs[0])
+    run.start(stage, settings, folder, songs[0])
 
 
 @app.command("score")
+@with_options
 def train_score(
     config: Config,
     init: Annotated[Path | None, typer.Option(help="score model to start from")] = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
 ) -> None:
     """Train the score model on the notes and sheets of songs."""
     from stemweave.data.scores import ScoreCorpus, score_folders
     from stemweave.training.networks import load_weights
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_score import STEMS, ScoreStage
-    from stemweave.training.start import prepare, start
 
-    settings = prepare(config, changes)
-    folder = run_folder("score", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("score", config, init)
     train = ScoreCorpus(score_folders(settings.data), STEMS)
     held_out = ScoreCorpus(score_folders(settings.score.validation), STEMS, train.styles)
     stage = ScoreStage(settings, train, held_out)
     if init is not None:
         load_weights(stage.network, "score_model", init)
-    start(stage, settings, folder, minutes, device)
+    run.start(stage, settings, folder)
 
 
 @app.command("analyser")
+@with_options
 def train_analyser(
     config: Config,
     init: Annotated[Path | None, typer.Option(help="analyser to start from")] = None,
-    run: RunFolder = None,
-    minutes: Minutes = 0,
-    device: Device = "auto",
-    changes: Changes = None,
+    run: Run = RUN,
 ) -> None:
     """Train the analyser of beats, bars and harmony on songs with their sheets."""
     from stemweave.data.tar_songs import TarSongs
     from stemweave.errors import InputError
     from stemweave.training.networks import load_weights
-    from stemweave.training.run_folder import require_new, run_folder
     from stemweave.training.stage_analyser import AnalyserStage
-    from stemweave.training.start import load_songs, prepare, start
+    from stemweave.training.start import load_songs
 
-    settings = prepare(config, changes)
-    folder = run_folder("analyser", settings, run)
-    require_new(folder, init)
+    settings, folder = run.settings("analyser", config, init)
     train, validation = load_songs(settings)
     if isinstance(train, TarSongs) or isinstance(validation, TarSongs):
         raise InputError("the analyser trains on folders of songs, not on tar shards")
     stage = AnalyserStage(settings, train, validation)
     if init is not None:
         load_weights(stage.network, "analyser", init)
-    start(stage, settings, folder, minutes, device, train)
+    run.start(stage, settings, folder, train)
 
 
 def register(parent: typer.Typer) -> None:

@@ -69,17 +69,23 @@ def guided_by_stems(
 
 
 def guided_by_conditions(
-    conditioned: ConditionedDenoiser, unconditioned: ConditionedDenoiser, guidance: float
+    conditioned: ConditionedDenoiser,
+    unconditioned: ConditionedDenoiser,
+    guidance: float,
+    first_timestep: int = 0,
 ) -> ConditionedDenoiser:
-    """A denoiser that listens to sheet and score ``guidance`` times, mixed as by stems.
+    """A denoiser that gives sheet and score the weight ``guidance``, mixed as by stems.
 
-    At 1 the ``conditioned`` one is called alone, at 0 the other.
+    At 1, and at timesteps below ``first_timestep``, the ``conditioned`` one is called alone, at 0
+    the other.
     """
     if guidance in (0, 1):
         return conditioned if guidance == 1 else unconditioned
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
         conditional = conditioned(latents, timestep, known)
+        if timestep.max() < first_timestep:
+            return conditional
         return _mixed(conditional, unconditioned(latents, timestep, known), guidance)
 
     return predict

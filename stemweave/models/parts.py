@@ -40,6 +40,9 @@ class TaskSettings:
         noise_offset: what all tasks but ``separate`` begin with is noise whose mean over a window
             varies by this much in stems of which nothing is given (``sampler.draw_noise``).
         arrangement_guidance: default of ``arrange``.
+        condition_guidance: default of ``generate``, the weight of sheet and score.
+        condition_guidance_from: timesteps below it have no second pass for it: what sheet and score
+            decide is decided by then (arXiv 2404.07724).
         matching_iterations: that bring what the vocoder plays to the log-mel that it was given
             (``vocoder.matched``).
         sample_posterior: draw latents from the autoencoder's posterior instead of its mean (the
@@ -55,6 +58,8 @@ class TaskSettings:
     timestep_shift: float = 1.0
     noise_offset: float = 0.0
     arrangement_guidance: float = 1.0
+    condition_guidance: float = 1.0
+    condition_guidance_from: int = 0
     stereo: bool = False
     matching_iterations: int = 0
     sample_posterior: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 
@@ -26,7 +27,8 @@ class Conditioning:
         sheet: None is unknown.
         notes: by stem, in seconds; a missing stem is unknown, as all are from ``notes_until_s`` on.
         sounds: of the training songs, by stem; a missing one is unknown.
-        guidance: how much the denoiser listens; other than 1 takes two network passes a step.
+        guidance: weight of the conditions; other than 1 takes two network passes a step.
+        guidance_from: timesteps below it take one pass.
         start_s: time in sheet and score at which the latents of the task begin.
     """
 
@@ -35,6 +37,7 @@ class Conditioning:
     notes_until_s: float = math.inf
     sounds: Mapping[str, str] = field(default_factory=dict)
     guidance: float = 1.0
+    guidance_from: int = 0
     start_s: float = 0.0
 
     def beginning_at(self, start_s: float) -> Conditioning:
@@ -84,7 +87,14 @@ def conditioning_of(
         notes = timed_notes(score, sheet)
         until_s = score_end_s(score, sheet) or math.inf
     sounds = draw_sounds(parts, new_stems, sampling.generator)
-    return Conditioning(sheet, notes, until_s, sounds, sampling.condition_guidance)
+    return Conditioning(
+        sheet,
+        notes,
+        until_s,
+        sounds,
+        cast(float, sampling.condition_guidance),
+        parts.config.condition_guidance_from,
+    )
 
 
 def draw_sounds(

@@ -93,7 +93,9 @@ def _denoiser_of_window(
         return plain
     conditioned = denoiser_of(parts, conditioning.window(parts, start, height))
     conditioned = guided(conditioned, mixture=None, guidance=0.0)
-    return guided_by_conditions(conditioned, plain, conditioning.guidance)
+    return guided_by_conditions(
+        conditioned, plain, conditioning.guidance, conditioning.guidance_from
+    )
 
 
 def make_constraint(clean: Tensor, known: Tensor, sampling: Sampling) -> Constraint:

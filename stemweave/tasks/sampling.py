@@ -30,7 +30,7 @@ class SamplingOptions(TypedDict, total=False):
 
     steps: int | None
     guidance: float | None
-    condition_guidance: float
+    condition_guidance: float | None
     inpainting: Inpainting | None
     batch_windows: int | None
     generator: torch.Generator | None
@@ -56,7 +56,7 @@ class Sampling:
 
     steps: int | None = None
     guidance: float | None = None
-    condition_guidance: float = 1.0
+    condition_guidance: float | None = None
     inpainting: Inpainting | None = None
     batch_windows: int | None = None
     generator: torch.Generator | None = None
@@ -75,7 +75,7 @@ class Sampling:
             raise InputError(f"steps must be 1 to {MAX_STEPS}, not {self.steps}")
         if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
             raise InputError(f"guidance must be 0 to {MAX_GUIDANCE:g}, not {self.guidance}")
-        if not 0 <= self.condition_guidance <= MAX_GUIDANCE:
+        if self.condition_guidance is not None and not 0 <= self.condition_guidance <= MAX_GUIDANCE:
             raise InputError(f"guidance by sheet and score must be 0 to {MAX_GUIDANCE:g}")
         if self.batch_windows is not None and self.batch_windows < 1:
             raise InputError(f"batch_windows must be at least 1, not {self.batch_windows}")
@@ -89,6 +89,7 @@ class Sampling:
         return self._with(
             steps=config.generation_steps,
             guidance=guidance,
+            condition_guidance=config.condition_guidance if task == "generate" else 1.0,
             inpainting="known" if takes_known else "replace",
         )
 

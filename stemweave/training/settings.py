@@ -84,6 +84,8 @@ class SamplingSettings(Strict):
     timestep_shift: float = Field(TaskSettings.timestep_shift, gt=0)
     noise_offset: float = Field(TaskSettings.noise_offset, ge=0)
     arrangement_guidance: float = Field(TaskSettings.arrangement_guidance, ge=-100, le=100)
+    condition_guidance: float = Field(TaskSettings.condition_guidance, ge=0, le=20)
+    condition_guidance_from: int = Field(TaskSettings.condition_guidance_from, ge=0)
     stereo: bool = TaskSettings.stereo
     matching_iterations: int = Field(TaskSettings.matching_iterations, ge=0, le=8)
     sample_posterior: bool = TaskSettings.sample_posterior

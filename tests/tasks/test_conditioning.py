@@ -184,6 +184,9 @@ def test_guidance_mixes_what_is_told_and_what_is_not(pipe):
     assert torch.allclose(*sizes, rtol=1e-4)
     pushed = 3 * two(latents, timestep, None) - 2 * one(latents, timestep, None)
     assert torch.nn.functional.cosine_similarity(mixed.flatten(), pushed.flatten(), 0) > 0.999
+    early = guided_by_conditions(two, one, 3.0, first_timestep=501)
+    assert torch.equal(early(latents, timestep, None), 2 * latents)
+    assert torch.equal(early(latents, timestep + 1, None), mixed)
     plain = pipe.generate(1.0, sheet=SHEET, generator=seeded())
     guided = pipe.generate(1.0, sheet=SHEET, condition_guidance=2.0, generator=seeded())
     assert not torch.equal(plain["bass"], guided["bass"])
