@@ -32,8 +32,13 @@ def handle_signals(at_once: bool = False) -> None:
     global _pid
     _pid = os.getpid()
     for number in SIGNALS:
-        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+        if is_heeded(number):
             signal.signal(number, _leave_for if at_once else _end)
+
+
+def is_heeded(number: int) -> bool:
+    """Whether a signal does anything here: those that were ignored stay ignored."""
+    return signal.getsignal(number) not in (signal.SIG_IGN, None)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import fcntl
 import math
 import os
 import signal
+import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
+from stemweave.io.ends import SIGNALS, is_heeded
 from stemweave.models.memory import keep_freed_memory
 from stemweave.training.identity import record_of
 from stemweave.training.logs import RunLog
@@ -155,7 +157,8 @@ def start(
 ) -> None:
     """Train ``stage`` in ``folder`` on ``songs``, from its checkpoint if there is one.
 
-    A run that has made all its steps is left as it is.
+    A run that has made all its steps is left as it is. A signal ends it after the current step,
+    with a checkpoint and an export, and the process with 128 + the signal's number.
     """
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,11 +175,14 @@ def start(
         record=record_of(stage, settings, songs),
     )
 
-    def stop(*_: object) -> None:
+    ended_by: list[int] = []
+
+    def stop(number: int, _: object) -> None:
         run.stop_requested = True
+        ended_by.append(number)
 
     # save, export, then end
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, stop) for number in SIGNALS if is_heeded(number)}
     is_main = run.accelerator.is_main_process
     try:
         resumed = run.resume()
@@ -203,6 +209,8 @@ def start(
             signal.signal(number, handler)
         if lock is not None:
             lock.close()
+    if ended_by:  # so that a script does not go on to a stage that needs the whole run
+        sys.exit(128 + ended_by[0])
 
 
 def _lock(folder: Path) -> TextIO:

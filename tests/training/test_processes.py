@@ -78,6 +78,28 @@ def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, 
     assert all(torch.allclose(a, b, rtol=1e-3, atol=2e-5) for a, b in pairs)
 
 
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_with_a_checkpoint_and_its_own_code(config, tmp_path, ending):
+    """A script whose stages follow each other must not go on."""
+    change(config, "vae", steps=100_000, validate_every_steps=50_000)
+    folder = tmp_path / "vae"
+    command = [sys.executable, "-m", "stemweave", "train", "vae", config, "--run", folder]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+
+    def heeding() -> None:  # where the tests run in the background it may be ignored
+        signal.signal(ending, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [str(part) for part in command], env=environment, text=True, cwd=tmp_path,
+        preexec_fn=heeding, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_for_step(folder, 2, process)
+    process.send_signal(ending)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + ending and "Traceback" not in output, output
+    assert (folder / "checkpoint.pt").exists() and (folder / "export" / "config.json").exists()
+
+
 class CountedShards(Shards):
     """One number per crop; every making leaves a line."""
 
