@@ -12,7 +12,6 @@ import torch
 
 from stemweave.io.decode import read_audio
 from stemweave.io.encode import write_audio
-from stemweave.model import StemModel
 
 STEMS = ("bass", "drums", "guitar", "piano")
 
@@ -314,59 +313,3 @@ def test_full_disk_leaves_nothing(run, tiny_model, tmp_path, monkeypatch):
     result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model)
     assert result.code == 2 and "No space left" in result.err
     assert left_behind(tmp_path / "o") == []
-
-
-def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path):
-    out = tmp_path / "out"
-    result = run(
-        "generate",
-        "-o",
-        out,
-        "-n",
-        2,
-        "--seconds",
-        1,
-        "--model",
-        tiny_model,
-        "--plot",
-        "--steps",
-        1,
-        "--sample-rate",
-        22050,
-        "--mono",
-    )
-    assert result.code == 0, result.err
-    names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "piece.json", "spectrograms.png"]
-    assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
-    info = soundfile.info(out / "0" / "mixture.wav")
-    assert (info.frames, info.samplerate, info.channels) == (22050, 22050, 1)
-
-
-def test_arrange(run, tiny_model, tmp_path):
-    given = write_noise(tmp_path / "b.wav", channels=2, sample_rate=44100)
-    write_noise(tmp_path / "three.wav", channels=3, sample_rate=44100)
-    command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
-    assert run(*command, "-o", tmp_path / "o", "--add", "piano").code == 0
-    assert left_behind(tmp_path / "o") == ["bass.wav", "mixture.wav", "piano.wav", "piece.json"]
-    assert np.array_equal(soundfile.read(tmp_path / "o" / "bass.wav", dtype="float32")[0], given)
-    for extra, message in (
-        (["--given", f"drums={tmp_path / 'three.wav'}"], "has 2 channels and"),
-        (["--given", "drums"], "NAME=FILE"),
-        (["--given", f"kazoo={tmp_path / 'b.wav'}"], "kazoo"),
-        (["--add", "bass"], "both"),
-    ):
-        result = run(*command, "-o", tmp_path / "p", *extra)
-        assert result.code == 2 and message in result.err, (extra, result)
-        assert not (tmp_path / "p").exists()
-
-
-def test_arrange_does_not_begin_what_it_could_not_write(run, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(StemModel, "arrange", lambda *_, **__: pytest.fail("sampled in vain"))
-    write_noise(tmp_path / "b.wav", channels=3)
-    command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
-    result = run(*command, "-o", tmp_path / "p", "--format", "mp3")
-    assert result.code == 2 and "MP3 cannot hold" in result.err
-    (tmp_path / "o").mkdir()
-    (tmp_path / "o" / "drums.wav").touch()
-    result = run(*command, "-o", tmp_path / "o")
-    assert result.code == 2 and "drums.wav" in result.err

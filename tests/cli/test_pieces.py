@@ -1,4 +1,4 @@
-"""``stemweave edit``, ``extend`` and ``vary``: files in and out, errors in one sentence."""
+"""``stemweave generate``, ``arrange``, ``edit``, ``extend``, ``vary``: files, errors in one sentence."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import soundfile
 
 from stemweave.io.decode import read_audio
 from stemweave.io.encode import write_audio
+from stemweave.model import StemModel
 from stemweave.stems import STEMS
 from tests.cli.test_main import left_behind, write_noise
 
@@ -29,6 +30,62 @@ def song(tmp_path: Path) -> Path:
     (folder / "song.json").write_text("{}")
     write_noise(folder / "vocals.wav", 99)
     return folder
+
+
+def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path):
+    out = tmp_path / "out"
+    result = run(
+        "generate",
+        "-o",
+        out,
+        "-n",
+        2,
+        "--seconds",
+        1,
+        "--model",
+        tiny_model,
+        "--plot",
+        "--steps",
+        1,
+        "--sample-rate",
+        22050,
+        "--mono",
+    )
+    assert result.code == 0, result.err
+    names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "piece.json", "spectrograms.png"]
+    assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
+    info = soundfile.info(out / "0" / "mixture.wav")
+    assert (info.frames, info.samplerate, info.channels) == (22050, 22050, 1)
+
+
+def test_arrange(run, tiny_model, tmp_path):
+    given = write_noise(tmp_path / "b.wav", channels=2, sample_rate=44100)
+    write_noise(tmp_path / "three.wav", channels=3, sample_rate=44100)
+    command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
+    assert run(*command, "-o", tmp_path / "o", "--add", "piano").code == 0
+    assert left_behind(tmp_path / "o") == ["bass.wav", "mixture.wav", "piano.wav", "piece.json"]
+    assert np.array_equal(soundfile.read(tmp_path / "o" / "bass.wav", dtype="float32")[0], given)
+    for extra, message in (
+        (["--given", f"drums={tmp_path / 'three.wav'}"], "has 2 channels and"),
+        (["--given", "drums"], "NAME=FILE"),
+        (["--given", f"kazoo={tmp_path / 'b.wav'}"], "kazoo"),
+        (["--add", "bass"], "both"),
+    ):
+        result = run(*command, "-o", tmp_path / "p", *extra)
+        assert result.code == 2 and message in result.err, (extra, result)
+        assert not (tmp_path / "p").exists()
+
+
+def test_arrange_does_not_begin_what_it_could_not_write(run, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(StemModel, "arrange", lambda *_, **__: pytest.fail("sampled in vain"))
+    write_noise(tmp_path / "b.wav", channels=3)
+    command = ["arrange", "--given", f"bass={tmp_path / 'b.wav'}", "--model", tiny_model]
+    result = run(*command, "-o", tmp_path / "p", "--format", "mp3")
+    assert result.code == 2 and "MP3 cannot hold" in result.err
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "drums.wav").touch()
+    result = run(*command, "-o", tmp_path / "o")
+    assert result.code == 2 and "drums.wav" in result.err
 
 
 def test_edit_a_folder(run, tiny_model, song, tmp_path):
