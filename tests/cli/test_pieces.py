@@ -1,4 +1,4 @@
-"""``stemweave generate``, ``arrange``, ``edit``, ``extend``, ``vary``: files, errors in one sentence."""
+"""The commands that make or change pieces: files in and out, errors in one sentence."""
 
 import json
 from pathlib import Path
