@@ -167,6 +167,11 @@ function renderPlayer() {
     soloist.play();
     const heard = (await alone.startRendering()).getChannelData(0);
     const first = heard.findIndex((sample) => sample !== 0);
+    const later = new OfflineAudioContext(1, rate, rate);
+    const counted = new Player(() => later);
+    counted.setTracks({ one: track(1) });
+    counted.play(new AudioBuffer({ length: 0.25 * rate, sampleRate: rate }));
+    const led = (await later.startRendering()).getChannelData(0).findIndex((sample) => sample !== 0) - first;
     let unlike = 0;
     for (let at = 0; at < 2000; at++) {
       unlike = Math.max(unlike, Math.abs(heard[first + at] - heard[first + 2000 + at]));
@@ -174,6 +179,7 @@ function renderPlayer() {
     return {
       opposites: Math.max(...sum.map(Math.abs)),
       loopDifference: unlike,
+      led,
       loudest: Math.max(...heard),
     };
   });
@@ -203,6 +209,10 @@ try {
   await studio.waitForVersion(page, 2);
   await page.keyboard.press("Control+Shift+z");
   await studio.waitForVersion(page, 3);
+  for (const version of [2, 3]) {
+    await page.keyboard.press("x");
+    await studio.waitForVersion(page, version);
+  }
   const another = await studio.open(browser, base);
   const written = await writePiece(another.page);
   const music = await correctChord(another.page);

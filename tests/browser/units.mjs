@@ -53,9 +53,13 @@ async function inPage() {
     chords: [[0, "Am"], [4, "F"], [10, "G"]],
   };
   const sheet = new Sheet(json, 7.5);
-  const { clickOf } = await load("click.js");
+  const { clickOf, countInOf } = await load("click.js");
   const samples = clickOf(sheet, 1.2).getChannelData(0);
   const loudness = (from, to) => Math.max(...samples.slice(12000 * from, 12000 * to).map(Math.abs));
+  const countIn = countInOf(sheet, 3.25); // two and a half beats into the second bar
+  const counted = countIn.getChannelData(0);
+  const loudAt = (seconds) => Math.max(...counted.slice(12000 * seconds, 12000 * (seconds + 0.05)).map(Math.abs));
+  const counts = [0.25, 0.75, 1.25, 1.75].map(loudAt);
   const twice = correct.doubled(json);
   const slower = correct.withTempo(json, 60, 7.5, 1);
   const music = {
@@ -70,6 +74,7 @@ async function inPage() {
     waltz: correct.withMetre(json, "3/4").downbeats.length,
     slower: [slower.beats_s[0], slower.beats_s.at(-1), slower.downbeats, slower.chords],
     click: [loudness(0, 0.05) > loudness(0.5, 0.55), loudness(0.5, 0.55) > 0.1, loudness(0.1, 0.5)],
+    countIn: [countIn.duration, counts.map((loud) => loud > 0.1), Math.max(...counts) === counts[1], loudAt(0)],
     nothing: correct.withTempo({}, 100, 5).downbeats,
   };
 
@@ -96,6 +101,7 @@ async function inPage() {
     ranges: [backwards, tiny].map((range) => [range.start, range.end]),
     mixes,
     undo: versions.undoTarget(project).id,
+    compared: [["c", "b"], ["b"], ["gone", "d", "b"]].map((way) => versions.comparedTarget(project, way).id),
     redo: [["a", "b"], ["a", "b", "c", "b"]].map((way) => versions.redoTarget(project, way).id),
     spans: [spans.spansOf(project, c, ["bass"]), spans.spansOf(project, d, ["bass"])],
     files: [
@@ -133,6 +139,7 @@ export async function checkUnits(page) {
     waltz: 6,
     slower: [-3, 9, [0, 4, 8, 12], [[3, "Am"], [5, "F"], [8, "G"]]],
     click: [true, true, 0],
+    countIn: [2, [true, true, true, true], true, 0],
     nothing: [0, 4, 8, 12],
   });
   assert.ok(Math.abs(got.anchored - 500) < 1e-6);
@@ -140,6 +147,7 @@ export async function checkUnits(page) {
   assert.deepEqual(got.ranges, [[3, 8], [7.9, 8]]);
   assert.deepEqual(got.mixes, { all: [1, 1, 0], alone: 1, solo: [0, 0.5, 0], mutedSolo: [0, 0, 0] });
   assert.equal(got.undo, "a");
+  assert.deepEqual(got.compared, ["c", "a", "d"]);
   assert.deepEqual(got.redo, ["d", "c"]);
   assert.deepEqual(got.spans, [
     { bass: [{ start: 10, end: 15, kind: "new" }] },

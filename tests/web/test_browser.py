@@ -57,6 +57,7 @@ def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path
     assert seen["player"]["opposites"] == 0, "opposite tracks cancel only if sample-synchronous"
     assert seen["player"]["loopDifference"] == 0
     assert seen["player"]["loudest"] > 0.9
+    assert seen["player"]["led"] == 2000, "a count-in of 0.25 s"
     assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
     assert 0.4 <= seen["played"]["position"] <= 3.1
     assert seen["keys"] == {"silent": 4, "atEnd": 3.0}

@@ -23,7 +23,7 @@ export class App {
   #shown = false; // whether the open project has been drawn
   #starting = false;
   #lost = false; // whether the server has stopped answering
-  #visited = []; // ids of versions, latest last: redo goes back the way one came
+  visited = []; // ids of versions, latest last: redo goes back the way one came
   #unfollow = () => {};
 
   constructor(model) {
@@ -90,7 +90,7 @@ export class App {
     if (id && id === this.project?.id) return;
     this.#unfollow();
     this.deck.clear();
-    [this.project, this.version, this.jobs, this.#visited] = [null, null, new Jobs(), []];
+    [this.project, this.version, this.jobs, this.visited] = [null, null, new Jobs(), []];
     [this.#shown, this.#lost] = [false, false];
     await this.#attempt(() => (id ? this.#open(id) : this.#openHome()));
   }
@@ -142,12 +142,12 @@ export class App {
     const changed = !this.#shown || head?.id !== this.version?.id;
     this.#shown = true;
     this.version = head;
-    if (head && this.#visited.at(-1) !== head.id) this.#visited.push(head.id);
+    if (head && this.visited.at(-1) !== head.id) this.visited.push(head.id);
     document.title = `${project.name} – Stemweave`;
     byId("studio-title").textContent = project.name;
     if (byId("project-name") !== document.activeElement) byId("project-name").value = project.name;
     byId("undo").disabled = !undoTarget(project);
-    byId("redo").disabled = !redoTarget(project, this.#visited);
+    byId("redo").disabled = !redoTarget(project, this.visited);
     for (const part of ["downloads", "sheet-menu", "transport", "timeline", "lanes", "stage-hint"]) {
       byId(part).hidden = !head;
     }
@@ -339,7 +339,7 @@ export class App {
   /** -1 to the version before, 1 to the one that was made of this. */
   undo(direction) {
     const target =
-      direction < 0 ? undoTarget(this.project) : redoTarget(this.project, this.#visited);
+      direction < 0 ? undoTarget(this.project) : redoTarget(this.project, this.visited);
     return target && this.goTo(target.id);
   }
 

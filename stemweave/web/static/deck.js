@@ -1,6 +1,6 @@
 // The multitrack player: lanes, timeline and transport around one Player.
 
-import { clickOf } from "./click.js";
+import { clickOf, countInOf } from "./click.js";
 import { h } from "./dom.js";
 import { clock } from "./format.js";
 import { Lanes } from "./lanes.js";
@@ -22,6 +22,7 @@ export class Deck {
   player = new Player();
   looping = false;
   clicking = false;
+  countingIn = false;
   spectral = false;
   #inView = true; // whoever scrolls away from the playhead is left in peace
   #loading = null;
@@ -47,7 +48,7 @@ export class Deck {
     };
     this.timeline = new Timeline(elements, view, music, { onSeek, onChord });
     music.addEventListener("change", () => {
-      byId("click").hidden = !music.sheet.hasBars;
+      for (const id of ["click", "count-in"]) byId(id).hidden = !music.sheet.hasBars;
       if (this.clicking && this.#clickOf !== music.sheet) this.#play();
       this.#showPosition();
     });
@@ -114,7 +115,7 @@ export class Deck {
 
   togglePlay() {
     if (this.player.playing) this.player.pause();
-    else this.player.play();
+    else this.player.play(this.#countIn());
   }
 
   toggleLoop() {
@@ -128,6 +129,17 @@ export class Deck {
     this.clicking = !this.clicking;
     byId("click").setAttribute("aria-pressed", String(this.clicking));
     this.#play();
+  }
+
+  /** Hear a bar of clicks before playing begins, or no longer. */
+  toggleCountIn() {
+    this.countingIn = !this.countingIn;
+    byId("count-in").setAttribute("aria-pressed", String(this.countingIn));
+  }
+
+  #countIn() {
+    const { sheet } = this.music;
+    return this.countingIn && sheet.hasBars ? countInOf(sheet, this.player.nextStart) : null;
   }
 
   /** Give the tracks to the player, and the click if it is wanted. */

@@ -16,6 +16,7 @@ function drawIcons() {
     "to-start": "start",
     loop: "loop",
     click: "click",
+    "count-in": "count",
     "zoom-out": "minus",
     "zoom-in": "plus",
   };
@@ -33,6 +34,7 @@ function connect(app) {
   onClick("play", () => app.deck.togglePlay());
   onClick("loop", () => app.deck.toggleLoop());
   onClick("click", () => app.deck.toggleClick());
+  onClick("count-in", () => app.deck.toggleCountIn());
   onClick("spectral", () => app.deck.toggleSpectral());
   onClick("select-view", () => app.selectView());
   onClick("zoom-in", () => app.deck.zoomTo(app.view.zoom + 0.1));

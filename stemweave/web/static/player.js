@@ -14,6 +14,7 @@ export class Player extends EventTarget {
   #startedAt = null; // context time at which #offset sounds; null while resting
   #loop = null;
   #volume = 1;
+  #lead = null; // the source of what sounds before the tracks
 
   /** `makeContext(sampleRate)` is called at the first play: browsers want a gesture for it. */
   constructor(makeContext = (sampleRate) => new AudioContext({ sampleRate })) {
@@ -84,15 +85,25 @@ export class Player extends EventTarget {
     this.dispatchEvent(new Event("seek"));
   }
 
-  play() {
+  /** Where playing would begin, in seconds. */
+  get nextStart() {
+    const at = this.position;
+    if (this.#loop && (at >= this.#loop.end || at < this.#loop.start)) return this.#loop.start;
+    return !this.#loop && at >= this.duration - END_S ? 0 : at;
+  }
+
+  /** Play on; `lead`, an AudioBuffer, sounds before the tracks. */
+  play(lead = null) {
     if (this.playing || !this.#lanes.size) return;
     this.#prepare();
-    if (this.#loop && (this.#offset >= this.#loop.end || this.#offset < this.#loop.start)) {
-      this.#offset = this.#loop.start;
-    } else if (this.#offset >= this.duration - END_S) {
-      this.#offset = 0;
+    this.#offset = this.nextStart;
+    let at = this.#context.currentTime + LEAD_S;
+    if (lead) {
+      this.#lead = new AudioBufferSourceNode(this.#context, { buffer: lead });
+      this.#lead.connect(this.#master);
+      this.#lead.start(at);
+      at += lead.duration;
     }
-    const at = this.#context.currentTime + LEAD_S;
     for (const lane of this.#lanes.values()) {
       lane.source = new AudioBufferSourceNode(this.#context, { buffer: lane.buffer });
       if (this.#loop) {
@@ -147,6 +158,9 @@ export class Player extends EventTarget {
   }
 
   #silence() {
+    this.#lead?.stop();
+    this.#lead?.disconnect();
+    this.#lead = null;
     for (const lane of this.#lanes.values()) {
       lane.source?.stop();
       lane.source?.disconnect();

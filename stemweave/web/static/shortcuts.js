@@ -1,6 +1,7 @@
 // Keys of the studio. They rest while one types, and leave every control its own keys.
 
 import { h, fill } from "./dom.js";
+import { comparedTarget } from "./versions.js";
 
 const TYPING = "input:not([type=range]), textarea, select";
 
@@ -15,6 +16,8 @@ const KEYS = [
   ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
   ["B", "Loop the bar at the playhead", (e) => key(e, "b"), (app) => app.loopBar()],
   ["C", "Click on every beat", (e) => key(e, "c"), (app) => app.music.sheet.hasBars && app.deck.toggleClick()],
+  ["I", "A bar of clicks before playing begins", (e) => key(e, "i"), (app) => app.music.sheet.hasBars && app.deck.toggleCountIn()],
+  ["X", "Compare with the version heard before, at the same place", (e) => key(e, "x"), compare],
   ["R", "Count in bars or in seconds", (e) => key(e, "r"), (app) => app.music.toggleBars()],
   ["F", "Write the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
   ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.deck.toggleSpectral()],
@@ -40,6 +43,12 @@ function seekBy(app, event) {
 function toggleLane(app, event) {
   const name = app.lanes.names[Number(event.code.at(-1)) - 1];
   if (name) app.mixer.toggle(name, event.shiftKey ? "soloed" : "muted");
+}
+
+/** Go to the version that was open before; playing goes on at its place. */
+function compare(app) {
+  const other = comparedTarget(app.project, app.visited);
+  if (other) app.goTo(other.id);
 }
 
 function markEdge(app, event) {

@@ -23,6 +23,12 @@ export function redoTarget(project, visited) {
   return next.toSorted((a, b) => recency(a) - recency(b)).at(-1) ?? null;
 }
 
+/** The version that was open before the head, or else the one that it was made of, or null. */
+export function comparedTarget(project, visited) {
+  const others = visited.filter((id) => id !== project.head_version_id && byId(project, id));
+  return others.length ? byId(project, others.at(-1)) : undoTarget(project);
+}
+
 function entry(app, version, number) {
   const { project } = app;
   const isHead = version.id === project.head_version_id;
