@@ -68,6 +68,20 @@ async function fillRegion(page) {
 }
 
 /** A note more in a bar of the bass, moved by a key, and then played: how it is called. */
+/** Set the faders, come back, and save what sounds then. */
+async function comeBack(page) {
+  await page.keyboard.press("Escape");
+  await page.getByRole("slider", { name: "Pan of bass" }).fill("-0.5");
+  const kept = page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.url().endsWith("/desk"));
+  await page.getByRole("button", { name: "Solo drums" }).click();
+  await kept;
+  await page.reload();
+  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await page.locator('[aria-label="Solo drums"][aria-pressed="true"]').waitFor();
+  const filename = await studio.download(page, "mix", join(out, "heard.wav"));
+  return { filename, pan: await page.getByRole("slider", { name: "Pan of bass" }).inputValue() };
+}
+
 async function editNotes(page) {
   await studio.drag(page, "bass", 0.3, "bass", 0.4);
   await page.getByRole("button", { name: "Edit the notes of bass" }).click();
@@ -172,6 +186,13 @@ function renderPlayer() {
     counted.setTracks({ one: track(1) });
     counted.play(new AudioBuffer({ length: 0.25 * rate, sampleRate: rate }));
     const led = (await later.startRendering()).getChannelData(0).findIndex((sample) => sample !== 0) - first;
+    const wide = new OfflineAudioContext(2, rate, rate);
+    const placed = new Player(() => wide);
+    placed.setTracks({ one: track(1) });
+    placed.setPan("one", 0.75);
+    placed.play();
+    const sides = await wide.startRendering();
+    const [left, right] = [0, 1].map((index) => Math.max(...sides.getChannelData(index)));
     let unlike = 0;
     for (let at = 0; at < 2000; at++) {
       unlike = Math.max(unlike, Math.abs(heard[first + at] - heard[first + 2000 + at]));
@@ -180,6 +201,7 @@ function renderPlayer() {
       opposites: Math.max(...sum.map(Math.abs)),
       loopDifference: unlike,
       led,
+      sides: left / right,
       loudest: Math.max(...heard),
     };
   });
@@ -213,6 +235,7 @@ try {
     await page.keyboard.press("x");
     await studio.waitForVersion(page, version);
   }
+  const desk = await comeBack(page);
   const another = await studio.open(browser, base);
   const written = await writePiece(another.page);
   const music = await correctChord(another.page);
@@ -221,7 +244,7 @@ try {
   const selected = await useOtherKeys(another.page);
   const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, keys, lost, range, filename, seed, written, music, violations, edited, selected, faults }));
+  console.log(JSON.stringify({ player, played, keys, desk, lost, range, filename, seed, written, music, violations, edited, selected, faults }));
 } finally {
   await browser.close();
 }

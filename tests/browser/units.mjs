@@ -29,6 +29,9 @@ async function inPage() {
   const mixes = { all: gains(), alone: mixer.gain("mixture", ["mixture"]) };
   mixer.set("drums", { soloed: true, volume: 0.5 });
   mixes.solo = gains();
+  const second = new Mixer();
+  second.restore(mixer.state);
+  mixes.restored = names.map((name) => second.gain(name, names));
   mixer.set("drums", { muted: true });
   mixes.mutedSolo = gains();
 
@@ -145,7 +148,7 @@ export async function checkUnits(page) {
   assert.ok(Math.abs(got.anchored - 500) < 1e-6);
   assert.deepEqual(got.last, [100, 1000]);
   assert.deepEqual(got.ranges, [[3, 8], [7.9, 8]]);
-  assert.deepEqual(got.mixes, { all: [1, 1, 0], alone: 1, solo: [0, 0.5, 0], mutedSolo: [0, 0, 0] });
+  assert.deepEqual(got.mixes, { all: [1, 1, 0], alone: 1, solo: [0, 0.5, 0], restored: [0, 0.5, 0], mutedSolo: [0, 0, 0] });
   assert.equal(got.undo, "a");
   assert.deepEqual(got.compared, ["c", "a", "d"]);
   assert.deepEqual(got.redo, ["d", "c"]);

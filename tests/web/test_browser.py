@@ -57,6 +57,7 @@ def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path
     assert seen["player"]["opposites"] == 0, "opposite tracks cancel only if sample-synchronous"
     assert seen["player"]["loopDifference"] == 0
     assert seen["player"]["loudest"] > 0.9
+    assert seen["player"]["sides"] == pytest.approx(0.25, abs=1e-6), "three quarters to the right"
     assert seen["player"]["led"] == 2000, "a count-in of 0.25 s"
     assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
     assert 0.4 <= seen["played"]["position"] <= 3.1
@@ -95,6 +96,8 @@ def test_filled_region_is_new_and_all_else_is_kept(
     assert np.abs(before[inside] - after[inside]).max() > 1e-3
     assert mix[inside] - song[inside] == pytest.approx(after[inside] - before[inside], abs=1e-5)
     assert np.array_equal(read("bass_before.wav"), read("bass_after.wav"))
+    assert seen["desk"] == {"filename": "short song - mix.wav", "pan": "-0.5"}
+    assert np.array_equal(read("heard.wav"), after), "the drums alone, as the faders were left"
     with zipfile.ZipFile(out / "all.zip") as archive:
         assert sorted(archive.namelist()) == sorted(f"{name}.wav" for name in [*STEMS, "mixture"])
 

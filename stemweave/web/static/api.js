@@ -82,7 +82,16 @@ export const dawUrl = (version) => new URL(`versions/${version.id}/daw`, root).h
 export const getSheet = (version) => request(`versions/${version.id}/sheet`);
 export const putSheet = (version, json) =>
   request(`versions/${version.id}/sheet`, { method: "PUT", json });
+export const getDesk = (id) => request(`projects/${id}/desk`);
+export const putDesk = (id, json) => request(`projects/${id}/desk`, { method: "PUT", json });
 export const getScore = (version) => request(`versions/${version.id}/score`);
+
+/** The tracks as one: `faders` are {track: gain, "pan.track": pan}, `range` {start, end} or null. */
+export function mixUrl(version, format, faders, range) {
+  const ends = range ? { start: range.start, end: range.end } : {};
+  const query = new URLSearchParams({ ...faders, ...ends, format, download: "1" });
+  return new URL(`versions/${version.id}/mix?${query}`, root).href;
+}
 
 export function zipUrl(version, format) {
   return new URL(`versions/${version.id}/download?format=${format}`, root).href;

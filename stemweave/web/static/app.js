@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Deck } from "./deck.js";
+import { Desk } from "./desk.js";
 import { clearErrors, confirmed, showError } from "./dialogs.js";
 import { showDownloads } from "./downloads.js";
 import { doing, versionTitle } from "./format.js";
@@ -34,6 +35,7 @@ export class App {
     });
     const { view, selection, player, mixer, lanes, music } = this.deck;
     Object.assign(this, { view, selection, player, mixer, lanes, music });
+    this.desk = new Desk(this);
     this.roll = new Roll(byId("roll"), this);
     this.panel = new Panel(byId("panel"), this);
     this.sheetMenu = new SheetMenu(byId("sheet-menu"), this);
@@ -89,6 +91,7 @@ export class App {
     const [, id] = /^#\/p\/([\w-]+)$/.exec(location.hash) ?? [];
     if (id && id === this.project?.id) return;
     this.#unfollow();
+    this.desk.close();
     this.deck.clear();
     [this.project, this.version, this.jobs, this.visited] = [null, null, new Jobs(), []];
     [this.#shown, this.#lost] = [false, false];
@@ -112,6 +115,7 @@ export class App {
     this.#showPlace("studio");
     await this.#showHead();
     if (this.project?.id !== id) return;
+    this.#attempt(() => this.desk.open(id), { quietly: true });
     this.#unfollow = api.followProject(id, {
       project: (project) => {
         this.project = project; // as it is now, here or elsewhere
@@ -155,7 +159,7 @@ export class App {
     this.panel.show(changed);
     if (changed) this.roll.close();
     if (!head) return;
-    showDownloads(document.querySelector("#downloads .sheet"), head, this.model.separated_stems);
+    showDownloads(document.querySelector("#downloads .sheet"), head, this);
     if (!changed) return;
     const { range } = this.selection;
     if (range && range.end > head.duration_s) this.selection.clear();
@@ -269,10 +273,6 @@ export class App {
     const bar = this.music.sheet.barAt(Math.max(chord.start, 0));
     this.selection.select(bar.start, bar.end, this.stemsToFill, this.view.duration);
     this.panel.chords?.focus();
-  }
-
-  loopBar() {
-    this.deck.loopBar(this.stemsToFill);
   }
 
   selectView() {

@@ -14,12 +14,13 @@ import { View } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 
-export class Deck {
+export class Deck extends EventTarget {
   view = new View();
   selection = new Selection();
   mixer = new Mixer();
   music = new Music();
   player = new Player();
+  volume = 1;
   looping = false;
   clicking = false;
   countingIn = false;
@@ -31,6 +32,7 @@ export class Deck {
 
   /** onRegenerate(name), onChord(chord). */
   constructor(model, { onRegenerate, onChord }) {
+    super();
     const { view, selection, mixer, music, player } = this;
     const onSeek = (seconds) => player.seek(seconds);
     this.stems = model.separated_stems;
@@ -122,6 +124,7 @@ export class Deck {
     this.looping = !this.looping;
     byId("loop").setAttribute("aria-pressed", String(this.looping));
     this.#applyLoop();
+    this.dispatchEvent(new Event("change"));
   }
 
   /** Hear a click on every beat, or no longer. */
@@ -163,6 +166,7 @@ export class Deck {
     this.spectral = !this.spectral;
     byId("spectral").setAttribute("aria-checked", String(this.spectral));
     this.lanes.setSpectral(this.spectral);
+    this.dispatchEvent(new Event("change"));
   }
 
   /** Zoom 0–1 around the playhead if that is visible. */
@@ -173,13 +177,29 @@ export class Deck {
   }
 
   setVolume(volume) {
+    this.volume = volume;
     this.player.setVolume(volume);
+    byId("volume").value = volume;
+    this.dispatchEvent(new Event("change"));
     byId("volume").style.setProperty("--filled", `${100 * volume}%`);
+  }
+
+  /** Gain and place of every lane as it is heard, {track: gain, "pan.track": pan}. */
+  get faders() {
+    const { names } = this.lanes;
+    const rows = names.map((name) => [
+      [name, this.mixer.gain(name, names)],
+      [`pan.${name}`, this.mixer.get(name).pan],
+    ]);
+    return Object.fromEntries(rows.flat());
   }
 
   #applyMix() {
     const names = this.lanes.names;
-    for (const name of names) this.player.setGain(name, this.mixer.gain(name, names));
+    for (const name of names) {
+      this.player.setGain(name, this.mixer.gain(name, names));
+      this.player.setPan(name, this.mixer.get(name).pan);
+    }
   }
 
   #applyLoop() {

@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { title } from "./format.js";
-import { dawUrl, trackUrl, zipUrl } from "./api.js";
+import { dawUrl, mixUrl, trackUrl, zipUrl } from "./api.js";
 
 const FORMATS = {
   wav: "WAV, 32-bit float",
@@ -11,15 +11,16 @@ const FORMATS = {
 };
 let format = "wav";
 
-/** Fill the sheet of the menu for a version. */
-export function showDownloads(sheet, version, stems) {
+/** Fill the sheet of the menu for the version that `app` shows. */
+export function showDownloads(sheet, version, app) {
+  const heard = () => mixUrl(version, format, app.deck.faders, app.selection.range);
   const select = h(
     "select",
     {
       "aria-label": "Format",
       onchange: () => {
         format = select.value;
-        showDownloads(sheet, version, stems);
+        showDownloads(sheet, version, app);
         sheet.querySelector("select").focus();
       },
     },
@@ -33,6 +34,17 @@ export function showDownloads(sheet, version, stems) {
       {},
       h("a", { href: trackUrl(version, name, { format, download: true }), download: true, data: { track: name } }, label),
     );
+  const mix = h(
+    "a",
+    {
+      href: heard(),
+      onclick: () => (mix.href = heard()),
+      download: true,
+      title: "With the faders as they are; of the selection, if there is one",
+      data: { track: "mix" },
+    },
+    "As it sounds now",
+  );
   const has = (name) => version.tracks.some((track) => track.name === name);
   fill(
     sheet,
@@ -41,7 +53,8 @@ export function showDownloads(sheet, version, stems) {
       "ul",
       {},
       has("mixture") && link("mixture", "Mixture"),
-      stems.filter(has).map((name) => link(name, title(name))),
+      h("li", {}, mix),
+      app.model.separated_stems.filter(has).map((name) => link(name, title(name))),
       h("li", {}, h("a", { href: zipUrl(version, format), download: true, data: { track: "zip" } }, "All in a zip")),
       h("li", {}, h("a", { href: dawUrl(version), download: true, data: { track: "daw" } }, "For a DAW, with MIDI")),
     ),

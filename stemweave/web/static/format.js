@@ -52,6 +52,10 @@ export const noteName = (pitch) => `${TONES[pitch % 12]}${Math.floor(pitch / 12)
 /** "Snare" of a General MIDI drum key. */
 export const drumName = (pitch) => DRUMS[pitch - FIRST_DRUM] ?? `Drum ${pitch}`;
 
+/** "middle", "30 % left". */
+export const placeName = (pan) =>
+  pan === 0 ? "middle" : `${Math.round(100 * Math.abs(pan))} % ${pan < 0 ? "left" : "right"}`;
+
 /** "Drums". */
 export function title(name) {
   return name.charAt(0).toUpperCase() + name.slice(1);

@@ -1,7 +1,7 @@
 // One lane: the controls of a track, its waveform or spectrogram, and what is drawn over it.
 
 import { h, icon, setOff } from "./dom.js";
-import { title } from "./format.js";
+import { placeName, title } from "./format.js";
 import { context2d, marksOf } from "./grid.js";
 import { drawNotes } from "./notes.js";
 import { drawSpectrogram } from "./spectrogram.js";
@@ -17,7 +17,7 @@ function adoptStyles(wave) {
 }
 
 export class Lane {
-  /** `actions`: toggle(key), volume(value), regenerate(), null for what the model does not play. */
+  /** `actions`: toggle(key), volume(value), pan(value), regenerate(), null for what the model does not play. */
   constructor(name, hue, actions) {
     this.name = name;
     this.track = null;
@@ -73,14 +73,22 @@ export class Lane {
     this.mute = toggle("muted", "M", "Mute");
     const instead = name === "mixture" ? "Hear the mixture instead of the stems" : undefined;
     this.solo = toggle("soloed", "S", "Solo", instead);
-    this.volume = h("input", {
-      type: "range",
-      min: 0,
-      max: 1,
-      step: 0.01,
-      value: 1,
-      "aria-label": `Volume of ${name}`,
-      oninput: (event) => actions.volume(Number(event.target.value)),
+    const slider = (label, of, options) =>
+      h("input", {
+        type: "range",
+        max: 1,
+        "aria-label": `${label} of ${name}`,
+        oninput: (event) => of(Number(event.target.value)),
+        ...options,
+      });
+    this.volume = slider("Volume", actions.volume, { min: 0, step: 0.01, value: 1 });
+    this.pan = slider("Pan", actions.pan, {
+      class: "pan",
+      min: -1,
+      step: 0.05,
+      value: 0,
+      title: "Left or right; twice: the middle",
+      ondblclick: () => actions.pan(0),
     });
     this.again =
       actions.regenerate &&
@@ -101,6 +109,7 @@ export class Lane {
       h("h2", {}, title(name)),
       h("div", { class: "lane-buttons" }, this.mute, this.solo, this.again),
       this.volume,
+      this.pan,
     );
   }
 
@@ -148,11 +157,13 @@ export class Lane {
     this.wave?.setOptions(this.#paint());
   }
 
-  setMix({ muted, soloed, volume }, audible) {
+  setMix({ muted, soloed, volume, pan }, audible) {
     this.mute.setAttribute("aria-pressed", String(muted));
     this.solo.setAttribute("aria-pressed", String(soloed));
     this.volume.value = volume;
     this.volume.style.setProperty("--filled", `${100 * volume}%`);
+    this.pan.value = pan;
+    this.pan.setAttribute("aria-valuetext", placeName(pan));
     this.element.classList.toggle("silent", !audible);
   }
 

@@ -70,6 +70,7 @@ export class Lanes {
     return new Lane(name, hueOf(name, stems), {
       toggle: (key) => mixer.toggle(name, key),
       volume: (volume) => mixer.set(name, { volume }),
+      pan: (pan) => mixer.set(name, { pan }),
       regenerate: stems.includes(name) ? () => onRegenerate(name) : null,
     });
   }

@@ -1,4 +1,4 @@
-// Mute, solo and volume of the lanes. Keeps its settings by name, so that a new version of a
+// Mute, solo, volume and place of the lanes. Keeps its settings by name, so that a new version of a
 // project is heard as the one before.
 
 export class Mixer extends EventTarget {
@@ -6,7 +6,7 @@ export class Mixer extends EventTarget {
 
   #lane(name) {
     if (!this.#lanes.has(name)) {
-      this.#lanes.set(name, { muted: false, soloed: false, volume: 1 });
+      this.#lanes.set(name, { muted: false, soloed: false, volume: 1, pan: 0 });
     }
     return this.#lanes.get(name);
   }
@@ -22,6 +22,17 @@ export class Mixer extends EventTarget {
 
   toggle(name, key) {
     this.set(name, { [key]: !this.#lane(name)[key] });
+  }
+
+  /** What is set of all lanes, {name: {muted, soloed, volume, pan}}. */
+  get state() {
+    return Object.fromEntries([...this.#lanes].map(([name, lane]) => [name, { ...lane }]));
+  }
+
+  /** Set all lanes as `state` has them. */
+  restore(state) {
+    for (const [name, lane] of Object.entries(state)) Object.assign(this.#lane(name), lane);
+    this.dispatchEvent(new Event("change"));
   }
 
   /** Forget everything: another project was opened. */

@@ -5,11 +5,14 @@ const LEAD_S = 0.06; // sources are started this far ahead, so that none is late
 const END_S = 0.01; // so near to the end playing rests, and begins anew
 const RAMP_S = 0.012; // time constant of gain changes, against clicks
 
+/** Gain of the left (0) or right (1) channel. */
+const sideGain = (pan, index) => Math.min(1, index === 0 ? 1 - pan : 1 + pan);
+
 export class Player extends EventTarget {
   #makeContext;
   #context = null;
   #master = null;
-  #lanes = new Map(); // name → {buffer, gain: number, node: GainNode|null, source}
+  #lanes = new Map(); // name → {buffer, gain, pan: numbers, node: GainNode|null, sides, source}
   #offset = 0; // s, where playing began or rests
   #startedAt = null; // context time at which #offset sounds; null while resting
   #loop = null;
@@ -46,11 +49,17 @@ export class Player extends EventTarget {
     const wasPlaying = this.playing;
     this.#silence();
     for (const lane of this.#lanes.values()) lane.node?.disconnect();
-    const gains = new Map([...this.#lanes].map(([name, lane]) => [name, lane.gain]));
+    const before = this.#lanes;
     this.#lanes = new Map(
       Object.entries(buffers).map(([name, buffer]) => [
         name,
-        { buffer, gain: gains.get(name) ?? 1, node: null, source: null },
+        {
+          buffer,
+          gain: before.get(name)?.gain ?? 1,
+          pan: before.get(name)?.pan ?? 0,
+          node: null,
+          source: null,
+        },
       ]),
     );
     this.#offset = Math.min(position, this.duration);
@@ -63,6 +72,17 @@ export class Player extends EventTarget {
     if (!lane) return;
     lane.gain = gain;
     lane.node?.gain.setTargetAtTime(gain, this.#context.currentTime, RAMP_S);
+  }
+
+  /** Where a track is, from -1 (left) to 1: the other side is turned down. */
+  setPan(name, pan) {
+    const lane = this.#lanes.get(name);
+    if (!lane) return;
+    lane.pan = pan;
+    if (!lane.node) return;
+    lane.sides.forEach((side, index) => {
+      side.gain.setTargetAtTime(sideGain(pan, index), this.#context.currentTime, RAMP_S);
+    });
   }
 
   setVolume(volume) {
@@ -141,10 +161,21 @@ export class Player extends EventTarget {
       this.#master.connect(this.#context.destination);
     }
     for (const lane of this.#lanes.values()) {
-      lane.node ??= new GainNode(this.#context, { gain: lane.gain });
-      lane.node.connect(this.#master);
+      if (!lane.node) this.#connect(lane);
     }
     if (this.#context.state === "suspended") this.#context.resume?.().catch(() => {});
+  }
+
+  /** Let a lane sound in stereo, with its gain and place, at the master. */
+  #connect(lane) {
+    const context = this.#context;
+    lane.node = new GainNode(context, { gain: lane.gain, channelCount: 2, channelCountMode: "explicit" });
+    const split = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
+    const merge = new ChannelMergerNode(context, { numberOfInputs: 2 });
+    lane.node.connect(split);
+    lane.sides = [0, 1].map((index) => new GainNode(context, { gain: sideGain(lane.pan, index) }));
+    lane.sides.forEach((side, index) => split.connect(side, index).connect(merge, 0, index));
+    merge.connect(this.#master);
   }
 
   #restartAround(change) {

@@ -14,7 +14,7 @@ const KEYS = [
   ["1 … 9", "Mute a lane, with Shift solo it", (e) => /^Digit[1-9]$/.test(e.code), toggleLane],
   ["Esc", "Clear the selection", (e) => e.key === "Escape", (app) => app.selection.clear()],
   ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
-  ["B", "Loop the bar at the playhead", (e) => key(e, "b"), (app) => app.loopBar()],
+  ["B", "Loop the bar at the playhead", (e) => key(e, "b"), (app) => app.deck.loopBar(app.stemsToFill)],
   ["C", "Click on every beat", (e) => key(e, "c"), (app) => app.music.sheet.hasBars && app.deck.toggleClick()],
   ["I", "A bar of clicks before playing begins", (e) => key(e, "i"), (app) => app.music.sheet.hasBars && app.deck.toggleCountIn()],
   ["X", "Compare with the version heard before, at the same place", (e) => key(e, "x"), compare],
