@@ -142,6 +142,28 @@ class Store:
             session.delete(project)
             return versions
 
+    def delete_version(self, version: Version) -> bool:
+        """Whether it is gone: not the only one of its project, nor one that a job works on.
+
+        What was made of it is then made of its parent, which takes its place as the head, too; the
+        latest version does if it has none.
+        """
+        of_project = select(Version).where(Version.project_id == version.project_id)
+        works = (Job.version_id == version.id, col(Job.state).not_in(ENDED))
+        with self.transaction() as session:
+            versions = session.exec(of_project.order_by(col(Version.created_at), col(Version.id)))
+            others = [one for one in versions if one.id != version.id]
+            if not others or session.exec(select(Job).where(*works)).first() is not None:
+                return False
+            for other in others:
+                if other.parent_id == version.id:
+                    other.parent_id = version.parent_id
+            project = session.get(Project, version.project_id)
+            if project is not None and project.head_version_id == version.id:
+                project.head_version_id = version.parent_id or others[-1].id
+            session.exec(delete(Version).where(col(Version.id) == version.id))
+            return True
+
     def idle_projects(self, keep_days: float, at: datetime | None = None) -> list[str]:
         """Ids of projects that nobody has used for ``keep_days`` and that no job works on."""
         oldest = (at or datetime.now(timezone.utc)) - timedelta(days=keep_days)

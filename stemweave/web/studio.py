@@ -91,6 +91,13 @@ class Studio:
         self.feed.changed()
         return True
 
+    def delete_version(self, version: Version) -> None:
+        """Forget a version and its files. Raises ``Refused``."""
+        if not self.store.delete_version(version):
+            raise Refused(409, "the version is the only one of its project, or a job works on it")
+        self.library.remove([version.id])
+        self.feed.changed(version.project_id)
+
     def cancel(self, job_id: str) -> None:
         """Take a job out of the queue, or stop it at its next step. Raises ``Refused``."""
         if self.store.cancel_queued_job(job_id):

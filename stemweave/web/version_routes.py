@@ -46,6 +46,15 @@ def get_version(version_id: str, studio: InStudio) -> VersionAnswer:
     return version_answer(studio.version(version_id))
 
 
+@router.delete("/{version_id}", status_code=204)
+def delete_version(version_id: str, studio: InStudio) -> None:
+    """Delete a version and its audio; what was made of it stays.
+
+    The only version of a project stays, and one that a job works on.
+    """
+    studio.delete_version(studio.version(version_id))
+
+
 @router.get(
     "/{version_id}/tracks/{name}",
     response_class=FileResponse,

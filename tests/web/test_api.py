@@ -256,6 +256,30 @@ def test_deleting_a_project_ends_its_job(client, tmp_path):
     assert len(list((tmp_path / "data" / "versions").iterdir())) == 1
 
 
+def test_deleting_versions(client, tmp_path):
+    project = upload(client, sound(1, 2, 4_410))
+    first = project["versions"][0]["id"]
+    assert client.delete(f"/api/versions/{first}").status_code == 409, "the only one"
+    second, third = [
+        finish(client, project, "vary", strength=1.0, steps=1)["id"]
+        for _ in range(2)
+    ]
+    assert client.delete(f"/api/versions/{second}").status_code == 204
+    assert client.get(f"/api/versions/{second}/tracks/mixture").status_code == 404
+    now = client.get(f"/api/projects/{project['id']}").json()
+    assert [one["id"] for one in now["versions"]] == [first, third]
+    assert now["versions"][1]["parent_id"] == first and now["head_version_id"] == third
+    running = start(client, project, "vary", strength=1.0, steps=1000)
+    assert client.delete(f"/api/versions/{third}").status_code == 409, "a job works on it"
+    client.post(f"/api/jobs/{running['id']}/cancel")
+    wait(client, running)
+    assert client.delete(f"/api/versions/{third}").status_code == 204
+    now = client.get(f"/api/projects/{project['id']}").json()
+    assert now["head_version_id"] == first
+    assert [folder.name for folder in (tmp_path / "data" / "versions").iterdir()] == [first]
+    assert client.delete(f"/api/versions/{third}").status_code == 404
+
+
 def test_the_queue_is_bounded(studio):
     client = studio(max_queue=2)
     project = client.post("/api/projects").json()

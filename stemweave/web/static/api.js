@@ -56,6 +56,7 @@ export const getModel = () => request("model");
 export const getProjects = () => request("projects");
 export const getProject = (id) => request(`projects/${id}`);
 export const deleteProject = (id) => request(`projects/${id}`, { method: "DELETE" });
+export const deleteVersion = (id) => request(`versions/${id}`, { method: "DELETE" });
 export const changeProject = (id, json) => request(`projects/${id}`, { method: "PATCH", json });
 export const startJob = (id, json) => request(`projects/${id}/jobs`, { method: "POST", json });
 export const getJobs = (id) => request(`jobs?project_id=${id}`);

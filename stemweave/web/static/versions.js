@@ -1,5 +1,7 @@
 // The versions of a project: a list to go back and forth in, and what undo and redo mean in it.
 
+import { deleteVersion } from "./api.js";
+import { confirmed } from "./dialogs.js";
 import { h, icon } from "./dom.js";
 import { clock, versionTitle, when } from "./format.js";
 
@@ -27,6 +29,11 @@ export function redoTarget(project, visited) {
 export function comparedTarget(project, visited) {
   const others = visited.filter((id) => id !== project.head_version_id && byId(project, id));
   return others.length ? byId(project, others.at(-1)) : undoTarget(project);
+}
+
+async function remove(app, version, number) {
+  const question = `Delete version ${number}, “${versionTitle(version)}”? What was made of it stays.`;
+  if (await confirmed(question)) await deleteVersion(version.id).catch((error) => app.fail(error));
 }
 
 function entry(app, version, number) {
@@ -64,6 +71,18 @@ function entry(app, version, number) {
         },
         icon("dice"),
         h("span", {}, String(version.seed)),
+      ),
+    project.versions.length > 1 &&
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          title: `Delete version ${number}`,
+          "aria-label": `Delete version ${number}`,
+          onclick: () => remove(app, version, number),
+        },
+        icon("delete"),
       ),
   );
 }
