@@ -9,7 +9,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 "${PYTHON:-python3}" -m venv "$scratch/env"
-pip=("$scratch/env/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt)
+pip=("$scratch/env/bin/pip" install --quiet --no-compile --disable-pip-version-check -c constraints.txt)
 "${pip[@]}" hatchling
 "$scratch/env/bin/hatchling" build --directory "$scratch/dist" # the wheel is made of the checkout
 tar -tzf "$scratch"/dist/stemweave-*.tar.gz | grep '/stemweave/bundled/.*safetensors$' >/dev/null

@@ -68,6 +68,21 @@ async function fillRegion(page) {
 }
 
 /** A note more in a bar of the bass, moved by a key, and then played: how it is called. */
+/** Two takes of a lane, beside each other; then they are deleted. */
+async function makeTakes(page) {
+  await page.locator("#takes").fill("2");
+  await page.getByRole("button", { name: "Write all of piano anew" }).click();
+  await studio.waitForVersion(page, 5);
+  await page.locator("#takes").fill("1");
+  for (const version of [5, 4]) {
+    await page.getByRole("button", { name: `Delete version ${version}` }).click();
+    await page.locator("#confirm [value=yes]").click();
+    await page.locator(".version", { hasText: new RegExp(`^${version}`) }).waitFor({ state: "detached" });
+  }
+  await studio.waitForVersion(page, 3);
+  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+}
+
 /** Set the faders, come back, and save what sounds then. */
 async function comeBack(page) {
   await page.keyboard.press("Escape");
@@ -235,6 +250,7 @@ try {
     await page.keyboard.press("x");
     await studio.waitForVersion(page, version);
   }
+  await makeTakes(page);
   const desk = await comeBack(page);
   const another = await studio.open(browser, base);
   const written = await writePiece(another.page);

@@ -231,22 +231,28 @@ export class App {
     });
   }
 
-  /** Begin a job on the open version. */
+  /** Begin a job on the open version, or one for each take. */
   start(task, params) {
     if (this.busy) return undefined;
     return this.#attempt(async () => {
-      const { seed, steps } = this.panel.readSettings();
-      const hasSteps = steps !== undefined && params.method !== "mask"; // masks take none
-      const wanted = hasSteps ? { ...params, steps } : params;
-      const body = { task, version_id: this.version?.id ?? null, params: wanted, seed };
+      const { seeds, steps } = this.panel.readSettings(params.method !== "mask");
+      const wanted = steps === undefined ? params : { ...params, steps };
+      const body = { task, version_id: this.version?.id ?? null, params: wanted };
+      const { id } = this.project;
       this.#starting = true;
       this.refreshBusy();
-      const job = await api.startJob(this.project.id, body).finally(() => (this.#starting = false));
-      if (job.project_id !== this.project?.id) return;
-      const known = this.jobs.get(job.id); // the news may be faster than the answer
-      if (!known) this.#seeJob(job);
-      else if (!api.isRunning(known)) this.#sayEnd(known);
-    }).finally(() => this.refreshBusy());
+      for (const seed of seeds) this.#seeStart(await api.startJob(id, { ...body, seed }));
+    }).finally(() => {
+      this.#starting = false;
+      this.refreshBusy();
+    });
+  }
+
+  #seeStart(job) {
+    const known = this.jobs.get(job.id); // the news may be faster than the answer
+    if (job.project_id !== this.project?.id) return;
+    if (!known) this.#seeJob(job);
+    else if (!api.isRunning(known)) this.#sayEnd(known);
   }
 
   regenerate(name) {
@@ -273,10 +279,6 @@ export class App {
     const bar = this.music.sheet.barAt(Math.max(chord.start, 0));
     this.selection.select(bar.start, bar.end, this.stemsToFill, this.view.duration);
     this.panel.chords?.focus();
-  }
-
-  selectView() {
-    this.selection.select(this.view.start, this.view.end, this.stemsToFill, this.view.duration);
   }
 
   /** Say that the server does not answer, once, and no longer when it does. */
@@ -341,9 +343,5 @@ export class App {
     const target =
       direction < 0 ? undoTarget(this.project) : redoTarget(this.project, this.visited);
     return target && this.goTo(target.id);
-  }
-
-  showHelp() {
-    byId("help").showModal();
   }
 }

@@ -29,14 +29,16 @@ function connect(app) {
   const onClick = (id, run) => byId(id).addEventListener("click", run);
   onClick("undo", () => app.undo(-1));
   onClick("redo", () => app.undo(1));
-  onClick("help-open", () => app.showHelp());
+  onClick("help-open", () => byId("help").showModal());
   onClick("to-start", () => app.player.seek(0));
   onClick("play", () => app.deck.togglePlay());
   onClick("loop", () => app.deck.toggleLoop());
   onClick("click", () => app.deck.toggleClick());
   onClick("count-in", () => app.deck.toggleCountIn());
   onClick("spectral", () => app.deck.toggleSpectral());
-  onClick("select-view", () => app.selectView());
+  onClick("select-view", () => {
+    app.selection.select(app.view.start, app.view.end, app.stemsToFill, app.view.duration);
+  });
   onClick("zoom-in", () => app.deck.zoomTo(app.view.zoom + 0.1));
   onClick("zoom-out", () => app.deck.zoomTo(app.view.zoom - 0.1));
   byId("zoom").addEventListener("input", (event) => app.deck.zoomTo(Number(event.target.value)));

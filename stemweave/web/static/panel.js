@@ -7,6 +7,7 @@ import { chips, fittingTasks } from "./tasks.js";
 import { jobCard } from "./jobs.js";
 import { versionList } from "./versions.js";
 
+const MOST_TAKES = 4;
 const MOST_BARS = 16; // whose chords fit into a line
 
 export class Panel {
@@ -38,6 +39,7 @@ export class Panel {
       max: 1000,
       placeholder: "usual",
     });
+    this.takes = h("input", { id: "takes", type: "number", min: 1, max: MOST_TAKES, value: 1 });
     const clear = h(
       "button",
       {
@@ -51,10 +53,10 @@ export class Panel {
     );
     return h(
       "section",
-      { class: "settings", "aria-label": "Seed and steps" },
+      { class: "settings", "aria-label": "Takes and steps" },
       h("label", { class: "field" }, "Number of the take", h("span", { class: "joined" }, this.seed, clear)),
-      h("label", { class: "field" }, "Steps", this.steps),
-      h("p", { class: "hint" }, "The same number gives the same music again. Fewer steps are faster and rougher."),
+      h("div", { class: "row halves" }, h("label", { class: "field" }, "Takes", this.takes), h("label", { class: "field" }, "Steps", this.steps)),
+      h("p", { class: "hint" }, "The same number gives the same music again. Several takes are versions beside each other: X compares them. Fewer steps are faster and rougher."),
     );
   }
 
@@ -63,8 +65,15 @@ export class Panel {
     this.seed.focus();
   }
 
-  /** {seed: int|null, steps: int|undefined}; throws an Error with a sentence for the user. */
-  readSettings() {
+  /**
+   * {seeds: [int|null] of each take, steps: int|undefined}; of a task that draws nothing one seed and no
+   * steps. Throws an Error with a sentence for the user.
+   */
+  readSettings(draws) {
+    const takes = Number(this.takes.value || 1);
+    if (!(Number.isInteger(takes) && takes >= 1 && takes <= MOST_TAKES)) {
+      throw new Error(`The takes must be a whole number from 1 to ${MOST_TAKES}.`);
+    }
     const seed = this.seed.value.trim();
     const steps = this.steps.value.trim();
     if (seed && !(/^\d+$/.test(seed) && Number.isSafeInteger(Number(seed)))) {
@@ -74,7 +83,8 @@ export class Panel {
     if (this.steps.validity.badInput || (steps && !isCount)) {
       throw new Error("The steps must be a whole number from 1 to 1000, or empty.");
     }
-    return { seed: seed ? Number(seed) : null, steps: steps ? Number(steps) : undefined };
+    const seeds = Array.from({ length: draws ? takes : 1 }, (_, take) => (seed ? Number(seed) + take : null));
+    return { seeds, steps: steps && draws ? Number(steps) : undefined };
   }
 
   /** Everything anew; the forms only if the version has changed, for what was typed into them. */

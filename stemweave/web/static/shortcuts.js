@@ -25,7 +25,7 @@ const KEYS = [
   ["0", "Show the whole piece", (e) => e.key === "0", (app) => app.view.setZoom(0)],
   ["Ctrl Z", "Undo, with Shift redo", (e) => ctrl(e, "z"), (app, e) => app.undo(e.shiftKey ? 1 : -1)],
   ["Ctrl Y", "Redo", (e) => ctrl(e, "y"), (app) => app.undo(1)],
-  ["?", "This list", (e) => e.key === "?", (app) => app.showHelp()],
+  ["?", "This list", (e) => e.key === "?", () => document.getElementById("help").showModal()],
 ];
 
 const key = (event, letter) => event.key.toLowerCase() === letter;
