@@ -22,6 +22,11 @@ from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import denoiser_of
 
+VARIATION_SHIFT = 16.0
+"""``timestep_shift`` where ``strength`` is below 1: noise up to half of the schedule leaves a piece
+nearly as it is, so that distance grows evenly with strength only if passes lie near to pure noise.
+"""
+
 
 def piece_latents(
     parts: Parts,
@@ -38,8 +43,8 @@ def piece_latents(
         clean: given latents (S, C, H, W); H a multiple of the denoiser's stride.
         given: (S, H) bool.
         sampling: checked; its guidance says how much to listen to stems given throughout.
-        strength: 1 draws from pure noise; below, sampling starts from ``clean`` with that share of
-            the schedule's noise, also where it is not given.
+        strength: 1 draws from pure noise; below, sampling starts from ``clean`` with noise, also
+            where it is not given, and makes that share of the passes.
         conditioning: sheet and score of the piece, if the denoiser takes any.
 
     Windows of the model's length share half with the one before, whose result is then given.
@@ -48,8 +53,8 @@ def piece_latents(
     height = clean.shape[-2]
     hop = window // 2
     starts = [0] if height <= window else [*range(0, height - window, hop), height - window]
-    noise_offset, timestep_shift = 0.0, 1.0
-    if strength == 1:  # below, the piece is decided already, and strength is of the plain schedule
+    noise_offset, timestep_shift = 0.0, VARIATION_SHIFT
+    if strength == 1:  # below, the piece's loudness and colour are decided already
         noise_offset, timestep_shift = parts.config.noise_offset, parts.config.timestep_shift
     last_timestep = parts.scheduler.config.num_train_timesteps - 1
     result, done = clean.clone(), given.clone()

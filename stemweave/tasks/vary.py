@@ -33,7 +33,7 @@ def vary(
 ) -> dict[str, Tensor]:
     """A piece as long as ``piece``, its stems and their sum.
 
-    Sampling starts from the piece's latents with noise up to ``strength`` of the schedule: 1 keeps
+    Sampling starts from the piece's latents with the more noise the larger ``strength`` is: 1 keeps
     nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent; the
     others are turned down where their sum would be above full scale and the old mixture's peak.
     """

@@ -260,10 +260,7 @@ def test_deleting_versions(client, tmp_path):
     project = upload(client, sound(1, 2, 4_410))
     first = project["versions"][0]["id"]
     assert client.delete(f"/api/versions/{first}").status_code == 409, "the only one"
-    second, third = [
-        finish(client, project, "vary", strength=1.0, steps=1)["id"]
-        for _ in range(2)
-    ]
+    second, third = [finish(client, project, "vary", strength=1.0, steps=1)["id"] for _ in range(2)]
     assert client.delete(f"/api/versions/{second}").status_code == 204
     assert client.get(f"/api/versions/{second}/tracks/mixture").status_code == 404
     now = client.get(f"/api/projects/{project['id']}").json()
