@@ -2,7 +2,7 @@
 
 Joints are measured in the mixture beside the same places of the real songs, where nothing was
 joined, and beside another song put after the joint. Segments are stems (S, T), two model windows
-long.
+long. Tasks get the sheet that the analyser finds, as their commands give it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stemweave.evaluation.separation import level_gain
 from stemweave.evaluation.signal_measures import log_mel_l1
 from stemweave.evaluation.table import Cell, Table
 from stemweave.stems import MIXTURE
+from stemweave.tasks.compose import found_sheet
 
 REAL_ROW = "real song, nothing joined"
 OTHER_ROW = "another song after the joint"
@@ -79,8 +80,13 @@ class EditingScores:
         return self._run(task, stems, seed, **options)[MIXTURE].reshape(-1)
 
     def _run(self, task: str, stems: Tensor, seed: int, **options: Any) -> dict[str, Tensor]:
+        """Run ``task`` as its command does: with the sheet that the analyser finds."""
+        piece = {name: stem[None] for name, stem in zip(self.names, stems, strict=True)}
+        sheet = found_sheet(self.pipe, piece, self.sample_rate)
+        if sheet is not None:
+            options["sheet"] = sheet
         result: dict[str, Tensor] = getattr(self.pipe, task)(
-            {name: stem[None] for name, stem in zip(self.names, stems, strict=True)},
+            piece,
             self.sample_rate,
             generator=torch.Generator().manual_seed(seed),
             **options,

@@ -31,6 +31,7 @@ class ToyPipeline:
 
     methods = ("mask", "vocoder")
     stems = separated_stems = STEMS
+    takes_sheets = analyses = False
 
     def __init__(self) -> None:
         self.log_mel = LogMel(
