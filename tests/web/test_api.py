@@ -257,7 +257,7 @@ def test_deleting_a_project_ends_its_job(client, tmp_path):
 
 
 def test_deleting_versions(client, tmp_path):
-    project = upload(client, sound(1, 2, 4_410))
+    project = upload(client)
     first = project["versions"][0]["id"]
     assert client.delete(f"/api/versions/{first}").status_code == 409, "the only one"
     second, third = [finish(client, project, "vary", strength=1.0, steps=1)["id"] for _ in range(2)]
