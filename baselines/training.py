@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +52,7 @@ class BaselineStage:
 
     The CPU time of the whole process counts, with data, validation and checkpoints. It is a buffer
     of the network, so that checkpoints and exports know it. When it reaches ``cpu_hours``, the run
-    ends as on SIGTERM: after the step, with a checkpoint.
+    ends after the step, with a checkpoint and an export.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class BaselineStage:
     ) -> None:
         self._cpu_s = time.process_time()
         self.run, self.settings, self.cpu_hours = settings, settings.section(name), cpu_hours
+        self.is_spent = False
         self.train, self.validation = train, validation
         self.mixing = MixSettings(**settings.mixing.model_dump())
         self.crop_samples = self.settings.crop_frames * settings.log_mel.hop_length
@@ -99,7 +99,7 @@ class BaselineStage:
         self.network.training_cpu_s += now - self._cpu_s
         self._cpu_s = now
         if self.network.cpu_hours >= self.cpu_hours:
-            signal.raise_signal(signal.SIGTERM)
+            self.is_spent = True
 
     def validate(self, network: Any) -> dict[str, float]:
         mixing = replace(PLAIN, reference_rms=self.mixing.reference_rms)

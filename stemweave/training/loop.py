@@ -304,7 +304,9 @@ class TrainingRun:
             now, self.seconds = time.monotonic(), clock.seconds
             stop, save = agreed(
                 self.accelerator,
-                self.stop_requested or now - began > minutes * 60,
+                self.stop_requested
+                or getattr(self.stage, "is_spent", False)
+                or now - began > minutes * 60,
                 now - last_save > settings.save_every_minutes * 60,
             )
             if stop:

@@ -292,7 +292,7 @@ def test_the_models_settings_of_noise_reach_the_denoiser(told):
         pipe.scheduler = own
         pipe.config = replace(pipe.config, timestep_shift=1.0, noise_offset=0.0)
     assert [int(call[1].max()) for call in generating] == [999, 899, 749, 499]
-    assert [int(call[1].max()) for call in calls] == [499, 249]  # of the plain schedule
+    assert [int(call[1].max()) for call in calls] == [940, 841]  # nearer to noise
     assert generating[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
 
 
