@@ -39,7 +39,7 @@ def test_a_smaller_refiner_does_not_go_on_with_a_grown_ones_weights(tmp_path: Pa
         load_weights(refiner(), "refiner", tmp_path)
 
 
-def test_masks_go_on_by_their_stems_names_and_a_new_one_begins_small(tmp_path: Path):
+def test_masks_go_on_by_their_stems_names_and_a_new_one_begins_with_a_share(tmp_path: Path):
     four = refiner()  # says no names, as the bundled one: the default model's
     for parameter in four.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -48,7 +48,7 @@ def test_masks_go_on_by_their_stems_names_and_a_new_one_begins_small(tmp_path: P
     load_weights(five, "refiner", tmp_path / "four", five.config.stems)
     mixture = torch.randn(2, 8, 32) - 5
     masks, before = five(mixture), four(mixture)
-    assert 0 < masks[:, 0].max() < 0.02
+    assert masks[:, 0].min() > 0.01 and masks[:, 0].max() < 0.2
     assert torch.allclose(masks[:, 1:], (1 - masks[:, :1]) * before.flip(1), atol=1e-6)
     five.save_pretrained(tmp_path / "five")
     fewer = refiner(2, stems=["piano", OTHER])
