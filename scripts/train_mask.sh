@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The shipped mask network of five stems and its sharpener: composes its songs, trains from those of four stems
-# that were bundled before, and puts them into MODEL_FOLDER, a copy of the bundled model if it is new.
+# A mask network of five stems and its sharpener, not shipped yet (docs/what-we-learnt.md): composes its songs,
+# trains from the bundled ones of four stems, and puts them into MODEL_FOLDER, a copy of the bundled model if it is
+# new.
 # Goes on where it was stopped.
 #   scripts/train_mask.sh VOICES RECORDINGS MODEL_FOLDER
 #     VOICES, RECORDINGS: folders of recorded syllables and of recorded notes (docs/training.md)
@@ -21,7 +22,7 @@ stemweave=(.venv/bin/python -m stemweave)
 
 sounds=(--voices "$voices" --voices data/spoken --instruments data/instruments --mastered
   --metres 4/4,4/4,4/4,3/4,6/8)
-# half of the crops have voices and what else sounds; the others keep the sounds of the four stems apart
+# two crops in five have voices and what else sounds; the others keep the sounds of the four stems apart
 "${stemweave[@]}" compose data/mask_crossed --songs 400 --seed 8600 --voiced --crossed \
   --metres 4/4,4/4,4/4,3/4,6/8
 "${stemweave[@]}" compose data/mask --songs 300 --seed 8200 --voiced "${sounds[@]}"

@@ -160,15 +160,17 @@ def arrange(
             sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
             **options.conditions(pipe, own_sheet, notes),
         )
-    asked: dict[str, Any] = dict(given=sorted(files), add=missing, guidance=guidance)
-    _write(
-        out,
-        piece,
-        own_sheet,
-        notes,
+    record = _record(
+        "arrange",
+        pipe,
         common,
-        _record("arrange", pipe, common, options, inpainting=inpainting, **asked),
+        options,
+        given=sorted(files),
+        add=missing,
+        guidance=guidance,
+        inpainting=inpainting,
     )
+    _write(out, piece, own_sheet, notes, common, record)
     if own_sheet is not None:
         console.say(f"  {summary(own_sheet)}")
 
