@@ -1,10 +1,12 @@
-"""How a project is listened to: faders, loop, selection, zoom. Kept for the page, not for tasks."""
+"""How a project is listened to: faders, speed, pitch, loop, selection, zoom. Kept for the page, not for tasks."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from stemweave.audio.stretching import FASTEST, MOST_SEMITONES, SLOWEST
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -39,6 +41,10 @@ class DeskState(_Closed):
     volume: Share = 1.0
     looping: bool = False
     spectral: bool = False
+    speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST, allow_inf_nan=False)] = 1.0
+    semitones: Annotated[
+        float, Field(ge=-MOST_SEMITONES, le=MOST_SEMITONES, allow_inf_nan=False)
+    ] = 0.0
     zoom: Share = 0.0
     start_s: Moment = 0.0
     position_s: Moment = 0.0

@@ -1,7 +1,7 @@
 """Audio on disk: everything lies in one folder, and appears complete or not at all.
 
 ``versions/<id>/<track>.wav`` are the tracks, ``versions/<id>/encoded/`` what was asked for in other
-formats. ``working/`` holds what is being made; it is emptied when a server starts.
+formats, ``versions/<id>/stretched/`` at another speed or pitch: what was asked for last. ``working/`` holds what is being made; it is emptied when a server starts.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stemweave.audio.stretching import Stretch, stretched_blocks
 from stemweave.io.decode import AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.io.fitting import BLOCK_SAMPLES
+from stemweave.stems import MIXTURE
 from stemweave.web.tables import Version, new_id
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK_BYTES = 1 << 20
+KEPT_SETTINGS = 3
+"""Speeds and pitches of a version that are kept; drums are in another one than what is transposed."""
 
 
 class Library:
@@ -37,7 +41,7 @@ class Library:
         self.data = data
         self.versions = data / "versions"
         self._working = data / "working"
-        self._peaks: dict[str, float] = {}
+        self._peaks: dict[tuple[str, Stretch], float] = {}
         for folder in (self.versions, self._working):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -112,33 +116,75 @@ class Library:
         for version_id in version_ids:
             shutil.rmtree(self.folder(version_id), ignore_errors=True)
 
-    def encoded(self, version: Version, name: str, fmt: AudioFormat) -> Path:
+    def encoded(
+        self, version: Version, name: str, fmt: AudioFormat, stretch: Stretch = Stretch()
+    ) -> Path:
         """A track as a file of format ``fmt``, made when it is asked for the first time.
 
         Raises:
             InputError: if the format cannot hold the track, or the disk is full.
         """
-        source = self.track(version.id, name)
+        source = self.stretched(version, name, stretch)
         if fmt == "wav":
             return source
         check_format(fmt, version.channels)
-        path = self.folder(version.id) / "encoded" / f"{name}.{fmt}"
+        path = self._setting(version, stretch) / "encoded" / f"{name}.{fmt}"
         if not path.exists():
-            peak = self._peak(version)
+            peak = self._peak(version, stretch)
             with AudioReader(source) as reader:
                 copy_audio(reader, path, fmt, peak)
         return path
 
-    def _peak(self, version: Version) -> float:
+    def _setting(self, version: Version, stretch: Stretch) -> Path:
+        """The folder of a version at one speed and pitch."""
+        folder = self.folder(version.id)
+        if not stretch.changes:
+            return folder
+        return folder / "stretched" / f"{stretch.speed:g}_{stretch.semitones:g}"
+
+    def stretched(self, version: Version, name: str, stretch: Stretch) -> Path:
+        """A track at another speed or pitch, made when it is asked for; older ones are removed.
+
+        Drums keep their pitch. A mixture is the sum of its stems, so that its drums do, too.
+
+        Raises:
+            InputError: if the disk is full or the library that stretches is missing.
+        """
+        if name == "drums":
+            stretch = Stretch(stretch.speed)
+        folder = self._setting(version, stretch)
+        path = folder / f"{name}.wav"
+        if path.exists():
+            return path
+        stems = [one for one in version.track_names if one != MIXTURE]
+        if name == MIXTURE and stretch.semitones and stems:
+            write_sum([self.stretched(version, one, stretch) for one in stems], path)
+        else:
+            self._write_stretched(version, name, stretch, path)
+        by_age = sorted(folder.parent.iterdir(), key=lambda setting: setting.stat().st_mtime)
+        for old in by_age[:-KEPT_SETTINGS]:
+            shutil.rmtree(old, ignore_errors=True)
+        return path
+
+    def _write_stretched(self, version: Version, name: str, stretch: Stretch, path: Path) -> None:
+        rate, length = version.sample_rate, version.num_samples
+        with AudioReader(self.track(version.id, name)) as reader:
+            writer = AudioWriter(path, rate, version.channels, "wav", stretch.samples(length))
+            with WriterGroup({path.name: writer}) as group:
+                for block in stretched_blocks(reader, length, rate, stretch):
+                    group.write({path.name: block})
+
+    def _peak(self, version: Version, stretch: Stretch) -> float:
         """Of all tracks: what would clip makes all of them quieter, so that they still add up."""
-        if version.id not in self._peaks:
+        key = (version.id, stretch)
+        if key not in self._peaks:
             peak = 0.0
             for name in version.track_names:
-                with AudioReader(self.track(version.id, name)) as reader:
+                with AudioReader(self.stretched(version, name, stretch)) as reader:
                     blocks = blocks_of(reader)
                     peak = max(peak, *(float(block.abs().max()) for block in blocks))
-            self._peaks[version.id] = peak
-        return self._peaks[version.id]
+            self._peaks[key] = peak
+        return self._peaks[key]
 
     def without_paths(self, sentence: str) -> str:
         """``sentence`` without where the server keeps its files."""
@@ -155,6 +201,17 @@ def copy_audio(reader: AudioReader, path: Path, fmt: AudioFormat, peak: float = 
     with WriterGroup({path.name: writer}, peak=peak) as group:
         for block in blocks_of(reader):
             group.write({path.name: block})
+
+
+def write_sum(paths: Sequence[Path], path: Path) -> None:
+    """Write the sum of files of equal length."""
+    with ExitStack() as files:
+        readers = [files.enter_context(AudioReader(one)) for one in paths]
+        info = readers[0].info
+        writer = AudioWriter(path, info.sample_rate, info.channels, "wav", info.num_samples)
+        with WriterGroup({path.name: writer}) as group:
+            for blocks in zip(*map(blocks_of, readers), strict=True):
+                group.write({path.name: sum(blocks[1:], blocks[0])})
 
 
 def blocks_of(reader: AudioReader) -> Iterator[Tensor]:

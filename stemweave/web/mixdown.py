@@ -1,4 +1,4 @@
-"""The tracks of a version as one: with a gain and a place each, from one time to another."""
+"""The tracks of a version as one: gain and place of each, speed, pitch, and a part of the piece."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stemweave.audio.stretching import Stretch
 from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
@@ -31,7 +32,8 @@ class Mix:
     Attributes:
         gains: linear, by track; a track that is not named is silent.
         pans: from -1 (left) to 1; the other side is turned down, the near one stays as it is.
-        start, end: samples.
+        start, end: samples, of the stretched tracks.
+        stretch: at which speed and pitch.
         channels: of the result; a mono track that is not in the middle makes it stereo.
     """
 
@@ -40,6 +42,7 @@ class Mix:
     start: int
     end: int
     channels: int
+    stretch: Stretch = Stretch()
 
 
 def mix_of(
@@ -48,10 +51,11 @@ def mix_of(
     pans: Mapping[str, float],
     start_s: float,
     end_s: float | None,
+    stretch: Stretch = Stretch(),
 ) -> Mix:
     """The mix of ``version`` in which tracks that are not named sound as they are.
 
-    The mixture, which repeats what the stems play, sounds instead of them if it is named.
+    ``start_s`` and ``end_s`` are of the piece at its own speed. The mixture, which repeats what the stems play, sounds instead of them if it is named.
     """
     names = version.track_names
     for name in (*gains, *pans):
@@ -70,12 +74,13 @@ def mix_of(
     stop_s = duration_s if end_s is None else end_s
     if not 0 <= start_s < stop_s <= duration_s + 1e-6:
         raise InputError(f"start must be before end, and both within 0 and {duration_s:.3f} s")
-    start = math.floor(start_s * version.sample_rate)
-    end = min(math.ceil(stop_s * version.sample_rate), version.num_samples)
+    rate = version.sample_rate / stretch.speed
+    start = math.floor(start_s * rate)
+    end = min(math.ceil(stop_s * rate), stretch.samples(version.num_samples))
     instead = gains.get(MIXTURE, 0.0) > 0
     usual = {name: 1.0 for name in names if (name == MIXTURE) == (len(names) == 1) and not instead}
     channels = 2 if panned else version.channels
-    return Mix({**usual, **gains}, dict(pans), start, end, channels)
+    return Mix({**usual, **gains}, dict(pans), start, end, channels, stretch)
 
 
 def write_mix(library: Library, version: Version, mix: Mix, path: Path, fmt: AudioFormat) -> float:
@@ -102,7 +107,7 @@ def _blocks(library: Library, version: Version, mix: Mix) -> Iterator[Tensor]:
     sounding = sounding or {version.track_names[0]: 0.0}
     with ExitStack() as files:
         readers = {
-            name: files.enter_context(AudioReader(library.track(version.id, name)))
+            name: files.enter_context(AudioReader(library.stretched(version, name, mix.stretch)))
             for name in sounding
         }
         for start in range(mix.start, mix.end, BLOCK_SAMPLES):

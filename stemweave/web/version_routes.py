@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import QueryParams
 
+from stemweave.audio.stretching import FASTEST, MOST_SEMITONES, SLOWEST, Stretch
 from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
@@ -34,10 +35,25 @@ MEDIA_TYPES = {
 MAX_AGE = {"cache-control": "private, max-age=3600"}
 """Versions never change, so players may seek in what they have."""
 
+MIX_OPTIONS = ("start", "end", "speed", "semitones", "format", "download")
+"""What the address of a mix says beside gains and pans of its tracks."""
+
 log = logging.getLogger("stemweave.web")
 
 router = APIRouter(prefix="/api/versions", tags=["versions"])
 InStudio = Annotated[Studio, Depends(studio_of)]
+
+
+def _stretch(
+    speed: Annotated[float, Query(ge=SLOWEST, le=FASTEST, allow_inf_nan=False)] = 1.0,
+    semitones: Annotated[
+        float, Query(ge=-MOST_SEMITONES, le=MOST_SEMITONES, allow_inf_nan=False)
+    ] = 0.0,
+) -> Stretch:
+    return Stretch(round(speed, 3), round(semitones, 2))
+
+
+Stretched = Annotated[Stretch, Depends(_stretch)]
 
 
 @router.get("/{version_id}")
@@ -67,14 +83,15 @@ async def get_track(
     version_id: str,
     name: str,
     studio: InStudio,
+    stretch: Stretched,
     format: AudioFormat = "wav",
     download: bool = False,
 ) -> FileResponse:
-    """One track; ``download=1`` makes browsers save it."""
+    """One track, at another speed or pitch if wanted; ``download=1`` makes browsers save it."""
     version = await to_thread.run_sync(studio.version, version_id)
     if name not in version.track_names:
         raise Refused(404, f"the version has only {', '.join(version.track_names)}")
-    path = await _encoded(studio, version, name, format)
+    path = await _encoded(studio, version, name, format, stretch)
     filename = f"{await file_stem(studio, version)} - {name}.{format}" if download else None
     return FileResponse(path, media_type=MEDIA_TYPES[format], filename=filename, headers=MAX_AGE)
 
@@ -85,7 +102,11 @@ async def get_track(
     responses={200: {"content": {"application/zip": {}}, "description": "zip of all tracks"}},
 )
 async def download_version(
-    version_id: str, studio: InStudio, request: Request, format: AudioFormat = "wav"
+    version_id: str,
+    studio: InStudio,
+    request: Request,
+    stretch: Stretched,
+    format: AudioFormat = "wav",
 ) -> Response:
     """A zip of all tracks, sent while it is made: one track is encoded after the other."""
     version = await to_thread.run_sync(studio.version, version_id)
@@ -96,7 +117,7 @@ async def download_version(
     }
     if request.method == "HEAD":
         return Response(**about)
-    return StreamingResponse(zipped(_tracks(studio, version, format)), **about)
+    return StreamingResponse(zipped(_tracks(studio, version, format, stretch)), **about)
 
 
 @router.get(
@@ -122,12 +143,14 @@ async def get_mix(
     version_id: str,
     studio: InStudio,
     request: Request,
+    stretch: Stretched,
     start: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 0.0,
     end: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
     format: AudioFormat = "wav",
     download: bool = False,
 ) -> Response:
-    """The tracks as one, each with a gain and a pan of its own, from ``start`` to ``end`` (s).
+    """The tracks as one, each with a gain and a pan of its own, from ``start`` to ``end``, seconds
+    of the piece at its own speed.
 
     Formats that clip are turned down as a whole if need be; the header ``stemweave-gain-db`` says
     by how much.
@@ -135,7 +158,7 @@ async def get_mix(
     version = await to_thread.run_sync(studio.version, version_id)
     gains, pans = _faders(request.query_params)
     try:
-        mix = mix_of(version, gains, pans, start, end)
+        mix = mix_of(version, gains, pans, start, end, stretch)
         check_format(format, mix.channels)
     except InputError as error:
         raise Refused(422, str(error)) from error
@@ -158,7 +181,7 @@ def _faders(query: QueryParams) -> tuple[dict[str, float], dict[str, float]]:
     gains: dict[str, float] = {}
     pans: dict[str, float] = {}
     for key, text in query.multi_items():
-        if key in ("start", "end", "format", "download"):
+        if key in MIX_OPTIONS:
             continue
         try:
             value = float(text)
@@ -207,12 +230,14 @@ def _check_format(version: Version, fmt: AudioFormat) -> None:
         raise Refused(422, str(error)) from error
 
 
-async def _encoded(studio: Studio, version: Version, name: str, fmt: AudioFormat) -> Path:
+async def _encoded(
+    studio: Studio, version: Version, name: str, fmt: AudioFormat, stretch: Stretch
+) -> Path:
     """The file to send. Raises ``Refused``."""
     _check_format(version, fmt)
     try:
         path = await to_thread.run_sync(
-            studio.library.encoded, version, name, fmt, limiter=studio.conversions
+            studio.library.encoded, version, name, fmt, stretch, limiter=studio.conversions
         )
     except OutputError as error:
         raise Refused(507, DISK_FULL) from error
@@ -233,12 +258,12 @@ async def file_stem(studio: Studio, version: Version) -> str:
 
 
 async def _tracks(
-    studio: Studio, version: Version, fmt: AudioFormat
+    studio: Studio, version: Version, fmt: AudioFormat, stretch: Stretch
 ) -> AsyncGenerator[tuple[str, Awaitable[Path]], None]:
     """Names and files of the tracks, for ``zipped``."""
     try:
         for done, name in enumerate(version.track_names):
             studio.tell_packing(version, fmt, done)
-            yield f"{name}.{fmt}", _encoded(studio, version, name, fmt)
+            yield f"{name}.{fmt}", _encoded(studio, version, name, fmt, stretch)
     finally:
         studio.tell_packing(version, fmt, len(version.tracks))

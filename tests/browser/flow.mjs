@@ -83,6 +83,23 @@ async function makeTakes(page) {
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
 }
 
+/** Slower and higher: what is saved then, and how fast the clock runs. */
+async function practise(page) {
+  await page.locator("#speed").selectOption("0.5");
+  await page.locator("#pitch").selectOption("2");
+  await page.locator("#practice:not([aria-busy])").waitFor();
+  await studio.download(page, "mix", join(out, "slow.wav"));
+  await page.keyboard.press("Home");
+  await page.keyboard.press("Space");
+  const began = await page.evaluate(() => performance.now());
+  await page.waitForFunction(() => document.querySelector("#clock b").textContent > "0:00.7");
+  const ended = await page.evaluate(() => performance.now());
+  await page.keyboard.press("Space");
+  await page.keyboard.press("."); // the next faster
+  const faster = await page.locator("#speed").inputValue();
+  return { seconds: (ended - began) / 1000, faster };
+}
+
 /** Set the faders, come back, and save what sounds then. */
 async function comeBack(page) {
   await page.keyboard.press("Escape");
@@ -201,6 +218,12 @@ function renderPlayer() {
     counted.setTracks({ one: track(1) });
     counted.play(new AudioBuffer({ length: 0.25 * rate, sampleRate: rate }));
     const led = (await later.startRendering()).getChannelData(0).findIndex((sample) => sample !== 0) - first;
+    const half = new OfflineAudioContext(1, rate, rate);
+    const slow = new Player(() => half);
+    slow.setTracks({ one: track(1) }, 0.5); // half a second of a piece
+    slow.setLoop({ start: 0.125, end: 0.25 });
+    slow.play();
+    const slowed = (await half.startRendering()).getChannelData(0);
     const wide = new OfflineAudioContext(2, rate, rate);
     const placed = new Player(() => wide);
     placed.setTracks({ one: track(1) });
@@ -216,6 +239,7 @@ function renderPlayer() {
       opposites: Math.max(...sum.map(Math.abs)),
       loopDifference: unlike,
       led,
+      slow: { duration: slow.duration, same: slowed.every((sample, at) => sample === heard[at]) },
       sides: left / right,
       loudest: Math.max(...heard),
     };
@@ -252,6 +276,7 @@ try {
   }
   await makeTakes(page);
   const desk = await comeBack(page);
+  const practised = await practise(page);
   const another = await studio.open(browser, base);
   const written = await writePiece(another.page);
   const music = await correctChord(another.page);
@@ -260,7 +285,7 @@ try {
   const selected = await useOtherKeys(another.page);
   const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, keys, desk, lost, range, filename, seed, written, music, violations, edited, selected, faults }));
+  console.log(JSON.stringify({ player, played, keys, desk, lost, range, filename, seed, practised, written, music, violations, edited, selected, faults }));
 } finally {
   await browser.close();
 }

@@ -60,6 +60,7 @@ def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path
     assert seen["player"]["loudest"] > 0.9
     assert seen["player"]["sides"] == pytest.approx(0.25, abs=1e-6), "three quarters to the right"
     assert seen["player"]["led"] == 2000, "a count-in of 0.25 s"
+    assert seen["player"]["slow"] == {"duration": 0.5, "same": True}
     assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
     assert 0.4 <= seen["played"]["position"] <= 3.1
     assert seen["keys"] == {"silent": 4, "atEnd": 3.0}
@@ -101,6 +102,13 @@ def test_filled_region_is_new_and_all_else_is_kept(
     assert np.array_equal(read("heard.wav"), after), "the drums alone, as the faders were left"
     with zipfile.ZipFile(out / "all.zip") as archive:
         assert sorted(archive.namelist()) == sorted(f"{name}.wav" for name in [*STEMS, "mixture"])
+
+
+def test_a_piece_is_practised_slowly(visit: tuple[dict[str, Any], Path]) -> None:
+    seen, out = visit
+    assert 1.2 <= seen["practised"]["seconds"] <= 6, "0.7 s of the piece at half speed"
+    assert seen["practised"]["faster"] == "0.6"
+    assert soundfile.info(out / "slow.wav").frames == 2 * NUM_SAMPLES
 
 
 def test_bars_are_shown_and_corrected(visit: tuple[dict[str, Any], Path], base: str) -> None:

@@ -1,6 +1,7 @@
 """Mixes of a version, faders kept for a project, and tracks that two versions share."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -149,3 +150,29 @@ def test_what_a_fill_leaves_alone_takes_no_room(client, tmp_path):
     assert contents(arranged)["bass"] == before["bass"]
     client.delete(f"/api/projects/{project['id']}")
     assert list(versions.iterdir()) == []
+
+
+def test_speed_and_pitch(client, version):
+    path = f"/api/versions/{version['id']}"
+
+    def samples(name: str, **query) -> np.ndarray:
+        answer = client.get(f"{path}/tracks/{name}", params=query)
+        assert answer.status_code == 200, answer.text
+        return soundfile.read(io.BytesIO(answer.content), dtype="float32")[0]
+
+    length = len(samples("bass"))
+    assert len(samples("bass", speed=0.5)) == 2 * length
+    assert np.array_equal(samples("drums", semitones=3), samples("drums")), "drums keep their pitch"
+    higher = samples("bass", semitones=3)
+    assert len(higher) == length and not np.allclose(higher, samples("bass"), atol=1e-3)
+    whole = samples(MIXTURE, semitones=3)
+    assert np.allclose(whole, higher + samples("drums"), atol=1e-6)
+    slow = {"speed": 0.5, "semitones": 3}
+    region = mix(client, version, drums=0, start=0.1, end=0.25, **slow)
+    assert np.array_equal(region, samples("bass", **slow)[3200:8000])
+    for wrong in ({"speed": 3}, {"speed": "nan"}, {"semitones": 7}):
+        assert client.get(f"{path}/mix", params=wrong).status_code == 422
+    with zipfile.ZipFile(io.BytesIO(client.get(f"{path}/download", params=slow).content)) as made:
+        assert len(soundfile.read(io.BytesIO(made.read("drums.wav")))[0]) == 2 * length
+    kept = sorted(client.app.state.studio.library.folder(version["id"]).glob("stretched/*"))
+    assert 1 <= len(kept) <= 3, "older settings are removed"

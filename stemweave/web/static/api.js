@@ -74,8 +74,9 @@ export async function openSession(token) {
   return response.ok;
 }
 
-export function trackUrl(version, name, { format = "wav", download = false } = {}) {
-  const query = `format=${format}${download ? "&download=1" : ""}`;
+/** `practice`: {speed, semitones}, or nothing for the track as it is. */
+export function trackUrl(version, name, { format = "wav", download = false, practice = {} } = {}) {
+  const query = new URLSearchParams({ format, ...practice, ...(download && { download: "1" }) });
   return new URL(`versions/${version.id}/tracks/${name}?${query}`, root).href;
 }
 
@@ -87,10 +88,11 @@ export const getDesk = (id) => request(`projects/${id}/desk`);
 export const putDesk = (id, json) => request(`projects/${id}/desk`, { method: "PUT", json });
 export const getScore = (version) => request(`versions/${version.id}/score`);
 
-/** The tracks as one: `faders` are {track: gain, "pan.track": pan}, `range` {start, end} or null. */
-export function mixUrl(version, format, faders, range) {
+/** The tracks as one: `heard` are {track: gain, "pan.track": pan, speed, semitones}, `range`
+ * {start, end} or null. */
+export function mixUrl(version, format, heard, range) {
   const ends = range ? { start: range.start, end: range.end } : {};
-  const query = new URLSearchParams({ ...faders, ...ends, format, download: "1" });
+  const query = new URLSearchParams({ ...heard, ...ends, format, download: "1" });
   return new URL(`versions/${version.id}/mix?${query}`, root).href;
 }
 
@@ -98,9 +100,9 @@ export function zipUrl(version, format) {
   return new URL(`versions/${version.id}/download?format=${format}`, root).href;
 }
 
-/** The bytes of a track, as stored. */
-export async function getTrack(version, name, signal) {
-  const response = await fetch(trackUrl(version, name), { signal }).catch((error) => {
+/** The bytes of a track, at the speed and pitch of `practice`. */
+export async function getTrack(version, name, signal, practice = {}) {
+  const response = await fetch(trackUrl(version, name, { practice }), { signal }).catch((error) => {
     throw error.name === "AbortError" ? error : unreachable();
   });
   if (!response.ok) await answered(response);

@@ -32,6 +32,7 @@ export class App {
     this.deck = new Deck(model, {
       onRegenerate: (name) => this.regenerate(name),
       onChord: (chord) => this.#showChord(chord),
+      onError: (error) => this.fail(error),
     });
     const { view, selection, player, mixer, lanes, music } = this.deck;
     Object.assign(this, { view, selection, player, mixer, lanes, music });

@@ -20,16 +20,17 @@ function tones(places, duration) {
   return buffer;
 }
 
-/** The click of `sheet` as an AudioBuffer of `duration` seconds. */
-export function clickOf(sheet, duration) {
+/** The click of `sheet`, played at `speed`, for `duration` seconds of the piece. */
+export function clickOf(sheet, duration, speed = 1) {
   const lines = new Set(sheet.json.downbeats);
-  return tones(sheet.beats.map((seconds, beat) => [seconds, lines.has(beat)]), duration);
+  const places = sheet.beats.map((seconds, beat) => [seconds / speed, lines.has(beat)]);
+  return tones(places, duration / speed);
 }
 
-/** A bar of clicks, as an AudioBuffer, that leads to the second `position` of the piece. */
-export function countInOf(sheet, position) {
+/** A bar of clicks, played at `speed`, that leads to the second `position` of the piece. */
+export function countInOf(sheet, position, speed = 1) {
   const bar = sheet.barAt(position);
-  const beat_s = (sheet.timeOf(bar.beat + bar.beats) - sheet.timeOf(bar.beat)) / bar.beats;
+  const beat_s = (sheet.timeOf(bar.beat + bar.beats) - sheet.timeOf(bar.beat)) / bar.beats / speed;
   const place = sheet.beatAt(position) - bar.beat; // in beats of the bar
   const first = Math.ceil(place - bar.beats - 1e-3);
   const beats = Array.from({ length: bar.beats }, (_, index) => first + index);

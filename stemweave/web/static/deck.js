@@ -7,6 +7,7 @@ import { Lanes } from "./lanes.js";
 import { Mixer } from "./mixer.js";
 import { Music } from "./music.js";
 import { Player } from "./player.js";
+import { Practice, showPractice } from "./practice.js";
 import { Selection } from "./selection.js";
 import { Timeline } from "./timeline.js";
 import { loadTrack } from "./tracks.js";
@@ -20,6 +21,7 @@ export class Deck extends EventTarget {
   mixer = new Mixer();
   music = new Music();
   player = new Player();
+  practice = new Practice();
   volume = 1;
   looping = false;
   clicking = false;
@@ -27,11 +29,14 @@ export class Deck extends EventTarget {
   spectral = false;
   #inView = true; // whoever scrolls away from the playhead is left in peace
   #loading = null;
-  #buffers = {}; // {name: AudioBuffer} of the open version
+  #stretching = null;
+  #version = null; // whose tracks are shown
+  #buffers = {}; // {name: AudioBuffer} of it, at #speed
+  #speed = 1;
   #clickOf = null; // the sheet that the click was made of
 
-  /** onRegenerate(name), onChord(chord). */
-  constructor(model, { onRegenerate, onChord }) {
+  /** onRegenerate(name), onChord(chord), onError(error). */
+  constructor(model, { onRegenerate, onChord, onError }) {
     super();
     const { view, selection, mixer, music, player } = this;
     const onSeek = (seconds) => player.seek(seconds);
@@ -54,6 +59,11 @@ export class Deck extends EventTarget {
       if (this.clicking && this.#clickOf !== music.sheet) this.#play();
       this.#showPosition();
     });
+    showPractice(byId("practice"), this.practice);
+    this.practice.addEventListener("change", () => {
+      this.#stretch().catch(onError);
+      this.dispatchEvent(new Event("change"));
+    });
     mixer.addEventListener("change", () => this.#applyMix());
     selection.addEventListener("change", () => this.#applyLoop());
     view.addEventListener("change", () => this.#showPosition());
@@ -75,7 +85,7 @@ export class Deck extends EventTarget {
 
   /** Load a version's tracks and show them; resolves to false if another version overtook it. */
   async show(version) {
-    this.#loading?.abort();
+    this.#abort();
     this.#loading = new AbortController();
     const { signal } = this.#loading;
     const available = version.tracks.map((track) => track.name);
@@ -89,22 +99,59 @@ export class Deck extends EventTarget {
       await this.lanes.setTracks(tracks);
       if (signal.aborted) return false;
       this.timeline.setTracks(tracks, (name) => this.#color(name));
-      this.#buffers = Object.fromEntries(tracks.map((track) => [track.name, track.buffer]));
-      this.#play();
-      this.#applyMix();
-      this.#applyLoop();
-      this.#showPosition();
-      return true;
+      this.#version = version;
+      await this.#stretch(tracks);
+      return !signal.aborted;
     } catch (error) {
       if (error.name === "AbortError") return false;
       throw error;
     }
   }
 
+  /** Load nothing more, and show no version until one is loaded. */
+  #abort() {
+    this.#loading?.abort();
+    this.#stretching?.abort();
+    byId("practice").removeAttribute("aria-busy");
+    this.#version = null;
+  }
+
+  /** Play the version's tracks at the wanted speed and pitch; what played before goes on until they
+   * come. `plain` are those that were loaded as they are. */
+  async #stretch(plain = []) {
+    const [version, names, { practice }] = [this.#version, this.lanes.names, this];
+    if (!version) return; // whoever loads one comes back here
+    this.#stretching?.abort();
+    const { signal } = (this.#stretching = new AbortController());
+    const host = byId("practice");
+    host.setAttribute("aria-busy", String(names.some((name) => practice.changes(name))));
+    const { speed } = practice;
+    const load = (name) =>
+      (!practice.changes(name) && plain.find((track) => track.name === name)) ||
+      loadTrack(version, name, signal, practice.queryOf(name));
+    try {
+      const tracks = await Promise.all(names.map(load));
+      if (signal.aborted) return;
+      this.#buffers = Object.fromEntries(tracks.map((track) => [track.name, track.buffer]));
+      this.#speed = speed;
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      practice.set(1, 0);
+      throw error;
+    } finally {
+      if (!signal.aborted) host.removeAttribute("aria-busy");
+    }
+    this.#play();
+    this.#applyMix();
+    this.#applyLoop();
+    this.#showPosition();
+  }
+
   /** Another project: silence, and nothing chosen. */
   clear() {
-    this.#loading?.abort();
+    this.#abort();
     this.player.pause();
+    this.practice.set(1, 0);
     this.#buffers = {};
     this.player.setTracks({});
     this.player.seek(0);
@@ -142,7 +189,7 @@ export class Deck extends EventTarget {
 
   #countIn() {
     const { sheet } = this.music;
-    return this.countingIn && sheet.hasBars ? countInOf(sheet, this.player.nextStart) : null;
+    return this.countingIn && sheet.hasBars ? countInOf(sheet, this.player.nextStart, this.#speed) : null;
   }
 
   /** Give the tracks to the player, and the click if it is wanted. */
@@ -150,8 +197,8 @@ export class Deck extends EventTarget {
     const { sheet } = this.music;
     const isHeard = this.clicking && sheet.hasBars && Object.keys(this.#buffers).length;
     this.#clickOf = isHeard ? sheet : null;
-    const click = isHeard ? { click: clickOf(sheet, this.view.duration) } : {};
-    this.player.setTracks({ ...this.#buffers, ...click });
+    const click = isHeard ? { click: clickOf(sheet, this.view.duration, this.#speed) } : {};
+    this.player.setTracks({ ...this.#buffers, ...click }, this.#speed);
   }
 
   /** Select `stems` in the bar at the playhead, and loop it. */
@@ -184,14 +231,14 @@ export class Deck extends EventTarget {
     byId("volume").style.setProperty("--filled", `${100 * volume}%`);
   }
 
-  /** Gain and place of every lane as it is heard, {track: gain, "pan.track": pan}. */
-  get faders() {
+  /** All that decides how the version sounds: {track: gain, "pan.track": pan, speed, semitones}. */
+  get heard() {
     const { names } = this.lanes;
     const rows = names.map((name) => [
       [name, this.mixer.gain(name, names)],
       [`pan.${name}`, this.mixer.get(name).pan],
     ]);
-    return Object.fromEntries(rows.flat());
+    return { ...Object.fromEntries(rows.flat()), ...this.practice.query };
   }
 
   #applyMix() {

@@ -51,6 +51,8 @@ export class Desk {
       volume: deck.volume,
       looping: deck.looping,
       spectral: deck.spectral,
+      speed: deck.practice.speed,
+      semitones: deck.practice.semitones,
       zoom: view.zoom,
       start_s: view.start,
       position_s: player.position,
@@ -64,6 +66,7 @@ export class Desk {
     deck.setVolume(state.volume);
     if (state.looping !== deck.looping) deck.toggleLoop();
     if (state.spectral !== deck.spectral) deck.toggleSpectral();
+    deck.practice.set(state.speed, state.semitones);
     view.setZoom(state.zoom);
     view.scrollTo(state.start_s);
     const { selection: range } = state;

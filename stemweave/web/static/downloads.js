@@ -13,7 +13,7 @@ let format = "wav";
 
 /** Fill the sheet of the menu for the version that `app` shows. */
 export function showDownloads(sheet, version, app) {
-  const heard = () => mixUrl(version, format, app.deck.faders, app.selection.range);
+  const heard = () => mixUrl(version, format, app.deck.heard, app.selection.range);
   const select = h(
     "select",
     {
@@ -40,7 +40,7 @@ export function showDownloads(sheet, version, app) {
       href: heard(),
       onclick: () => (mix.href = heard()),
       download: true,
-      title: "With the faders as they are; of the selection, if there is one",
+      title: "With faders, speed and pitch as they are; of the selection, if there is one",
       data: { track: "mix" },
     },
     "As it sounds now",

@@ -18,6 +18,7 @@ export class Player extends EventTarget {
   #loop = null;
   #volume = 1;
   #lead = null; // the source of what sounds before the tracks
+  #speed = 1; // of what the tracks hold: times are those of the piece
 
   /** `makeContext(sampleRate)` is called at the first play: browsers want a gesture for it. */
   constructor(makeContext = (sampleRate) => new AudioContext({ sampleRate })) {
@@ -30,7 +31,8 @@ export class Player extends EventTarget {
   }
 
   get duration() {
-    return Math.max(0, ...[...this.#lanes.values()].map((lane) => lane.buffer.duration));
+    const longest = Math.max(0, ...[...this.#lanes.values()].map((lane) => lane.buffer.duration));
+    return longest * this.#speed;
   }
 
   /** Seconds into the piece that are heard now. */
@@ -38,16 +40,18 @@ export class Player extends EventTarget {
     if (!this.playing) return this.#offset;
     // what is heard lags behind the clock, by much on wireless headphones
     const heard = this.#context.currentTime - (this.#context.outputLatency || 0);
-    const at = this.#offset + Math.max(0, heard - this.#startedAt);
+    const at = this.#offset + Math.max(0, heard - this.#startedAt) * this.#speed;
     if (!this.#loop || at < this.#loop.end) return Math.min(at, this.duration);
     return this.#loop.start + ((at - this.#loop.start) % (this.#loop.end - this.#loop.start));
   }
 
-  /** Replace what is played, {name: AudioBuffer}; a running player goes on at its position. */
-  setTracks(buffers) {
+  /** Replace what is played, {name: AudioBuffer}; a running player goes on at its position. The
+   * buffers hold the piece at `speed`; the positions here stay those of the piece. */
+  setTracks(buffers, speed = 1) {
     const position = this.position;
     const wasPlaying = this.playing;
     this.#silence();
+    this.#speed = speed;
     for (const lane of this.#lanes.values()) lane.node?.disconnect();
     const before = this.#lanes;
     this.#lanes = new Map(
@@ -128,11 +132,11 @@ export class Player extends EventTarget {
       lane.source = new AudioBufferSourceNode(this.#context, { buffer: lane.buffer });
       if (this.#loop) {
         lane.source.loop = true;
-        lane.source.loopStart = this.#loop.start;
-        lane.source.loopEnd = this.#loop.end;
+        lane.source.loopStart = this.#loop.start / this.#speed;
+        lane.source.loopEnd = this.#loop.end / this.#speed;
       }
       lane.source.connect(lane.node);
-      lane.source.start(at, this.#offset);
+      lane.source.start(at, this.#offset / this.#speed);
     }
     this.#startedAt = at;
     this.dispatchEvent(new Event("play"));

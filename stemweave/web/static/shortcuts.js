@@ -15,6 +15,7 @@ const KEYS = [
   ["Esc", "Clear the selection", (e) => e.key === "Escape", (app) => app.selection.clear()],
   ["L", "Loop the selection, or everything", (e) => key(e, "l"), (app) => app.deck.toggleLoop()],
   ["B", "Loop the bar at the playhead", (e) => key(e, "b"), (app) => app.deck.loopBar(app.stemsToFill)],
+  [", .", "Slower or faster at the same pitch", (e) => ",.".includes(e.key), (app, e) => app.deck.practice.step(e.key === "," ? -1 : 1)],
   ["C", "Click on every beat", (e) => key(e, "c"), (app) => app.music.sheet.hasBars && app.deck.toggleClick()],
   ["I", "A bar of clicks before playing begins", (e) => key(e, "i"), (app) => app.music.sheet.hasBars && app.deck.toggleCountIn()],
   ["X", "Compare with the version heard before, at the same place", (e) => key(e, "x"), compare],

@@ -5,7 +5,7 @@ import { getTrack } from "./api.js";
 const PEAKS_PER_SECOND = 400;
 const CACHE_BYTES = 400e6; // decoded audio of earlier versions, kept for undo
 
-const cache = new Map(); // "version/track" → {buffer, peaks, peak}, oldest first
+const cache = new Map(); // "version/track/speed/semitones" → {buffer, peaks, peak}, oldest first
 
 /**
  * Largest and smallest sample of every 1/400 s over all channels, as two rows of magnitudes
@@ -48,12 +48,12 @@ function remember(key, track) {
   }
 }
 
-/** One track, {name, buffer: AudioBuffer, peaks: [above, below], peak}. */
-export async function loadTrack(version, name, signal) {
-  const key = `${version.id}/${name}`;
+/** One track, {name, buffer: AudioBuffer, peaks: [above, below], peak}, at a speed and pitch. */
+export async function loadTrack(version, name, signal, practice = {}) {
+  const key = [version.id, name, ...Object.values(practice)].join("/");
   let track = cache.get(key);
   if (!track) {
-    const bytes = await getTrack(version, name, signal);
+    const bytes = await getTrack(version, name, signal, practice);
     // an offline context decodes at the track's own rate and needs no gesture
     const decoder = new OfflineAudioContext(1, 1, version.sample_rate);
     const buffer = await decoder.decodeAudioData(bytes).catch(() => {

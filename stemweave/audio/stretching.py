@@ -1,0 +1,100 @@
+"""Another speed at the same pitch, another pitch at the same speed: for practising with a piece."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stemweave.audio.windows import cross_faded, windows_over
+from stemweave.errors import InputError
+
+SLOWEST, FASTEST = 0.5, 1.5
+MOST_SEMITONES = 6.0
+BLOCK_S = 120.0
+"""Stretched at once, so that memory is bounded; blocks are cross-faded in ``FADE_S``."""
+FADE_S = 0.05
+CONTEXT_S = 0.5
+"""Given beside each block, so that its edges sound as its middle does."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """How a piece is played.
+
+    Attributes:
+        speed: times its own, 0.5 to 1.5; the pitch stays.
+        semitones: up (or down, below 0), at most 6; the speed stays.
+
+    Raises:
+        InputError: if one is outside its limits.
+    """
+
+    speed: float = 1.0
+    semitones: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not SLOWEST <= self.speed <= FASTEST:  # NaN is not
+            raise InputError(f"the speed must be from {SLOWEST:g} to {FASTEST:g}")
+        if not abs(self.semitones) <= MOST_SEMITONES:
+            raise InputError(f"the transposition must be at most {MOST_SEMITONES:g} semitones")
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything sounds otherwise than it is."""
+        return self != Stretch()
+
+    def samples(self, num_samples: int) -> int:
+        """How many samples ``num_samples`` become."""
+        return max(1, round(num_samples / self.speed))
+
+
+def stretched_blocks(
+    read: Callable[[int, int], Tensor], num_samples: int, sample_rate: int, stretch: Stretch
+) -> Iterator[Tensor]:
+    """Consecutive blocks (channels, samples) of a file, ``stretch.samples(num_samples)`` in all.
+
+    Sample n sounds at n / speed. The work is Signalsmith Stretch's.
+
+    Args:
+        read: (start, number of samples) → waveform (channels, samples).
+
+    Raises:
+        InputError: if the library is not installed.
+    """
+    overlap = round(FADE_S * sample_rate)
+    windows = windows_over(
+        stretch.samples(num_samples), round(BLOCK_S * sample_rate), overlap
+    )
+    context = round(CONTEXT_S * sample_rate)
+
+    def blocks() -> Iterator[Tensor]:
+        for window in windows:
+            first = max(0, math.floor(window.start * stretch.speed) - context)
+            end = math.ceil((window.start + window.length) * stretch.speed) + context
+            block = read(first, min(end, num_samples) - first)
+            result = _stretched(block, sample_rate, stretch)
+            start = window.start - round(first / stretch.speed)
+            result = result[:, start : start + window.length]
+            missing = window.length - result.shape[-1]
+            yield torch.nn.functional.pad(result, (0, missing)) if missing else result
+
+    return cross_faded(blocks(), overlap)
+
+
+def _stretched(block: Tensor, sample_rate: int, stretch: Stretch) -> Tensor:
+    """All of ``block`` (channels, samples), stretched."""
+    try:
+        from python_stretch import Signalsmith
+    except ImportError as error:
+        raise InputError(
+            "speed and pitch need the package python-stretch: pip install 'stemweave[web]'"
+        ) from error
+    engine = Signalsmith.Stretch()
+    engine.preset(block.shape[0], sample_rate)
+    engine.setTimeFactor(stretch.speed)
+    engine.setTransposeSemitones(stretch.semitones)
+    return torch.from_numpy(engine.process(block.float().contiguous().numpy()))
