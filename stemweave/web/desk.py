@@ -1,4 +1,4 @@
-"""How a project is listened to: faders, speed, pitch, loop, selection, zoom. Kept for the page, not for tasks."""
+"""How a project is listened to: faders, speed, pitch, loop, selection, zoom; not for tasks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Audio on disk: everything lies in one folder, and appears complete or not at all.
 
 ``versions/<id>/<track>.wav`` are the tracks, ``versions/<id>/encoded/`` what was asked for in other
-formats, ``versions/<id>/stretched/`` at another speed or pitch: what was asked for last. ``working/`` holds what is being made; it is emptied when a server starts.
+formats, ``versions/<id>/stretched/`` at another speed or pitch: what was asked for last.
+``working/`` holds what is being made; it is emptied when a server starts.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 KEPT_SETTINGS = 3
-"""Speeds and pitches of a version that are kept; drums are in another one than what is transposed."""
+"""Speeds and pitches of a version that are kept; drums lie in one of their own."""
 
 
 class Library:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stemweave.audio.click import click
 from stemweave.audio.stretching import Stretch
 from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
@@ -34,6 +35,8 @@ class Mix:
         pans: from -1 (left) to 1; the other side is turned down, the near one stays as it is.
         start, end: samples, of the stretched tracks.
         stretch: at which speed and pitch.
+        beats: of a click, in seconds of the piece, and whether a bar begins.
+        click_gain: linear, of the click.
         channels: of the result; a mono track that is not in the middle makes it stereo.
     """
 
@@ -43,6 +46,8 @@ class Mix:
     end: int
     channels: int
     stretch: Stretch = Stretch()
+    beats: Sequence[tuple[float, bool]] = ()
+    click_gain: float = 0.0
 
 
 def mix_of(
@@ -55,7 +60,8 @@ def mix_of(
 ) -> Mix:
     """The mix of ``version`` in which tracks that are not named sound as they are.
 
-    ``start_s`` and ``end_s`` are of the piece at its own speed. The mixture, which repeats what the stems play, sounds instead of them if it is named.
+    ``start_s`` and ``end_s`` are of the piece at its own speed. The mixture, which repeats what the
+    stems play, sounds instead of them if it is named.
     """
     names = version.track_names
     for name in (*gains, *pans):
@@ -117,6 +123,9 @@ def _blocks(library: Library, version: Version, mix: Mix) -> Iterator[Tensor]:
                 for name, reader in readers.items()
             ]
             block = sum(parts[1:], parts[0])
+            if mix.beats:
+                beats = [(seconds / mix.stretch.speed, line) for seconds, line in mix.beats]
+                block = block + mix.click_gain * click(beats, version.sample_rate, start, length)
             if not block.isfinite().all():
                 raise InputError("the mix is not finite: lower the gains")
             yield block

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -20,7 +21,8 @@ from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.web.answers import VersionAnswer, version_answer
 from stemweave.web.errors import DISK_FULL, Refused, plain
-from stemweave.web.mixdown import Mix, mix_of, write_mix
+from stemweave.web.mixdown import LARGEST_GAIN, Mix, mix_of, write_mix
+from stemweave.web.music_routes import music_of
 from stemweave.web.studio import Studio, studio_of
 from stemweave.web.tables import Version
 from stemweave.web.zipping import CHUNK_BYTES, zipped
@@ -35,7 +37,7 @@ MEDIA_TYPES = {
 MAX_AGE = {"cache-control": "private, max-age=3600"}
 """Versions never change, so players may seek in what they have."""
 
-MIX_OPTIONS = ("start", "end", "speed", "semitones", "format", "download")
+MIX_OPTIONS = ("start", "end", "speed", "semitones", "click", "format", "download")
 """What the address of a mix says beside gains and pans of its tracks."""
 
 log = logging.getLogger("stemweave.web")
@@ -146,11 +148,12 @@ async def get_mix(
     stretch: Stretched,
     start: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 0.0,
     end: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+    click: Annotated[float, Query(ge=0, le=LARGEST_GAIN, allow_inf_nan=False)] = 0.0,
     format: AudioFormat = "wav",
     download: bool = False,
 ) -> Response:
     """The tracks as one, each with a gain and a pan of its own, from ``start`` to ``end``, seconds
-    of the piece at its own speed.
+    of the piece at its own speed; ``click`` is the gain of a click on every beat.
 
     Formats that clip are turned down as a whole if need be; the header ``stemweave-gain-db`` says
     by how much.
@@ -162,6 +165,8 @@ async def get_mix(
         check_format(format, mix.channels)
     except InputError as error:
         raise Refused(422, str(error)) from error
+    if click:
+        mix = replace(mix, beats=await _beats(studio, version), click_gain=click)
     headers = {"cache-control": "no-store"}
     if download:
         headers["content-disposition"] = saved_as(
@@ -174,6 +179,15 @@ async def get_mix(
     if gain < 1:
         headers["stemweave-gain-db"] = f"{20 * math.log10(gain):.2f}"
     return StreamingResponse(_sent(file), media_type=MEDIA_TYPES[format], headers=headers)
+
+
+async def _beats(studio: Studio, version: Version) -> list[tuple[float, bool]]:
+    """Times of the beats, and whether bars begin with them. Raises ``Refused`` if none is known."""
+    sheet, _ = await music_of(studio, version)
+    if sheet.beats_s is None:
+        raise Refused(422, "no beat was found in it: give its sheet a tempo")
+    lines = set(sheet.downbeats or ())
+    return [(seconds, beat in lines) for beat, seconds in enumerate(sheet.beats_s)]
 
 
 def _faders(query: QueryParams) -> tuple[dict[str, float], dict[str, float]]:

@@ -176,3 +176,19 @@ def test_speed_and_pitch(client, version):
         assert len(soundfile.read(io.BytesIO(made.read("drums.wav")))[0]) == 2 * length
     kept = sorted(client.app.state.studio.library.folder(version["id"]).glob("stretched/*"))
     assert 1 <= len(kept) <= 3, "older settings are removed"
+
+
+def test_a_click_on_every_beat(client, version):
+    path = f"/api/versions/{version['id']}/sheet"
+    sheet = {"beats_s": [0.1, 0.3, 0.5], "downbeats": [1], "tempo_bpm": 300.0, "metre": "2/4"}
+    assert client.put(path, json=sheet).is_success
+    silent = {"bass": 0, "drums": 0, "click": 2}
+    for speed in (1, 0.5):
+        click = mix(client, version, speed=speed, **silent)
+        sounding = np.flatnonzero(np.abs(click[:, 0]) > 1e-3) / RATE * speed
+        assert sounding.min() == pytest.approx(0.1, abs=0.002), "the first beat"
+        quiet, loud = (np.abs(click[round(at / speed * RATE) :][:700]).max() for at in (0.1, 0.3))
+        assert loud == pytest.approx(2 * 0.5, rel=0.15) and quiet == pytest.approx(2 * 0.3, rel=0.15)
+    bass = track(client, version, "bass")[0]
+    assert np.abs(mix(client, version, drums=0, click=1, end=0.1) - bass[:1600]).max() == 0
+    assert np.abs(mix(client, version, drums=0, click=1, start=0.1) - bass[1600:]).max() > 0.2

@@ -88,7 +88,7 @@ export const getDesk = (id) => request(`projects/${id}/desk`);
 export const putDesk = (id, json) => request(`projects/${id}/desk`, { method: "PUT", json });
 export const getScore = (version) => request(`versions/${version.id}/score`);
 
-/** The tracks as one: `heard` are {track: gain, "pan.track": pan, speed, semitones}, `range`
+/** The tracks as one: `heard` are {track: gain, "pan.track": pan, speed, semitones, click}, `range`
  * {start, end} or null. */
 export function mixUrl(version, format, heard, range) {
   const ends = range ? { start: range.start, end: range.end } : {};

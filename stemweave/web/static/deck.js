@@ -231,14 +231,16 @@ export class Deck extends EventTarget {
     byId("volume").style.setProperty("--filled", `${100 * volume}%`);
   }
 
-  /** All that decides how the version sounds: {track: gain, "pan.track": pan, speed, semitones}. */
+  /** All that decides how the version sounds: {track: gain, "pan.track": pan, speed, semitones,
+   * click: gain}. */
   get heard() {
     const { names } = this.lanes;
     const rows = names.map((name) => [
       [name, this.mixer.gain(name, names)],
       [`pan.${name}`, this.mixer.get(name).pan],
     ]);
-    return { ...Object.fromEntries(rows.flat()), ...this.practice.query };
+    const click = this.clicking && this.music.sheet.hasBars ? { click: 1 } : {};
+    return { ...Object.fromEntries(rows.flat()), ...this.practice.query, ...click };
   }
 
   #applyMix() {

@@ -40,7 +40,7 @@ export function showDownloads(sheet, version, app) {
       href: heard(),
       onclick: () => (mix.href = heard()),
       download: true,
-      title: "With faders, speed and pitch as they are; of the selection, if there is one",
+      title: "With faders, speed, pitch and click as they are; of the selection, if there is one",
       data: { track: "mix" },
     },
     "As it sounds now",
