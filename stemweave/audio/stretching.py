@@ -45,11 +45,15 @@ class Stretch:
     @property
     def changes(self) -> bool:
         """Whether anything sounds otherwise than it is."""
-        return self != Stretch()
+        return self != PLAIN
 
     def samples(self, num_samples: int) -> int:
         """How many samples ``num_samples`` become."""
         return max(1, round(num_samples / self.speed))
+
+
+PLAIN = Stretch()
+"""A piece as it is."""
 
 
 def stretched_blocks(
@@ -66,9 +70,7 @@ def stretched_blocks(
         InputError: if the library is not installed.
     """
     overlap = round(FADE_S * sample_rate)
-    windows = windows_over(
-        stretch.samples(num_samples), round(BLOCK_S * sample_rate), overlap
-    )
+    windows = windows_over(stretch.samples(num_samples), round(BLOCK_S * sample_rate), overlap)
     context = round(CONTEXT_S * sample_rate)
 
     def blocks() -> Iterator[Tensor]:

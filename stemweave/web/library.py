@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemweave.audio.stretching import Stretch, stretched_blocks
+from stemweave.audio.stretching import PLAIN, Stretch, stretched_blocks
 from stemweave.io.decode import AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
@@ -118,7 +118,7 @@ class Library:
             shutil.rmtree(self.folder(version_id), ignore_errors=True)
 
     def encoded(
-        self, version: Version, name: str, fmt: AudioFormat, stretch: Stretch = Stretch()
+        self, version: Version, name: str, fmt: AudioFormat, stretch: Stretch = PLAIN
     ) -> Path:
         """A track as a file of format ``fmt``, made when it is asked for the first time.
 

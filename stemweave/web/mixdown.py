@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemweave.audio.click import click
-from stemweave.audio.stretching import Stretch
+from stemweave.audio.stretching import PLAIN, Stretch
 from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
@@ -45,7 +45,7 @@ class Mix:
     start: int
     end: int
     channels: int
-    stretch: Stretch = Stretch()
+    stretch: Stretch = PLAIN
     beats: Sequence[tuple[float, bool]] = ()
     click_gain: float = 0.0
 
@@ -56,7 +56,7 @@ def mix_of(
     pans: Mapping[str, float],
     start_s: float,
     end_s: float | None,
-    stretch: Stretch = Stretch(),
+    stretch: Stretch = PLAIN,
 ) -> Mix:
     """The mix of ``version`` in which tracks that are not named sound as they are.
 

@@ -188,7 +188,9 @@ def test_a_click_on_every_beat(client, version):
         sounding = np.flatnonzero(np.abs(click[:, 0]) > 1e-3) / RATE * speed
         assert sounding.min() == pytest.approx(0.1, abs=0.002), "the first beat"
         quiet, loud = (np.abs(click[round(at / speed * RATE) :][:700]).max() for at in (0.1, 0.3))
-        assert loud == pytest.approx(2 * 0.5, rel=0.15) and quiet == pytest.approx(2 * 0.3, rel=0.15)
+        assert loud == pytest.approx(2 * 0.5, rel=0.15) and quiet == pytest.approx(
+            2 * 0.3, rel=0.15
+        )
     bass = track(client, version, "bass")[0]
     assert np.abs(mix(client, version, drums=0, click=1, end=0.1) - bass[:1600]).max() == 0
     assert np.abs(mix(client, version, drums=0, click=1, start=0.1) - bass[1600:]).max() > 0.2
