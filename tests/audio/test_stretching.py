@@ -13,7 +13,7 @@ RATE = 16_000
 
 def stretched(waveform: torch.Tensor, stretch: Stretch) -> torch.Tensor:
     def read(start: int, length: int) -> torch.Tensor:
-        assert 0 <= start and start + length <= waveform.shape[-1]
+        assert start >= 0 and start + length <= waveform.shape[-1]
         return waveform[:, start : start + length]
 
     blocks = list(stretched_blocks(read, waveform.shape[-1], RATE, stretch))
