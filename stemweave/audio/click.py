@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TONE_S = 0.045
 LINE, BEAT = (2000.0, 0.5), (1300.0, 0.3)
@@ -21,6 +22,8 @@ def click(beats: Sequence[tuple[float, bool]], sample_rate: int, start: int, len
     Args:
         beats: time in seconds, and whether a bar begins.
     """
+    import torch
+
     samples = torch.zeros(length)
     time_s = torch.arange(math.ceil(TONE_S * sample_rate)) / sample_rate
     decay = torch.exp(-DECAY * time_s / TONE_S)

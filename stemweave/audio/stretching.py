@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from stemweave.audio.windows import cross_faded, windows_over
 from stemweave.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SLOWEST, FASTEST = 0.5, 1.5
 MOST_SEMITONES = 6.0
@@ -69,6 +69,10 @@ def stretched_blocks(
     Raises:
         InputError: if the library is not installed.
     """
+    from torch.nn.functional import pad
+
+    from stemweave.audio.windows import cross_faded, windows_over
+
     overlap = round(FADE_S * sample_rate)
     windows = windows_over(stretch.samples(num_samples), round(BLOCK_S * sample_rate), overlap)
     context = round(CONTEXT_S * sample_rate)
@@ -82,13 +86,15 @@ def stretched_blocks(
             start = window.start - round(first / stretch.speed)
             result = result[:, start : start + window.length]
             missing = window.length - result.shape[-1]
-            yield torch.nn.functional.pad(result, (0, missing)) if missing else result
+            yield pad(result, (0, missing)) if missing else result
 
     return cross_faded(blocks(), overlap)
 
 
 def _stretched(block: Tensor, sample_rate: int, stretch: Stretch) -> Tensor:
     """All of ``block`` (channels, samples), stretched."""
+    import torch
+
     try:
         from python_stretch import Signalsmith
     except ImportError as error:
