@@ -1,10 +1,14 @@
-"""Another speed at the same pitch, another pitch at the same speed: for practising with a piece."""
+"""Another speed at the same pitch, another pitch at the same speed: for practising with a piece.
+
+It needs python-stretch, which has no wheel for every system: ``can_stretch`` says whether it is there.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from stemweave.errors import InputError
@@ -56,6 +60,11 @@ PLAIN = Stretch()
 """A piece as it is."""
 
 
+def can_stretch() -> bool:
+    """Whether python-stretch is installed."""
+    return find_spec("python_stretch") is not None
+
+
 def stretched_blocks(
     read: Callable[[int, int], Tensor], num_samples: int, sample_rate: int, stretch: Stretch
 ) -> Iterator[Tensor]:
@@ -65,9 +74,6 @@ def stretched_blocks(
 
     Args:
         read: (start, number of samples) → waveform (channels, samples).
-
-    Raises:
-        InputError: if the library is not installed.
     """
     from torch.nn.functional import pad
 
@@ -94,13 +100,8 @@ def stretched_blocks(
 def _stretched(block: Tensor, sample_rate: int, stretch: Stretch) -> Tensor:
     """All of ``block`` (channels, samples), stretched."""
     import torch
+    from python_stretch import Signalsmith
 
-    try:
-        from python_stretch import Signalsmith
-    except ImportError as error:
-        raise InputError(
-            "speed and pitch need the package python-stretch: pip install 'stemweave[web]'"
-        ) from error
     engine = Signalsmith.Stretch()
     engine.preset(block.shape[0], sample_rate)
     engine.setTimeFactor(stretch.speed)

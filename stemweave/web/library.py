@@ -149,7 +149,7 @@ class Library:
         Drums keep their pitch. A mixture is the sum of its stems, so that its drums do, too.
 
         Raises:
-            InputError: if the disk is full or the library that stretches is missing.
+            InputError: if the disk is full.
         """
         if name == "drums":
             stretch = Stretch(stretch.speed)

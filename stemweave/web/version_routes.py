@@ -15,7 +15,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import QueryParams
 
-from stemweave.audio.stretching import FASTEST, MOST_SEMITONES, SLOWEST, Stretch
+from stemweave.audio.stretching import (
+    FASTEST,
+    MOST_SEMITONES,
+    SLOWEST,
+    Stretch,
+    can_stretch,
+)
 from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
@@ -52,7 +58,10 @@ def _stretch(
         float, Query(ge=-MOST_SEMITONES, le=MOST_SEMITONES, allow_inf_nan=False)
     ] = 0.0,
 ) -> Stretch:
-    return Stretch(round(speed, 3), round(semitones, 2))
+    stretch = Stretch(round(speed, 3), round(semitones, 2))
+    if stretch.changes and not can_stretch():
+        raise Refused(501, "speed and pitch need python-stretch on the server: pip install it")
+    return stretch
 
 
 Stretched = Annotated[Stretch, Depends(_stretch)]

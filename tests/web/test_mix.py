@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from stemweave.stems import MIXTURE, STEMS
+from stemweave.web import version_routes
 from tests.web.conftest import RATE, finish, sound, track, upload
 
 
@@ -152,7 +153,7 @@ def test_what_a_fill_leaves_alone_takes_no_room(client, tmp_path):
     assert list(versions.iterdir()) == []
 
 
-def test_speed_and_pitch(client, version):
+def test_speed_and_pitch(client, version, monkeypatch):
     path = f"/api/versions/{version['id']}"
 
     def samples(name: str, **query) -> np.ndarray:
@@ -174,6 +175,10 @@ def test_speed_and_pitch(client, version):
         assert client.get(f"{path}/mix", params=wrong).status_code == 422
     with zipfile.ZipFile(io.BytesIO(client.get(f"{path}/download", params=slow).content)) as made:
         assert len(soundfile.read(io.BytesIO(made.read("drums.wav")))[0]) == 2 * length
+    with monkeypatch.context() as absent:
+        absent.setattr(version_routes, "can_stretch", lambda: False)
+        answer = client.get(f"{path}/mix", params=slow)
+        assert answer.status_code == 501 and "python-stretch" in answer.json()["detail"]
     kept = sorted(client.app.state.studio.library.folder(version["id"]).glob("stretched/*"))
     assert 1 <= len(kept) <= 3, "older settings are removed"
 
