@@ -1,6 +1,6 @@
 """Another speed at the same pitch, another pitch at the same speed: for practising with a piece.
 
-It needs python-stretch, which has no wheel for every system: ``can_stretch`` says whether it is there.
+python-stretch has no wheel for every system: ``can_stretch`` says whether it is there.
 """
 
 from __future__ import annotations
