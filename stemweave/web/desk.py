@@ -1,4 +1,4 @@
-"""How a project is listened to: faders, speed, pitch, loop, selection, zoom; not for tasks."""
+"""How a project is listened to: faders, speed, pitch, loop, selection, zoom, favourite versions."""
 
 from __future__ import annotations
 
@@ -49,3 +49,4 @@ class DeskState(_Closed):
     start_s: Moment = 0.0
     position_s: Moment = 0.0
     selection: Selected | None = None
+    favourites: Annotated[list[Name], Field(max_length=10_000)] = []

@@ -107,10 +107,13 @@ async function comeBack(page) {
   const kept = page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.url().endsWith("/desk"));
   await page.getByRole("button", { name: "Solo drums" }).click();
   await kept;
+  await page.getByRole("button", { name: "Version 2 is a favourite" }).click();
+  await page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.url().endsWith("/desk"));
   await page.reload();
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   await page.locator('[aria-label="Solo drums"][aria-pressed="true"]').waitFor();
   const filename = await studio.download(page, "mix", join(out, "heard.wav"));
+  await page.locator('[aria-label="Version 2 is a favourite"][aria-pressed="true"]').waitFor();
   return { filename, pan: await page.getByRole("slider", { name: "Pan of bass" }).inputValue() };
 }
 

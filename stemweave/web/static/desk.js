@@ -8,6 +8,7 @@ export class Desk {
   #app;
   #project = null; // id of the one that is kept
   #timer = null;
+  favourites = new Set(); // ids of versions
 
   constructor(app) {
     this.#app = app;
@@ -29,6 +30,14 @@ export class Desk {
   close() {
     if (this.#timer !== null) this.#save();
     this.#project = null;
+    this.favourites.clear();
+  }
+
+  /** Mark a version as one to come back to, or no longer. */
+  toggleFavourite(id) {
+    if (!this.favourites.delete(id)) this.favourites.add(id);
+    this.#app.panel.show(false);
+    this.#later();
   }
 
   #later() {
@@ -56,12 +65,15 @@ export class Desk {
       zoom: view.zoom,
       start_s: view.start,
       position_s: player.position,
+      favourites: [...this.favourites],
       selection: range && { start_s: range.start, end_s: range.end, stems: [...range.stems] },
     };
   }
 
   #restore(state) {
     const { deck, mixer, selection, view, player } = this.#app;
+    this.favourites = new Set(state.favourites);
+    this.#app.panel.show(false);
     mixer.restore(state.lanes);
     deck.setVolume(state.volume);
     if (state.looping !== deck.looping) deck.toggleLoop();

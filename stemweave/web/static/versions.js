@@ -72,6 +72,18 @@ function entry(app, version, number) {
         icon("dice"),
         h("span", {}, String(version.seed)),
       ),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "quiet favourite",
+        title: "A favourite: a version to come back to",
+        "aria-label": `Version ${number} is a favourite`,
+        "aria-pressed": String(app.desk.favourites.has(version.id)),
+        onclick: () => app.desk.toggleFavourite(version.id),
+      },
+      icon("star"),
+    ),
     project.versions.length > 1 &&
       h(
         "button",
