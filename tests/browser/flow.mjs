@@ -231,8 +231,10 @@ function renderPlayer() {
     const placed = new Player(() => wide);
     placed.setTracks({ one: track(1) });
     placed.setPan("one", 0.75);
+    placed.setTrim(0.5);
     placed.play();
     const sides = await wide.startRendering();
+    const trimmed = Math.max(...sides.getChannelData(1));
     const [left, right] = [0, 1].map((index) => Math.max(...sides.getChannelData(index)));
     let unlike = 0;
     for (let at = 0; at < 2000; at++) {
@@ -244,6 +246,7 @@ function renderPlayer() {
       led,
       slow: { duration: slow.duration, same: slowed.every((sample, at) => sample === heard[at]) },
       sides: left / right,
+      trimmed: trimmed / Math.max(...heard),
       loudest: Math.max(...heard),
     };
   });

@@ -60,6 +60,7 @@ def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path
     assert seen["player"]["loudest"] > 0.9
     assert seen["player"]["sides"] == pytest.approx(0.25, abs=1e-6), "three quarters to the right"
     assert seen["player"]["led"] == 2000, "a count-in of 0.25 s"
+    assert seen["player"]["trimmed"] == pytest.approx(0.5, abs=1e-3)
     assert seen["player"]["slow"] == {"duration": 0.5, "same": True}
     assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
     assert 0.4 <= seen["played"]["position"] <= 3.1

@@ -13,6 +13,8 @@ import { Timeline } from "./timeline.js";
 import { loadTrack } from "./tracks.js";
 import { View } from "./view.js";
 
+const LARGEST_TRIM = 4; // 12 dB
+
 const byId = (id) => document.getElementById(id);
 
 export class Deck extends EventTarget {
@@ -33,6 +35,8 @@ export class Deck extends EventTarget {
   #version = null; // whose tracks are shown
   #buffers = {}; // {name: AudioBuffer} of it, at #speed
   #speed = 1;
+  #level = 0; // RMS of it, as it is heard
+  #wantedLevel = null; // of the next version, if it is to be as loud
   #clickOf = null; // the sheet that the click was made of
 
   /** onRegenerate(name), onChord(chord), onError(error). */
@@ -98,6 +102,7 @@ export class Deck extends EventTarget {
       if (signal.aborted) return false;
       await this.lanes.setTracks(tracks);
       if (signal.aborted) return false;
+      this.#setLevel(tracks);
       this.timeline.setTracks(tracks, (name) => this.#color(name));
       this.#version = version;
       await this.#stretch(tracks);
@@ -106,6 +111,21 @@ export class Deck extends EventTarget {
       if (error.name === "AbortError") return false;
       throw error;
     }
+  }
+
+  /** Let the next version be as loud as this one: for a fair comparison. */
+  matchNext() {
+    this.#wantedLevel = this.#level;
+  }
+
+  #setLevel(tracks) {
+    const whole = tracks.filter((track) => track.name === "mixture");
+    const power = (whole.length ? whole : tracks).reduce((sum, track) => sum + track.power, 0);
+    const level = Math.sqrt(power);
+    const trim = this.#wantedLevel && level ? this.#wantedLevel / level : 1;
+    this.#wantedLevel = null;
+    this.player.setTrim(Math.min(LARGEST_TRIM, Math.max(1 / LARGEST_TRIM, trim)));
+    this.#level = level * trim;
   }
 
   /** Load nothing more, and show no version until one is loaded. */

@@ -17,6 +17,7 @@ export class Player extends EventTarget {
   #startedAt = null; // context time at which #offset sounds; null while resting
   #loop = null;
   #volume = 1;
+  #trim = 1; // beside the volume, of what is played now
   #lead = null; // the source of what sounds before the tracks
   #speed = 1; // of what the tracks hold: times are those of the piece
 
@@ -91,7 +92,16 @@ export class Player extends EventTarget {
 
   setVolume(volume) {
     this.#volume = volume;
-    this.#master?.gain.setTargetAtTime(volume, this.#context.currentTime, RAMP_S);
+    this.#setMaster();
+  }
+
+  setTrim(trim) {
+    this.#trim = trim;
+    this.#setMaster();
+  }
+
+  #setMaster() {
+    this.#master?.gain.setTargetAtTime(this.#volume * this.#trim, this.#context.currentTime, RAMP_S);
   }
 
   /** Repeat {start, end} in seconds, or null. */
@@ -161,7 +171,7 @@ export class Player extends EventTarget {
       this.#context?.close();
       for (const lane of this.#lanes.values()) lane.node = null;
       this.#context = this.#makeContext(rate);
-      this.#master = new GainNode(this.#context, { gain: this.#volume });
+      this.#master = new GainNode(this.#context, { gain: this.#volume * this.#trim });
       this.#master.connect(this.#context.destination);
     }
     for (const lane of this.#lanes.values()) {

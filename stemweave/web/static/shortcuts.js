@@ -18,7 +18,7 @@ const KEYS = [
   [", .", "Slower or faster at the same pitch", (e) => ",.".includes(e.key), (app, e) => app.deck.practice.step(e.key === "," ? -1 : 1)],
   ["C", "Click on every beat", (e) => key(e, "c"), (app) => app.music.sheet.hasBars && app.deck.toggleClick()],
   ["I", "A bar of clicks before playing begins", (e) => key(e, "i"), (app) => app.music.sheet.hasBars && app.deck.toggleCountIn()],
-  ["X", "Compare with the version heard before, at the same place", (e) => key(e, "x"), compare],
+  ["X", "Compare with the version heard before, at the same place and as loud", (e) => key(e, "x"), compare],
   ["R", "Count in bars or in seconds", (e) => key(e, "r"), (app) => app.music.toggleBars()],
   ["F", "Write the selection anew", (e) => key(e, "f"), (app) => app.fillSelection()],
   ["G", "Waveforms or spectrograms", (e) => key(e, "g"), (app) => app.deck.toggleSpectral()],
@@ -49,7 +49,9 @@ function toggleLane(app, event) {
 /** Go to the version that was open before; playing goes on at its place. */
 function compare(app) {
   const other = comparedTarget(app.project, app.visited);
-  if (other) app.goTo(other.id);
+  if (!other) return;
+  app.deck.matchNext();
+  app.goTo(other.id);
 }
 
 function markEdge(app, event) {

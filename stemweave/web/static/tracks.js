@@ -9,14 +9,14 @@ const cache = new Map(); // "version/track/speed/semitones" → {buffer, peaks, 
 
 /**
  * Largest and smallest sample of every 1/400 s over all channels, as two rows of magnitudes
- * (above and below the middle), and the largest of all.
+ * (above and below the middle), the largest of all, and the mean square.
  */
 export function measure(buffer) {
   const block = buffer.sampleRate / PEAKS_PER_SECOND;
   const count = Math.max(1, Math.ceil(buffer.length / block));
   const above = new Float32Array(count);
   const below = new Float32Array(count);
-  let peak = 0;
+  let [peak, sum] = [0, 0];
   for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
     const samples = buffer.getChannelData(channel);
     for (let index = 0; index < count; index++) {
@@ -25,6 +25,7 @@ export function measure(buffer) {
       let low = below[index];
       for (let at = Math.round(index * block); at < end; at++) {
         const sample = samples[at];
+        sum += sample * sample;
         if (sample > high) high = sample;
         else if (-sample > low) low = -sample;
       }
@@ -33,7 +34,7 @@ export function measure(buffer) {
       peak = Math.max(peak, high, low);
     }
   }
-  return { peaks: [above, below], peak };
+  return { peaks: [above, below], peak, power: sum / (buffer.length * buffer.numberOfChannels) };
 }
 
 function remember(key, track) {
@@ -48,7 +49,7 @@ function remember(key, track) {
   }
 }
 
-/** One track, {name, buffer: AudioBuffer, peaks: [above, below], peak}, at a speed and pitch. */
+/** One track, {name, buffer: AudioBuffer, peaks: [above, below], peak, power}, at a speed and pitch. */
 export async function loadTrack(version, name, signal, practice = {}) {
   const key = [version.id, name, ...Object.values(practice)].join("/");
   let track = cache.get(key);
