@@ -23,7 +23,7 @@ from stemweave.music.midi_out import SCORE_FILE, SIGN, write_midi
 from stemweave.music.score import Score, ScoreNote, playable
 from stemweave.music.styles import parse_style
 
-__all__ = ["SCORE_FILE", "read_midi", "score_and_sheet", "write_midi"]
+__all__ = ["SCORE_FILE", "part_of", "read_midi", "score_and_sheet", "write_midi"]
 
 MAX_BEATS = 200_000
 
@@ -53,6 +53,24 @@ def score_and_sheet(song: MidiSong) -> tuple[Score, LeadSheet]:
     if said is None:
         return _of_others(song)
     return _of_ours(song, said)
+
+
+def part_of(song: MidiSong, stem: str) -> tuple[ScoreNote, ...]:
+    """What a file has for ``stem``: notes of that stem, or else of the one instrument in the file.
+
+    Raises:
+        InputError: if it has neither.
+    """
+    own = score_and_sheet(song)[0].notes.get(stem)
+    if own:
+        return own
+    is_drums = stem == "drums"
+    tracks = [one for one in song.tracks if one.notes and one.name not in GUIDES]
+    fitting = [track for track in tracks if track.is_drum == is_drums]
+    if len(fitting) != 1:
+        many = "several instruments, none of them" if fitting else "no"
+        raise InputError(f"the MIDI file has {many} {stem}: leave one part in it")
+    return _score_notes(fitting[0].notes, _bars(song)[0])
 
 
 def _what_we_said(song: MidiSong) -> dict[str, Any] | None:

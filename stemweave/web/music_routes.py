@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from stemweave.errors import InputError, OutputError
 from stemweave.music.folder import read_music, write_music
 from stemweave.music.lead_sheet import VERSION, LeadSheet
+from stemweave.music.midi import part_of
+from stemweave.music.midi_file import read_midi_file
 from stemweave.music.score import Score
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.job_requests import Note
@@ -73,6 +75,40 @@ def get_score(version_id: str, studio: InStudio) -> dict[str, list[Note]]:
     _, score = _read(studio, studio.version(version_id))
     notes = {} if score is None else score.notes
     return {stem: [Note(**asdict(note)) for note in own] for stem, own in notes.items()}
+
+
+@router.post(
+    "/{version_id}/midi",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"audio/midi": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def read_part(
+    version_id: str,
+    stem: Annotated[str, Query(min_length=1, max_length=100)],
+    request: Request,
+    studio: InStudio,
+) -> list[Note]:
+    """What a MIDI file, the body, has for ``stem``, in beats from its beginning."""
+    await to_thread.run_sync(studio.version, version_id)
+    body = await request.body()
+
+    def read() -> list[Note]:
+        with studio.library.working_folder() as folder:
+            path = folder / "part.mid"
+            path.write_bytes(body)
+            try:
+                notes = part_of(read_midi_file(path), stem)
+            except InputError as error:
+                raise Refused(422, str(error).replace(str(path), "the file")) from error
+            except (ValueError, KeyError, TypeError) as error:
+                raise Refused(422, f"the MIDI file cannot be read: {error}") from error
+        return [Note(**asdict(note)) for note in notes]
+
+    return await to_thread.run_sync(read)
 
 
 async def music_of(studio: Studio, version: Version) -> tuple[LeadSheet, Score | None]:

@@ -129,6 +129,22 @@ async function editNotes(page) {
   return { name, violations };
 }
 
+/** What the page shows of a MIDI file that is dropped on the lane of the guitar. */
+async function dropMidi(page) {
+  await page.evaluate(() => {
+    const header = [0x4d, 0x54, 0x68, 0x64, 0, 0, 0, 6, 0, 0, 0, 1, 0, 96];
+    const track = [0x4d, 0x54, 0x72, 0x6b, 0, 0, 0, 12, 0, 0x90, 60, 100, 96, 0x80, 60, 0, 0, 0xff, 0x2f, 0];
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([new Uint8Array([...header, ...track])], "riff.mid"));
+    const field = document.querySelector('.lane[data-stem="guitar"] .wave');
+    field.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+  });
+  await page.getByRole("heading", { name: /^Guitar, / }).waitFor();
+  const names = await page.locator(".roll-note").evaluateAll((all) => all.map((one) => one.ariaLabel));
+  await page.getByRole("button", { name: "Close the notes" }).click();
+  return names;
+}
+
 /** "[" as German keyboards type it, undo and redo, and another name that somebody else gives. */
 async function useOtherKeys(page) {
   await page.keyboard.press("Escape");
@@ -288,10 +304,11 @@ try {
   const music = await correctChord(another.page);
   const violations = await findViolations(another.page);
   const edited = await editNotes(another.page);
+  const dropped = await dropMidi(another.page);
   const selected = await useOtherKeys(another.page);
   const lost = await loseProject((await studio.open(browser, base)).page);
   for (const kind of ["foreign", "console"]) faults[kind].push(...another.faults[kind]);
-  console.log(JSON.stringify({ player, played, keys, desk, lost, range, filename, seed, practised, written, music, violations, edited, selected, faults }));
+  console.log(JSON.stringify({ player, played, keys, desk, lost, range, filename, seed, practised, written, music, violations, edited, dropped, selected, faults }));
 } finally {
   await browser.close();
 }

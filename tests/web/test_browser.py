@@ -135,6 +135,7 @@ def test_everybody_can_use_it(visit: tuple[dict[str, Any], Path]) -> None:
 def test_notes_are_edited_and_played(visit: tuple[dict[str, Any], Path], base: str) -> None:
     seen, _ = visit
     assert ", 1.1, 0.25 beats, struck with 90" in seen["edited"]["name"]
+    assert len(seen["dropped"]) == 1 and seen["dropped"][0].endswith("1.1, 1 beat, struck with 100")
     with urllib.request.urlopen(f"{base}/api/projects") as answer:
         versions = [version for one in json.load(answer) for version in one["versions"]]
     (edited,) = [version for version in versions if version["params"].get("notes")]

@@ -4,6 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
+import mido
 import pytest
 import soundfile
 
@@ -131,3 +132,40 @@ def test_a_version_is_a_session_for_daws(written, tmp_path):
     refused = client.get(f"/api/versions/{unknown}/daw")
     assert refused.status_code == 422 and "no beat was found" in refused.json()["detail"]
     assert list(client.app.state.studio.library._working.iterdir()) == []
+
+
+def test_a_midi_file_for_one_stem(client, tmp_path: Path):
+    version = upload(client)["versions"][0]
+
+    def part(stem: str, *tracks: tuple[int, int, int]) -> tuple[int, object]:
+        """Status and answer for a file of one note per (channel, program, pitch)."""
+        song = mido.MidiFile(ticks_per_beat=96)
+        for channel, program, pitch in tracks:
+            song.tracks.append(
+                mido.MidiTrack(
+                    [
+                        mido.Message("program_change", channel=channel, program=program),
+                        mido.Message("note_on", channel=channel, note=pitch, velocity=80, time=48),
+                        mido.Message("note_off", channel=channel, note=pitch, time=96),
+                    ]
+                )
+            )
+        song.save(tmp_path / "part.mid")
+        address = f"/api/versions/{version['id']}/midi?stem={stem}"
+        answer = client.post(address, content=(tmp_path / "part.mid").read_bytes())
+        return answer.status_code, answer.json()
+
+    note = {"start_beat": 0.5, "end_beat": 1.5, "pitch": 60, "velocity": 80}
+    strings, guitar, piano, drums = (0, 48, 60), (1, 25, 64), (2, 0, 67), (9, 0, 36)
+    assert part("guitar", strings) == (200, [note])
+    assert part("guitar", strings, guitar, drums) == (200, [{**note, "pitch": 64}])
+    assert part("drums", strings, drums) == (200, [{**note, "pitch": 36}])
+    for stem, tracks, words in (
+        ("bass", (guitar, piano), "several instruments, none of them bass"),
+        ("drums", (guitar,), "no drums"),
+    ):
+        status, answer = part(stem, *tracks)
+        assert status == 422 and words in answer["detail"]
+    address = f"/api/versions/{version['id']}/midi?stem=bass"
+    answer = client.post(address, content=b"no MIDI")
+    assert answer.status_code == 422 and answer.json()["detail"].startswith("the file is not a MIDI")

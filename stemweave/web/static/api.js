@@ -37,8 +37,8 @@ async function answered(response) {
   throw new ApiError(sentence(body, response.status), response.status);
 }
 
-async function request(path, { method = "GET", json, signal } = {}) {
-  const init = { method, signal, headers: {} };
+async function request(path, { method = "GET", json, body, signal } = {}) {
+  const init = { method, body, signal, headers: {} };
   if (json !== undefined) {
     init.body = JSON.stringify(json);
     init.headers["Content-Type"] = "application/json";
@@ -86,6 +86,9 @@ export const putSheet = (version, json) =>
   request(`versions/${version.id}/sheet`, { method: "PUT", json });
 export const getDesk = (id) => request(`projects/${id}/desk`);
 export const putDesk = (id, json) => request(`projects/${id}/desk`, { method: "PUT", json });
+/** What a MIDI file has for `stem`, [{start_beat, end_beat, pitch, velocity}] from its beginning. */
+export const readMidi = (version, stem, body) =>
+  request(`versions/${version.id}/midi?${new URLSearchParams({ stem })}`, { method: "POST", body });
 export const getScore = (version) => request(`versions/${version.id}/score`);
 
 /** The tracks as one: `heard` are {track: gain, "pan.track": pan, speed, semitones, click}, `range`

@@ -57,7 +57,13 @@ function connect(app) {
   }
 }
 
-/** Files may be dropped anywhere. */
+/** Name of the lane on which something is dropped, below the veil. */
+function laneAt(event) {
+  const under = [event.target, ...document.elementsFromPoint(event.clientX, event.clientY)];
+  return under.map((element) => element.closest(".lane")?.dataset.stem).find(Boolean);
+}
+
+/** Files may be dropped anywhere: songs begin projects, a MIDI file is for the lane below it. */
 function acceptDrops(app) {
   const veil = byId("drop-veil");
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -74,7 +80,10 @@ function acceptDrops(app) {
     event.preventDefault();
     depth = 0;
     veil.hidden = true;
-    if (event.dataTransfer.files.length) app.upload([...event.dataTransfer.files]);
+    const files = [...event.dataTransfer.files];
+    if (files.length === 1 && /\.midi?$/i.test(files[0].name) && app.version) {
+      app.roll.take(laneAt(event), files[0]).catch((error) => app.fail(error));
+    } else if (files.length) app.upload(files);
   });
 }
 

@@ -1,5 +1,6 @@
 // A piano roll of some bars of one written stem: notes are moved, added and deleted, and then played.
 
+import { readMidi } from "./api.js";
 import { h, icon, fill, isOff } from "./dom.js";
 import { drumName, noteName, title } from "./format.js";
 import { hueOf } from "./hues.js";
@@ -20,14 +21,34 @@ export class Roll {
     this.app = app;
   }
 
-  /** Edit what `stem` plays in `bars` of the sheet. */
-  open(stem, bars) {
+  /** Show what a MIDI file has for `stem`, from the first selected bar on, to be played. */
+  async take(stem, file) {
+    const { app } = this;
+    const { sheet } = app.music;
+    if (!app.stems.includes(stem)) throw new Error("Drop a MIDI file on the lane of a stem that the model plays.");
+    if (!sheet.hasBars) throw new Error("No beat was found in this piece: set its tempo first.");
+    const notes = await readMidi(app.version, stem, file);
+    const { range } = app.selection;
+    const chosen = range ? sheet.barsBetween(range.start, range.end) : [];
+    const { beat } = chosen[0] ?? sheet.bars[0];
+    const moved = notes.map((note) => ({
+      ...note,
+      start_beat: note.start_beat + beat,
+      end_beat: note.end_beat + beat,
+    }));
+    const end = Math.max(...moved.map((note) => note.end_beat));
+    this.open(stem, chosen.length ? chosen : sheet.bars.filter((bar) => bar.beat < end - 0.01), moved);
+  }
+
+  /** Edit what `stem` plays in `bars` of the sheet, or let it play `notes` there. */
+  open(stem, bars, notes = null) {
     const [first, last] = [bars[0], bars.at(-1)];
     Object.assign(this, { stem, start: first.beat, end: last.beat + last.beats, from: first.start, to: last.end });
-    const all = this.app.music.notes[stem];
-    this.#notes = all.filter(({ start_beat: at }) => at >= this.start - 0.01 && at < this.end - 0.01);
-    this.#before = [];
-    this.rows = this.#rowsOf(all);
+    const written = this.app.music.notes[stem] ?? [];
+    const inside = ({ start_beat: at }) => at >= this.start - 0.01 && at < this.end - 0.01;
+    this.#notes = (notes ?? written).filter(inside);
+    this.#before = notes ? [written.filter(inside)] : [];
+    this.rows = this.#rowsOf([...written, ...this.#notes]);
     this.place = this.app.music.sheet.range(first.start, last.end);
     this.host.dataset.hue = hueOf(stem, this.app.model.separated_stems);
     this.#build(first.beats);
