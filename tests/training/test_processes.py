@@ -78,6 +78,25 @@ def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, 
     assert all(torch.allclose(a, b, rtol=1e-3, atol=2e-5) for a, b in pairs)
 
 
+@pytest.mark.parametrize("flags", [["--multi_gpu"], ["--cpu"]])
+def test_accelerate_launch_makes_one_training(config: Path, tmp_path: Path, flags: list[str]):
+    """Its processes find each other by gloo where there is no GPU; with --cpu it starts one."""
+    change(config, "vae", steps=2, validate_every_steps=2)
+    command = [sys.executable, "-m", "accelerate.commands.launch", *flags, "--num_processes", "2",
+               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+               "--main_process_port", "0", "-m", "stemweave", "train", "vae", config,
+               "--run", tmp_path / "vae"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [str(part) for part in command], env=environment, text=True, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    lines = (tmp_path / "vae" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2], done.stdout
+    assert done.stdout.count("exported") == 1
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_with_a_checkpoint_and_its_own_code(config, tmp_path, ending):
     """A script whose stages follow each other must not go on."""
