@@ -82,6 +82,7 @@ export class Deck extends EventTarget {
         if (this.#inView && !this.#dragging()) view.follow(player.position);
         this.#showPosition();
       }
+      this.lanes.setPeaks((name) => player.peak(name));
       requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);

@@ -7,6 +7,9 @@ import { drawNotes } from "./notes.js";
 import { drawSpectrogram } from "./spectrogram.js";
 import WaveSurfer from "./vendor/wavesurfer.js";
 
+const METER_DB = 48; // below full scale, where the meter begins
+const METER_FALL = 0.03; // of its height, in a frame
+
 const SHEET = new CSSStyleSheet();
 
 /** wavesurfer's own styles, which the vendored copy keeps in a template (see vendor-web.sh). */
@@ -23,6 +26,8 @@ export class Lane {
     this.track = null;
     this.wave = null;
     this.spans = [];
+    this.height = 0; // of the meter, 0 to 1
+    this.meter = h("div");
     this.head = this.#makeHead(actions);
     this.grid = h("canvas", { class: "grid", "aria-hidden": "true" });
     this.surface = h("div", { class: "wave-surface", inert: true });
@@ -110,7 +115,18 @@ export class Lane {
       h("div", { class: "lane-buttons" }, this.mute, this.solo, this.again),
       this.volume,
       this.pan,
+      h("div", { class: "meter", "aria-hidden": "true" }, this.meter),
     );
+  }
+
+  /** Show the peak of what is heard, linear; it falls slowly. */
+  setPeak(peak) {
+    if (!peak && !this.height) return;
+    const db = 20 * Math.log10(Math.max(peak, 1e-6));
+    const height = Math.min(1, Math.max(0, 1 + db / METER_DB));
+    this.height = Math.max(height, this.height - METER_FALL);
+    this.meter.style.scale = `1 ${this.height}`;
+    this.meter.classList.toggle("over", peak > 1);
   }
 
   /** Show a decoded track; `scale` brings its peaks to the lane's height. */

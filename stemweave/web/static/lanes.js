@@ -100,6 +100,11 @@ export class Lanes {
     for (const lane of this.#lanes) lane.setPosition(x);
   }
 
+  /** `peakOf(name)`: of what a lane plays now. */
+  setPeaks(peakOf) {
+    for (const lane of this.#lanes) lane.setPeak(peakOf(lane.name));
+  }
+
   setSpectral(spectral) {
     this.#spectral = spectral;
     this.#drawSpectra();

@@ -3,6 +3,7 @@
 
 const LEAD_S = 0.06; // sources are started this far ahead, so that none is late
 const END_S = 0.01; // so near to the end playing rests, and begins anew
+const METERED = 2048; // samples: more than between two frames of the page
 const RAMP_S = 0.012; // time constant of gain changes, against clicks
 
 /** Gain of the left (0) or right (1) channel. */
@@ -18,6 +19,7 @@ export class Player extends EventTarget {
   #loop = null;
   #volume = 1;
   #trim = 1; // beside the volume, of what is played now
+  #samples = new Float32Array(METERED);
   #lead = null; // the source of what sounds before the tracks
   #speed = 1; // of what the tracks hold: times are those of the piece
 
@@ -77,6 +79,14 @@ export class Player extends EventTarget {
     if (!lane) return;
     lane.gain = gain;
     lane.node?.gain.setTargetAtTime(gain, this.#context.currentTime, RAMP_S);
+  }
+
+  /** The peak of what a track plays now, linear, with its gain. */
+  peak(name) {
+    const meter = this.playing && this.#lanes.get(name)?.meter;
+    if (!meter) return 0;
+    meter.getFloatTimeDomainData(this.#samples);
+    return this.#samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
   }
 
   /** Where a track is, from -1 (left) to 1: the other side is turned down. */
@@ -184,6 +194,8 @@ export class Player extends EventTarget {
   #connect(lane) {
     const context = this.#context;
     lane.node = new GainNode(context, { gain: lane.gain, channelCount: 2, channelCountMode: "explicit" });
+    lane.meter = new AnalyserNode(context, { fftSize: METERED });
+    lane.node.connect(lane.meter);
     const split = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
     const merge = new ChannelMergerNode(context, { numberOfInputs: 2 });
     lane.node.connect(split);
