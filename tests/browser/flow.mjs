@@ -97,7 +97,13 @@ async function practise(page) {
   await page.keyboard.press("Space");
   await page.keyboard.press("."); // the next faster
   const faster = await page.locator("#speed").inputValue();
-  return { seconds: (ended - began) / 1000, faster };
+  await page.keyboard.press("r"); // seconds, if bars were found
+  await studio.drag(page, "bass", 0.2, "bass", 0.5);
+  const edge = page.getByRole("slider", { name: "The selection ends" });
+  const at = async () => Number(await edge.getAttribute("aria-valuenow"));
+  const before = await at();
+  await edge.press("Shift+ArrowLeft");
+  return { seconds: (ended - began) / 1000, faster, moved: (await at()) - before };
 }
 
 /** Set the faders, come back, and save what sounds then. */

@@ -109,6 +109,7 @@ def test_a_piece_is_practised_slowly(visit: tuple[dict[str, Any], Path]) -> None
     seen, out = visit
     assert 1.2 <= seen["practised"]["seconds"] <= 6, "0.7 s of the piece at half speed"
     assert seen["practised"]["faster"] == "0.6"
+    assert seen["practised"]["moved"] == pytest.approx(-0.1, abs=1e-6), "an edge, by a key"
     assert soundfile.info(out / "slow.wav").frames == 2 * NUM_SAMPLES
 
 

@@ -2,6 +2,7 @@
 
 import { clickOf, countInOf } from "./click.js";
 import { h } from "./dom.js";
+import { Edges } from "./edges.js";
 import { clock } from "./format.js";
 import { Lanes } from "./lanes.js";
 import { Mixer } from "./mixer.js";
@@ -58,6 +59,7 @@ export class Deck extends EventTarget {
       chords: byId("chords"),
     };
     this.timeline = new Timeline(elements, view, music, { onSeek, onChord });
+    new Edges(byId("edges"), view, selection, music);
     music.addEventListener("change", () => {
       for (const id of ["click", "count-in"]) byId(id).hidden = !music.sheet.hasBars;
       if (this.clicking && this.#clickOf !== music.sheet) this.#play();
