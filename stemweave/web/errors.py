@@ -46,6 +46,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
         415: "not audio, or not the expected kind of body",
         422: "parameters",
         429: "queue full, or too many wrong tokens",
+        501: "not possible with what is installed",
         507: "disk full",
     }.items()
 }

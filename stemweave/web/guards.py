@@ -24,6 +24,7 @@ COOKIE = "stemweave_session"
 UPLOAD_PATH = "/api/projects"
 SESSION_PATH = "/api/session"
 MAX_JSON_BYTES = 256 * 1024
+MAX_MIDI_BYTES = 2**20
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 DRAIN_S = 2.0
 """A refused upload is read on for so long, so that the client sees the answer, not a reset."""
@@ -147,7 +148,8 @@ class Body:
         self._receive, self._settings = receive, settings
         self._is_upload = scope["method"] == "POST" and scope["path"] == UPLOAD_PATH
         upload_bytes = settings.max_bytes + MULTIPART_OVERHEAD_BYTES
-        self._max_bytes = upload_bytes if self._is_upload else MAX_JSON_BYTES
+        other_bytes = MAX_MIDI_BYTES if scope["path"].endswith("/midi") else MAX_JSON_BYTES
+        self._max_bytes = upload_bytes if self._is_upload else other_bytes
         self._headers = Headers(scope=scope)
         self._received = 0
         self._complete = False

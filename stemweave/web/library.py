@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class Library:
         self.data = data
         self.versions = data / "versions"
         self._working = data / "working"
+        self._pruning = threading.Lock()
         self._peaks: dict[tuple[str, Stretch], float] = {}
         for folder in (self.versions, self._working):
             folder.mkdir(parents=True, exist_ok=True)
@@ -155,16 +157,21 @@ class Library:
             stretch = Stretch(stretch.speed)
         folder = self._setting(version, stretch)
         path = folder / f"{name}.wav"
+        if not stretch.changes:
+            return path
         if path.exists():
+            with suppress(OSError):
+                os.utime(folder)  # what was used last is kept
             return path
         stems = [one for one in version.track_names if one != MIXTURE]
         if name == MIXTURE and stretch.semitones and stems:
-            write_sum([self.stretched(version, one, stretch) for one in stems], path)
+            write_sum((self.stretched(version, one, stretch) for one in stems), path)
         else:
             self._write_stretched(version, name, stretch, path)
-        by_age = sorted(folder.parent.iterdir(), key=lambda setting: setting.stat().st_mtime)
-        for old in by_age[:-KEPT_SETTINGS]:
-            shutil.rmtree(old, ignore_errors=True)
+        with self._pruning, suppress(FileNotFoundError):
+            by_age = sorted(folder.parent.iterdir(), key=lambda setting: setting.stat().st_mtime)
+            for old in by_age[:-KEPT_SETTINGS]:
+                shutil.rmtree(old, ignore_errors=True)
         return path
 
     def _write_stretched(self, version: Version, name: str, stretch: Stretch, path: Path) -> None:
@@ -204,7 +211,7 @@ def copy_audio(reader: AudioReader, path: Path, fmt: AudioFormat, peak: float = 
             group.write({path.name: block})
 
 
-def write_sum(paths: Sequence[Path], path: Path) -> None:
+def write_sum(paths: Iterable[Path], path: Path) -> None:
     """Write the sum of files of equal length."""
     with ExitStack() as files:
         readers = [files.enter_context(AudioReader(one)) for one in paths]

@@ -81,8 +81,8 @@ def mix_of(
     if not 0 <= start_s < stop_s <= duration_s + 1e-6:
         raise InputError(f"start must be before end, and both within 0 and {duration_s:.3f} s")
     rate = version.sample_rate / stretch.speed
-    start = math.floor(start_s * rate)
     end = min(math.ceil(stop_s * rate), stretch.samples(version.num_samples))
+    start = min(math.floor(start_s * rate), end - 1)
     instead = gains.get(MIXTURE, 0.0) > 0
     usual = {name: 1.0 for name in names if (name == MIXTURE) == (len(names) == 1) and not instead}
     channels = 2 if panned else version.channels

@@ -102,11 +102,11 @@ async def read_part(
             path.write_bytes(body)
             try:
                 notes = part_of(read_midi_file(path), stem)
+                return [Note(**asdict(note)) for note in notes]
             except InputError as error:
                 raise Refused(422, str(error).replace(str(path), "the file")) from error
-            except (ValueError, KeyError, TypeError) as error:
-                raise Refused(422, f"the MIDI file cannot be read: {error}") from error
-        return [Note(**asdict(note)) for note in notes]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise Refused(422, "the MIDI file is no score that can be read") from error
 
     return await to_thread.run_sync(read)
 

@@ -113,8 +113,9 @@ async function comeBack(page) {
   const kept = page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.url().endsWith("/desk"));
   await page.getByRole("button", { name: "Solo drums" }).click();
   await kept;
+  const marked = page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.url().endsWith("/desk"));
   await page.getByRole("button", { name: "Version 2 is a favourite" }).click();
-  await page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.url().endsWith("/desk"));
+  await marked;
   await page.reload();
   await studio.waitForLanes(page, [...STEMS, "mixture"]);
   await page.locator('[aria-label="Solo drums"][aria-pressed="true"]').waitFor();

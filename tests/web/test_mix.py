@@ -114,10 +114,13 @@ def test_a_desk_is_kept_for_each_project(client):
         "volume": 0.8,
         "looping": True,
         "spectral": False,
+        "speed": 0.75,
+        "semitones": -2.0,
         "zoom": 0.25,
         "start_s": 1.5,
         "position_s": 2.0,
         "selection": {"start_s": 1.0, "end_s": 2.5, "stems": ["bass"]},
+        "favourites": ["a version"],
     }
     assert client.put(path, json=desk).status_code == 204
     assert client.get(path).json() == desk

@@ -165,7 +165,7 @@ export class App {
     const { range } = this.selection;
     if (range && range.end > head.duration_s) this.selection.clear();
     this.#attempt(() => this.music.show(head), { quietly: true });
-    if (await this.deck.show(head)) this.#showSpans();
+    await this.deck.show(head).finally(() => head === this.version && this.#showSpans());
   }
 
   #showNote() {

@@ -93,6 +93,8 @@ export class Deck extends EventTarget {
   /** Load a version's tracks and show them; resolves to false if another version overtook it. */
   async show(version) {
     this.#abort();
+    const wanted = this.#wantedLevel;
+    this.#wantedLevel = null;
     this.#loading = new AbortController();
     const { signal } = this.#loading;
     const available = version.tracks.map((track) => track.name);
@@ -105,11 +107,12 @@ export class Deck extends EventTarget {
       if (signal.aborted) return false;
       await this.lanes.setTracks(tracks);
       if (signal.aborted) return false;
-      this.#setLevel(tracks);
       this.timeline.setTracks(tracks, (name) => this.#color(name));
       this.#version = version;
       await this.#stretch(tracks);
-      return !signal.aborted;
+      if (signal.aborted) return false;
+      this.#setLevel(tracks, wanted);
+      return true;
     } catch (error) {
       if (error.name === "AbortError") return false;
       throw error;
@@ -121,13 +124,13 @@ export class Deck extends EventTarget {
     this.#wantedLevel = this.#level;
   }
 
-  #setLevel(tracks) {
+  #setLevel(tracks, wanted) {
     const whole = tracks.filter((track) => track.name === "mixture");
     const power = (whole.length ? whole : tracks).reduce((sum, track) => sum + track.power, 0);
     const level = Math.sqrt(power);
-    const trim = this.#wantedLevel && level ? this.#wantedLevel / level : 1;
-    this.#wantedLevel = null;
-    this.player.setTrim(Math.min(LARGEST_TRIM, Math.max(1 / LARGEST_TRIM, trim)));
+    const fair = wanted && level ? wanted / level : 1;
+    const trim = Math.min(LARGEST_TRIM, Math.max(1 / LARGEST_TRIM, fair));
+    this.player.setTrim(trim);
     this.#level = level * trim;
   }
 
@@ -158,7 +161,7 @@ export class Deck extends EventTarget {
       this.#buffers = Object.fromEntries(tracks.map((track) => [track.name, track.buffer]));
       this.#speed = speed;
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (signal.aborted || error.name === "AbortError") return;
       practice.set(1, 0);
       throw error;
     } finally {

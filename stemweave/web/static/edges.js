@@ -33,7 +33,7 @@ export class Edges {
       const seconds = range[slider.dataset.edge];
       const { bars } = this.music;
       const place = bars ? `bar ${bars.place(seconds).replace(".", ", beat ")}, ` : "";
-      slider.style.translate = `${this.view.x(seconds)}px`;
+      slider.style.translate = `${Math.min(Math.max(this.view.x(seconds), 0), this.view.width)}px`;
       slider.setAttribute("aria-valuemax", this.view.duration.toFixed(3));
       slider.setAttribute("aria-valuenow", seconds.toFixed(3));
       slider.setAttribute("aria-valuetext", place + clock(seconds, 1));

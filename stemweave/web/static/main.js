@@ -60,7 +60,7 @@ function connect(app) {
 /** Name of the lane on which something is dropped, below the veil. */
 function laneAt(event) {
   const under = [event.target, ...document.elementsFromPoint(event.clientX, event.clientY)];
-  return under.map((element) => element.closest(".lane")?.dataset.stem).find(Boolean);
+  return under.map((element) => element.closest?.(".lane")?.dataset.stem).find(Boolean);
 }
 
 /** Files may be dropped anywhere: songs begin projects, a MIDI file is for the lane below it. */

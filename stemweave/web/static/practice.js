@@ -35,7 +35,10 @@ export class Practice extends EventTarget {
 
   /** The next slower (-1) or faster (1) speed. */
   step(direction) {
-    const next = SPEEDS[SPEEDS.indexOf(this.speed) + direction];
+    const next =
+      direction > 0
+        ? SPEEDS.find((one) => one > this.speed)
+        : SPEEDS.findLast((one) => one < this.speed);
     if (next) this.set(next, this.semitones);
   }
 }
@@ -47,7 +50,7 @@ export function showPractice(host, practice) {
       "label",
       {},
       h("span", {}, label),
-      h("select", { id, title: TITLES[id] }, values.map((value) => h("option", { value }, words(value)))),
+      h("select", { id, title: TITLES[id], "aria-label": label }, values.map((value) => h("option", { value }, words(value)))),
     );
   fill(
     host,

@@ -30,14 +30,16 @@ export class Roll {
     const notes = await readMidi(app.version, stem, file);
     const { range } = app.selection;
     const chosen = range ? sheet.barsBetween(range.start, range.end) : [];
-    const { beat } = chosen[0] ?? sheet.bars[0];
+    const first = chosen[0] ?? (range ? sheet.barAt(range.start) : sheet.bars[0]);
+    const { beat } = first;
     const moved = notes.map((note) => ({
       ...note,
       start_beat: note.start_beat + beat,
       end_beat: note.end_beat + beat,
     }));
-    const end = Math.max(...moved.map((note) => note.end_beat));
-    this.open(stem, chosen.length ? chosen : sheet.bars.filter((bar) => bar.beat < end - 0.01), moved);
+    const end = moved.reduce((latest, note) => Math.max(latest, note.end_beat), 0);
+    const covered = sheet.bars.filter((bar) => bar === first || (bar.beat > beat && bar.beat < end - 0.01));
+    this.open(stem, chosen.length ? chosen : covered, moved);
   }
 
   /** Edit what `stem` plays in `bars` of the sheet, or let it play `notes` there. */
