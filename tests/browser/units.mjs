@@ -17,6 +17,29 @@ async function inPage() {
   view.scrollTo(1000);
   const last = [Math.round(view.end), Math.round(view.x(view.end))];
 
+  const { followFingers } = await load("pinch.js");
+  const host = document.createElement("div");
+  host.innerHTML = '<div class="wave" style="position: fixed; left: 0; width: 1000px; height: 9px"></div>';
+  document.body.append(host);
+  const touched = new View();
+  touched.resize(1000);
+  touched.setDuration(100);
+  followFingers(host, touched);
+  const touch = (type, pointerId, clientX) =>
+    host.firstChild.dispatchEvent(
+      new PointerEvent(type, { pointerType: "touch", pointerId, clientX, bubbles: true }),
+    );
+  touch("pointerdown", 1, 400);
+  touch("pointermove", 1, 300); // one finger moves nothing here
+  touch("pointerdown", 2, 500);
+  touch("pointermove", 1, 250);
+  touch("pointermove", 2, 650);
+  const pinched = { scale: touched.pxPerSecond, x: touched.x(40) };
+  touch("pointerup", 1, 250);
+  touch("pointermove", 2, 900);
+  pinched.after = touched.pxPerSecond;
+  host.remove();
+
   const selection = new Selection();
   selection.select(9, 3, ["drums"], 8);
   const backwards = selection.range;
@@ -100,6 +123,7 @@ async function inPage() {
     ],
     music,
     anchored,
+    pinched: [pinched.scale, pinched.x, pinched.after].map(Math.round),
     last,
     ranges: [backwards, tiny].map((range) => [range.start, range.end]),
     mixes,
@@ -124,6 +148,7 @@ export async function checkUnits(page) {
   const got = await page.evaluate(inPage);
   assert.deepEqual(got.clocks, ["1:00.0", "1:02", "61:01.00"]);
   assert.deepEqual(got.times, [62.5, 12.5, 7, NaN, NaN, NaN, 99]);
+  assert.deepEqual(got.pinched, [20, 450, 20]);
   assert.deepEqual(got.titles, [
     "Extended by 5 s",
     "Wrote bass anew, 0:08.0–end",

@@ -4,6 +4,7 @@
 import { fill } from "./dom.js";
 import { hueOf } from "./hues.js";
 import { Lane } from "./lane.js";
+import { followFingers } from "./pinch.js";
 
 const DRAG_PX = 4;
 
@@ -33,6 +34,7 @@ export class Lanes {
       for (const lane of this.#lanes) lane.repaint();
       this.#redraw();
     });
+    followFingers(host, view);
     host.addEventListener("pointerdown", (event) => this.#pointerDown(event));
     host.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
   }

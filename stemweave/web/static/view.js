@@ -67,6 +67,15 @@ export class View extends EventTarget {
     this.#moved();
   }
 
+  /** Make a second `scale` pixels wide, with `anchor` seconds at `x` pixels. */
+  setScale(scale, anchor, x) {
+    const fit = this.#width / this.#duration;
+    const most = Math.max(1, MOST_PX_PER_S / fit);
+    this.#zoom = most > 1 ? Math.min(1, Math.max(0, Math.log(scale / fit) / Math.log(most))) : 0;
+    this.#start = anchor - x / this.pxPerSecond;
+    this.#moved();
+  }
+
   /** Turn the page when the playhead leaves the view. */
   follow(position) {
     if (position < this.#start || position > this.end) this.scrollTo(position - 0.05);
