@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from stemweave.errors import InputError
 from stemweave.io.files import as_umask_says
 from stemweave.models.acceleration import require_compiler
+from stemweave.training.average import WeightAverage
 from stemweave.training.checkpoint import (
     CHECKPOINT,
     not_finite,
@@ -118,11 +118,10 @@ class TrainingRun:
         self.parameters: list[Tensor] = [
             parameter for group in self.optimiser.param_groups for parameter in group["params"]
         ]
-        # after k steps min(decay, (1 + k) / (10 + k)), from k = 1 on, as in the paper's code
-        self.average = EMAModel(
+        self.average = WeightAverage(
             self.parameters,
-            decay=settings.optimiser.ema_decay,
-            update_after_step=-1,
+            settings.optimiser.ema_decay,
+            settings.optimiser.first_share,
             foreach=not sharded,
         )
         self.average.to(self.accelerator.device)

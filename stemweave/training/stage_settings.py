@@ -60,6 +60,9 @@ class OptimiserSettings(Strict):
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_norm: float = Field(1.0, gt=0, description="of the gradient; .inf clips nothing")
     ema_decay: float = Field(0.999, ge=0, lt=1)
+    first_share: Share = Field(
+        0.0, description="of the weights that training begins with in what is exported"
+    )
 
 
 class StageSettings(Strict):
