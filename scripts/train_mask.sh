@@ -22,10 +22,10 @@ stemweave=(.venv/bin/python -m stemweave)
 
 sounds=(--voices "$voices" --voices data/spoken --instruments data/instruments --mastered
   --metres 4/4,4/4,4/4,3/4,6/8)
-# two crops in five have voices and what else sounds; the others keep the sounds of the four stems apart
+# more than two crops in five have voices and what else sounds; the others keep the sounds of the four stems apart
 "${stemweave[@]}" compose data/mask_crossed --songs 400 --seed 8600 --voiced --crossed \
   --metres 4/4,4/4,4/4,3/4,6/8
-"${stemweave[@]}" compose data/mask --songs 300 --seed 8200 --voiced "${sounds[@]}"
+"${stemweave[@]}" compose data/mask --songs 440 --seed 8200 --voiced "${sounds[@]}"
 "${stemweave[@]}" compose data/mask_validation --songs 20 --seed 778000 --split validation \
   --held-out-grooves "${sounds[@]}"
 
