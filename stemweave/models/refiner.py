@@ -24,8 +24,6 @@ from stemweave.models.part import Part
 
 FRONT_END = ("num_mels", "sample_rate", "hop_length", "win_length", "log_floor")
 """What it must have in common with the log-mel."""
-SHORT_FRAMES = 128
-"""Up to here all shifts are computed in one call: calls cost as much as what they compute."""
 
 
 class MaskRefiner(Part):
@@ -152,22 +150,17 @@ class MaskRefiner(Part):
 
         ``waveform`` (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
         """
-        fine, shifts = self.fine_of(waveform), self.config.shifts
-        at_once = [shifts] if mixture.shape[-2] <= SHORT_FRAMES else [[shift] for shift in shifts]
-        return torch.cat([self._shifted(mixture, fine, some) for some in at_once]).mean(dim=0)
+        fine = self.fine_of(waveform)
+        shifted = [self._shifted(mixture, fine, shift) for shift in self.config.shifts]
+        return torch.stack(shifted).mean(dim=0)
 
-    def _shifted(self, mixture: Tensor, fine: Tensor | None, shifts: Sequence[int]) -> Tensor:
-        """Masks (shifts, B, S, F, M) of the mixture that many frames later, in one call."""
-        frames, latest = mixture.shape[-2], max(shifts)
-
-        def later(spectra: Tensor, step: int) -> Tensor:
-            """(shifts · B, ...) of spectra with a frame for every ``step`` of the mixture's."""
-            sides = [(0, 0, shift // step, (latest - shift) // step) for shift in shifts]
-            return torch.cat([functional.pad(spectra, side, mode="replicate") for side in sides])
-
-        masks = self(later(mixture, 1), None if fine is None else later(fine, 2))
-        rows = zip(masks.chunk(len(shifts)), shifts, strict=True)
-        return torch.stack([row[..., shift : shift + frames, :] for row, shift in rows])
+    def _shifted(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
+        """Masks of the mixture ``shift`` frames later."""
+        mixture = functional.pad(mixture, (0, 0, shift, 0), mode="replicate")
+        if fine is not None:
+            fine = functional.pad(fine, (0, 0, shift // 2, 0), mode="replicate")
+        masks: Tensor = self(mixture, fine)
+        return masks[..., shift:, :]
 
     def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
         """``fine`` spectra as the network takes them, padded to as many frames as ``like`` has."""
