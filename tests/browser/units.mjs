@@ -19,7 +19,10 @@ async function inPage() {
 
   const { followFingers } = await load("pinch.js");
   const host = document.createElement("div");
-  host.innerHTML = '<div class="wave" style="position: fixed; left: 0; width: 1000px; height: 9px"></div>';
+  const field = document.createElement("div");
+  field.className = "wave";
+  Object.assign(field.style, { position: "fixed", left: 0, width: "1000px", height: "9px" });
+  host.append(field);
   document.body.append(host);
   const touched = new View();
   touched.resize(1000);
