@@ -10,7 +10,7 @@ ends.handle_signals()
 
 def main() -> None:
     """Run the command line and end this process."""
-    from stemweave.cli.console import open_standard_streams
+    from stemweave.io.streams import open_standard_streams
 
     open_standard_streams()
     from stemweave.cli.main import main as run_command

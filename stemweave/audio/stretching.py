@@ -99,12 +99,16 @@ def stretched_blocks(
 
 
 def _stretched(block: Tensor, sample_rate: int, stretch: Stretch) -> Tensor:
-    """All of ``block`` (channels, samples), stretched."""
+    """All of ``block`` (channels, samples), of any level, stretched."""
     import torch
     from python_stretch import Signalsmith
+
+    from stemweave.audio.waveforms import exact_scale
 
     engine = Signalsmith.Stretch(0)  # a seed: equal answers to equal requests
     engine.preset(block.shape[0], sample_rate)
     engine.setTimeFactor(stretch.speed)
     engine.setTransposeSemitones(stretch.semitones)
-    return torch.from_numpy(engine.process(block.float().contiguous().numpy()))
+    scale = exact_scale(block)
+    scaled = (block.float() * scale).contiguous()
+    return torch.from_numpy(engine.process(scaled.numpy())) / scale

@@ -6,7 +6,8 @@ Heavy imports wait until a command runs.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -18,6 +19,7 @@ import typer
 from stemweave.cli.console import console
 from stemweave.errors import InputError
 from stemweave.io.encoding import Encoding, encoding_of
+from stemweave.io.records import PICTURE
 from stemweave.models.devices import AUTO, device_name
 
 if TYPE_CHECKING:
@@ -152,6 +154,18 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """For imports of torch: they make hundreds of thousands of objects that live as long as the
+    process, and looking for garbage among them takes a third of a second.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def load(
     model: str | None,
     device: str = AUTO,
@@ -163,11 +177,8 @@ def load(
 
     A device that was chosen here is said. Its denoiser runs as ``--dtype`` and ``--compile`` say.
     """
-    gc.disable()  # imports make hundreds of thousands of objects that live as long as the process
-    try:
+    with uncollected():
         from stemweave.model import load_model
-    finally:
-        gc.enable()
 
     pipe = load_model(model, device, dtype=dtype, compile=compile, sampler=sampler)
     if device == AUTO:
@@ -212,11 +223,11 @@ def chosen_sums(
 
 
 def plot_if(plot: bool, written: dict[str, Path], folder: Path) -> None:
-    """Write ``folder/spectrograms.png`` of the ``written`` files if ``--plot`` is on."""
+    """Write a picture of the ``written`` files if ``--plot`` is on."""
     if plot:
         from stemweave.io.plots import plot_files
 
-        plot_files(written, folder / "spectrograms.png")
+        plot_files(written, folder / PICTURE)
 
 
 class Bar:

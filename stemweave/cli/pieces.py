@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stemweave.cli.console import console
-from stemweave.cli.options import (
-    COMMON,
-    Bar,
-    Common,
-    Out,
-    chosen_stems,
-    give_folder,
-    plot_if,
-    with_options,
+from stemweave.cli.options import COMMON, Bar, Common, Out, chosen_stems, with_options
+from stemweave.cli.piece_runs import (
+    Change,
+    change_piece,
+    check_length,
+    given_files,
+    numbered_folders,
+    record_of,
+    require_room,
+    write_piece,
 )
-from stemweave.cli.sheets import (
-    NO_SHEET,
-    SheetOptions,
-    common_folder,
-    summary,
-    written_s,
-)
+from stemweave.cli.sheets import NO_SHEET, SheetOptions, common_folder, summary, written_s
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
-from stemweave.io.records import PIECE_RECORD
-from stemweave.music.folder import music_files, write_music
+from stemweave.music.folder import music_files
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from stemweave.io.piece import Piece
-    from stemweave.model import StemModel
-    from stemweave.music.lead_sheet import LeadSheet
-    from stemweave.music.score import Score
-
-RecordText = Callable[[Mapping[str, Path], int, float], str]
-"""Of the files of a piece, their sample rate and their gain."""
 
 Source = Annotated[
     Path,
     typer.Argument(
         metavar="INPUT",
+        readable=False,  # what reads it says so in one sentence
         help="folder of stem files (bass.wav, drums.wav, ...), or a mixture, which is separated",
     ),
 ]
-
-
 DEFAULT_SECONDS = 10.24
 
 
@@ -86,17 +72,15 @@ def generate(
     Models that understand sheets draw what is not given of tempo, metre, chords, style and
     instruments, and write the notes.
     """
-    overwrite, seed = common.overwrite, common.seed
     _ = common.encoding  # refused before a model is loaded
     given, notes = options.read()
-    folders = [out / str(index) for index in range(number)]
-    require_absent(folders, overwrite)
-    require_writable(out)
-    pipe = common.load()
     duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
+    folders = numbered_folders(out, number, common.overwrite)
+    check_length(duration_s)
+    pipe = common.load()
     for index, folder in enumerate(folders):
-        own_sheet = options.completed(pipe, given, duration_s, seed + index)
-        own_score = options.written(pipe, own_sheet, notes, seed + index, pipe.stems)
+        own_sheet = options.completed(pipe, given, duration_s, common.seed + index)
+        own_score = options.written(pipe, own_sheet, notes, common.seed + index, pipe.stems)
         with Bar(f"piece {index}") as progress:
             piece = pipe.generate(
                 duration_s,
@@ -107,8 +91,9 @@ def generate(
                 mono=mono,
                 sampling=common.sampling(progress, index),
             )
-        record = _record("generate", pipe, common, options, index, duration_s=duration_s, mono=mono)
-        _write(folder, piece, own_sheet, own_score, common, record)
+        settings = dict(duration_s=duration_s, mono=mono)
+        record = record_of("generate", pipe, common, options, index, **settings)
+        write_piece(folder, piece, own_sheet, own_score, common, record)
         if own_sheet is not None:
             console.say(f"  {summary(own_sheet)}")
 
@@ -133,8 +118,9 @@ def arrange(
     encoding, overwrite = common.encoding, common.overwrite
     if inpainting not in (None, "known", "replace"):
         raise InputError(f"--inpainting must be known or replace, not {inpainting}")
-    files = _parse_given(given)
+    files = given_files(given)
     require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
+    require_room(out, common)
     own_sheet, notes = options.read(beside=common_folder(files.values()), with_score=True)
     require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     require_writable(out)
@@ -160,7 +146,7 @@ def arrange(
             sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
             **options.conditions(pipe, own_sheet, notes),
         )
-    record = _record(
+    record = record_of(
         "arrange",
         pipe,
         common,
@@ -170,7 +156,7 @@ def arrange(
         guidance=guidance,
         inpainting=inpainting,
     )
-    _write(out, piece, own_sheet, notes, common, record)
+    write_piece(out, piece, own_sheet, notes, common, record)
     if own_sheet is not None:
         console.say(f"  {summary(own_sheet)}")
 
@@ -191,18 +177,26 @@ def edit(
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded
     pipe = common.load()
+    from stemweave.tasks.requests import ranges_in_samples
+
     renewed = chosen_stems(pipe.stems, stems, "--stems") if stems is not None else None
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
+    def renew(piece: Mapping[str, Tensor]) -> dict[str, tuple[float, float | None]]:
         present = [name for name in pipe.stems if name in piece]
-        renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
-        return pipe.edit(piece, sample_rate, renew=renew, **conditions)
+        return dict.fromkeys(renewed or present or pipe.stems, (start, end))
+
+    def check(piece: Mapping[str, Tensor], sample_rate: int) -> None:
+        ranges_in_samples(pipe.stems, piece, sample_rate, renew(piece))
+
+    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
+        return pipe.edit(piece, sample_rate, renew=renew(piece), **conditions)
 
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
 
-    record = _record("edit", pipe, common, options, stems=renewed, start_s=start, end_s=end)
-    _run(pipe, source, out, task, "editing", options, common, record, new_s)
+    record = record_of("edit", pipe, common, options, stems=renewed, start_s=start, end_s=end)
+    change = Change("editing", check, task, record, new_s)
+    change_piece(pipe, source, out, change, options, common)
 
 
 def extend(
@@ -214,10 +208,13 @@ def extend(
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded
+    check_length(seconds)
     pipe = common.load()
-    from stemweave.tasks.requests import check_seconds
+    from stemweave.tasks.requests import check_long_enough, check_seconds
 
-    check_seconds(seconds)
+    def check(piece: Mapping[str, Tensor], sample_rate: int) -> None:
+        check_seconds(seconds, next(iter(piece.values())).shape[-1] / sample_rate)
+        check_long_enough(piece, pipe.position_s, sample_rate)
 
     def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
         return pipe.extend(piece, sample_rate, seconds=seconds, **conditions)
@@ -225,8 +222,9 @@ def extend(
     def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
 
-    record = _record("extend", pipe, common, options, duration_s=seconds)
-    _run(pipe, source, out, task, "extending", options, common, record, new_s)
+    record = record_of("extend", pipe, common, options, duration_s=seconds)
+    change = Change("extending", check, task, record, new_s)
+    change_piece(pipe, source, out, change, options, common)
 
 
 def vary(
@@ -239,103 +237,11 @@ def vary(
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded
     pipe = common.load()
+    from stemweave.tasks.requests import check_strength
 
     def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
         return pipe.vary(piece, sample_rate, strength=strength, **conditions)
 
-    record = _record("vary", pipe, common, options, strength=strength)
-    _run(pipe, source, out, task, "varying", options, common, record)
-
-
-def _run(
-    pipe: StemModel,
-    source: Path,
-    out: Path,
-    task: Callable[..., Piece],
-    label: str,
-    options: SheetOptions,
-    common: Common,
-    record: RecordText,
-    new_s: Callable[[float], dict[str, tuple[float, float]]] | None = None,
-) -> None:
-    """Read the piece and its sheet, run ``task``, write the result.
-
-    ``task(piece, sample_rate, sheet=, score=, sampling=)`` returns the changed piece,
-    ``new_s(duration_s)`` says where each stem of it is new.
-    """
-    from stemweave.io.batch import naming, read_piece
-    from stemweave.music.drawing import lasting
-
-    encoding, overwrite, seed = common.encoding, common.overwrite, common.seed
-    piece, sample_rate = read_piece(source, pipe)
-    check_format(encoding, len(next(iter(piece.values()))))
-    names = (*pipe.separated_stems, MIXTURE)
-    require_absent([out / f"{name}.{encoding}" for name in names], overwrite)
-    folder = source if source.is_dir() else None
-    writes = label == "extending" or (label == "editing" and pipe.writes_scores)
-    sheet, score = options.read(folder, with_score=writes)
-    duration_s = next(iter(piece.values())).shape[-1] / sample_rate
-    sheet = options.analysed(pipe, sheet, piece, sample_rate)
-    if new_s is not None and sheet is not None and score is not None:
-        score = options.rewritten(pipe, sheet, score, new_s(duration_s), seed)
-    require_absent(list(music_files(out, sheet, score).values()), overwrite)
-    require_writable(out)
-    with Bar(label) as progress, naming(source):
-        changed = task(
-            piece,
-            sample_rate,
-            **options.conditions(pipe, sheet, score),
-            sampling=common.sampling(progress),
-        )
-    if sheet is not None:
-        sheet = lasting(sheet, changed[MIXTURE].shape[-1] / sample_rate)
-    _write(out, changed, sheet, score, common, record)
-
-
-def _record(
-    task: str,
-    pipe: StemModel,
-    common: Common,
-    options: SheetOptions,
-    index: int = 0,
-    **settings: Any,
-) -> RecordText:
-    """The text of ``piece.json`` for the files and their gain."""
-    from stemweave.io.piece_record import record_text
-
-    given = {name: str(value) for name, value in vars(options).items() if value}
-    drawn = {"seed": common.seed + index, "steps": common.steps, "sampler": common.sampler}
-    return partial(record_text, task, pipe, {**drawn, **settings, **given})
-
-
-def _write(
-    out: Path,
-    piece: Piece,
-    sheet: LeadSheet | None,
-    score: Score | None,
-    common: Common,
-    record: RecordText,
-) -> None:
-    """Write a piece with its record and music, and its picture if wanted, and say so."""
-    from stemweave.io.encode import Document
-    from stemweave.io.piece import write_stems
-
-    encoding = common.encoding
-    files = {name: out / f"{name}.{encoding}" for name in piece}
-    document = Document(out / PIECE_RECORD, partial(record, files, piece.sample_rate))
-    written = write_stems(out, piece, piece.sample_rate, encoding, common.overwrite, [document])
-    music = write_music(out, sheet, score)
-    plot_if(common.plot, written, out)
-    give_folder(out, written | music)
-
-
-def _parse_given(given: list[str]) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for entry in given:
-        name, separator, file = entry.partition("=")
-        if not separator or not name or not file:
-            raise InputError(f"--given takes NAME=FILE, e.g. bass=bass.wav, not {entry!r}")
-        if name in files:
-            raise InputError(f"--given names {name} twice")
-        files[name] = Path(file)
-    return files
+    record = record_of("vary", pipe, common, options, strength=strength)
+    change = Change("varying", lambda *_: check_strength(strength), task, record)
+    change_piece(pipe, source, out, change, options, common)

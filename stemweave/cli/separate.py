@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stemweave.cli.analyse import MIDI_FILE, sheet_of, write_sheet
-from stemweave.cli.console import console, sentence
+from stemweave.cli.console import console
 from stemweave.cli.data import MAX_PROCESSES, RayOption
 from stemweave.cli.options import COMMON, Common, chosen_stems, chosen_sums, with_options
 from stemweave.errors import InputError
@@ -20,10 +20,11 @@ from stemweave.io.catalogue import (
     Failure,
     Separation,
     Success,
+    failure_of,
     unfinished,
 )
 from stemweave.io.decode import probe_audio
-from stemweave.io.files import appearing, require_absent, require_writable
+from stemweave.io.files import appearing, remove_left, require_absent, require_writable
 from stemweave.io.mixtures import Catalogue, find_mixtures
 from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
 from stemweave.models.devices import AUTO
@@ -41,7 +42,10 @@ def register(app: typer.Typer) -> None:
 
 
 def separate(
-    files: Annotated[list[Path], typer.Argument(help="audio files or folders of them")],
+    files: Annotated[
+        list[Path],  # one that may not be read is its own failure
+        typer.Argument(readable=False, help="audio files or folders of them"),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="folder for the results; <FILE>.stems by default"),
@@ -98,9 +102,9 @@ def separate(
     mixtures = found.mixtures
     if not (failures or skip_existing) and not any(os.path.exists(one.file) for one in mixtures):
         probe_audio(Path(mixtures[0].file))  # refuses it, before a model is loaded
-    if not skip_existing:
-        for out_folder in {one.out for one in mixtures}:
-            require_writable(Path(out_folder))
+    clear_up = remove_left if skip_existing else require_writable  # after killed runs
+    for out_folder in {Path(one.out) for one in mixtures}:
+        clear_up(out_folder)
     if failures:
         if os.path.isdir(failures):
             raise InputError(f"--failures {failures} is a folder: name a file")
@@ -110,6 +114,8 @@ def separate(
         raise InputError("--midi is for one process: leave out --workers and --ray")
     pipe = common.load() if ray is None else replace(common, device="cpu").load()
     chosen = pipe.separation_method(method, guidance, common.steps)
+    if ray is not None and device == AUTO:
+        console.say_device("cpu (--device cuda is for Ray's GPUs)")
     if shared is None:
         pipe.fetch_for(chosen)  # what cannot be loaded is said once
     if midi and not pipe.analyses:
@@ -154,14 +160,17 @@ def _with_sheets(
     from stemweave.music.lead_sheet import SHEET_FILE
 
     for result in results:
-        if isinstance(result, Success):
-            folder = Path(result.folder)
-            try:
-                require_absent([folder / SHEET_FILE, folder / MIDI_FILE], overwrite)
-                write_sheet(folder, sheet_of(pipe, Path(result.file)))
-            except InputError as error:
-                console.complain(f"no {MIDI_FILE}: {sentence(error)}")
-        yield result
+        if isinstance(result, Failure):
+            yield result
+            continue
+        folder = Path(result.folder)
+        try:
+            require_absent([folder / SHEET_FILE, folder / MIDI_FILE], overwrite)
+            write_sheet(folder, sheet_of(pipe, Path(result.file)))
+        except Exception as error:
+            yield failure_of(result.file, error)
+        else:
+            yield result
 
 
 def _report(

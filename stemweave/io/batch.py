@@ -56,7 +56,7 @@ def separate_file(
     with AudioReader(path) as reader:
         info = reader.info
         warn_of_shortfall(info)
-        requests.check_channels(info.channels)
+        requests.check_channels(info.channels, str(path))
 
         def record(gain: float) -> str:
             left_out = [name for name in files if name not in group.writers]
@@ -101,13 +101,15 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
     """Waveforms of equal rate, channels and length, and the rate.
 
     Files that are mono, shorter or of a lower rate are brought to the others' shape (``fitting``),
-    and a warning says so. Raises ``InputError`` for channels that cannot be.
+    and a warning says so. Raises ``InputError`` for channels that cannot be, or too many, and for
+    files that are too long, before anything is held in memory.
     """
     infos: dict[str, AudioInfo] = {}
     for stem, path in given.items():
         infos[stem] = probe_audio(path)
         warn_of_shortfall(infos[stem])
         requests.check_duration(infos[stem].duration_s, str(path))
+        requests.check_channels(infos[stem].channels, str(path))
     shape = common_shape(infos, {stem: str(path) for stem, path in given.items()})
     waveforms: dict[str, torch.Tensor] = {}
     for stem, path in given.items():

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from traceback import format_exc
+from traceback import format_exception
 from typing import TYPE_CHECKING
 
 from stemweave.cli.console import sentence
 from stemweave.cli.options import load
-from stemweave.errors import InputError, OutputError
+from stemweave.errors import ExistsError, InputError, OutputError
 from stemweave.io.decode import probe_audio
 from stemweave.io.files import (
     InUse,
@@ -30,7 +30,14 @@ from stemweave.io.files import (
 )
 from stemweave.io.mixtures import Mixture, Separation, stem_files
 from stemweave.io.notices import made_privately, public, show_warnings
-from stemweave.io.records import LEFT_OUT, is_record_of, keep_earlier, read_record
+from stemweave.io.records import (
+    PICTURE,
+    RECORD,
+    is_foreign,
+    is_record_of,
+    keep_earlier,
+    left_out,
+)
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
@@ -87,7 +94,7 @@ def is_complete(folder: Path, asked: Separation) -> bool:
     missing = {name for name, path in files if not _holds_something(path)}
     if not missing:
         return True
-    return missing <= set(asked.optional) & set(read_record(folder).get(LEFT_OUT) or ())
+    return missing <= set(asked.optional) & left_out(folder)
 
 
 def _holds_something(path: Path) -> bool:
@@ -135,15 +142,14 @@ def separate_song(
     except OutputError:
         raise
     except InUse:
-        return Failure(str(job.source), f"another run is writing {job.folder}: wait for its end")
-    except InputError as error:
-        return Failure(str(job.source), sentence(error))
+        problem = InputError(f"another run is writing {job.folder}: wait for its end")
+        return failure_of(job.source, problem)
     except Exception as error:
-        return Failure(str(job.source), unexpected(job.source, error), format_exc())
+        return failure_of(job.source, error)
     paths = {name: str(path) for name, path in files.items()}
-    left_out = tuple(name for name in job.asked.optional if name not in files)
+    silent = tuple(name for name in job.asked.optional if name not in files)
     elapsed_s = round(time.monotonic() - began_s, 3)
-    return Success(str(job.source), str(job.folder), paths, elapsed_s, left_out)
+    return Success(str(job.source), str(job.folder), paths, elapsed_s, silent)
 
 
 def _separate(
@@ -194,9 +200,14 @@ def _is_done(job: SeparationJob) -> bool:
 def require_room(job: SeparationJob) -> None:
     """Raise ``InputError`` if the results would take the place of others.
 
-    With "skip", incomplete results of the same file give way.
+    Those are stems, a picture if one is wanted, and a ``separation.json`` that is not ours. With
+    "skip", incomplete results of the same file give way.
     """
     paths = list(stem_files(job.folder, job.asked).values())
+    if job.asked.plot:
+        paths.append(job.folder / PICTURE)
+    if is_foreign(job.folder, RECORD):
+        paths.append(job.folder / RECORD)
     if job.asked.existing == "skip":
         paths = list(filter(_holds_something, paths))
         if not paths or is_record_of(job.folder, job.source):
@@ -204,11 +215,17 @@ def require_room(job: SeparationJob) -> None:
     require_absent(paths, job.asked.existing == "replace")
 
 
-def unexpected(source: Path, error: Exception) -> str:
+def failure_of(source: str | Path, error: Exception) -> Failure:
+    """What an error makes of a file; the reason names it, or what its results would replace."""
+    if isinstance(error, InputError):
+        reason = sentence(error)
+        if str(source) not in reason and not isinstance(error, ExistsError):
+            reason = f"{source}: {reason}"
+        return Failure(str(source), reason)
     from stemweave.models.acceleration import device_problem
 
     problem = device_problem(error) or f"unexpected {type(error).__name__}: {error}"
-    return f"{source}: {problem}"
+    return Failure(str(source), f"{source}: {problem}", "".join(format_exception(error)))
 
 
 def separate_into(
@@ -225,5 +242,5 @@ def separate_into(
     if asked.plot:
         from stemweave.io.plots import plot_files
 
-        plot_files({"mixture": source, **written}, folder / "spectrograms.png")
+        plot_files({"mixture": source, **written}, folder / PICTURE)
     return written

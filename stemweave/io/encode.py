@@ -83,11 +83,23 @@ class AudioWriter:
         )
 
     def write(self, waveform: Tensor) -> None:
-        """Append samples (channels, n)."""
+        """Append samples (channels, n).
+
+        Raises:
+            ResultError: if some are not finite.
+        """
         import numpy as np
 
+        from stemweave.audio.waveforms import ResultError
+
         samples = np.ascontiguousarray(waveform.detach().cpu().numpy().T, dtype=np.float32)
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
+        peak = float(np.abs(samples).max(initial=0.0))
+        if not math.isfinite(peak):
+            raise ResultError(
+                f"{self.path.name} would have samples that are not numbers: it is louder than "
+                "32-bit floating point can hold"
+            )
+        self.peak = max(self.peak, peak)
         with _writing(self.path):
             if self._waiting is not None:
                 self._waiting.write(samples.tobytes())

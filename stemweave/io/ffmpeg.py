@@ -168,7 +168,9 @@ class Decoding:
         self.sample_rate = self.channels = 0
         self._file = path.open("rb")
         try:
-            self._container: Any = av.open(self._file, options={**SAFE, **options})
+            self._container: Any = av.open(
+                self._file, options={**SAFE, **options}, metadata_errors="replace"
+            )
         except (av.FFmpegError, ValueError) as error:
             self._file.close()
             raise NotDecodable(_reason(error)) from error

@@ -32,6 +32,7 @@ from stemweave.io.ends import (
     removing_at_end,
     signals_held_back,
 )
+from stemweave.io.streams import open_standard_streams
 from stemweave.io.threads import usable_cores
 
 IN_FLIGHT = 3
@@ -204,8 +205,12 @@ def _over_processes(
 
 
 def _begin_worker() -> None:
-    """Signals end a worker at once, and so does the end of the process that it works for."""
+    """Signals end a worker at once, and so does the end of the process that it works for.
+
+    What it says may go nowhere, as of that process.
+    """
     handle_signals_of_worker()
+    open_standard_streams()
     parent = multiprocessing.parent_process()
     assert parent is not None
 

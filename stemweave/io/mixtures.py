@@ -143,10 +143,12 @@ def _once(paths: Sequence[Path]) -> list[Path]:
 
 
 def _found_beside(paths: Sequence[Path]) -> Catalogue:
-    """``find_mixtures`` for each path alone, results beside it."""
+    """``find_mixtures`` for each path alone, results beside it, where there must be a place."""
     found = Catalogue()
     for path in paths:
         named = path if path.name not in ("", "..") else path.resolve()
+        if not named.name:
+            raise InputError(f"beside {path} is no place for results: give a folder for them (-o)")
         results = named.with_name(with_end(portable_name(named.name), ".stems"))
         if os.path.isdir(path):
             below = find_mixtures([path], results)

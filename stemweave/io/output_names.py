@@ -13,6 +13,8 @@ DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(
 """What Windows takes for a device, whatever suffix follows."""
 MAX_BYTES = 255
 """Of a name on Linux; others hold as many characters."""
+MAX_PLAIN = 50
+"""Characters of a name that something is added to."""
 SUFFIX = re.compile(r"\.(?=.*[a-z])[a-z0-9]{1,5}", re.IGNORECASE)
 """The end of a name that names a format: not that of ``Symphony no.5`` or ``Mr. Smith``."""
 
@@ -37,6 +39,17 @@ def portable_name(name: str) -> str:
     if DEVICE.fullmatch(changed):
         changed = f"_{changed}"
     return name if changed == name else with_end(changed, f"~{_digest(name)}")
+
+
+def is_plain(name: object) -> bool:
+    """Whether ``name`` can be that of a file, before a suffix: no path, not hidden."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= MAX_PLAIN
+        and name.isprintable()
+        and not name.startswith((".", "-"))
+        and name == portable_name(name)
+    )
 
 
 def with_end(name: str, end: str) -> str:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 RECORD = "separation.json"
 PIECE_RECORD = "piece.json"
 RECORDS = frozenset((RECORD, PIECE_RECORD))
+PICTURE = "spectrograms.png"
+"""Beside results of ``--plot``; no record knows it."""
 PROGRAM = "stemweave"
 LEFT_OUT = "left_out"
 """Key of the names of stems that are not there because they are silent."""
@@ -26,10 +30,22 @@ def read_record(folder: Path, name: str = RECORD) -> dict[str, Any]:
     """Stemweave's record in ``folder``; empty if there is none."""
     path = folder / name
     try:
-        record = json.loads(path.read_text()) if path.stat().st_size < MAX_BYTES else None
+        is_readable = path.is_file() and path.stat().st_size < MAX_BYTES
+        record = json.loads(path.read_text(encoding="utf-8")) if is_readable else None
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) and record.get("program") == PROGRAM else {}
+
+
+def is_foreign(folder: Path, name: str) -> bool:
+    """Whether there is something of the name of a record in ``folder`` that is not Stemweave's."""
+    return os.path.lexists(folder / name) and not read_record(folder, name)
+
+
+def left_out(folder: Path) -> set[str]:
+    """Names of stems that are not in ``folder`` because they are silent."""
+    names = read_record(folder).get(LEFT_OUT)
+    return _texts(names) if isinstance(names, list) else set()
 
 
 def own_files(folder: Path) -> frozenset[str]:
@@ -65,19 +81,26 @@ def keep_earlier(folder: Path, private: Path) -> None:
     kept = [
         {key: value for key, value in earlier.items() if key != EARLIER}
         for earlier in _with_earlier(read_record(folder))
-        if any(name not in new and (folder / name).exists() for name in _outputs(earlier))
+        if any(name not in new and os.path.exists(folder / name) for name in _outputs(earlier))
     ]
     if record and kept:
-        text = json.dumps({**record, EARLIER: kept}, indent=2, ensure_ascii=False)
-        (private / RECORD).write_text(text + "\n")
+        with suppress(RecursionError):  # of what somebody else wrote there
+            text = json.dumps({**record, EARLIER: kept}, indent=2, ensure_ascii=False) + "\n"
+            # half a UTF-16 pair, which JSON may hold, stays the escape that it was
+            (private / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _with_earlier(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield record
     earlier = record.get(EARLIER)
-    yield from (one for one in earlier or () if isinstance(one, dict))
+    if isinstance(earlier, list):
+        yield from (one for one in earlier if isinstance(one, dict))
 
 
 def _outputs(record: dict[str, Any]) -> set[str]:
     outputs = record.get("outputs")
-    return set(map(str, outputs.values())) if isinstance(outputs, dict) else set()
+    return _texts(outputs.values()) if isinstance(outputs, dict) else set()
+
+
+def _texts(values: Iterable[object]) -> set[str]:
+    return {value for value in values if isinstance(value, str)}

@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from traceback import format_exception
 from typing import TYPE_CHECKING
 
-from stemweave.cli.console import console, sentence
+from stemweave.cli.console import console
 from stemweave.cli.options import Bar
 from stemweave.errors import InputError, OutputError
 from stemweave.io.catalogue import (
@@ -17,9 +16,9 @@ from stemweave.io.catalogue import (
     Separation,
     SeparationJob,
     Success,
+    failure_of,
     require_room,
     separate_song,
-    unexpected,
 )
 from stemweave.io.files import staging_in
 from stemweave.io.jobs import MAX_FAILURES, Failed, WorkerDied, Workers, outcomes
@@ -65,7 +64,7 @@ def separate_here(
             with Bar(job.source.name) as progress:
                 outcome = _refused(job) or separate_song(job, pipe, progress)
         except OutputError as error:
-            outcome = Failure(file, sentence(error))
+            outcome = failure_of(file, error)
             unwritten += 1
         yield outcome
         if unwritten >= MAX_FAILURES:
@@ -117,14 +116,12 @@ def _refused(job: SeparationJob) -> Failure | None:
     try:
         require_room(job)
     except InputError as error:
-        return Failure(str(job.source), sentence(error))
+        return failure_of(job.source, error)
     return None
 
 
 def _failure(failed: Failed[SeparationJob]) -> Failure:
     source, error = failed.job.source, failed.error
-    if isinstance(error, InputError):
-        return Failure(str(source), sentence(error))
     if isinstance(error, WorkerDied):
         return Failure(str(source), str(error))
-    return Failure(str(source), unexpected(source, error), "".join(format_exception(error)))
+    return failure_of(source, error)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from stemweave.errors import InputError
+from stemweave.io.output_names import is_plain
 from stemweave.models.part import SavedPart
 from stemweave.models.provenance import misfits, trained
 from stemweave.models.refiner import MaskRefiner
@@ -109,6 +110,7 @@ class Parts:
         for name in PARTS:
             if name not in saved:
                 setattr(self, name, parts.get(name))
+        self._check_stems()
         self.check_components()
 
     def __getattr__(self, name: str) -> Any:
@@ -277,6 +279,18 @@ class Parts:
         multiple = 2 ** (len(widths or (1,)) - 1)
         positions = max(1, -(-num_samples // (self.position_samples * multiple))) * multiple
         return max(positions, self.window_positions) if self.takes_whole_windows else positions
+
+    def _check_stems(self) -> None:
+        """Raise ``InputError`` for stems whose names no file, which they become, can have."""
+        for part in ("denoiser", "refiner", "score_model"):
+            stems = getattr(self.config_of(part), "stems", None)
+            names = stems if isinstance(stems, (list, tuple)) else [stems]
+            wrong = [name for name in names if not is_plain(name)]
+            if stems is not None and wrong:
+                raise InputError(
+                    f"the model's {part} has a stem named {repr(wrong[0])[:80]}: stems become "
+                    "files, and no file can have that name"
+                )
 
     def check_components(self) -> None:
         """Raise ``InputError`` that names every pair of parts that do not fit together."""

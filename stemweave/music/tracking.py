@@ -116,6 +116,8 @@ def _period(activation: np.ndarray, frames_per_s: float) -> int | None:
     is_peak = np.ones(len(lags), dtype=bool)
     is_peak[1:] &= strength[1:] >= strength[:-1]
     is_peak[:-1] &= strength[:-1] >= strength[1:]
+    if not is_peak.any():  # none of it is a number
+        return None
     good = is_peak & (weighted >= FASTER_SHARE * weighted[is_peak].max())
     return int(lags[np.argmax(good)]) if weighted[is_peak].max() > 0 else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stemweave.audio.waveforms import exact_scale
 from stemweave.models.analyser import Analysis, SongAnalyser
 from stemweave.models.parts import Parts
 from stemweave.music.lead_sheet import LeadSheet
@@ -16,9 +17,10 @@ WINDOW_FRAMES, MARGIN_FRAMES = 6000, 600
 
 
 def analyse(parts: Parts, waveform: Tensor, sample_rate: int) -> LeadSheet:
-    """Beats, bars, metre, tempo, key and chords of a waveform (channels, samples)."""
+    """Beats, bars, metre, tempo, key and chords of a waveform (channels, samples) of any level."""
     network = parts.on_device("analyser")
-    samples = to_model_rate(waveform, sample_rate, network.config.sample_rate)
+    ordinary = waveform * exact_scale(waveform)
+    samples = to_model_rate(ordinary, sample_rate, network.config.sample_rate)
     found = analyse_frames(network, samples.to(parts.compute_device))
     return sheet_of_findings(
         FrameFindings(

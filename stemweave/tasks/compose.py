@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stemweave.audio.waveforms import exact_scale
 from stemweave.music.drawing import draw_sheet, lasting
 from stemweave.music.events import bars_between
 from stemweave.music.lead_sheet import LeadSheet
@@ -32,9 +33,12 @@ def drawn_sheet(
 
 
 def summed(pipe: StemModel, piece: Mapping[str, Tensor]) -> Tensor:
-    """The sum of the model's stems that ``piece`` has; its mixture if it has none."""
+    """What the analyser hears of ``piece``: the sum of the model's stems, or else the mixture.
+
+    Its level is another where float32 could not hold the sum.
+    """
     stems = [piece[name] for name in pipe.stems if name in piece] or [piece[MIXTURE]]
-    return torch.stack(stems).sum(dim=0)
+    return torch.stack(stems).mul_(exact_scale(*stems)).sum(dim=0)
 
 
 def found_sheet(

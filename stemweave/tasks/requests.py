@@ -99,12 +99,12 @@ def as_mixture(waveform: Tensor) -> Tensor:
     return mixture
 
 
-def check_channels(channels: int) -> None:
+def check_channels(channels: int, what: str = "the waveform") -> None:
     """Refuse what has more channels than any music, e.g. (samples, channels)."""
     if not 1 <= channels <= MAX_CHANNELS:
         raise InputError(
-            f"{channels} channels are too many, at most {MAX_CHANNELS} can be taken: waveforms are "
-            "(channels, samples)"
+            f"{what} has {channels} channels: at most {MAX_CHANNELS} can be taken, and waveforms "
+            "are (channels, samples)"
         )
 
 

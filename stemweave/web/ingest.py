@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stemweave.audio.waveforms import ResultError
 from stemweave.errors import InputError, OutputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup
@@ -101,8 +102,11 @@ def _write_track(path: Path, label: str, target: Path, shape: Shape) -> None:
         _Sound(path, label) as reader,
         WriterGroup({label: _writer(target, shape)}) as group,
     ):
-        for block in fitted(reader, reader.info, shape):
-            group.write({label: block})
+        try:
+            for block in fitted(reader, reader.info, shape):
+                group.write({label: block})
+        except ResultError as error:
+            raise Refused(415, f"{label} is too loud to be resampled: make it quieter") from error
 
 
 def _write_sum(folder: Path, names: Sequence[str], shape: Shape) -> None:

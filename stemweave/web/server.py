@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stemweave.errors import InputError
+from stemweave.io.ends import is_heeded
 from stemweave.model import load_model
+from stemweave.models.devices import device_name
 from stemweave.web.app import create_app
 from stemweave.web.feed import Feed
 from stemweave.web.runner import Runner
@@ -27,7 +34,7 @@ GRACE_S = 2
 
 
 def serve(settings: Settings, model: str | None, device: str) -> None:
-    """Serve until interrupted.
+    """Serve until interrupted; on stderr is said which device computes, unless it is the CPU.
 
     Raises:
         InputError: if the address, the data folder, the model or the device cannot be used.
@@ -35,10 +42,13 @@ def serve(settings: Settings, model: str | None, device: str) -> None:
     listener = listen(settings.host, settings.port)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
-        runner = Runner(load_model(model, device), Path(model).name if model else "bundled")
+        pipe = load_model(model, device)
+        runner = Runner(pipe, Path(model).name if model else "bundled")
         app = create_app(settings, runner)
     except OSError as error:
         raise InputError(f"--data {settings.data} cannot be used: {error.strerror}") from error
+    if pipe.compute_device.type != "cpu":
+        print(f"device: {device_name(pipe.compute_device)}", file=sys.stderr)
     host, port = listener.getsockname()[:2]
     print(f"Stemweave studio at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     StudioServer(app, app.state.studio.feed, settings.stall_s).run(sockets=[listener])
@@ -72,6 +82,21 @@ class StudioServer(uvicorn.Server):
         self._feed.close()
         asyncio.get_running_loop().call_later(GRACE_S, self._cut)
         await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's, and a closed terminal (SIGHUP) ends the server as SIGTERM does."""
+        with super().capture_signals():  # at its end the signals that came are raised again
+            hangup = getattr(signal, "SIGHUP", None)
+            is_main = threading.current_thread() is threading.main_thread()
+            if hangup is None or not (is_main and is_heeded(hangup)):
+                yield
+                return
+            before = signal.signal(hangup, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(hangup, before)
 
     def _cut(self) -> None:
         for connection in list(self.server_state.connections):

@@ -22,6 +22,7 @@ from stemweave.audio.stretching import (
     Stretch,
     can_stretch,
 )
+from stemweave.audio.waveforms import ResultError
 from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
@@ -264,6 +265,8 @@ async def _encoded(
         )
     except OutputError as error:
         raise Refused(507, DISK_FULL) from error
+    except ResultError as error:
+        raise Refused(422, str(error)) from error
     except InputError as error:
         if not studio.library.folder(version.id).exists():
             raise Refused(404, "the version was deleted") from error

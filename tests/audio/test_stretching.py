@@ -56,3 +56,11 @@ def test_limits(wrong):
 
 def test_of_a_single_sample():
     assert stretched(torch.ones(1, 1), Stretch(0.5)).shape == (1, 2)
+    assert stretched(torch.ones(1, 1), Stretch(0.8)).isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**66, 2.0**120])
+def test_of_any_level(scale):
+    waveform = torch.sin(torch.arange(RATE) / 9)[None]
+    expected = stretched(waveform, Stretch(0.8))
+    assert torch.allclose(stretched(scale * waveform, Stretch(0.8)) / scale, expected, atol=1e-4)

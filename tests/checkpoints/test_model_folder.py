@@ -1,5 +1,6 @@
 """Which model is meant: a folder here, or one of the hub, which is asked once."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -79,3 +80,14 @@ def test_a_round_trip_through_a_hub(tiny_model: Path, tmp_path: Path, monkeypatc
     assert again.config == model.config and again.stems == model.stems
     (card,) = (tmp_path / "hub").rglob("README.md")
     assert card.read_text() == "its card"
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", ".x", "CON", "a\nb", "x" * 60, 5, None])
+def test_stems_that_can_be_no_files_are_refused(tiny_model: Path, tmp_path: Path, name: object):
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    config = json.loads((folder / "denoiser" / "config.json").read_text())
+    config["stems"][0] = name
+    (folder / "denoiser" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="denoiser has a stem named") as error:
+        StemModel.from_pretrained(folder)
+    assert "\n" not in str(error.value)

@@ -11,11 +11,11 @@ import torch
 
 from stemweave.cli.console import Console
 from stemweave.models import devices
-from tests.cli.test_main import STEMS
+from tests.cli.test_main import STEMS, write_noise
 
 SAY_MUCH = """
 import sys
-from stemweave.cli.console import open_standard_streams
+from stemweave.io.streams import open_standard_streams
 open_standard_streams()
 for stream in (sys.stdout, sys.stderr):
     for _ in range(1000):
@@ -95,6 +95,16 @@ def test_what_was_chosen_is_said_once(run, tiny_model: Path, tmp_path: Path, mon
     assert "device: " not in run(*command, "-o", tmp_path / "b", "--device", "cpu").err
     Console().say_device("cuda (a GPU)")
     assert capsys.readouterr().err == "device: cuda (a GPU)\n"
+
+
+def test_ray_says_that_it_uses_the_cpu(run, tiny_model: Path, tmp_path: Path, monkeypatch):
+    write_noise(tmp_path / "a.wav", 2000)
+    monkeypatch.setattr("stemweave.cli.separate.separate_on_workers", lambda *_: iter(()))
+    command = ["separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model]
+    command += ["--ray", "local"]
+    assert run(*command).err.count("device: cpu (--device cuda is for Ray's GPUs)\n") == 1
+    for more in (["--device", "cpu"], ["--quiet"]):
+        assert "device" not in run(*command, *more).err
 
 
 def test_a_device_that_is_wrong_or_slow_does_not_work(monkeypatch: pytest.MonkeyPatch):

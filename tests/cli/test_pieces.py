@@ -297,3 +297,33 @@ def test_no_such_input(run, tiny_model, tmp_path):
     for command in ("edit", "extend", "vary"):
         result = run(command, tmp_path / "gone", "-o", tmp_path / "o", "--model", tiny_model)
         assert result.code == 2 and "gone does not exist" in result.err
+
+
+def test_what_a_killed_run_left_is_no_obstacle(run, tiny_model, tmp_path):
+    out = tmp_path / "o"
+    (out / "0" / ".partial" / "0123abcd").mkdir(parents=True)
+    (out / "0" / ".partial" / "0123abcd.lock").touch()
+    command = ["generate", "-o", out, "--seconds", 1, "--steps", 1, "--model", tiny_model]
+    assert run(*command).code == 0
+    assert left_behind(out) == [f"0/{name}" for name in WRITTEN]
+    result = run(*command)
+    assert result.code == 2 and f"{out / '0'} exists" in result.err
+
+
+def test_nothing_of_others_gives_way(run, tiny_model, song, tmp_path):
+    out = tmp_path / "o"
+    out.mkdir()
+    model = ["-o", out, "--model", tiny_model, "--steps", 1]
+    arrange = ["arrange", "--given", f"bass={song / 'bass.flac'}", *model]
+    (out / "piece.json").write_text('{"of": "another program"}')
+    (out / "spectrograms.png").write_text("mine")
+    for command in (["vary", song, *model], arrange):
+        for more, name in (([], "piece.json"), (["--plot"], "spectrograms.png")):
+            result = run(*command, *more)
+            assert result.code == 2 and f"{out / name} exists" in result.err
+    assert left_behind(out) == ["piece.json", "spectrograms.png"]
+    (out / "piece.json").unlink()
+    assert run("vary", song, *model).code == 0
+    assert (out / "spectrograms.png").read_text() == "mine"
+    assert run("vary", song, *model, "--overwrite", "--plot").code == 0
+    assert (out / "spectrograms.png").read_bytes().startswith(b"\x89PNG")

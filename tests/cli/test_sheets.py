@@ -246,3 +246,47 @@ def test_models_without_an_analyser_say_so(run, model, tmp_path):
     write_noise(tmp_path / "bass.wav")
     refused = run("analyse", tmp_path / "bass.wav", "--model", model)
     assert refused.code == 2 and "has no analyser" in refused.err
+
+
+def in_vain(*_: object, **__: object) -> None:
+    pytest.fail("worked in vain")
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("edit", ["--end", "1e9"], "is not in the piece"),
+        ("edit", ["--end", "inf"], "must start before it ends"),
+        ("edit", ["--start", "nan"], "must start before it ends"),
+        ("extend", ["--seconds", "3599"], "at most 3600 s"),
+        ("vary", ["--strength", "7"], "between 0 and 1"),
+    ],
+)
+def test_absurd_wishes_are_refused_before_any_work(
+    run, writing_model, tmp_path, monkeypatch, command, options, message
+):
+    piece = tmp_path / "piece"
+    piece.mkdir()
+    write_noise(piece / "bass.wav")
+    (piece / "sheet.json").write_text(SHEET.to_json())
+    write_midi(piece / "score.mid", SCORE, SHEET)
+    for work in ("analysed", "rewritten"):
+        monkeypatch.setattr(SheetOptions, work, in_vain)
+    result = run(command, piece, "-o", tmp_path / "o", "--model", writing_model, *options)
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_absurd_lengths_are_refused_before_a_model_is_loaded(run, files, tmp_path):
+    late = Score({"drums": (ScoreNote(8000, 8001, 36, 90),)})
+    write_midi(files["score"], late, LeadSheet.from_text("C", 100, "4/4"))
+    write_noise(tmp_path / "bass.wav", 100, channels=65)
+    for command, message in (
+        (["generate", "--score", files["score"]], "at most 3600 s"),
+        (["extend", tmp_path / "bass.wav", "--seconds", "1e9"], "at most 3600 s"),
+        (["extend", tmp_path / "bass.wav", "--seconds", "inf"], "must be positive"),
+        (["arrange", "--given", f"bass={tmp_path / 'bass.wav'}"], "bass.wav has 65 channels"),
+    ):
+        result = run(*command, "-o", tmp_path / "o", "--model", "nowhere/at/all")
+        assert result.code == 2 and message in result.err and result.err.count("\n") == 1, command
+        assert not (tmp_path / "o").exists()

@@ -105,6 +105,14 @@ def test_an_mp3_without_an_info_frame_is_counted(tmp_path, variable, channels):
     assert read[:, -RATE : -RATE // 2].std() > 0.1
 
 
+def test_tags_in_latin_1_refuse_nothing(tmp_path):
+    path = write(tmp_path / "a.mp3", "mp3", music(RATE), RATE)
+    title = "Café".encode("latin-1").ljust(125, b"\0")
+    path.write_bytes(path.read_bytes() + b"TAG" + title)
+    assert probe_audio(path).num_samples == RATE
+    assert read_in_windows(path).shape == (2, RATE)
+
+
 @pytest.mark.parametrize("kind", ["mp3", "ogg", "opus"])
 def test_joined_files_are_read_to_the_end(tmp_path, kind):
     rate = 48000 if kind == "opus" else RATE
@@ -319,3 +327,9 @@ def test_what_is_no_sound_is_one_sentence(tmp_path):
         assert "\n" not in str(error.value)
         assert not is_audio(path)
     assert is_audio(tmp_path / "a.ts")
+
+
+def test_a_decoder_that_breaks_has_found_no_sound(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.mp3", "mp3", music(9000), RATE)
+    monkeypatch.setattr("stemweave.io.ffmpeg.count", lambda *_, **__: 1 / 0)
+    assert not is_audio(path)

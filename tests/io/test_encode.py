@@ -265,3 +265,13 @@ def test_every_pair_of_formats_goes_from_one_to_the_other(tmp_path):
             again = reader(0, reader.info.num_samples)
         write_audio(tmp_path / f"b.{second}", again, 48000, second)
         assert probe_audio(tmp_path / f"b.{second}").num_samples == 5000
+
+
+@each_encoding
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_never_written(tmp_path, encoding, wrong):
+    samples = torch.full((1, 3000), 0.5)
+    samples[0, 2000] = wrong
+    with pytest.raises(InputError, match="not numbers"):
+        write_audio(tmp_path / "new" / f"a.{encoding}", samples, 44100, encoding)
+    assert list(tmp_path.iterdir()) == []

@@ -192,3 +192,26 @@ def test_makers_side_by_side_remove_the_folder_under_each_other(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(8)))
     assert len(list(tmp_path.iterdir())) == 800  # and no ".partial"
+
+
+SAY_MUCH = """
+import sys
+from stemweave.io.jobs import Workers, map_jobs
+
+def say(number):
+    for stream in (sys.stdout, sys.stderr):
+        print("a line of some length" * 1000, file=stream, flush=True)
+    return number
+
+if __name__ == "__main__":
+    made = sorted(map_jobs(say, range(4), Workers(2)))
+    open(sys.argv[1], "w").write(str(made))
+"""
+
+
+def test_workers_may_speak_to_nobody(tmp_path: Path):
+    (tmp_path / "say.py").write_text(SAY_MUCH)
+    command = [sys.executable, tmp_path / "say.py", tmp_path / "made"]
+    with open("/dev/full", "w") as full:
+        subprocess.run(command, stdout=full, stderr=full, check=True)
+    assert (tmp_path / "made").read_text() == "[0, 1, 2, 3]"

@@ -2,13 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stemweave.errors import InputError
-from stemweave.io.mixtures import Mixture, find_mixtures
+from stemweave.io.catalogue import is_complete
+from stemweave.io.mixtures import Mixture, Separation, find_mixtures
 from stemweave.io.output_names import portable_name, portable_path, without_suffix
+from stemweave.io.records import keep_earlier, own_files, read_record
 from tests.io.test_catalogue import touch, write_music
 
 
@@ -96,6 +100,38 @@ def test_results_lie_beside_what_they_are_of(tmp_path: Path):
         "music.stems/x/a",
         "b.wav.stems",
     ]
+    with pytest.raises(InputError, match=r"beside / is no place for results.*-o"):
+        find_mixtures([Path("/")], None)
+
+
+HALF_A_PAIR = "\ud800"
+
+
+@pytest.mark.parametrize("earlier", [5, "x", {}, [5, {"outputs": 5}, {"outputs": {"a": ["b"]}}]])
+@pytest.mark.parametrize("left_out", [5, "drums", [[]], {"drums": 1}, None])
+def test_records_that_somebody_else_wrote_raise_nothing(tmp_path: Path, earlier, left_out):
+    touch(tmp_path, "a/bass.wav")
+    about = {"name": HALF_A_PAIR, "sha256": [5]}
+    record(tmp_path / "a", "bass.wav", earlier=earlier, left_out=left_out, input=about)
+    assert own_files(tmp_path / "a") == {"bass.wav"}
+    assert not is_complete(tmp_path / "a", Separation(("drums",), optional=("drums",)))
+    record(tmp_path / "new", "drums.wav")
+    keep_earlier(tmp_path / "a", tmp_path / "new")
+    (kept,) = read_record(tmp_path / "new")["earlier"]
+    assert kept["outputs"] == {"bass": "bass.wav"} and kept["input"] == about
+
+
+def test_a_record_is_utf_8_whatever_the_locale(tmp_path: Path):
+    text = json.dumps({"program": "stemweave", "outputs": {"ä": "ä.wav"}}, ensure_ascii=False)
+    (tmp_path / "separation.json").write_text(text, encoding="utf-8")
+    program = (
+        "import sys; from pathlib import Path; from stemweave.io.records import own_files\n"
+        "print(ascii(sorted(own_files(Path(sys.argv[1])))))"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", program, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **plain})
+    assert done.stdout == "['\\xe4.wav']\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,15 @@ except SystemExit:
 assert "torch" not in sys.modules
 print(os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_NUM_THREADS"))
 """
+IN_A_WORKER = """
+import os
+from stemweave.io.jobs import Workers, map_jobs
+from stemweave.io.threads import prepare_threads
+
+if __name__ == "__main__":
+    prepare_threads()
+    print(*map_jobs(os.getenv, ["GOMP_SPINCOUNT"], Workers(1)))
+"""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
@@ -43,6 +52,14 @@ def test_commands_set_what_the_user_has_not():
     assert after_a_command() == "1000 1"
     assert after_a_command(GOMP_SPINCOUNT="7", OMP_NUM_THREADS="3") == "7 3"
     assert after_a_command(OMP_WAIT_POLICY="active") == "None 1"
+
+
+def test_workers_wait_as_the_command_does(tmp_path: Path):
+    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    (tmp_path / "program.py").write_text(IN_A_WORKER)
+    command = [sys.executable, tmp_path / "program.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean)
+    assert done.stdout.split() == ["1000"]
 
 
 @pytest.fixture

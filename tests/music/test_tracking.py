@@ -78,3 +78,5 @@ def test_nothing_is_found_in_nothing():
     silent = FrameFindings(**{**vars(empty), "beat": np.zeros(500)})
     assert sheet_of_findings(silent, 10.0) == LeadSheet()
     assert len(find_beats(np.zeros(3), FRAMES_PER_S)) == 0
+    broken = FrameFindings(**{**vars(empty), "beat": np.full(500, np.nan)})
+    assert sheet_of_findings(broken, 10.0) == LeadSheet()

@@ -1,12 +1,15 @@
 """What the server sends of its versions: tracks in every format, zips, parts, heads."""
 
 import io
+import math
 import zipfile
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 
-from stemweave.stems import MIXTURE
+from stemweave.stems import MIXTURE, STEMS
 from tests.web.conftest import finish, sound, track, upload
 
 
@@ -95,3 +98,21 @@ def test_head_is_get_without_the_content(client):
     assert client.head("/api/projects/nothing").status_code == 404
     paths = client.get("/openapi.json").json()["paths"]
     assert not any("head" in operations for operations in paths.values())
+
+
+@pytest.mark.parametrize("samples", [[0.5], [1e20, -1e20, 0.0] * 500, [3e38]])
+def test_tracks_of_any_sound_are_finite(client, samples):
+    file = io.BytesIO()
+    soundfile.write(file, np.array(samples), 16_000, format="WAV", subtype="FLOAT")
+    separated = finish(client, upload(client, file.getvalue()), "separate")
+    for name in (*STEMS, MIXTURE):
+        assert np.isfinite(track(client, separated, name)[0]).all()
+        assert np.isfinite(track(client, separated, name, speed=0.8)[0]).all()
+
+
+def test_what_no_float_can_hold_is_not_called_damage(client, monkeypatch):
+    version = upload(client)["versions"][0]
+    blocks = [torch.full((1, 20_000), math.inf)]
+    monkeypatch.setattr("stemweave.web.library.stretched_blocks", lambda *_: blocks)
+    answer = client.get(f"/api/versions/{version['id']}/tracks/{MIXTURE}?speed=0.8")
+    assert answer.status_code == 422 and "louder than 32-bit" in answer.json()["detail"]

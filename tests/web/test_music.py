@@ -168,4 +168,6 @@ def test_a_midi_file_for_one_stem(client, tmp_path: Path):
         assert status == 422 and words in answer["detail"]
     address = f"/api/versions/{version['id']}/midi?stem=bass"
     answer = client.post(address, content=b"no MIDI")
-    assert answer.status_code == 422 and answer.json()["detail"].startswith("the file is not a MIDI")
+    assert answer.status_code == 422 and answer.json()["detail"].startswith(
+        "the file is not a MIDI"
+    )

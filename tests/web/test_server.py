@@ -13,7 +13,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import torch
 
+from stemweave.web import server as web_server
+from stemweave.web.settings import Settings
+from tests.conftest import make_tiny_pipeline
+from tests.io.test_ends import unignore_signals
 from tests.web.conftest import (
     ServerProcess,
     files_below,
@@ -221,8 +226,10 @@ def test_killed_and_started_again(tiny_model, tmp_path):
     assert outside == {"home", "data"}
 
 
-def test_an_interrupted_server_ends_quietly_while_pages_are_open(tiny_model, tmp_path):
-    server = ServerProcess(tiny_model, tmp_path / "data")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_that_is_ended_is_quiet_while_pages_are_open(tiny_model, tmp_path, number):
+    data = tmp_path / "data"
+    server = ServerProcess(tiny_model, data, preexec_fn=unignore_signals)
     client = server.client()
     project = upload(client, sound(60, 2, 44_100))
     job = start(client, project, "generate", seconds=20, steps=1000)
@@ -233,11 +240,21 @@ def test_an_interrupted_server_ends_quietly_while_pages_are_open(tiny_model, tmp
     path = f"/api/versions/{project['head_version_id']}/tracks/mixture"
     loading.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
     assert b"200 OK" in loading.recv(100)  # and then stops reading
-    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(number)
     said, _ = server.process.communicate(timeout=60)
-    assert (server.process.returncode, said) == (130, "")
+    assert (server.process.returncode, said) == (128 + number, "")
     assert read_all(page).endswith(b"0\r\n\r\n"), "the stream was ended, not cut"
     loading.close()
+
+
+def test_the_device_is_said_unless_it_is_the_cpu(tmp_path, monkeypatch, capsys):
+    pipe = make_tiny_pipeline()
+    monkeypatch.setattr(web_server, "load_model", lambda *_: pipe)
+    monkeypatch.setattr(web_server.StudioServer, "run", lambda *_, **__: None)
+    for device, said in (("cpu", ""), ("meta", "device: meta\n")):
+        pipe.compute_device = torch.device(device)
+        web_server.serve(Settings(data=tmp_path / device, port=0), None, "auto")
+        assert capsys.readouterr().err == said
 
 
 def test_what_is_no_request_hears_so_in_json(url):
