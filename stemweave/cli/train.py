@@ -216,7 +216,7 @@ def train_sharpener(
         make_refiner,
         make_sharpener,
     )
-    from stemweave.training.stage_sharpener import SharpenerStage
+    from stemweave.training.stage_sharpener import SharpenerStage, kept_first_pass
     from stemweave.training.start import load_songs
     from stemweave.training.trial import require_network
 
@@ -238,8 +238,9 @@ def train_sharpener(
             load_weights(network, "sharpener", init, settings.stems)
         return network
 
-    two_passes = settings.sharpener.model.get("later_components")
-    first_pass = begin(make_sharpener(settings)) if two_passes else None
+    first_pass = kept_first_pass(folder)
+    if first_pass is None and settings.sharpener.model.get("later_components"):
+        first_pass = begin(make_sharpener(settings))
     require_network("sharpener", settings)
     songs = load_songs(settings)
     stage = SharpenerStage(settings, *songs, trained, first_pass)

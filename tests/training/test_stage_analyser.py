@@ -21,6 +21,11 @@ SHEET = LeadSheet.from_text("C | Am/E", 120, "3/4", duration_s=3.0)
 
 @pytest.fixture
 def config(tmp_path):
+    return write_config(tmp_path)
+
+
+def write_config(tmp_path):
+    """Settings of a tiny analyser on two songs of noise."""
     for split in ("train", "validation"):
         song = Song(tmp_path / "songs" / split, split, 3.0, RATE, ("bass", "drums"))
         song.folder.mkdir(parents=True)

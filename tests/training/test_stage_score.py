@@ -97,7 +97,8 @@ def test_another_key_moves_notes_and_chords_but_not_drums():
     assert moved.chords[0, 0, 1] == 1 and moved.chords[0, 0, 11] == 0
 
 
-def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
+def write_config(tmp_path):
+    """Settings of a tiny score model on one song."""
     write_song(tmp_path / "songs" / "song_0", "rock", stems=STAGE_STEMS)
     config = tmp_path / "score.yaml"
     score = {
@@ -106,6 +107,11 @@ def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
         "model": {"channels": 32, "num_layers": 1, "head_channels": 16},
     }  # fmt: skip
     config.write_text(yaml.safe_dump({"data": [str(tmp_path / "songs")], "score": score}))
+    return config
+
+
+def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
+    config = write_config(tmp_path)
     train(run, "score", config, tmp_path / "run")
     logged = last_log(tmp_path / "run")
     names = ("val_step", "val_pitch", "val_duration", "val_velocity")
