@@ -13,7 +13,7 @@ from stemweave.data import damage
 from stemweave.data.checking import decoded
 from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
 from stemweave.data.readers import MUSDB_VALIDATION, read_data
-from stemweave.data.songs import read_manifest
+from stemweave.data.songs import manifest_line, read_manifest
 from stemweave.errors import InputError
 from stemweave.io.jobs import Workers
 from stemweave.stems import STEMS
@@ -248,3 +248,15 @@ def test_what_is_no_list_and_no_metadata_is_one_line(run, slakh: Path, tmp_path:
     skipped = {song.folder.name: song.reason for song in read_data(slakh, STEMS).skipped}
     assert "metadata.yaml cannot be read" in skipped["Track00001"]
     assert "\n" not in skipped["Track00001"]
+
+
+def test_a_list_is_read_as_its_folders_are(slakh: Path, tmp_path: Path):
+    lines = [manifest_line(song, tmp_path) for song in read_data(slakh, STEMS).songs]
+    short = json.dumps(json.loads(lines[1]) | {"path": "short", "duration_s": 0.5})
+    (tmp_path / "songs.jsonl").write_text("".join(lines) + short)
+    listed = read_data(tmp_path / "songs.jsonl", STEMS, require_all=True)
+    assert [song.name for song in listed.songs] == ["Track00001", "Track01501"]
+    reasons = {skipped.folder.name: skipped.reason for skipped in listed.skipped}
+    assert reasons == {"Track01876": "no drums, guitar, piano", "short": "too short: 0.5 s"}
+    (skipped, *_) = read_data(tmp_path / "songs.jsonl", ("drums",)).skipped
+    assert skipped.reason == "none of the stems is here"
