@@ -48,7 +48,6 @@ def kept_first_pass(folder: Path) -> MaskSharpener | None:
     return network
 
 
-
 class SharpenerStage:
     """Negative SI-SDR of the stems that sound; what is left of those that are silent.
 

@@ -259,7 +259,9 @@ def test_a_repaired_file_is_packed_and_read_anew(run, songs: Path, tmp_path: Pat
     noise = 0.1 * np.random.default_rng(9).standard_normal(16000)
     soundfile.write(repaired, noise, 16000)
     assert run(*command).code == 0
-    changed = {path.name for path in out.glob("*.tar") if path.stat().st_mtime_ns != before[path.name]}
+    changed = {
+        path.name for path in out.glob("*.tar") if path.stat().st_mtime_ns != before[path.name]
+    }
     assert changed == {"train-000000.tar"}
     read = tar_songs([url], tmp_path / "cache").at(0)
     expected = [song for song in read_data(data, STEMS).songs if song.split == "train"]
