@@ -84,6 +84,12 @@ class Unusable(ValueError):
     """A song that is skipped; the message is the reason."""
 
 
+SLAKH_CLASSES = (
+    "Piano", "Chromatic Percussion", "Organ", "Guitar", "Bass", "Strings", "Strings (continued)",
+    "Ensemble", "Brass", "Reed", "Pipe", "Synth Lead", "Synth Pad", "Synth Effects", "Ethnic",
+    "Percussive", "Sound Effects", "Sound effects", "Drums",
+)  # fmt: skip
+"""Every ``inst_class`` of Slakh2100, as General MIDI names its groups of programs."""
 Classes = Mapping[str, Sequence[str]]
 """Stem → Slakh's ``inst_class`` names that it is the sum of."""
 
