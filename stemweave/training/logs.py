@@ -49,7 +49,7 @@ class RunLog:
             self.wandb.log(dict(figures), step=step)
         rounded = {name: round(value, 5) for name, value in figures.items()}
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.file.write(json.dumps({"time": now, **rounded, "step": step}) + "\n")
+        self.file.write(json.dumps({"time": now, "step": step, **rounded}) + "\n")
         self.file.flush()
         print(f"step {step}", *(f"{name} {value:.4g}" for name, value in figures.items()))
 
