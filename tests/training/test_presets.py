@@ -232,7 +232,7 @@ def test_the_cost_of_a_linear_layer():
     flops, live_bytes = trial.cost_of_step(layer, [torch.zeros(2, 8, device="meta")])
     assert flops == 2 * (2 * 2 * 8 * 4)  # products forward, and for the gradient of its weights
     out, gradient = 4 * 2 * 4, 4 * 8 * 4
-    assert out + gradient <= live_bytes <= 2 * gradient + 3 * out  # its transpose, and the squares
+    assert out + gradient <= live_bytes <= 2 * gradient + 3 * out  # and a copy, the squares
 
 
 @pytest.mark.parametrize(
