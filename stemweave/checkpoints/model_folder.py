@@ -12,7 +12,7 @@ from typing import Any
 from stemweave.errors import InputError
 from stemweave.io.files import as_umask_says
 from stemweave.models.earlier_versions import RETIRED_SETTINGS
-from stemweave.models.part import SavedPart, name_of, read_object
+from stemweave.models.part import SavedPart, forget_origin, name_of, read_object
 from stemweave.models.parts import NEEDED, PARTS, TaskSettings
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "bundled"
@@ -109,5 +109,6 @@ def write_model(folder: Path, parts: Mapping[str, Any], settings: TaskSettings) 
             index[name][0] = library.partition(".")[0]
         if part is not None:
             part.save_pretrained(folder / name)
+            forget_origin(folder / name)
     as_umask_says(folder)
     (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")

@@ -70,8 +70,10 @@ class SavedModel(Parts):
         hub = HfApi(token=options.pop("token", None))
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            for page in Path(self.source or folder).glob("*.md"):  # the model's card, its licence
-                shutil.copy(page, folder)
+            for pattern in ("*.md", "LICEN[CS]E*"):  # the model's card, its licence
+                for page in Path(self.source or folder).glob(pattern):
+                    if page.is_file() and not (Path(folder) / page.name).exists():
+                        shutil.copy(page, folder)
             hub.create_repo(name, exist_ok=True, **options)
             hub.upload_folder(repo_id=name, folder_path=folder)
         return f"{hub.endpoint}/{name}"

@@ -78,7 +78,7 @@ def separation_command(
         typer.Option("--model", help="Folder, hub name, module:function; more are compared."),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Row or further model that the others' differences are to.")
+        str | None, typer.Option(help="Row or model that the others' differences are to.")
     ] = None,
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="module:function.")] = None,
     methods: Annotated[
@@ -94,15 +94,15 @@ def separation_command(
 ) -> None:
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
     from stemweave.evaluation import comparison, separation, systems
-    from stemweave.io.own_code import imported, is_own
+    from stemweave.io.own_code import imported
 
-    own = [name for name in models or () if is_own(name)]
-    model, *further = [name for name in models or () if name not in own] or ["bundled"]
-    pipe = load(None if model == "bundled" else model, sampler=sampler)
+    own, (model, *further) = systems.functions_and_models(models or ())
+    pipe = load(model, sampler=sampler)
     songs = _songs(data, pipe, split, out, overwrite)
     scored = separation.scored_stems(pipe, songs), pipe.log_mel.config.sample_rate
-    others = {name: systems.own_separator(name, *scored) for name in own}
-    others |= {name: systems.pipeline_separator(load(name), *scored) for name in further}
+    compared_to = {name: load(name, sampler=sampler) for name in further}
+    others = systems.separators(own, compared_to, *scored, steps=steps, guidance=guidance)
+    chosen = None if methods is None else names_in(methods)
     evaluation = separation.evaluate_separation(
         pipe,
         songs,
@@ -111,13 +111,13 @@ def separation_command(
         guidance=guidance,
         others=others,
         metrics={name.partition(":")[2]: imported(name) for name in metrics or ()},
-        methods=None if methods is None else names_in(methods),
+        methods=chosen,
         seed=seed,
         num_examples=4 if out else 0,
         progress=True,
     )
-    if baseline is not None:
-        comparison.put_differences(evaluation.table, baseline)
+    first = separation.METHOD_ROWS[(chosen or pipe.methods)[0]]
+    comparison.put_differences(evaluation.table, first if baseline == model else baseline)
     compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
     _finish(evaluation, ", ".join([model, *further, *own]), data, split, out, compared)
 

@@ -180,7 +180,8 @@ def load(
     with uncollected():
         from stemweave.model import load_model
 
-    pipe = load_model(model, device, dtype=dtype, compile=compile, sampler=sampler)
+    source = None if model == "bundled" else model
+    pipe = load_model(source, device, dtype=dtype, compile=compile, sampler=sampler)
     if device == AUTO:
         console.say_device(device_name(pipe.compute_device))
     return pipe

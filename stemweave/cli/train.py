@@ -101,7 +101,7 @@ def train_vae(
     if dry_run:
         return typer.echo(forecast("vae", settings))
     check_parts(settings, vae=init)
-    require_network("vae", settings)
+    require_network("vae", settings, device=run.device)
     songs = load_songs(settings)
     stage = VAEStage(settings, *songs)
     if init is not None:
@@ -148,7 +148,7 @@ def train_denoiser(
         vocoder=examples_vocoder,
         denoiser=init if base is None else None,
     )
-    require_network("denoiser", settings, autoencoder)
+    require_network("denoiser", settings, autoencoder, run.device)
     songs = load_songs(settings)
     stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
     if base is not None:
@@ -187,7 +187,7 @@ def train_refiner(
     if dry_run:
         return typer.echo(forecast("refiner", settings))
     check_parts(settings, refiner=init if base is None else None)
-    require_network("refiner", settings)
+    require_network("refiner", settings, device=run.device)
     songs = load_songs(settings)
     stage = RefinerStage(settings, *songs)
     if base is not None:
@@ -216,7 +216,7 @@ def train_sharpener(
         make_refiner,
         make_sharpener,
     )
-    from stemweave.training.stage_sharpener import SharpenerStage
+    from stemweave.training.stage_sharpener import SharpenerStage, kept_first_pass
     from stemweave.training.start import load_songs
     from stemweave.training.trial import require_network
 
@@ -238,9 +238,10 @@ def train_sharpener(
             load_weights(network, "sharpener", init, settings.stems)
         return network
 
-    two_passes = settings.sharpener.model.get("later_components")
-    first_pass = begin(make_sharpener(settings)) if two_passes else None
-    require_network("sharpener", settings)
+    first_pass = kept_first_pass(folder)
+    if first_pass is None and settings.sharpener.model.get("later_components"):
+        first_pass = begin(make_sharpener(settings))
+    require_network("sharpener", settings, device=run.device)
     songs = load_songs(settings)
     stage = SharpenerStage(settings, *songs, trained, first_pass)
     begin(stage.network)
@@ -267,11 +268,11 @@ def train_vocoder(
     settings, folder = run.settings("vocoder", config, init)
     autoencoder = load_component("vae", vae) if vae is not None else None
     check_parts(settings, vae=autoencoder, vocoder=init)
-    require_network("vocoder", settings)
+    require_network("vocoder", settings, device=run.device)
     songs = load_songs(settings)
     stage = VocoderStage(settings, *songs, autoencoder)
     if init is not None:
-        load_weights(stage.network, "vocoder", init)
+        load_weights(stage.network, "vocoder", init, settings.stems)
     run.start(stage, settings, folder, songs[0])
 
 
@@ -286,8 +287,10 @@ def train_score(
     from stemweave.data.scores import ScoreCorpus, score_folders
     from stemweave.training.networks import load_weights
     from stemweave.training.stage_score import STEMS, ScoreStage
+    from stemweave.training.trial import require_network
 
     settings, folder = run.settings("score", config, init)
+    require_network("score", settings, device=run.device)
     train = ScoreCorpus(score_folders(settings.data), STEMS)
     held_out = ScoreCorpus(score_folders(settings.score.validation), STEMS, train.styles)
     stage = ScoreStage(settings, train, held_out)
@@ -309,8 +312,10 @@ def train_analyser(
     from stemweave.training.networks import load_weights
     from stemweave.training.stage_analyser import AnalyserStage
     from stemweave.training.start import load_songs
+    from stemweave.training.trial import require_network
 
     settings, folder = run.settings("analyser", config, init)
+    require_network("analyser", settings, device=run.device)
     train, validation = load_songs(settings)
     if isinstance(train, TarSongs) or isinstance(validation, TarSongs):
         raise InputError("the analyser trains on folders of songs, not on tar shards")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from stemweave.data.damage import MOST_PEAK
 from stemweave.data.readers import Findings, Skipped
 from stemweave.data.songs import Song, total_hours
 from stemweave.errors import InputError
@@ -17,8 +18,6 @@ BLOCK = 2**18
 """Samples that are decoded at a time."""
 SILENCE_PEAK = 1e-4
 """A stem whose samples all stay below this (-80 dB of full scale) is silent."""
-MOST_PEAK = 100.0
-"""Full scales; a file with larger samples was not meant so."""
 
 
 def decoded(

@@ -19,11 +19,12 @@ import soxr
 import torch
 from torch import Tensor
 
-from stemweave.data.damage import DamagedFile, pass_by
+from stemweave.data.damage import MOST_PEAK, DamagedFile, pass_by
 from stemweave.data.songs import Song
 from stemweave.data.tar_songs import Songs, songs_at_hand
 from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
+from stemweave.io.sndfile import stated_samples
 from stemweave.models.log_mel import LogMel
 
 
@@ -103,14 +104,19 @@ def read_crop(
     of a tape: at 2 it sounds an octave higher and is over in half the time.
 
     Raises:
-        DamagedFile: if they cannot be read or are not finite.
+        DamagedFile: if they cannot be read, are not all there, or are not finite or absurdly loud.
     """
     try:
         native_rate, samples = _samples(path, start_s, num_samples / sample_rate * speed)
+    except DamagedFile:
+        raise
     except (InputError, OSError, soundfile.LibsndfileError) as error:
         raise DamagedFile(path, f"cannot be read: {error}") from error
     if not np.isfinite(samples).all():
         raise DamagedFile(path, "has samples that are NaN or infinite")
+    peak = max(samples.max(initial=0.0), -samples.min(initial=0.0))
+    if peak > MOST_PEAK:
+        raise DamagedFile(path, f"has a peak of {peak:.3g} full scales")
     heard_rate = native_rate * speed
     if samples.shape[1] != channels:
         samples = samples.mean(axis=1, keepdims=True)
@@ -122,7 +128,11 @@ def read_crop(
 
 
 def _samples(path: Path, start_s: float, duration_s: float) -> tuple[int, np.ndarray]:
-    """Rate and samples (T, channels), fewer where the file ends."""
+    """Rate and samples (T, channels), fewer where the file ends.
+
+    Raises:
+        DamagedFile: if the file ends before it says that it does.
+    """
     if path.suffix.lower() == ".m4a":
         reader = AudioReader(path, counted=False)
         rate, available = reader.info.sample_rate, reader.info.num_samples
@@ -130,9 +140,16 @@ def _samples(path: Path, start_s: float, duration_s: float) -> tuple[int, np.nda
         length = min(math.ceil(duration_s * rate), available - start)
         return rate, reader(start, length).numpy().T
     with soundfile.SoundFile(path) as sound:
-        sound.seek(min(round(start_s * sound.samplerate), sound.frames))
-        frames = math.ceil(duration_s * sound.samplerate)
-        return sound.samplerate, sound.read(frames, dtype="float32", always_2d=True)
+        stated = stated_samples(sound.extra_info, sound.frames)
+        start = min(round(start_s * sound.samplerate), stated)
+        length = min(math.ceil(duration_s * sound.samplerate), stated - start)
+        sound.seek(min(start, sound.frames))
+        samples = sound.read(length, dtype="float32", always_2d=True)
+        is_guessed = sound.subtype.startswith("MPEG")
+        if len(samples) < length and not is_guessed:
+            ends_s = (start + len(samples)) / sound.samplerate
+            raise DamagedFile(path, f"is damaged or cut off: no samples after {ends_s:.1f} s")
+        return sound.samplerate, samples
 
 
 def draw_crops(
@@ -202,12 +219,16 @@ def _add_stem(sound: np.ndarray, place: Place, stem: str, sample_rate: int) -> N
     song, start_s, speed = place
     if stem in song.stems:
         channels = 1 if sound.ndim == 1 else len(sound)
-        try:
-            paths = song.stem_paths(stem)
-        except InputError as error:
-            raise DamagedFile(song.folder / stem, "is listed and not there") from error
-        for path in paths:
+        for path in stem_files(song, stem):
             sound += read_crop(path, start_s, sound.shape[-1], sample_rate, channels, speed)
+
+
+def stem_files(song: Song, stem: str) -> tuple[Path, ...]:
+    """``Song.stem_paths``; raises ``DamagedFile`` if there are none."""
+    try:
+        return song.stem_paths(stem)
+    except InputError as error:
+        raise DamagedFile(song.folder / stem, "is listed and not there") from error
 
 
 def overdriven(waveform: np.ndarray, drive_db: float) -> np.ndarray:
@@ -231,7 +252,7 @@ def rms_of_song(song: Song, stems: tuple[str, ...]) -> float:
     mixture: np.ndarray | float = 0.0
     for stem in stems:
         if stem in song.stems:
-            for path in song.stem_paths(stem):
+            for path in stem_files(song, stem):
                 whole = round(song.duration_s * song.sample_rate)
                 mixture = mixture + read_crop(path, 0.0, whole, song.sample_rate)
     return float(np.sqrt(np.mean(np.square(mixture))))

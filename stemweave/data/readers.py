@@ -14,9 +14,10 @@ A stem may have several files, which are summed, or none, which is silence.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,12 @@ class Unusable(ValueError):
     """A song that is skipped; the message is the reason."""
 
 
+SLAKH_CLASSES = (
+    "Piano", "Chromatic Percussion", "Organ", "Guitar", "Bass", "Strings", "Strings (continued)",
+    "Ensemble", "Brass", "Reed", "Pipe", "Synth Lead", "Synth Pad", "Synth Effects", "Ethnic",
+    "Percussive", "Sound Effects", "Sound effects", "Drums",
+)  # fmt: skip
+"""Every ``inst_class`` of Slakh2100, as General MIDI names its groups of programs."""
 Classes = Mapping[str, Sequence[str]]
 """Stem → Slakh's ``inst_class`` names that it is the sum of."""
 
@@ -110,16 +117,14 @@ def read_data(
     Raises:
         InputError: if ``data`` does not exist or holds no song of a known layout.
     """
+    search = Search(data, stems, require_all, min_duration_s, classes or {})
     if layout is not None:
-        return Findings(layout, list(imported(layout)(data, stems)))
+        return _of_list(layout, imported(layout)(data, stems), search)
     if data.is_file() or (data / MANIFEST).is_file():
-        findings = Findings("stemweave", read_manifest(data))
-        findings.songs = [song for song in findings.songs if set(song.stems) & set(stems)]
-        return findings
+        return _of_list("stemweave", read_manifest(data), search)
     if not data.is_dir():
         raise InputError(f"{data} is not a folder of songs: give a data set's folder")
     findings, layouts = Findings(""), Counter[str]()
-    search = Search(data, stems, require_all, min_duration_s, classes or {})
     _look_into(data, search, findings, layouts, seen=frozenset())
     if not findings.songs and not findings.skipped:
         raise InputError(
@@ -139,6 +144,29 @@ class Search:
     require_all: bool
     min_duration_s: float
     classes: Classes
+
+
+def _of_list(layout: str, songs: Iterable[Song], search: Search) -> Findings:
+    """Songs that somebody has listed, as far as they are wanted."""
+    findings = Findings(layout)
+    for song in songs:
+        try:
+            _require_wanted(song.stems, song.duration_s, search)
+            findings.songs.append(song)
+        except Unusable as error:
+            findings.skipped.append(Skipped(song.folder, str(error)))
+    return findings
+
+
+def _require_wanted(stems: Collection[str], duration_s: float, search: Search) -> None:
+    """Raise ``Unusable`` for a song that lacks stems or is too short."""
+    missing = [stem for stem in search.stems if stem not in stems]
+    if len(missing) == len(search.stems):
+        raise Unusable("none of the stems is here")
+    if search.require_all and missing:
+        raise Unusable(f"no {', '.join(missing)}")
+    if duration_s < search.min_duration_s:
+        raise Unusable(f"too short: {duration_s} s")
 
 
 Files = dict[str, list[Path]]
@@ -260,14 +288,12 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path, Search], Files]]] = {
 
 def _read(folder: Path, layout: str, files: Files, search: Search) -> tuple[Song, str]:
     """A song from its stems' files, and what is to be noted of it; raises ``Unusable``."""
-    if not any(files.values()):
-        raise Unusable("none of the stems is here")
+    _require_wanted([stem for stem, paths in files.items() if paths], math.inf, search)
     split = _split(folder, search.data, layout)
-    missing = [stem for stem in search.stems if not files.get(stem)]
-    if search.require_all and missing:
-        raise Unusable(f"no {', '.join(missing)}")
     if layout == "stemweave":
-        return read_song(folder, split), ""
+        song = read_song(folder, split)
+        _require_wanted(song.stems, song.duration_s, search)
+        return song, ""
     lengths: dict[float, Path] = {}
     rates = set()
     for path in (path for paths in files.values() for path in paths):
@@ -281,8 +307,7 @@ def _read(folder: Path, layout: str, files: Files, search: Search) -> tuple[Song
         if long_s - short_s > MOST_UNEVEN_S:
             raise Unusable(note)
         note += f": {short_s} s are used"
-    if short_s < search.min_duration_s:
-        raise Unusable(f"too short: {short_s} s")
+    _require_wanted(files, short_s, search)
     stems = {stem: tuple(paths) for stem, paths in files.items() if paths}
     return Song(folder, split, short_s, min(rates), tuple(stems), stems), note
 

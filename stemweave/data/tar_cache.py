@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from stemweave.data.songs import STEM_SUFFIXES, Song, read_song
+from stemweave.data.songs import STEM_SUFFIXES, Song, file_version, read_song
 from stemweave.errors import InputError
 from stemweave.io.files import appearing
 
@@ -84,7 +84,7 @@ class TarCache:
         Raises:
             InputError: if it cannot be fetched, or is not a tar of songs.
         """
-        folder = self.folder / hashlib.sha256(url.encode()).hexdigest()[:16]
+        folder = self.folder / _key(url)
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = folder.with_suffix(".lock").open("a")
         try:
@@ -115,6 +115,12 @@ class TarCache:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder)
                 held.pop(path)
+
+
+def _key(url: str) -> str:
+    """Of a shard; a file here that is packed anew is another one."""
+    version = str(file_version(Path(url))) if Path(url).is_file() else ""
+    return hashlib.sha256((url + version).encode()).hexdigest()[:16]
 
 
 def _size(folder: Path) -> int:

@@ -3,7 +3,7 @@
 ```
 OUT/train-000000.tar          <song>.bass.flac, <song>.drums.flac, ..., <song>.song.json, next song
 OUT/validation-000000.tar     a shard holds songs of one split
-OUT/index.json                the songs of every shard
+OUT/index.json                the songs of every shard, and the versions of their files
 ```
 
 A stem that is the sum of several files keeps them, as ``<song>.<stem>.0.flac``, ``.1.flac``, …
@@ -17,13 +17,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
-from stemweave.data.songs import Song, read_song, song_description
+from stemweave.data.songs import Song, file_version, read_song, song_description
 from stemweave.errors import InputError
 from stemweave.io.files import appearing
 from stemweave.io.jobs import Workers, map_jobs
+from stemweave.models.part import read_object
 
 INDEX = "index.json"
 LOSSLESS_AS_FLAC = ("PCM_16", "PCM_24")
@@ -43,23 +45,51 @@ def pack_songs(
 ) -> list[Path]:
     """Write ``songs`` in their order to shards of about ``shard_mb`` (10⁶ bytes); their paths.
 
-    Shards that exist are kept: a run that was stopped goes on.
+    Shards that exist are kept: a run that was stopped goes on. Those whose songs' files have been
+    changed since are packed anew.
 
     Raises:
         InputError: if ``out`` has shards of another list of songs, or a stem cannot be read.
     """
     out = out.absolute()
-    planned = {path.name: [key for key, _ in job] for path, job in _plan(songs, out, shard_mb)}
+    planned = {path.name: _versions(job) for path, job in _plan(songs, out, shard_mb)}
     index = json.dumps(planned, indent=1) + "\n"
     index_path = out / INDEX
-    if index_path.exists() and index_path.read_text() != index:
-        raise InputError(f"{out} has shards of other songs or sizes: choose another folder")
+    for name in _outdated(index_path, json.loads(index)):
+        (out / name).unlink(missing_ok=True)
     with appearing(index_path) as partial:
         partial.write_text(index)
     todo = (PackJob(p, songs) for p, songs in _plan(songs, out, shard_mb) if not p.exists())
     for _ in map_jobs(write_shard, todo, workers, len(planned)):
         pass
     return [out / name for name in planned]
+
+
+def _versions(songs: Sequence[tuple[str, Song]]) -> dict[str, list[tuple[str, int, int]]]:
+    """The versions of what is packed, by the songs' keys."""
+    found = {}
+    for key, song in songs:
+        paths = [path for stem in song.stems for path in song.stem_paths(stem)]
+        about = song.folder / "song.json"
+        found[key] = [file_version(path) for path in [*paths, about] if path.is_file()]
+    return found
+
+
+def _outdated(index_path: Path, planned: dict[str, Any]) -> list[str]:
+    """Shards that were packed from other files than are there now.
+
+    Raises:
+        InputError: if what the index lists are other songs.
+    """
+    if not index_path.exists():
+        return []
+    before = read_object(index_path)
+    listed = {name: list(songs) for name, songs in before.items()}
+    if listed != {name: list(songs) for name, songs in planned.items()}:
+        raise InputError(
+            f"{index_path.parent} has shards of other songs or sizes: choose another folder"
+        )
+    return [name for name in planned if before[name] != planned[name]]
 
 
 def _plan(

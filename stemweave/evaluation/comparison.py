@@ -6,8 +6,8 @@ from stemweave.errors import InputError
 from stemweave.evaluation.table import Table
 
 
-def put_differences(table: Table, baseline: str) -> None:
-    """Add to every measure of ``table`` the differences of its rows to the row ``baseline``.
+def put_differences(table: Table, baseline: str | None) -> None:
+    """Add to every measure of ``table`` the differences of its rows to a row ``baseline``, if any.
 
     They are taken segment by segment, so that what makes a segment hard does not count; intervals
     are of their mean, whole songs resampled.
@@ -15,6 +15,8 @@ def put_differences(table: Table, baseline: str) -> None:
     Raises:
         InputError: if there is no such row.
     """
+    if baseline is None:
+        return
     if not any(baseline in rows for rows in table.samples.values()):
         known = dict.fromkeys(row for rows in table.samples.values() for row in rows)
         raise InputError(f"--baseline must be one of the rows: {'; '.join(known)}; not {baseline}")

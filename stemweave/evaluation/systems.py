@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stemweave.errors import InputError
-from stemweave.io.own_code import imported
+from stemweave.io.own_code import imported, is_own
 
 Separator = Callable[[Tensor, int], Tensor]
 """A system to score: mixture (T,) at the model's rate and a seed → stems (S, T)."""
@@ -33,7 +33,7 @@ def pipeline_separator(
     if missing:
         raise InputError(f"models to be compared have the same stems: one lacks {missing[0]}")
     rate = sample_rate or pipe.log_mel.config.sample_rate
-    if method == "mask":  # without diffusion
+    if (method or pipe.methods[0]) == "mask":  # without diffusion
         steps = guidance = None
 
     def separate(mixture: Tensor, seed: int) -> Tensor:
@@ -68,3 +68,27 @@ def own_separator(name: str, stems: Sequence[str], sample_rate: int) -> Separato
         return separated.float()
 
     return separate
+
+
+def functions_and_models(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of users' functions, and of models, the bundled one if there is none."""
+    models = [name for name in names if not is_own(name)]
+    return [name for name in names if is_own(name)], models or ["bundled"]
+
+
+def separators(
+    own: Sequence[str],
+    models: Mapping[str, Any],
+    stems: Sequence[str],
+    sample_rate: int,
+    **how: Any,
+) -> dict[str, Separator]:
+    """Users' functions and ``models`` by their names, to be scored on the same ``stems``.
+
+    ``how`` are steps and guidance of the models. Raises as ``own_separator`` and
+    ``pipeline_separator``.
+    """
+    functions = {name: own_separator(name, stems, sample_rate) for name in own}
+    return functions | {
+        name: pipeline_separator(pipe, stems, sample_rate, **how) for name, pipe in models.items()
+    }

@@ -42,7 +42,7 @@ class SndfileSound:
         self.sample_rate: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         self.num_samples: int = self._sound.frames
-        self.stated_samples = _stated_samples(self._sound.extra_info, self.num_samples)
+        self.stated_samples = stated_samples(self._sound.extra_info, self.num_samples)
 
     def seek(self, start: int) -> None:
         """The next samples are those from ``start`` on."""
@@ -65,7 +65,7 @@ class SndfileSound:
         self._sound.close()
 
 
-def _stated_samples(log: str, num_samples: int) -> int:
+def stated_samples(log: str, num_samples: int) -> int:
     """Samples that a header states, by libsndfile's log of what it read."""
     stated = num_samples
     if cut := re.search(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)$", log, re.M):

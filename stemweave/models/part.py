@@ -23,6 +23,7 @@ from stemweave.models.earlier_versions import current_config, current_state
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+ORIGIN = "_name_or_path"
 SCALE = ".int8_scale"
 """What is added to the name of an 8-bit weight for the name of its scales."""
 OURS = {
@@ -229,6 +230,14 @@ class SavedPart:
         else:
             raise InputError(f"{self.folder} holds a {self.kind}, which is no part that is known")
         return getattr(module, self.kind)
+
+
+def forget_origin(folder: Path) -> None:
+    """Take out of a part's settings the path that it was read from, which diffusers notes."""
+    path = folder / CONFIG
+    config = read_object(path) if path.exists() else {}
+    if config.pop(ORIGIN, None) is not None:
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def read_object(path: Path) -> dict[str, Any]:

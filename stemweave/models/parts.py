@@ -334,7 +334,7 @@ class Parts:
                 trained(self.config_of(part)),
                 stems=self.stems if part == "denoiser" else self.separated_stems,
                 log_mel=mel,
-                autoencoder=own_autoencoder if part == "denoiser" else None,
+                autoencoder=own_autoencoder if part in ("denoiser", "vocoder") else None,
             )
         if problems:
             raise InputError("the model's parts do not fit together: " + "; ".join(problems))

@@ -1,4 +1,4 @@
-"""The weights that are exported: a moving average, and a share of those that training began with."""
+"""The weights that are exported: a moving average, and a share of the first ones."""
 
 from __future__ import annotations
 

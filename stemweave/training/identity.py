@@ -12,8 +12,9 @@ from typing import Any
 from stemweave.data.songs import licence_of, total_hours
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
+from stemweave.models.part import forget_origin
 from stemweave.models.provenance import FRONT_END, TRAINED, misfits, trained
-from stemweave.training.networks import autoencoder_in
+from stemweave.training.networks import plain_config
 from stemweave.training.settings import RunSettings
 
 CONFIG = "config.json"
@@ -57,7 +58,7 @@ def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> 
         "part": part,
         "stems": list(settings.stems),
         "log_mel": settings.log_mel.model_dump(),
-        "network": _network_of(stage),
+        "network": plain_config(stage.network),
         "autoencoder": None if autoencoder is None else autoencoder_identity(autoencoder),
         "refiner": None if refiner is None else weights_identity(refiner),
         "settings": settings_of(settings, part),
@@ -65,17 +66,6 @@ def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> 
         "seed": settings.seed,
         "version": version("stemweave"),
     }
-
-
-def _network_of(stage: Any) -> dict[str, Any]:
-    """The configuration of the network that ``stage`` trains, as plain values."""
-    config = getattr(autoencoder_in(stage.network), "config", None)
-    if config is None:
-        return {}
-    plain = config if isinstance(config, Mapping) else config.to_dict()
-    own = {name: value for name, value in plain.items() if not name.startswith("_")}
-    found: dict[str, Any] = json.loads(json.dumps(own, default=str))
-    return found
 
 
 def _part_of(stage: Any, settings: RunSettings) -> str:
@@ -120,6 +110,7 @@ def write_record(folder: Path, record: Mapping[str, Any], network: Any = None) -
     path = folder / CONFIG
     if not path.exists():
         return
+    forget_origin(folder)
     kept = {name: value for name, value in record["settings"].items() if name not in PLACES}
     if record["part"] == "score":
         kept["score"] = {n: v for n, v in kept["score"].items() if n != "validation"}
@@ -134,8 +125,9 @@ def check_parts(settings: RunSettings, **parts: Any) -> None:
     """Raise ``InputError`` for parts, by their names, that were not trained for ``settings``.
 
     A part is a network, or the folder of one that is about to be loaded; None is none. Where an
-    autoencoder is among them, a denoiser must have been trained on its latents. The folder of a
-    mask network may be of other stems: their masks are found by name.
+    autoencoder is among them, a denoiser must have been trained on its latents, and so must a
+    vocoder, but for one in a folder, which is trained further. The folder of a mask network may be
+    of other stems: their masks are found by name.
     """
     vae, problems = parts.get("vae"), []
     for name, part in parts.items():
@@ -144,13 +136,14 @@ def check_parts(settings: RunSettings, **parts: Any) -> None:
         saved = isinstance(part, Path)
         config = _read_config(part) if saved else part.config
         said = trained(config)
+        meets = vae is not None and (name == "denoiser" or (name == "vocoder" and not saved))
         stems = config.get("stems") if isinstance(config, Mapping) else None
         problems += misfits(
             name,
             said if said or stems is None else {"stems": stems},
             stems=None if saved and name in ("refiner", "sharpener") else settings.stems,
             log_mel=settings.log_mel.model_dump(),
-            autoencoder=autoencoder_identity(vae) if name == "denoiser" and vae else None,
+            autoencoder=autoencoder_identity(vae) if meets else None,
         )
     if problems:
         raise InputError(f"{'; '.join(problems)}: these do not go together")

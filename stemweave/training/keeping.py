@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stemweave.errors import InputError
 from stemweave.training.placement import agreed
 
 
@@ -31,13 +32,25 @@ def keep_last(run: Any) -> None:
 
 
 def keep_best(run: Any, figures: Mapping[str, float]) -> None:
-    """Keep this export if its figure of validation is the best so far."""
-    name = run.stage.settings.keep_best
-    if not name:
+    """Keep this export if its figure of validation is the best so far.
+
+    Raises:
+        InputError: if validation has no such figure.
+    """
+    wanted = run.stage.settings.keep_best
+    if not wanted:
         return
-    sign = -1 if name.startswith("-") else 1
-    value = sign * figures.get(name.removeprefix("-"), sign * math.inf)
-    if agreed(run.accelerator, run.accelerator.is_main_process and value < run.best)[0]:
+    name, sign = wanted.removeprefix("-"), -1 if wanted.startswith("-") else 1
+    is_main = run.accelerator.is_main_process
+    value = sign * figures.get(name, math.nan)
+    absent, better = agreed(
+        run.accelerator, is_main and name not in figures, is_main and value < run.best
+    )
+    if absent:
+        raise InputError(
+            f"keep_best is {wanted}, but validation has {', '.join(figures) or 'no such figure'}"
+        )
+    if better:
         run.best = value
         run.export("kept/best")
 

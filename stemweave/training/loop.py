@@ -43,6 +43,7 @@ from stemweave.training.networks import autoencoder_in
 from stemweave.training.placement import (
     agreed,
     free_gathered,
+    joined,
     load_whole,
     sharded_like,
     sharded_state,
@@ -80,9 +81,12 @@ class TrainingRun:
     ) -> None:
         self.stage, self.folder, self.seed, self.record = stage, folder, seed, record
         self.changes: list[str] = []
+        self.validated = 0
         settings = stage.settings
         launched = int(os.environ.get("WORLD_SIZE", "1"))
-        self.accelerator = Accelerator(
+        self.accelerator = joined(
+            Accelerator,
+            launched,
             mixed_precision=mixed_precision,
             gradient_accumulation_steps=1,  # accumulation is by micro-batches inside a step
             # without an accelerator several processes find each other only as a CPU's (gloo)
@@ -90,11 +94,6 @@ class TrainingRun:
             # the others wait while the main process validates, and for shards that it makes
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
         )
-        if self.accelerator.num_processes != launched:
-            raise InputError(
-                f"{launched} processes were launched and do not find each other: start them with "
-                "torchrun, or one alone"
-            )
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
         if sharded and settings.optimiser.kind == "muon":
             raise InputError("optimiser.kind muon does not work with FSDP: use adamw")
@@ -280,8 +279,8 @@ class TrainingRun:
     def _export(self, network: nn.Module, folder: Path) -> None:
         self.stage.export(network, folder)
         if self.record is not None:
-            record = {**self.record, "step": self.step, "figures": self.figures}
-            write_record(folder, record, autoencoder_in(network))
+            said = {"step": self.step, "validated": self.validated, "figures": self.figures}
+            write_record(folder, {**self.record, **said}, autoencoder_in(network))
         as_umask_says(folder)
 
     def run(
@@ -301,11 +300,10 @@ class TrainingRun:
         self.network.train()
         while self.step < settings.steps:
             now, self.seconds = time.monotonic(), clock.seconds
+            asked = self.stop_requested or getattr(self.stage, "is_spent", False)
             stop, save = agreed(
                 self.accelerator,
-                self.stop_requested
-                or getattr(self.stage, "is_spent", False)
-                or now - began > minutes * 60,
+                asked or now - began > minutes * 60,
                 now - last_save > settings.save_every_minutes * 60,
             )
             if stop:
@@ -314,16 +312,17 @@ class TrainingRun:
                 self._save_and_export()
                 last_save = time.monotonic()
             means.add(self.train_step())
-            keep_every(self)
             validated = self.step % settings.validate_every_steps == 0
             if not validated and self.step % settings.log_every_steps:
+                keep_every(self)
                 continue
             figures = means.take(self.accelerator.num_processes)
             figures |= clock.figures(self.step, settings.steps)
             if validated:
                 if log is not None or self.skeleton is not None:
                     self._validate(figures, log_examples)
-                keep_best(self, figures)
+                keep_best(self, self.figures)
+            keep_every(self)
             if log is not None:
                 figures["learning_rate"] = self.optimiser.param_groups[0]["lr"]
                 figures["memory_gb"] = peak_memory_gb(self.accelerator.device)
@@ -340,6 +339,7 @@ class TrainingRun:
         """Add validation's figures; log examples. With shards every process must call this."""
         self.figures = self.with_average(self.stage.validate)  # type: ignore[assignment]
         figures.update(self.figures)
+        self.validated = self.step
         make_examples = getattr(self.stage, "examples", None)
         wanted = log_examples is not None or self.skeleton is not None
         if wanted and make_examples is not None and self.stage.settings.examples > 0:

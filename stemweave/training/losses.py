@@ -13,6 +13,8 @@ MAX_SI_SDR_DB = 30.0
 
 
 N_FFTS = (256, 512, 1024, 2048)
+LONGEST_STFT = 2048
+"""Samples of the longest window of these, and of the vocoder's."""
 
 
 def stft_magnitudes(

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from stemweave.models.provenance import trained
 
-NAMES = ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model")
+NAMES = ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model", "analyser")
 
 
 def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, ...]) -> None:
@@ -59,6 +59,7 @@ def _described(name: str, record: Mapping[str, Any]) -> str:
     hours = songs.get("hours_of_stems") or {}
     facts = {
         "steps": record.get("step"),
+        "validated at step": record.get("validated") or None,
         "seed": record.get("seed"),
         "version": record.get("version"),
         "songs": songs.get("songs", songs.get("shards")),
@@ -67,7 +68,8 @@ def _described(name: str, record: Mapping[str, Any]) -> str:
         "autoencoder": record.get("autoencoder") or record.get("weights"),
     }
     figures = {key: f"{value:.4g}" for key, value in (record.get("figures") or {}).items()}
-    rows = [f"| {key} | {value} |" for key, value in {**facts, **figures}.items() if value]
+    said = {key: value for key, value in {**facts, **figures}.items() if value not in (None, "")}
+    rows = [f"| {key} | {value} |" for key, value in said.items()]
     settings = yaml.safe_dump(record.get("settings", {}), sort_keys=False)
     table = "\n".join(["| | |", "|---|---|", *rows])
     fold = f"<details><summary>Settings</summary>\n\n```yaml\n{settings}```\n\n</details>"

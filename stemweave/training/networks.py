@@ -20,7 +20,7 @@ from stemweave.io.own_code import imported, is_own
 from stemweave.models.analyser import SongAnalyser
 from stemweave.models.compact import CompactUNet, TimeAttention
 from stemweave.models.conditions import ConditionNetwork
-from stemweave.models.part import Part, SavedPart
+from stemweave.models.part import Part, SavedPart, read_object
 from stemweave.models.provenance import trained
 from stemweave.models.refiner import FRONT_END, MaskRefiner, Repetition
 from stemweave.models.score_transformer import ScoreTransformer
@@ -31,7 +31,8 @@ from stemweave.models.vocoder import SpectralVocoder, frame_rate_of
 from stemweave.music.instruments import INSTRUMENTS
 from stemweave.music.styles import STYLES
 from stemweave.stems import STEMS
-from stemweave.training.settings import LogMelSettings, RunSettings
+from stemweave.training.losses import LONGEST_STFT
+from stemweave.training.settings import RunSettings
 from stemweave.training.stem_map import mapped_state
 
 COMPONENTS: dict[str, tuple[Any, ...]] = {
@@ -45,6 +46,13 @@ COMPONENTS: dict[str, tuple[Any, ...]] = {
 }
 
 DENOISERS: dict[str, type[Part]] = {"compact": CompactUNet, "unet3d": UNet3D}
+NUM_ARGUMENTS = 5
+"""Of a denoiser's ``forward``: itself, latents, timestep, mixture, known."""
+NO_DIFFERENCE = {
+    "scaling_factor", "max_log_mels", "dropout",
+    "architectures", "dtype", "torch_dtype", "transformers_version",
+}  # fmt: skip
+"""Settings with which weights are taken over as they are."""
 
 
 class AutoencoderPass(nn.Module):
@@ -79,9 +87,9 @@ def make_autoencoder(settings: RunSettings) -> nn.Module:
     """
     model = settings.vae.model
     if settings.vae.kind == "patch":
-        return _make(PatchVAE, model, "vae.model")
+        return make_network(PatchVAE, model, "vae.model")
     channels = {"in_channels": 1, "out_channels": 1}
-    return AutoencoderPass(_make(AutoencoderKL, {**channels, **model}, "vae.model"))
+    return AutoencoderPass(make_network(AutoencoderKL, {**channels, **model}, "vae.model"))
 
 
 def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
@@ -91,11 +99,14 @@ def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
     are those of ``songs``.
 
     Raises:
-        InputError: if the network has no such argument, refuses its value, or does not fit ``vae``.
+        InputError: if the network has no such argument, refuses its value, does not fit ``vae``, or
+            takes no such condition.
     """
     kind = DENOISERS.get(settings.denoiser.kind) or imported(settings.denoiser.kind)
     if not (isinstance(kind, type) and issubclass(kind, Part)):
         raise InputError(f"denoiser.kind {settings.denoiser.kind} is no stemweave.models.part.Part")
+    _require_own_stems(settings, "denoiser")
+    _require_taken(kind, settings.denoiser.extra_conditions)
     latent_channels = settings.channels * vae.config.latent_channels
     model = {"stems": settings.stems, "latent_channels": latent_channels, **settings.denoiser.model}
     if model["latent_channels"] != latent_channels:
@@ -105,10 +116,34 @@ def make_denoiser(settings: RunSettings, vae: Any, songs: Songs = ()) -> Any:
         )
     if settings.denoiser.conditions is not None and "vocabulary" not in model:
         model["vocabulary"] = _vocabulary(settings, songs)
-    network = _make(kind, model, "denoiser.model")
+    network = make_network(kind, model, "denoiser.model")
     if settings.denoiser.gradient_checkpointing:
         network.gradient_checkpointing = True
     return network
+
+
+def _require_own_stems(settings: RunSettings, part: str) -> None:
+    """Raise ``InputError`` if the settings describe ``part`` for other stems than the run's."""
+    model, stems = getattr(settings, part).model, list(settings.stems)
+    named, number = model.get("stems", stems), model.get("num_stems", len(stems))
+    for name, value, own in (("stems", named, stems), ("num_stems", number, len(stems))):
+        if (list(value) if isinstance(value, list | tuple) else value) != own:
+            raise InputError(
+                f"{part}.model.{name} is {value}, but the stems are {', '.join(stems)}: "
+                "make them agree"
+            )
+
+
+def _require_taken(kind: type[Part], extra_conditions: Mapping[str, str]) -> None:
+    """Raise ``InputError`` for conditions that a denoiser has no argument for."""
+    parameters = inspect.signature(kind.forward).parameters
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    for name in extra_conditions:
+        has_one = name in parameters and list(parameters).index(name) >= NUM_ARGUMENTS
+        if not has_one and (name in parameters or not takes_any):
+            raise InputError(
+                f"denoiser.extra_conditions.{name}: {kind.__name__}.forward has no argument for it"
+            )
 
 
 def _vocabulary(settings: RunSettings, songs: Songs) -> dict[str, Any]:
@@ -128,18 +163,21 @@ def _vocabulary(settings: RunSettings, songs: Songs) -> dict[str, Any]:
 
 def make_refiner(settings: RunSettings) -> MaskRefiner:
     """``MaskRefiner`` for the settings' stems and bands, untrained; raises ``InputError``."""
+    _require_own_stems(settings, "refiner")
     front_end = settings.log_mel.model_dump(include=set(FRONT_END))
     own = {"num_stems": len(settings.stems), "stems": list(settings.stems), **front_end}
-    refiner: MaskRefiner = _make(MaskRefiner, {**own, **settings.refiner.model}, "refiner.model")
+    arguments = {**own, **settings.refiner.model}
+    refiner: MaskRefiner = make_network(MaskRefiner, arguments, "refiner.model")
     return refiner
 
 
 def make_sharpener(settings: RunSettings) -> MaskSharpener:
     """``MaskSharpener`` for the settings' stems and spectra, untrained; raises ``InputError``."""
+    _require_own_stems(settings, "sharpener")
     front_end = settings.log_mel.model_dump(include=set(SPECTRUM))
     own = {"num_stems": len(settings.stems), "num_bins": settings.log_mel.n_fft // 2, **front_end}
     arguments = {**own, **settings.sharpener.model}
-    sharpener: MaskSharpener = _make(MaskSharpener, arguments, "sharpener.model")
+    sharpener: MaskSharpener = make_network(MaskSharpener, arguments, "sharpener.model")
     return sharpener
 
 
@@ -148,26 +186,33 @@ def make_vocoder(settings: RunSettings) -> nn.Module:
 
     Raises:
         InputError: if the network has no such argument, refuses its value, or does not fit the
-            front end.
+            front end or the stems.
     """
     model, front_end = settings.vocoder.model, settings.log_mel
     if settings.vocoder.kind == "spectral":
-        vocoder: nn.Module = _make(SpectralVocoder, model, "vocoder.model")
-        _check_vocoder(vocoder, front_end)
+        if model.get("num_stems"):  # 0: no classes of stems
+            _require_own_stems(settings, "vocoder")
+        vocoder: nn.Module = make_network(SpectralVocoder, model, "vocoder.model")
+        _check_vocoder(vocoder, settings)
         return vocoder
     own = {
         "model_in_dim": front_end.num_mels,
         "sampling_rate": front_end.sample_rate,
         "normalize_before": False,
     }
-    config = _make(SpeechT5HifiGanConfig, {**own, **model}, "vocoder.model")
+    config = make_network(SpeechT5HifiGanConfig, {**own, **model}, "vocoder.model")
     vocoder = SpeechT5HifiGan(config)
-    _check_vocoder(vocoder, front_end)
+    _check_vocoder(vocoder, settings)
     return vocoder
 
 
-def _check_vocoder(vocoder: Any, front_end: LogMelSettings) -> None:
-    config = vocoder.config
+def _check_vocoder(vocoder: Any, settings: RunSettings) -> None:
+    config, front_end = vocoder.config, settings.log_mel
+    if settings.vocoder.crop_frames * front_end.hop_length <= LONGEST_STFT // 2:
+        raise InputError(
+            f"vocoder.crop_frames {settings.vocoder.crop_frames} must be more than "
+            f"{LONGEST_STFT // 2} samples, half of the longest window of its loss"
+        )
     expected = {
         "bands": (getattr(config, "num_mels", None) or config.model_in_dim, front_end.num_mels),
         "frames a second": (frame_rate_of(config), front_end.sample_rate / front_end.hop_length),
@@ -177,7 +222,7 @@ def _check_vocoder(vocoder: Any, front_end: LogMelSettings) -> None:
             raise InputError(f"vocoder.model has {ours:g} {unit}, but log_mel has {theirs:g}")
 
 
-def _make(kind: Any, arguments: Mapping[str, Any], section: str) -> Any:
+def make_network(kind: Any, arguments: Mapping[str, Any], section: str) -> Any:
     """``kind(**arguments)``; raises ``InputError`` naming what it does not take."""
     unknown = sorted(set(arguments) - set(inspect.signature(kind.__init__).parameters))
     if unknown:
@@ -193,8 +238,8 @@ def load_component(kind: str, folder: Path) -> Any:
     """A trained part of the model from its folder; raises ``InputError`` if there is none."""
     if not (folder / "config.json").exists():
         raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
-    config = json.loads((folder / "config.json").read_text())
-    name = config.get("_class_name") or (config.get("architectures") or ["?"])[0]
+    config = read_object(folder / "config.json")
+    name = str(config.get("_class_name") or (config.get("architectures") or ["?"])[0])
     if is_own(name):
         return SavedPart(folder, name).load()
     for component in COMPONENTS[kind]:
@@ -210,19 +255,57 @@ def load_weights(
     """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape.
 
     What the part lacks and ``untrained`` names begins so; conditions are found by their names, and
-    in a mask network ``stems``, of which new ones begin.
+    in a mask network or a vocoder ``stems``, of which new ones begin. A score model or an analyser
+    must be of the same settings: what their numbers mean are names of these.
     """
     part = load_component(kind, folder)
+    others = differences(part, network)
+    misfit = f"{folder} does not fit {kind.removesuffix('_model')}.model of the settings"
+    if others and kind in ("score_model", "analyser"):
+        raise InputError(f"{misfit}: {'; '.join(others)}")
     try:
-        state = part.state_dict()
-        if stems is not None:
-            theirs = part.config.get("stems") or trained(part.config).get("stems") or STEMS
-            indices = [theirs.index(stem) if stem in theirs else -1 for stem in stems]
-            state = mapped_state(part, len(theirs), indices)
+        state = _state_for(part, stems)
         network.load_state_dict(untrained(network) | renamed(state, part, network))
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{folder} does not fit {kind}.model of the settings: {reason}") from error
+        reason = "; ".join(others) or str(error).splitlines()[-1].strip()
+        raise InputError(f"{misfit}: {reason}") from error
+
+
+def _state_for(part: Any, stems: Sequence[str] | None) -> dict[str, Tensor]:
+    """Weights of ``part`` for ``stems``, which are found by their names; new ones begin."""
+    number = getattr(part.config, "num_stems", 0)
+    if stems is None or not number:
+        return dict(part.state_dict())
+    said = part.config.get("stems") or trained(part.config).get("stems") or STEMS
+    theirs = list(said)[:number]
+    indices = [theirs.index(stem) if stem in theirs else -1 for stem in stems]
+    return mapped_state(part, len(theirs), indices)
+
+
+def differences(part: Any, network: Any) -> list[str]:
+    """Settings of ``part`` that ``network`` has otherwise, as texts."""
+    theirs, own = plain_config(part), plain_config(network)
+    return [
+        f"{name} is {_short(theirs.get(name))}, not {_short(own.get(name))}"
+        for name in sorted((theirs.keys() | own.keys()) - NO_DIFFERENCE)
+        if theirs.get(name) != own.get(name)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def plain_config(network: Any) -> dict[str, Any]:
+    """The configuration of a network as plain values, without remarks; empty if it has none."""
+    config = getattr(autoencoder_in(network), "config", None)
+    if config is None:
+        return {}
+    plain = config if isinstance(config, Mapping) else config.to_dict()
+    own = {name: value for name, value in plain.items() if not name.startswith("_")}
+    found: dict[str, Any] = json.loads(json.dumps(own, default=str))
+    return found
 
 
 def untrained(network: nn.Module) -> dict[str, Tensor]:

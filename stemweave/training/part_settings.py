@@ -176,6 +176,12 @@ class DenoiserSettings(ShardedSettings):
             )
         if self.kind == "unet3d" and self.conditions is not None:
             raise ValueError("unet3d has no conditions: leave them out")
+        number = self.scheduler.num_train_timesteps
+        if self.conditions is not None and max(self.conditions.validation_timesteps) >= number:
+            raise ValueError(
+                "conditions.validation_timesteps must be below scheduler.num_train_timesteps, "
+                f"{number}"
+            )
         return self
 
     @field_serializer("scheduler")

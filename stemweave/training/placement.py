@@ -6,7 +6,7 @@ sharded or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,27 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
+
+from stemweave.errors import InputError
+
+
+def joined(make: Callable[..., Accelerator], launched: int, **options: Any) -> Accelerator:
+    """The accelerator ``make(**options)`` of one of so many ``launched`` processes.
+
+    Raises:
+        InputError: if they do not find each other.
+    """
+    problem = f"{launched} processes were launched and do not find each other"
+    try:
+        accelerator = make(**options)
+    except (RuntimeError, ValueError) as error:  # of PyTorch's rendezvous
+        if launched == 1:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{problem} ({reason}): is the first one's address right?") from error
+    if accelerator.num_processes != launched:
+        raise InputError(f"{problem}: start them with torchrun, or one alone")
+    return accelerator
 
 
 def to_channels_last(network: nn.Module) -> nn.Module:

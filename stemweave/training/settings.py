@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from stemweave.data.readers import SLAKH_CLASSES
 from stemweave.errors import InputError
 from stemweave.model import TaskSettings
 from stemweave.models.acceleration import computes_in_bfloat16
@@ -130,7 +131,7 @@ class RunSettings(Strict):
     channels: Literal[1, 2] = Field(1, description="mono, or left and right of every stem")
     cache: Path = Path("data/cache")
     stems: tuple[str, ...] = Field(("bass", "drums", "guitar", "piano"), min_length=1)
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
         "no", description="auto: bf16 on a machine that computes in it, else no"
     )
@@ -152,9 +153,7 @@ class RunSettings(Strict):
 
     @model_validator(mode="after")
     def _names_and_shares_are_meant(self) -> RunSettings:
-        unknown = sorted(self.classes.keys() - set(self.stems))
-        if unknown:
-            raise ValueError(f"classes are of {', '.join(unknown)}, which stems does not have")
+        self._require_known_classes()
         drop = self.mixing.stem_drop_probability
         unknown = sorted(drop.keys() - set(self.stems)) if isinstance(drop, dict) else []
         if unknown:
@@ -170,6 +169,23 @@ class RunSettings(Strict):
         if self.validation == ():
             raise ValueError("validation must name a song at least")
         return self
+
+    def _require_known_classes(self) -> None:
+        """Raise ``ValueError`` for classes of no stem, or that are not Slakh's, or of two stems."""
+        unknown = sorted(self.classes.keys() - set(self.stems))
+        if unknown:
+            raise ValueError(f"classes are of {', '.join(unknown)}, which stems does not have")
+        taken: set[str] = set()
+        for stem, names in self.classes.items():
+            if not names:
+                raise ValueError(f"classes of {stem} must name one at least")
+            for name in names:
+                if name not in SLAKH_CLASSES:
+                    known = ", ".join(SLAKH_CLASSES)
+                    raise ValueError(f"classes of {stem} has {name!r}, but there are {known}")
+                if name in taken:
+                    raise ValueError(f"classes name {name} twice: a sound is of one stem")
+                taken.add(name)
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)

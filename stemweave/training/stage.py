@@ -15,7 +15,8 @@ from stemweave.training.stage_settings import StageSettings
 class Stage(Protocol):
     """What the loop needs to know of a stage.
 
-    A stage may also have ``examples(network) -> dict[str, Example]`` with averaged weights, and
+    A stage may also have ``examples(network) -> dict[str, Example]`` with averaged weights;
+    ``keep_start(folder)``, which writes what it begins with and a resumed run needs; and
     ``is_spent``, whether what it may take is used up: the run ends after the current step.
     """
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemweave.data.damage import DamagedFile, pass_by
-from stemweave.data.mixing import MOST_ATTEMPTS, read_crop
+from stemweave.data.mixing import MOST_ATTEMPTS, read_crop, stem_files
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
-from stemweave.models.analyser import NO_PITCH, PITCH_CLASSES, Analysis, SongAnalyser
+from stemweave.models.analyser import NO_PITCH, PITCH_CLASSES, Analysis
 from stemweave.music.lead_sheet import LeadSheet
+from stemweave.training.music_networks import make_analyser
 from stemweave.training.part_settings import AnalyserSettings
 from stemweave.training.settings import RunSettings
 
@@ -110,8 +111,7 @@ class AnalyserStage:
         self.stems = settings.stems
         self.train, self.validation = _with_bars(train), _with_bars(validation)
         metres = sorted({self._sheet(song).metre or "" for song in self.train} - {""})
-        rate, hop = settings.log_mel.sample_rate, settings.log_mel.hop_length
-        self.network = SongAnalyser(metres, rate, hop, **self.settings.model)
+        self.network = make_analyser(settings, metres)
 
     def _sheet(self, song: Song) -> LeadSheet:
         sheet = read_song_conditions(song.folder).sheet
@@ -162,7 +162,7 @@ class AnalyserStage:
                     stem: np.sum(
                         [
                             read_crop(path, start_s, num_samples, rate)
-                            for path in song.stem_paths(stem)
+                            for path in stem_files(song, stem)
                         ],
                         axis=0,
                     )
@@ -191,25 +191,33 @@ class AnalyserStage:
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         waveforms, targets, moves = self.draw(self.train, self.settings.batch_size, rng, vary=True)
-        losses = self._losses(network, waveforms, targets, moves)
+        losses = self._losses(network, waveforms, targets, moves, len(moves))
         return sum(losses.values(), torch.zeros(())), {n: one.item() for n, one in losses.items()}
 
     def _losses(
-        self, network: Any, waveforms: Tensor, targets: Mapping[str, Tensor], moves: Sequence[int]
+        self,
+        network: Any,
+        waveforms: Tensor,
+        targets: Mapping[str, Tensor],
+        moves: Sequence[int],
+        at_once: int,
     ) -> dict[str, Tensor]:
+        """Losses of all, of which the network takes so many ``at_once``."""
         device = next(network.parameters()).device
         wanted = {name: one.to(device) for name, one in targets.items()}
-        return analysis_losses(network(waveforms.to(device), moves), wanted)
+        found = [
+            network(waveforms[start : start + at_once].to(device), moves[start : start + at_once])
+            for start in range(0, len(moves), at_once)
+        ]
+        return analysis_losses(Analysis(*map(torch.cat, zip(*found, strict=True))), wanted)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Losses on songs of grooves that training never has, all stems at their levels."""
-        rng, sums = np.random.default_rng(1), dict[str, float]()
-        batches = -(-self.settings.validation_samples // self.settings.batch_size)
-        for _ in range(batches):
-            drawn = self.draw(self.validation, self.settings.batch_size, rng, vary=False)
-            for name, value in self._losses(network, *drawn).items():
-                sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() / batches
-        return {"val_loss": sum(sums.values()), **sums}
+        rng, count = np.random.default_rng(1), self.settings.validation_samples
+        drawn = self.draw(self.validation, count, rng, vary=False)
+        losses = self._losses(network, *drawn, at_once=self.settings.batch_size)
+        figures = {f"val_{name}": value.item() for name, value in losses.items()}
+        return {"val_loss": sum(figures.values()), **figures}
 
     def export(self, network: Any, folder: Path) -> None:
         network.save_pretrained(folder)

@@ -271,4 +271,3 @@ class DenoiserStage:
         if network.config.get("max_log_mels", 0.0) is None:  # a kind that has it, and not yet
             network.register_to_config(max_log_mels=self._max_log_mels())
         save_network(network, folder)
-        self.scheduler.save_pretrained(folder.parent / (folder.name + ".scheduler"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stemweave.data.scores import ScoreCorpus
-from stemweave.models.score_transformer import HEADER, ScoreTransformer, Segments, Tokens
+from stemweave.models.score_transformer import HEADER, Segments, Tokens
 from stemweave.music.sequences import (
     FIELDS,
     BarWindow,
@@ -20,6 +20,7 @@ from stemweave.music.sequences import (
     segment_order,
     sequence_of,
 )
+from stemweave.training.music_networks import make_score_model
 from stemweave.training.part_settings import ScoreSettings
 from stemweave.training.settings import RunSettings
 
@@ -105,13 +106,7 @@ class ScoreStage:
     def __init__(self, settings: RunSettings, train: ScoreCorpus, validation: ScoreCorpus) -> None:
         self.settings = settings.score
         self.train, self.validation = train, validation
-        self.network = ScoreTransformer(
-            stems=STEMS,
-            styles=train.styles,
-            instruments=train.instruments,
-            max_bars=self.settings.window_bars,
-            **self.settings.model,
-        )
+        self.network = make_score_model(settings, STEMS, train.styles, train.instruments)
         self.stems = tuple(self.network.config.stems)
 
     def _draw(
@@ -131,31 +126,35 @@ class ScoreStage:
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         drawn = self._draw(self.train, self.settings.batch_size, rng, vary=True)
-        figures = self._figures(network, drawn)
+        sums, notes = self._sums(network, drawn)
+        figures = {name: value / notes.clamp(min=1) for name, value in sums.items()}
         loss = sum(figures.values(), torch.zeros(()))
-        return loss, {name: value.item() for name, value in figures.items()}
+        return loss, {f"{name}_loss": value.item() for name, value in figures.items()}
 
-    def _figures(self, network: Any, drawn: Any) -> dict[str, Tensor]:
-        """Mean nats a note of each attribute, the ends of segments among the steps."""
+    def _sums(self, network: Any, drawn: Any) -> tuple[dict[str, Tensor], Tensor]:
+        """Nats of each attribute, the ends of segments among the steps, and the number of notes."""
         device = next(network.parameters()).device
         tokens, segments, is_event = as_batch(drawn, self.stems)
         tokens = tokens.map(lambda field: field.to(device))
         segments = Segments(*(field.to(device) for field in vars(segments).values()))
         losses = network(tokens, segments)
         weight = is_event[:, 1:].to(device)
-        notes = (weight & (tokens.step[:, 1:] != HEADER)).sum().clamp(min=1)
-        return {name: (loss * weight).sum() / notes for name, loss in losses.items()}
+        notes = (weight & (tokens.step[:, 1:] != HEADER)).sum()
+        return {name: (loss * weight).sum() for name, loss in losses.items()}, notes
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Nats a note on songs of grooves that training never has: all, and of each attribute."""
-        rng = np.random.default_rng(1)
-        sums: dict[str, float] = {}
-        batches = -(-self.settings.validation_samples // self.settings.batch_size)
-        for _ in range(batches):
-            drawn = self._draw(self.validation, self.settings.batch_size, rng, vary=False)
-            for name, value in self._figures(network, drawn).items():
-                sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() / batches
-        return {"val_loss": sum(sums.values()), **sums}
+        rng, count = np.random.default_rng(1), self.settings.validation_samples
+        drawn = self._draw(self.validation, count, rng, vary=False)
+        sums, all_notes = dict[str, float](), 0
+        for start in range(0, count, self.settings.batch_size):
+            some = drawn[start : start + self.settings.batch_size]
+            nats, notes = self._sums(network, some)
+            all_notes += int(notes)
+            for name, value in nats.items():
+                sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item()
+        figures = {name: value / max(all_notes, 1) for name, value in sums.items()}
+        return {"val_loss": sum(figures.values()), **figures}
 
     def export(self, network: Any, folder: Path) -> None:
         network.save_pretrained(folder)

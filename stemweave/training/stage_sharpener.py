@@ -20,13 +20,32 @@ from stemweave.errors import InputError
 from stemweave.models.log_mel import LogMel
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import MaskSharpener
+from stemweave.training.checkpoint import CHECKPOINT
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
 from stemweave.training.losses import separation_error_db
-from stemweave.training.networks import make_sharpener
+from stemweave.training.networks import load_component, make_sharpener
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 from stemweave.training.stage_refiner import EVALUATED_DB
+
+FIRST_PASS_FOLDER = "first_pass"
+"""In a run's folder: what made the factors of its second pass."""
+
+
+def kept_first_pass(folder: Path) -> MaskSharpener | None:
+    """The first pass of the run that goes on in ``folder``; None of a new one.
+
+    A run that began from given weights goes on without them, and would get other crops.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    kept = folder / FIRST_PASS_FOLDER
+    if not (folder / CHECKPOINT).exists() or not kept.exists():
+        return None
+    network: MaskSharpener = load_component("sharpener", kept)
+    return network
 
 
 class SharpenerStage:
@@ -36,7 +55,7 @@ class SharpenerStage:
     SI-SDR alone lets doubtful sound leak into quiet stems.
 
     A sharpener of two passes is trained in both. ``first_pass``, the weights that training begins
-    with, makes the factors that the second one begins with, and stays as it is.
+    with, makes the factors that the second one begins with, and stays as it is: the run keeps it.
 
     Raises:
         InputError: if the refiner is of other stems.
@@ -62,6 +81,7 @@ class SharpenerStage:
         to_channels_last(refiner.eval().requires_grad_(False))
         self.refiner = refiner
         self.network = make_sharpener(settings)
+        self.first_pass = first_pass
         if first_pass is not None:
             first_pass.eval().requires_grad_(False)
 
@@ -135,6 +155,11 @@ class SharpenerStage:
 
     def export(self, network: Any, folder: Path) -> None:
         save_network(network, folder)
+
+    def keep_start(self, folder: Path) -> None:
+        """Keep the first pass in the folder of a run that begins: crops are made with it."""
+        if self.first_pass is not None:
+            self.first_pass.save_pretrained(folder / FIRST_PASS_FOLDER)
 
     def _pieces(self, batch: Arrays, rng: np.random.Generator) -> Arrays:
         """``piece_frames`` of every crop, from a frame that is drawn."""

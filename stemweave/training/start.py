@@ -194,6 +194,8 @@ def start(
             print(f"resuming at step {run.step}", *run.changes, sep="; ", flush=True)
         if is_main:
             save_settings(settings, folder / "settings.yaml")
+            if not resumed and hasattr(stage, "keep_start"):
+                stage.keep_start(folder)
             with closing(RunLog(folder, settings, run.step)) as log:
                 run.run(log.figures, minutes or math.inf, log.examples)
             print(f"exported to {folder / 'export'}")

@@ -16,6 +16,7 @@ from stemweave.models.earlier_versions import PIXELS
 from stemweave.models.refiner import MaskRefiner
 from stemweave.models.sharpener import SPECTRUM_CHANNELS, MaskSharpener
 from stemweave.models.unet3d import UNet3D
+from stemweave.models.vocoder import SpectralVocoder
 
 NEW_LOGIT = -1.0
 """Of the mask of a stem that a mask network is new to. What a mask learns goes with its share, and
@@ -64,7 +65,8 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
 
     They fit a network of the same configuration with ``len(indices)`` stems. A compact network
     answers to a timestep that all stems share as before, whatever their number; its conditions are
-    about the old stems and are left out. An index of -1 is a stem that a mask network begins with.
+    about the old stems and are left out. An index of -1 is a stem that a mask network begins with,
+    and that a vocoder plays as a mixture at first.
     """
     state = dict(network.state_dict())
     if list(indices) == list(range(num_old)):
@@ -104,6 +106,9 @@ def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> di
         state["conv_in.weight"] = torch.cat([spectra, *further], dim=1)
         for name in ("conv_out.weight", "conv_out.bias"):
             state[name] = blocks(name, 0, 0, 1)
+    elif isinstance(network, SpectralVocoder):  # a class of each stem, and of mixtures
+        classes = [num_old if index < 0 else index for index in indices]
+        state["stem.weight"] = state["stem.weight"][[*classes, num_old]]
     else:
         raise InputError(f"{type(network).__name__} cannot take other stems")
     return state

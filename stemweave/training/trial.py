@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 from stemweave.errors import InputError
 from stemweave.models.fine_spectra import FINE_CHANNELS
 from stemweave.models.vae import strides_of
+from stemweave.stems import STEMS
+from stemweave.training.music_networks import make_analyser, make_score_model
 from stemweave.training.networks import (
     autoencoder_in,
     make_autoencoder,
@@ -32,6 +34,13 @@ from stemweave.training.settings import RunSettings
 H100_FLOPS, UTILISATION = 989e12, 0.35
 """Peak of an H100 SXM in dense bfloat16 by its data sheet; share of it that training reaches."""
 GIB = 2**30
+OTHERS: dict[str, Callable[[RunSettings], nn.Module]] = {
+    "sharpener": make_sharpener,
+    "vocoder": make_vocoder,
+    "score": lambda settings: make_score_model(settings, STEMS),
+    "analyser": lambda settings: make_analyser(settings, ("4/4",)),
+}
+"""Networks that are made without a trial of their inputs."""
 
 
 def network_and_inputs(
@@ -39,8 +48,8 @@ def network_and_inputs(
 ) -> tuple[Any, list[Any]]:
     """The network of ``part`` and what a batch of crops gives it, all without values.
 
-    ``vae`` is the autoencoder of a denoiser's latents, by default that of the settings. Of vocoders
-    and sharpeners there are no inputs.
+    ``vae`` is the autoencoder of a denoiser's latents, by default that of the settings. Of
+    sharpeners, vocoders, score models and analysers there are no inputs.
 
     Raises:
         InputError: if the settings describe no network of that part.
@@ -75,13 +84,19 @@ def network_and_inputs(
                     "where refiner.model has fine spectra"
                 )
             return refiner, [torch.zeros(batch, frames, bands), fine if takes_fine else None]
-        return (make_sharpener if part == "sharpener" else make_vocoder)(settings), []
+        return OTHERS[part](settings), []
 
 
-def require_network(part: str, settings: RunSettings, vae: Any = None) -> None:
+def require_network(
+    part: str, settings: RunSettings, vae: Any = None, device: str = "auto"
+) -> None:
     """Raise ``InputError`` if no network of ``part`` follows from the settings, or none that their
-    crops go through. No data is read.
+    crops go through, or that ``device`` trains in their precision. No data is read.
     """
+    if settings.mixed_precision == "fp16" and (
+        device == "cpu" or not torch.accelerator.is_available()
+    ):
+        raise InputError("mixed_precision fp16 needs a GPU: set it to bf16 or to no")
     try:
         network, inputs = network_and_inputs(part, settings, vae)
         if inputs:

@@ -67,6 +67,7 @@ def test_what_the_hubs_cache_holds_is_not_asked_for(asked: list[str], tmp_path: 
 def test_a_round_trip_through_a_hub(tiny_model: Path, tmp_path: Path, monkeypatch):
     shutil.copytree(tiny_model, tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("its card")
+    (tmp_path / "model" / "LICENCE.txt").write_text("its licence")
     model = StemModel.from_pretrained(tmp_path / "model")
     with monkeypatch.context() as local:
         local.setattr(LocalHub, "folder", tmp_path / "hub")
@@ -80,6 +81,7 @@ def test_a_round_trip_through_a_hub(tiny_model: Path, tmp_path: Path, monkeypatc
     assert again.config == model.config and again.stems == model.stems
     (card,) = (tmp_path / "hub").rglob("README.md")
     assert card.read_text() == "its card"
+    assert (card.parent / "LICENCE.txt").read_text() == "its licence"
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "", ".x", "CON", "a\nb", "x" * 60, 5, None])

@@ -11,9 +11,9 @@ import yaml
 
 from stemweave.data import damage
 from stemweave.data.checking import decoded
-from stemweave.data.mixing import PLAIN, MixSettings, draw_crops
+from stemweave.data.mixing import PLAIN, MixSettings, draw_crops, read_crop
 from stemweave.data.readers import MUSDB_VALIDATION, read_data
-from stemweave.data.songs import read_manifest
+from stemweave.data.songs import Song, manifest_line, read_manifest
 from stemweave.errors import InputError
 from stemweave.io.jobs import Workers
 from stemweave.stems import STEMS
@@ -196,7 +196,7 @@ def test_slakhs_other_classes_are_one_line(slakh: Path):
 
 def test_a_damaged_file_is_passed_by_in_training(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(damage, "found", {})
-    songs = []
+    monkeypatch.setattr(damage, "seen", {})
     for index in range(60):
         tone(tmp_path / f"{index:02d}" / "bass.wav", rate=8000)
         tone(tmp_path / f"{index:02d}" / "drums.wav", rate=8000)
@@ -213,6 +213,36 @@ def test_a_damaged_file_is_passed_by_in_training(tmp_path: Path, monkeypatch, ca
         (tmp_path / name / "drums.wav").unlink()
     with pytest.raises(InputError, match=r"of 120 files are damaged.*stemweave data check"):
         draw_crops(songs, stems, 300, 800, 8000, plain, np.random.default_rng(0))
+
+
+def test_cut_and_absurd_files_are_damaged(tmp_path: Path):
+    whole = tone(tmp_path / "whole.wav", rate=8000)
+    (tmp_path / "cut.wav").write_bytes(whole.read_bytes()[:20_044])  # 1.25 of 2 s
+    soundfile.write(tmp_path / "loud.wav", np.full(16_000, 1e30), 8000, "FLOAT")
+    at_the_end = read_crop(whole, 1.5, 8000, 8000)[3999:4001].tolist()
+    assert at_the_end == pytest.approx([0.1, 0], abs=1e-4)
+    assert read_crop(tmp_path / "cut.wav", 0.5, 4000, 8000).min() > 0.09
+    for name, start_s, message in (
+        ("cut", 1.0, r"cut.wav is damaged or cut off: no samples after 1\.2 s"),
+        ("cut", 1.5, "cut.wav is damaged or cut off"),
+        ("loud", 0.0, r"loud.wav has a peak of 1e\+30 full scales"),
+        ("none", 0.0, "none.wav cannot be read"),
+    ):
+        with pytest.raises(damage.DamagedFile, match=message):
+            read_crop(tmp_path / f"{name}.wav", start_s, 4000, 8000)
+
+
+def test_damage_is_counted_over_all_windows(monkeypatch):
+    monkeypatch.setattr(damage, "found", {})
+    monkeypatch.setattr(damage, "seen", {})
+    windows = [
+        [Song(Path(f"{window}_{number}"), "train", 1.0, 8000, ("bass",)) for number in range(100)]
+        for window in range(3)
+    ]
+    for window in windows:
+        damage.pass_by(damage.DamagedFile(window[0].folder / "bass.wav", "is cut"), window)
+    with pytest.raises(InputError, match="4 of 300 files are damaged"):
+        damage.pass_by(damage.DamagedFile(windows[0][1].folder / "bass.wav", "is cut"), windows[0])
 
 
 def test_check_prints_hours_and_writes_a_list_for_training(run, slakh: Path, tmp_path: Path):
@@ -248,3 +278,17 @@ def test_what_is_no_list_and_no_metadata_is_one_line(run, slakh: Path, tmp_path:
     skipped = {song.folder.name: song.reason for song in read_data(slakh, STEMS).skipped}
     assert "metadata.yaml cannot be read" in skipped["Track00001"]
     assert "\n" not in skipped["Track00001"]
+
+
+def test_a_list_is_read_as_its_folders_are(slakh: Path, tmp_path: Path):
+    lines = [manifest_line(song, tmp_path) for song in read_data(slakh, STEMS).songs]
+    short = json.dumps(json.loads(lines[1]) | {"path": "short", "duration_s": 0.5})
+    (tmp_path / "songs.jsonl").write_text("".join(lines) + short)
+    listed = read_data(tmp_path / "songs.jsonl", STEMS, require_all=True)
+    assert [song.name for song in listed.songs] == ["Track00001", "Track01501"]
+    reasons = {skipped.folder.name: skipped.reason for skipped in listed.skipped}
+    assert reasons == {"Track01876": "no drums, guitar, piano", "short": "too short: 0.5 s"}
+    skipped = read_data(tmp_path / "songs.jsonl", ("drums",)).skipped
+    assert {one.folder.name: one.reason for one in skipped} == {
+        "Track01876": "none of the stems is here", "short": "too short: 0.5 s"
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import shutil
 import tarfile
 import threading
 from collections import Counter
@@ -244,6 +245,27 @@ def test_packing_goes_on_where_it_stopped(run, songs: Path, shards: Path, tmp_pa
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
     refused = run("data", "pack", songs, tmp_path, "--shard-mb", 1)
     assert refused.code == 2 and "choose another folder" in refused.err
+
+
+def test_a_repaired_file_is_packed_and_read_anew(run, songs: Path, tmp_path: Path):
+    data, out = tmp_path / "songs", tmp_path / "shards"
+    shutil.copytree(songs, data)
+    command = ["data", "pack", data, out, "--workers", 1, "--stems", ",".join(STEMS)]
+    assert run(*command).code == 0
+    (url,) = tar_urls(f"{out}/train-*.tar")
+    tar_songs([url], tmp_path / "cache").at(0)
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    repaired = next(data.glob("song 3*")) / "bass.flac"
+    noise = 0.1 * np.random.default_rng(9).standard_normal(16000)
+    soundfile.write(repaired, noise, 16000)
+    assert run(*command).code == 0
+    changed = {
+        path.name for path in out.glob("*.tar") if path.stat().st_mtime_ns != before[path.name]
+    }
+    assert changed == {"train-000000.tar"}
+    read = tar_songs([url], tmp_path / "cache").at(0)
+    expected = [song for song in read_data(data, STEMS).songs if song.split == "train"]
+    assert content(read) == content(expected)
 
 
 def test_what_names_shards():

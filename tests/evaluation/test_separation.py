@@ -184,3 +184,30 @@ def test_two_models_are_compared_segment_by_segment(
     )
     assert difference["low"] <= difference["value"] <= difference["high"]
     assert difference["count"] == 3 and separation.MASK_ROW not in table["measures"][title]
+
+
+def test_every_model_is_named_as_it_was_given(
+    pipe: ToyPipeline, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run
+) -> None:
+    class Diffusing(ToyPipeline):
+        methods = ("vocoder",)
+
+    loaded, asked = {"a": pipe, "bundled": Diffusing()}, []
+    monkeypatch.setattr(
+        evaluate, "load", lambda name, sampler: (asked.append((name, sampler)), loaded[name])[1]
+    )
+    command = ["evaluate", "separation", data, "--model", "a", "--model", "bundled", "-n", 1]
+    command += ["--steps", 3, "--guidance", 1.5, "--sampler", "unipc", "-o", tmp_path / "out"]
+    done = run(*command, "--baseline", "a")
+    assert done.code == 0, done.err
+    assert asked == [("a", "unipc"), ("bundled", "unipc")]
+    call = loaded["bundled"].calls[0]
+    assert (call["steps"], call["guidance"]) == (3, 1.5)
+    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    title = f"{separation.MSE}: difference to {separation.MASK_ROW}, paired"
+    assert "bundled" in table["measures"][title]
+    again = run(*command, "--overwrite", "--baseline", "bundled")
+    assert again.code == 0, again.err
+    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    title = f"{separation.MSE}: difference to bundled, paired"
+    assert separation.MASK_ROW in table["measures"][title]

@@ -15,7 +15,9 @@ from stemweave.errors import InputError
 from stemweave.model import StemModel, load_model
 from stemweave.models.provenance import TRAINED
 from stemweave.training.identity import autoencoder_identity, write_record
+from stemweave.training.music_networks import make_analyser
 from stemweave.training.networks import (
+    autoencoder_in,
     load_component,
     make_autoencoder,
     make_denoiser,
@@ -104,6 +106,24 @@ def test_what_an_export_says(run, config: Path, data: Path, tmp_path: Path):
     assert autoencoder_identity(loaded) == said["vae"]["weights"]
 
 
+def test_a_seed_of_nothing_is_said(run, config: Path, parts: dict, tmp_path: Path):
+    say(parts["denoiser"], seed=0, version="", step=None)
+    settings = load_settings(config)
+    make_analyser(settings, ("4/4",)).save_pretrained(tmp_path / "analyser")
+    parts["analyser"] = tmp_path / "analyser"
+    kl = {"block_out_channels": [8] * 3, "latent_channels": 2, "norm_num_groups": 4,
+          "down_block_types": ["DownEncoderBlock2D"] * 3,
+          "up_block_types": ["UpDecoderBlock2D"] * 3}  # fmt: skip
+    change(config, "vae", kind="autoencoder_kl", model=kl)
+    autoencoder_in(make_autoencoder(load_settings(config))).save_pretrained(parts["vae"])
+    say(parts["denoiser"], autoencoder=None)
+    assert assemble(run, config, tmp_path / "model", parts).code == 0
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "| seed | 0 |" in text and "| steps |" not in text and "### analyser" in text
+    for file in (tmp_path / "model").rglob("*.json"):
+        assert str(tmp_path) not in file.read_text(), file
+
+
 def test_parts_of_one_training_make_a_model(run, config: Path, parts: dict, tmp_path: Path):
     figures = {"step": 7, "seed": 3, "figures": {"val_separation": 0.25}}
     data = {"songs": 3, "licences": ["CC0-1.0"]}
@@ -137,6 +157,7 @@ def test_parts_of_one_training_make_a_model(run, config: Path, parts: dict, tmp_
         ("denoiser", {"autoencoder": "another"}, "on the latents of another autoencoder"),
         ("vae", {"log_mel": {"f_max": 7000.0}}, "the vae was trained on log-mels of f_max 7000.0"),
         ("vocoder", {"log_mel": {"log_floor": 0.1}}, "log-mels of log_floor 0.1, not 1e-05"),
+        ("vocoder", {"autoencoder": "another"}, "the vocoder was trained on the latents of anoth"),
     ],
 )
 def test_parts_of_other_trainings_do_not_meet(

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from stemweave.training.examples import Example
 from tests.training.command import change, train
@@ -107,6 +108,8 @@ def test_a_run_that_goes_on_has_one_log(run, config: Path, tmp_path: Path):
     # killed after two more lines, the second of them cut off
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"step": 5, "loss": 9.0}\n{"step": 6, "lo')
+    with SummaryWriter(folder / "tensorboard") as board:
+        board.add_scalar("loss", 9.0, 5)
     train(run, "vae", config, folder, "--set", "vae.steps=6")
     lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -115,11 +118,39 @@ def test_a_run_that_goes_on_has_one_log(run, config: Path, tmp_path: Path):
     assert lines[4]["loss"] < 9 and lines[0]["learning_rate"] == pytest.approx(5e-4)
     assert lines[5]["steps_per_second"] > 0 and lines[5]["minutes_to_go"] == 0
     assert lines[5]["memory_gb"] > 0.1
-    steps = [event.step for event in logged(folder).Scalars("loss")]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    losses = {event.step: event.value for event in logged(folder).Scalars("loss")}
+    assert list(losses) == [1, 2, 3, 4, 5, 6] and losses[5] < 9
     kept = {path.name for path in (folder / "kept").iterdir()}
     assert kept == {"step_00000003", "step_00000006", "best"}
     mask = os.umask(0o027)
     os.umask(mask)
     weights = folder / "export" / "diffusion_pytorch_model.safetensors"
     assert weights.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_what_is_kept_says_its_own_figures(run, config: Path, tmp_path: Path):
+    folder = tmp_path / "vae"
+    change(config, "vae", validate_every_steps=1, keep_every_steps=1, examples=0)
+    train(run, "vae", config, folder)
+    for line in map(json.loads, (folder / "log.jsonl").open()):
+        kept = folder / "kept" / f"step_{line['step']:08d}" / "config.json"
+        said = json.loads(kept.read_text())["_trained"]
+        assert said["step"] == said["validated"] == line["step"]
+        assert said["figures"]["val_mse"] == pytest.approx(line["val_mse"], abs=1e-5)
+
+
+def test_the_best_is_by_a_figure_of_validation(run, config: Path, tmp_path: Path):
+    change(config, "vae", keep_best="loss", examples=0)
+    result = run("train", "vae", config, "--run", tmp_path / "vae")
+    assert result.code == 2 and "keep_best is loss, but validation has val_" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_line_is_the_mean_since_the_last_one(run, config: Path, tmp_path: Path):
+    losses = {}
+    for every in (1, 3):
+        change(config, "vae", steps=3, log_every_steps=every, validate_every_steps=9)
+        train(run, "vae", config, tmp_path / str(every))
+        lines = (tmp_path / str(every) / "log.jsonl").open()
+        losses[every] = [json.loads(line)["loss"] for line in lines]
+    assert losses[3] == [pytest.approx(sum(losses[1]) / 3, abs=1e-5)]

@@ -16,6 +16,7 @@ from stemweave.models.acceleration import computes_in_bfloat16
 from stemweave.models.earlier_versions import current_state
 from stemweave.models.part import dequantised
 from stemweave.models.vae import strides_of
+from stemweave.training import trial
 from stemweave.training.finetune import load_base, resolved
 from stemweave.training.networks import (
     autoencoder_in,
@@ -208,6 +209,30 @@ def test_automatic_precision_is_what_the_machine_computes_in(tmp_path: Path):
     if not torch.cuda.is_available():
         flags = Path("/proc/cpuinfo").read_text().split()
         assert computes_in_bfloat16() == bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+def test_the_papers_training_as_a_dry_run(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trial, "flops_here", lambda bfloat16: 1e11)
+    done = run("train", "denoiser", CONFIGS / "paper.yaml", "--dry-run")
+    assert done.code == 0, done.err
+    for text in (
+        "denoiser: 305.17 M parameters; 391000 steps",
+        "GiB a process at most",
+        " hours here (100 GFLOP/s of products)",
+        "hours on an H100 (35% of 989 TFLOP/s)",
+        "data: data/slakh2100 (not here: data/slakh2100)",
+    ):
+        assert text in done.out, done.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cost_of_a_linear_layer():
+    layer = torch.nn.Linear(8, 4, bias=False, device="meta")
+    flops, live_bytes = trial.cost_of_step(layer, [torch.zeros(2, 8, device="meta")])
+    assert flops == 2 * (2 * 2 * 8 * 4)  # products forward, and for the gradient of its weights
+    out, gradient = 4 * 2 * 4, 4 * 8 * 4
+    assert out + gradient <= live_bytes <= 2 * gradient + 3 * out  # and a copy, the squares
 
 
 @pytest.mark.parametrize(

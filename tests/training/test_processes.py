@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ import torch
 
 from stemweave.data.mixing import PLAIN
 from stemweave.data.shards import Arrays, ShardPlan, Shards
+from stemweave.errors import InputError
 from stemweave.models.log_mel import LogMel
+from stemweave.training.placement import joined
 from tests.training.command import change, train
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -164,3 +167,21 @@ def test_a_damaged_shard_is_made_again(counted: CountedShards):
     file.write_bytes(file.read_bytes()[:50])
     counted._loaded.clear()
     assert torch.equal(counted.shard(0)["number"], numbers)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (RuntimeError("connection\nrefused"), r"\(connection refused\): is the first one's"),
+        (None, "start them with torchrun, or one alone"),
+    ],
+)
+def test_processes_that_do_not_find_each_other(failure: Exception | None, message: str):
+    def alone(**options: object) -> SimpleNamespace:
+        if failure is not None:
+            raise failure
+        return SimpleNamespace(num_processes=1)
+
+    assert joined(lambda **_: SimpleNamespace(num_processes=2), 2).num_processes == 2
+    with pytest.raises(InputError, match=f"2 processes were launched and do not .*{message}"):
+        joined(alone, 2)

@@ -1,17 +1,23 @@
 """The analyser's training: targets, keys, a run, and the sheet that its export finds."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 import yaml
 
+from stemweave.data import damage
 from stemweave.data.songs import Song, append_to_manifest, write_song
 from stemweave.model import load_model
 from stemweave.models.analyser import SongAnalyser
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.training.networks import load_component
-from stemweave.training.stage_analyser import UNKNOWN, targets_of
+from stemweave.training.settings import load_settings
+from stemweave.training.stage_analyser import UNKNOWN, AnalyserStage, targets_of
+from stemweave.training.start import load_songs
 from tests.conftest import make_tiny_pipeline
 from tests.training.command import last_log, train
 
@@ -21,6 +27,11 @@ SHEET = LeadSheet.from_text("C | Am/E", 120, "3/4", duration_s=3.0)
 
 @pytest.fixture
 def config(tmp_path):
+    return write_config(tmp_path)
+
+
+def write_config(tmp_path):
+    """Settings of a tiny analyser on two songs of noise."""
     for split in ("train", "validation"):
         song = Song(tmp_path / "songs" / split, split, 3.0, RATE, ("bass", "drums"))
         song.folder.mkdir(parents=True)
@@ -92,3 +103,31 @@ def test_songs_without_sheets_are_refused(run, config, tmp_path):
         path.unlink()
     refused = run("train", "analyser", config, "--run", tmp_path / "run")
     assert refused.code == 2 and "no song has a sheet.json" in refused.err
+
+
+def test_a_missing_file_is_passed_by(run, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(damage, "found", {})
+    monkeypatch.setattr(damage, "seen", {})
+    shutil.copytree(tmp_path / "songs" / "train", tmp_path / "songs" / "more")
+    manifest = tmp_path / "songs" / "manifest.jsonl"
+    line = json.loads(manifest.read_text().splitlines()[0]) | {"path": "more"}
+    manifest.write_text(manifest.read_text() + json.dumps(line) + "\n")
+    (tmp_path / "songs" / "more" / "bass.wav").unlink()
+    result = run("train", "analyser", config, "--run", tmp_path / "run", "--set",
+                 "analyser.batch_size=8")  # fmt: skip
+    assert result.code == 0, result.err
+    missing = tmp_path / "songs" / "more" / "bass"
+    assert f"passed by: {missing} is listed and not there" in result.out
+
+
+def test_validation_does_not_depend_on_the_batch(config):
+    figures = []
+    for size in (1, 2, 5):
+        changes = [f"analyser.batch_size={size}", "analyser.validation_samples=5"]
+        settings = load_settings(config, changes=changes)
+        torch.manual_seed(0)
+        stage = AnalyserStage(settings, *load_songs(settings))
+        with torch.no_grad():
+            figures.append(stage.validate(stage.network.eval()))
+    assert figures[0] == pytest.approx(figures[1], rel=1e-4) and figures[0]["val_loss"] > 0
+    assert figures[0] == pytest.approx(figures[2], rel=1e-4)

@@ -3,12 +3,14 @@ import pytest
 import torch
 import yaml
 
+from stemweave.data.scores import ScoreCorpus, score_folders
 from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.music.sequences import BarWindow, segment_order
 from stemweave.training.networks import load_component
 from stemweave.training.part_settings import ScoreSettings
+from stemweave.training.settings import load_settings
 from stemweave.training.stage_score import STEMS as STAGE_STEMS
-from stemweave.training.stage_score import as_batch, draw_given, drop_sheet
+from stemweave.training.stage_score import ScoreStage, as_batch, draw_given, drop_sheet
 from tests.data.test_scores import write_song
 from tests.models.test_score_transformer import STEMS, window
 from tests.training.command import last_log, train
@@ -97,7 +99,8 @@ def test_another_key_moves_notes_and_chords_but_not_drums():
     assert moved.chords[0, 0, 1] == 1 and moved.chords[0, 0, 11] == 0
 
 
-def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
+def write_config(tmp_path):
+    """Settings of a tiny score model on one song."""
     write_song(tmp_path / "songs" / "song_0", "rock", stems=STAGE_STEMS)
     config = tmp_path / "score.yaml"
     score = {
@@ -106,9 +109,28 @@ def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
         "model": {"channels": 32, "num_layers": 1, "head_channels": 16},
     }  # fmt: skip
     config.write_text(yaml.safe_dump({"data": [str(tmp_path / "songs")], "score": score}))
+    return config
+
+
+def test_the_command_trains_and_its_export_is_a_score_model(run, tmp_path):
+    config = write_config(tmp_path)
     train(run, "score", config, tmp_path / "run")
     logged = last_log(tmp_path / "run")
     names = ("val_step", "val_pitch", "val_duration", "val_velocity")
     assert logged["val_loss"] == pytest.approx(sum(logged[name] for name in names))
     network = load_component("score_model", tmp_path / "run" / "export")
     assert tuple(network.config.styles) == ("rock",)
+
+
+def test_validation_does_not_depend_on_the_batch(tmp_path):
+    config = write_config(tmp_path)
+    corpus = ScoreCorpus(score_folders([tmp_path / "songs"]), STAGE_STEMS, workers=1)
+    figures = []
+    for size in (1, 2, 5):
+        changes = [f"score.batch_size={size}", "score.validation_samples=5"]
+        torch.manual_seed(0)
+        stage = ScoreStage(load_settings(config, changes=changes), corpus, corpus)
+        with torch.no_grad():
+            figures.append(stage.validate(stage.network.eval()))
+    assert figures[0] == pytest.approx(figures[1], rel=1e-4) and figures[0]["val_loss"] > 0
+    assert figures[0] == pytest.approx(figures[2], rel=1e-4)
