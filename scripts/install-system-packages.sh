@@ -17,7 +17,7 @@ case "${1:-test}" in
   browser) packages=("${browser[@]}") ;;
   render)
     packages+=(freedoom fluid-soundfont-gm musescore-general-soundfont-lossless
-      opl3-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone guitarix-common
+      opl3-soundfont csound-soundfont avldrums.lv2-soundfont minuet-data denemo-data polyphone guitarix-common
       klettres-data asterisk-core-sounds-{en,es,fr,it,ru}-g722)
     command -v npm >/dev/null || packages+=(npm)
     ;;

@@ -28,6 +28,9 @@ sounds=(--voices "$voices" --voices data/spoken --instruments data/instruments -
 "${stemweave[@]}" compose data/mask --songs 440 --seed 8200 --voiced "${sounds[@]}"
 "${stemweave[@]}" compose data/mask_validation --songs 20 --seed 778000 --split validation \
   --held-out-grooves "${sounds[@]}"
+# to choose weights by: sounds that neither train nor test
+"${stemweave[@]}" compose data/unseen_validation --songs 32 --seed 779000 --split validation \
+  --held-out-grooves --soundfont sf_GMbank.sf2
 
 first=runs/first/stemweave/bundled
 mkdir -p runs/first
