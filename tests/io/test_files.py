@@ -92,6 +92,7 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
 
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs are not given it
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nor this one, by nohup
     ending = threading.Thread(target=end_once_it_writes)
     ending.start()
     try:
@@ -100,6 +101,7 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
         ending.join()
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
+        signal.signal(signal.SIGHUP, ignored)
     assert result.code == code, result
     assert not (tmp_path / "out").exists()
 
