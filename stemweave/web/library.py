@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemweave.audio.stretching import PLAIN, Stretch, stretched_blocks
-from stemweave.io.decode import AudioReader, probe_audio
+from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
 from stemweave.io.encode import AudioWriter, WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.io.fitting import BLOCK_SAMPLES
@@ -135,7 +135,7 @@ class Library:
         if not path.exists():
             peak = self._peak(version, stretch)
             with AudioReader(source) as reader:
-                copy_audio(reader, path, fmt, peak)
+                write_blocks(blocks_of(reader), path, fmt, reader.info, peak=peak)
         return path
 
     def _setting(self, version: Version, stretch: Stretch) -> Path:
@@ -175,12 +175,10 @@ class Library:
         return path
 
     def _write_stretched(self, version: Version, name: str, stretch: Stretch, path: Path) -> None:
-        rate, length = version.sample_rate, version.num_samples
+        length, rate = version.num_samples, version.sample_rate
         with AudioReader(self.track(version.id, name)) as reader:
-            writer = AudioWriter(path, rate, version.channels, "wav", stretch.samples(length))
-            with WriterGroup({path.name: writer}) as group:
-                for block in stretched_blocks(reader, length, rate, stretch):
-                    group.write({path.name: block})
+            blocks = stretched_blocks(reader, length, rate, stretch)
+            write_blocks(blocks, path, "wav", reader.info, stretch.samples(length))
 
     def _peak(self, version: Version, stretch: Stretch) -> float:
         """Of all tracks: what would clip makes all of them quieter, so that they still add up."""
@@ -202,12 +200,22 @@ class Library:
         return shutil.disk_usage(self.data).free
 
 
-def copy_audio(reader: AudioReader, path: Path, fmt: AudioFormat, peak: float = 0.0) -> None:
-    """Write what ``reader`` reads to ``path``, block by block; ``peak``: see ``WriterGroup``."""
-    info = reader.info
-    writer = AudioWriter(path, info.sample_rate, info.channels, fmt, info.num_samples)
+def write_blocks(
+    blocks: Iterable[Tensor],
+    path: Path,
+    fmt: AudioFormat,
+    info: AudioInfo,
+    num_samples: int | None = None,
+    peak: float = 0.0,
+) -> None:
+    """Write ``blocks`` (channels, samples) with the rate and channels of ``info``.
+
+    ``num_samples`` is their length, that of ``info`` if None; ``peak``: see ``WriterGroup``.
+    """
+    length = info.num_samples if num_samples is None else num_samples
+    writer = AudioWriter(path, info.sample_rate, info.channels, fmt, length)
     with WriterGroup({path.name: writer}, peak=peak) as group:
-        for block in blocks_of(reader):
+        for block in blocks:
             group.write({path.name: block})
 
 
@@ -215,11 +223,8 @@ def write_sum(paths: Iterable[Path], path: Path) -> None:
     """Write the sum of files of equal length."""
     with ExitStack() as files:
         readers = [files.enter_context(AudioReader(one)) for one in paths]
-        info = readers[0].info
-        writer = AudioWriter(path, info.sample_rate, info.channels, "wav", info.num_samples)
-        with WriterGroup({path.name: writer}) as group:
-            for blocks in zip(*map(blocks_of, readers), strict=True):
-                group.write({path.name: sum(blocks[1:], blocks[0])})
+        rows = zip(*map(blocks_of, readers), strict=True)
+        write_blocks((sum(row[1:], row[0]) for row in rows), path, "wav", readers[0].info)
 
 
 def blocks_of(reader: AudioReader) -> Iterator[Tensor]:

@@ -31,12 +31,10 @@ export class Edges {
     if (!range) return;
     for (const slider of this.sliders) {
       const seconds = range[slider.dataset.edge];
-      const { bars } = this.music;
-      const place = bars ? `bar ${bars.place(seconds).replace(".", ", beat ")}, ` : "";
       slider.style.translate = `${Math.min(Math.max(this.view.x(seconds), 0), this.view.width)}px`;
       slider.setAttribute("aria-valuemax", this.view.duration.toFixed(3));
       slider.setAttribute("aria-valuenow", seconds.toFixed(3));
-      slider.setAttribute("aria-valuetext", place + clock(seconds, 1));
+      slider.setAttribute("aria-valuetext", this.music.spokenPlace(seconds) + clock(seconds, 1));
     }
   }
 
@@ -56,7 +54,7 @@ export class Edges {
   #moved(seconds, direction, fine) {
     const { bars: sheet } = this.music;
     if (!sheet) return seconds + direction * (fine ? 0.1 : 1);
-    const lines = fine ? sheet.beats : [...sheet.bars.map((bar) => bar.start), sheet.bars.at(-1).end];
+    const lines = fine ? sheet.beats : sheet.lines;
     const next =
       direction > 0
         ? lines.find((line) => line > seconds + 0.001)

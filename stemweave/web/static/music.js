@@ -16,6 +16,11 @@ export class Music extends EventTarget {
     return this.#inBars && this.sheet.hasBars ? this.sheet : null;
   }
 
+  /** "bar 9, beat 2, " for who hears the page; nothing while time is counted in seconds. */
+  spokenPlace(seconds) {
+    return this.bars ? `bar ${this.bars.place(seconds).replace(".", ", beat ")}, ` : "";
+  }
+
   /** Load what is known of `version`; the one before is shown until then if it is as long. */
   async show(version) {
     const before = this.#version;

@@ -80,9 +80,14 @@ export class Sheet {
     return `${bar.number}.${Math.min(Math.max(beat, 0), bar.beats - 1) + 1}`;
   }
 
+  /** Times of the bar lines, the last one's, too. */
+  get lines() {
+    return [...this.bars.map((bar) => bar.start), this.bars.at(-1).end];
+  }
+
   /** The bar lines next to two times; at least the bar of the first one. */
   snapped(anchor, other) {
-    const lines = [...this.bars.map((bar) => bar.start), this.bars.at(-1).end];
+    const { lines } = this;
     const next = (seconds) =>
       lines.reduce((best, line) => (Math.abs(line - seconds) < Math.abs(best - seconds) ? line : best));
     const [start, end] = [anchor, other].map(next).toSorted((a, b) => a - b);

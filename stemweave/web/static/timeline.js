@@ -58,8 +58,7 @@ export class Timeline {
     const now = seconds.toFixed(1);
     if (ruler.getAttribute("aria-valuenow") === now) return;
     ruler.setAttribute("aria-valuenow", now);
-    const { bars } = this.music;
-    const place = bars ? `bar ${bars.place(seconds).replace(".", ", beat ")}, ` : "";
+    const place = this.music.spokenPlace(seconds);
     ruler.setAttribute("aria-valuetext", `${place}${clock(seconds, 1)} of ${clock(this.view.duration, 1)}`);
   }
 
