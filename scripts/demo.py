@@ -45,6 +45,10 @@ def separate_excerpt(pipe: StemModel, out: Path) -> None:
     print(f"separated {mixture_file} ({mixture.shape[1] / sample_rate:.0f} s) in {elapsed_s:.1f} s")
     improvements = []
     for stem, estimate in estimates.items():
+        if not (EXCERPT / f"{stem}.flac").exists():
+            level_db = 10 * (estimate.square().mean() / mixture.square().mean()).log10().item()
+            print(f"  {stem:7s} is not in the song: {level_db:.0f} dB of it came here")
+            continue
         true, _ = read_audio(EXCERPT / f"{stem}.flac")
         before = _mono_si_sdr(mixture, true)
         after = _mono_si_sdr(estimate, true)

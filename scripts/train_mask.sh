@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# A mask network of five stems and its sharpener, not shipped yet (docs/what-we-learnt.md): composes its songs,
-# trains from the bundled ones of four stems, and puts them into MODEL_FOLDER, a copy of the bundled model if it is
-# new.
+# Mask network of five stems: composes its songs, trains from an earlier one of four stems, and puts it and its
+# sharpener, which stays as it was, into MODEL_FOLDER, a copy of the bundled model if it is new.
 # Goes on where it was stopped.
 #   scripts/train_mask.sh VOICES RECORDINGS MODEL_FOLDER
 #     VOICES, RECORDINGS: folders of recorded syllables and of recorded notes (docs/training.md)

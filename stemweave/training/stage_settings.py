@@ -73,7 +73,7 @@ class StageSettings(Strict):
     crop_frames: int = Field(256, ge=1)
     batch_size: int = Field(16, ge=1, description="per process and accumulation step")
     accumulation_steps: int = Field(1, ge=1)
-    steps: int = Field(10_000, ge=1)
+    steps: int = Field(10_000, ge=0, description="0 exports the weights it begins with")
     save_every_minutes: float = 10.0
     keep_every_steps: int = Field(0, description="exports in kept/ for good; 0 keeps none")
     keep_last: int = Field(0, description="of the exports at every save, in kept/")
