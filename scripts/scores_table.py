@@ -24,6 +24,7 @@ from stemweave.evaluation import (
     variety,
 )
 from stemweave.evaluation.pieces import KIND_ROWS
+from stemweave.stems import OTHER, STEMS
 
 
 class Scores:
@@ -76,6 +77,7 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
                 f"mixture as every stem {errors[1]:.2f}",
             )
         )
+    lines += voices_rows(scores)
     for measure in (copy_synthesis.DISTANCE, copy_synthesis.L1):
         ours, floor = (
             scores.value("vocoder", measure, row)
@@ -88,6 +90,31 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
         *arrangement_rows(scores),
         *analysis_rows(scores),
         *speed_rows(scores),
+    ]
+
+
+def voices_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """The four stems and what else sounds, in songs with voices."""
+    ours, oracle = (
+        scores.measures("separation_voices")[separation.SI_SDRI][row]
+        for row in (separation.MASK_ROW, separation.ORACLE_ROW)
+    )
+
+    def mean_of_four(cells: dict[str, Any]) -> str:
+        return f"{sum(cells[stem]['value'] for stem in STEMS) / len(STEMS):.1f} dB"
+
+    songs = "separation, human-written songs with voices and strings"
+    return [
+        (
+            f"{songs}: SI-SDR improvement of the four",
+            mean_of_four(ours),
+            f"masks from the true stems {mean_of_four(oracle)}",
+        ),
+        (
+            f"{songs}: of other",
+            f"{ours[OTHER]['value']:.1f} dB",
+            f"masks from the true stems {oracle[OTHER]['value']:.1f} dB",
+        ),
     ]
 
 
