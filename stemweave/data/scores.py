@@ -54,7 +54,6 @@ class ScoreCorpus:
         styles: Sequence[str] | None = None,
         workers: int = 2,
     ) -> None:
-        self.instruments = INSTRUMENT_CLASSES
         with ProcessPoolExecutor(workers) as pool:
             read = list(pool.map(read_song, folders, [tuple(stems)] * len(folders), chunksize=16))
         songs = [(window, style) for window, style in read if len(window.segments) == len(stems)]

@@ -102,17 +102,9 @@ class Shards(ABC):
     def draw(self, count: int, rng: np.random.Generator) -> Crops:
         """``count`` crops of the songs' waveforms, not yet filtered."""
         config = self.log_mel.config
-        num_samples = self.plan.crop_frames * config.hop_length
-        return draw_crops(
-            self._drawn_from,
-            self.stems,
-            count,
-            num_samples,
-            config.sample_rate,
-            self.settings,
-            rng,
-            self.channels,
-        )
+        length = self.plan.crop_frames * config.hop_length
+        drawn_from = (self._drawn_from, self.stems, count, length, config.sample_rate)
+        return draw_crops(*drawn_from, self.settings, rng, self.channels)
 
     def _own_description(self) -> dict[str, Any]:
         """What else a subclass's content depends on."""

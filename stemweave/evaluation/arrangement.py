@@ -20,10 +20,11 @@ from stemweave.errors import InputError
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
+from stemweave.evaluation.generation import mixtures_of
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.segments import Segment, audible_segments
+from stemweave.evaluation.segments import Segment, model_segments
 from stemweave.evaluation.signal_measures import is_silent
-from stemweave.evaluation.table import Table
+from stemweave.evaluation.table import MEANING, Table
 
 REAL_ROW = "real stems"
 OTHER_ROW = "another song's stems"
@@ -163,26 +164,17 @@ def evaluate_arrangement(
     Raises ``InputError`` for a data set without two songs that have every stem.
     """
     config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
-    duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    found = list(
-        audible_segments(songs, names, config.sample_rate, duration_s, num_segments, all_stems=True)
-    )
+    found = list(model_segments(pipe, songs, num_segments, all_stems=True))
     segments, stems = [segment for segment, _ in found], torch.stack([s for _, s in found])
     if not getattr(pipe.denoiser.config, "known_stems", False):
         modes = [mode for mode in modes if mode != "known"]
     settings = {"steps": steps or pipe.config.generation_steps}
     rows = arrangers(pipe, names, segments, stems, modes, settings, seed)
-    real = list(
-        audible_segments(
-            songs, names, config.sample_rate, duration_s, num_reference, all_stems=True
-        )
-    )
-    reference = frechet.ClipSet.of(
-        embed_clips(embedding, torch.stack([s.sum(0) for _, s in real]), config.sample_rate),
-        [str(segment.folder) for segment, _ in real],
-    )
+    mixtures, mixture_songs = mixtures_of(pipe, songs, num_reference, all_stems=True)
+    embedded = embed_clips(embedding, mixtures, config.sample_rate)
+    reference = frechet.ClipSet.of(embedded, mixture_songs)
     folders = [str(segment.folder) for segment in segments]
-    table, examples = Table("Arrangement"), []
+    table, examples = Table("Arrangement", notes=[MEANING]), []
     chosen = [tuple(s) for s in subsets] if subsets is not None else proper_subsets(names)
     bar = tqdm(total=len(chosen) * len(segments), desc="arrangement", disable=not progress)
     for subset in chosen:
@@ -199,9 +191,9 @@ def evaluate_arrangement(
     for measure in table.measures:
         table.put_mean_column(measure, partial=True)  # drums alone have no harmony
     table.measures = dict(sorted(table.measures.items(), key=lambda item: item[0] in MEASURES))
-    table.notes = _notes(duration_s, len(segments), len(real))
     table.metadata.update(
         segments=len(segments),
+        reference_clips=len(mixture_songs),
         songs=len(set(folders)),
         seed=seed,
         sampler=sampler_name(pipe.scheduler),
@@ -237,18 +229,3 @@ def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Te
         for row, generated in made.items()
     }
     return Example(title, {"given": {"given": given}, **tracks})
-
-
-def _notes(duration_s: float, segments: int, reference: int) -> list[str]:
-    return [
-        f"{segments} segments of {duration_s:.2f} s in which every stem sounds (RMS ≥ -60 dBFS). "
-        "Columns name the generated stems; the others are given.",
-        f"Sub-FAD: given and generated stems mixed, against {reference} real mixtures of the same "
-        "songs in which every stem sounds, so the real stems' row is not a floor for unseen songs "
-        "but the lowest value this sample size allows. FAD of so few clips is biased upwards; "
-        "sub-KAD is not. Intervals: value ± 1.96 bootstrap standard errors, songs resampled.",
-        "Coherence is measured between the sum of the given and the sum of the generated stems; "
-        "harmony leaves drums out. A part left silent (below -60 dBFS) scores 0. Read each value "
-        "between another song's stems (no agreement) and the real stems. Tempo stability is the "
-        "generated part's own.",
-    ]

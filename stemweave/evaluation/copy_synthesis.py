@@ -17,7 +17,7 @@ from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip
 from stemweave.evaluation.speed import median_s
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Table
 from stemweave.models.vocoder import griffin_lim, resampled
 from stemweave.tasks.spectra import vocode
 from stemweave.training.losses import multi_resolution_stft_distance
@@ -106,7 +106,7 @@ def evaluate_copy_synthesis(
             for measure, scored in scores.items():
                 kept = torch.tensor(scored).masked_fill(silent, math.nan).tolist()
                 values.setdefault(measure, {}).setdefault(row, []).append(kept)
-    table = Table("Copy synthesis", notes=NOTES)
+    table = Table("Copy synthesis", notes=[MEANING])
     for measure, rows in values.items():
         for row, scores_ in rows.items():
             for stem, column in zip(stem_names, zip(*scores_, strict=True), strict=True):
@@ -117,17 +117,3 @@ def evaluate_copy_synthesis(
     table.put(SPEED, VOCODER_ROW, "seconds", Cell(duration_s / seconds))
     table.metadata.update(segments=len(folders), songs=len(set(folders)))
     return Evaluation(table, sample_rate=config.sample_rate)
-
-
-NOTES = [
-    "True log-mel in, waveform out, at the model's level, as tasks play it. STFT distance: "
-    "spectral convergence plus log-magnitude L1, mean of FFT sizes 256 to 2048 (arXiv 1910.11480). "
-    "Segments in which a stem is silent do not count for it.",
-    "All is of the log-mel's band where 'full band' is not said, which needs songs and a vocoder "
-    "that have one. Thirds of an octave: level over the whole segment.",
-    f"Onsets: where the true envelope (RMS of 2 ms), {transients.ATTACK_MS} ms later, is "
-    f"{transients.ONSET_DB:g} dB above the {transients.TOLERANCE_MS} ms before. Attack slope: "
-    f"steepest rise of {transients.ATTACK_MS} ms within {transients.TOLERANCE_MS} ms of it; decay: "
-    f"in the {transients.DECAY_MS} ms after the peak; crest factor: peak over RMS of its first "
-    f"{transients.CREST_MS} ms. Median of a segment's differences.",
-]

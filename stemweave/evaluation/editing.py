@@ -18,11 +18,11 @@ from tqdm import tqdm
 from stemweave.data.songs import Song
 from stemweave.evaluation.arrangement import other_song
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.seams import BAR_S, BEAT_SPAN_S, MEASURES, seam
-from stemweave.evaluation.segments import audible_segments
+from stemweave.evaluation.seams import MEASURES, seam
+from stemweave.evaluation.segments import model_segments
 from stemweave.evaluation.separation import level_gain
 from stemweave.evaluation.signal_measures import log_mel_l1
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Table
 from stemweave.stems import MIXTURE
 from stemweave.tasks.compose import found_sheet
 
@@ -146,14 +146,8 @@ def evaluate_editing(
 
     Raises ``InputError`` for a data set without two songs that have every stem.
     """
-    config = pipe.log_mel.config
-    window_s = pipe.log_mel.segment_samples / config.sample_rate
     scores = EditingScores(pipe, steps)
-    found = list(
-        audible_segments(
-            songs, scores.names, config.sample_rate, 2 * window_s, num_segments, all_stems=True
-        )
-    )
+    found = list(model_segments(pipe, songs, num_segments, windows=2, all_stems=True))
     segments, pieces = [segment for segment, _ in found], [stems for _, stems in found]
     others = other_song(segments)
     examples = []
@@ -166,7 +160,7 @@ def evaluate_editing(
         if num_variations is None or index < num_variations:
             window = slice(0, pipe.log_mel.segment_samples)
             scores.add_variations(stems[:, window], other[:, window], strengths, seed + index)
-    table = Table("Editing", notes=_notes(window_s))
+    table = Table("Editing", notes=[MEANING])
     scores.fill(table, [str(segment.folder) for segment in segments])
     table.metadata.update(
         segments=len(segments),
@@ -174,20 +168,4 @@ def evaluate_editing(
         seed=seed,
         **scores.settings,
     )
-    return Evaluation(table, examples, config.sample_rate)
-
-
-def _notes(window_s: float) -> list[str]:
-    return [
-        f"Pieces of {2 * window_s:.2f} s in which every stem sounds, mono, joints measured in the "
-        f"mixture. Extended: the first half and {window_s / 2:.2f} s after it. Edited: the middle "
-        f"{window_s / 2:.2f} s.",
-        f"Level and spectrum: {BAR_S:g} s (a bar) before the joint against {BAR_S:g} s after it. "
-        "Spectrum: mean difference of mel bands without the level. Click: sharpest change within "
-        "5 ms of the joint against the 99.9th percentile around it; below 0 nothing stands out.",
-        f"Beat phase: the strongest pulse in {BEAT_SPAN_S:g} s before the joint against the same "
-        "pulse after it; unrelated music scores 0.25.",
-        "A joint is as good as none where its figure lies within that of the real songs.",
-        "Distance from the song: mean of the stems, at the model's level; strength 0 is "
-        "the song itself, above it the vocoder's error is part of the distance.",
-    ]
+    return Evaluation(table, examples, scores.sample_rate)

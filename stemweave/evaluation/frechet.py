@@ -167,12 +167,11 @@ def infinity_with_interval(reference: ClipSet, generated: ClipSet) -> tuple[Cell
     Each resample's line has five points of one draw: its spread is slightly too large.
     """
     value, fit = frechet_infinity(reference, generated)
-    cell = with_interval(
-        lambda *pair: frechet_infinity(*pair, points=5, repeats=1)[0],
-        reference,
-        generated,
-        resamples=20,
-    )
+
+    def quick(first: ClipSet, second: ClipSet) -> float:
+        return frechet_infinity(first, second, points=5, repeats=1)[0]
+
+    cell = with_interval(quick, reference, generated, resamples=20)
     assert cell.high is not None
     error = cell.high - cell.value
     return Cell(value, value - error, value + error, cell.count), fit

@@ -121,9 +121,9 @@ class Obedience:
         The score that they should not play is that of the row's piece before.
         """
         named = dict(zip(self.stems, stems.numpy(), strict=True))
-        length_s = stems.shape[-1] / self.sample_rate
         if song.notes is not None:
-            roll = roll_of_notes(song.notes, start_s, math.ceil(length_s / POSITION_S), POSITION_S)
+            count = math.ceil(stems.shape[-1] / self.sample_rate / POSITION_S)
+            roll = roll_of_notes(song.notes, start_s, count, POSITION_S)
             self._add_notes(row, named, song.notes, roll)
         if song.sheet is None:
             return

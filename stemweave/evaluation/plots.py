@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: box plots per stem, a bar per subset, spectrogram pairs."""
+"""Pictures of an evaluation: box plots per stem, bars with intervals, spectrograms."""
 
 from __future__ import annotations
 
@@ -56,12 +56,15 @@ def box_plot(table: Table, measure: str, path: Path) -> bool:
     return True
 
 
-def row_panels(measure: str, columns: Sequence[str], rows: Sequence[str]) -> tuple[Figure, Any]:
+def row_panels(
+    measure: str, columns: Sequence[str], rows: Sequence[str], same_scale: bool = False
+) -> tuple[Figure, Any]:
     """A figure and its axes: a panel for each column, with a line for each row at 0, 1, …"""
     figure, axes = plt.subplots(
         1,
         len(columns),
         figsize=(3 * len(columns), 1 + 0.35 * len(rows)),
+        sharex=same_scale,
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -75,16 +78,22 @@ def row_panels(measure: str, columns: Sequence[str], rows: Sequence[str]) -> tup
     return figure, axes[0]
 
 
-def bar_panels(table: Table, measure: str, path: Path) -> bool:
+def bar_panels(table: Table, measure: str, path: Path, *, wide: bool = False) -> bool:
     """``measure`` with a panel per column, a bar and its interval per row; False if empty.
 
-    For columns of different units, e.g. distances.
+    A ``wide`` table has a panel per row instead, all of one scale.
     """
     rows = table.measures.get(measure, {})
+    if wide:
+        turned: dict[str, dict[str, Cell]] = {}
+        for row, cells in rows.items():
+            for column, cell in cells.items():
+                turned.setdefault(column, {})[row] = cell
+        rows = turned
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     if not columns:
         return False
-    figure, panels = row_panels(measure, columns, list(rows))
+    figure, panels = row_panels(measure, columns, list(rows), same_scale=wide)
     for axis, column in zip(panels, columns, strict=True):
         found = [(i, cells[column]) for i, cells in enumerate(rows.values()) if column in cells]
         axis.barh(
@@ -103,30 +112,6 @@ def interval_lengths(cell: Cell) -> tuple[float, float]:
     if cell.low is None or cell.high is None:
         return 0.0, 0.0
     return max(0.0, cell.value - cell.low), max(0.0, cell.high - cell.value)
-
-
-def bar_chart(table: Table, measure: str, path: Path) -> bool:
-    """``measure`` per column, the rows side by side, with intervals; False if there is nothing."""
-    rows = table.measures.get(measure, {})
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    if not columns:
-        return False
-    figure, axis = plt.subplots(figsize=(max(6.0, 0.8 * len(columns)), 3.5))
-    width = 0.8 / len(rows)
-    for index, (row, cells) in enumerate(rows.items()):
-        found = [(i, cells[c]) for i, c in enumerate(columns) if c in cells]
-        heights = [cell.value for _, cell in found]
-        spans = [interval_lengths(cell) for _, cell in found]
-        places = [i + (index - (len(rows) - 1) / 2) * width for i, _ in found]
-        axis.bar(
-            places, heights, width, label=row, yerr=np.array(spans).T, error_kw={"elinewidth": 0.7}
-        )
-    axis.set_xticks(range(len(columns)), columns, rotation=45 if len(columns) > 8 else 0)
-    axis.set_ylabel(measure)
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
-    save(figure, path)
-    return True
 
 
 def spectrogram_db(waveform: torch.Tensor) -> np.ndarray:

@@ -78,8 +78,8 @@ def _write_plots(table: Table, folder: Path) -> list[Path]:
     for measure, rows in table.measures.items():
         wide = max((len(cells) for cells in rows.values()), default=0) > 6
         path = folder / f"{file_name(measure)}.png"
-        drawings = [plots.bar_chart] if wide else [plots.box_plot, plots.bar_panels]
-        if any(draw(table, measure, path) for draw in drawings):
+        boxes = not wide and plots.box_plot(table, measure, path)
+        if boxes or plots.bar_panels(table, measure, path, wide=wide):
             written.append(path)
     return written
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+MEANING = "What each number means and how noisy it is: docs/evaluation.md."
+"""A note of every table."""
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -13,7 +13,7 @@ from stemweave.diffusion.schedulers import with_sampler
 from stemweave.model import StemModel
 from stemweave.models.log_mel import LogMel
 from stemweave.training.finetune import take_over
-from stemweave.training.model_card import write_model_card
+from stemweave.training.model_card import NAMES, write_model_card
 from stemweave.training.networks import make_denoiser, make_refiner, make_sharpener
 from stemweave.training.settings import RunSettings
 from stemweave.training.stem_map import sources
@@ -60,23 +60,15 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     schedule = settings.denoiser.scheduler.make()
     pipe = StemModel(
         LogMel(**settings.log_mel.model_dump()),
-        parts["vae"],
-        parts["denoiser"],
-        with_sampler(schedule, sampling.pop("sampler")),
-        parts["vocoder"],
-        parts.get("refiner"),
-        parts.get("sharpener"),
-        parts.get("score_model"),
-        parts.get("analyser"),
+        scheduler=with_sampler(schedule, sampling.pop("sampler")),
+        **{name: parts.get(name) for name in NAMES},
         reference_rms=settings.mixing.reference_rms,
         clip_mixture=settings.mixing.clip_mixture,
         **sampling,
     )
-    for name in ("vae", "denoiser", "vocoder", "refiner", "sharpener", "score_model", "analyser"):
-        part = getattr(pipe, name)
-        if part is None:
-            continue
-        torch.nn.Module.to(part, torch.float16)  # diffusers' own ``to`` warns
+    for name in NAMES:
+        if getattr(pipe, name) is not None:
+            torch.nn.Module.to(getattr(pipe, name), torch.float16)  # diffusers' own ``to`` warns
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipe.save_pretrained(partial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -48,14 +47,11 @@ class CacheSource:
         if self.stage == "refiner":
             with init_empty_weights(include_buffers=False):
                 return RefinerStage(settings, *songs)
-        if self.vae is not None:
-            vae = load_component("vae", self.vae)
-        elif base is not None:
-            vae = base.vae
-        else:
+        if self.vae is None and base is None:
             raise InputError(
                 f"{self.config} trains no existing model further: give a trained autoencoder"
             )
+        vae = load_component("vae", self.vae) if self.vae is not None else base.vae
         check_parts(settings, vae=vae)
         with init_empty_weights(include_buffers=False):
             return DenoiserStage(settings, *songs, vae)
@@ -102,11 +98,10 @@ def cache_crops(
     count = num_shards or stage.shards.plan.num_shards(stage.settings.steps)
     wanted: list[tuple[Shards, bool, int]] = [(stage.validation_shards, True, 0)]
     wanted += [(stage.shards, False, index) for index in range(count)]
-    missing = [(own, index) for shards, own, index in wanted if not shards.path(index).exists()]
-
-    def jobs() -> Iterator[ShardJob]:
-        for of_validation, index in missing:
-            yield ShardJob(source, of_validation, index)
-
-    made = sum(1 for _ in map_jobs(make_shard, jobs(), workers, len(missing)))
+    missing = [
+        ShardJob(source, own, index)
+        for shards, own, index in wanted
+        if not shards.path(index).exists()
+    ]
+    made = sum(1 for _ in map_jobs(make_shard, missing, workers, len(missing)))
     return made, len(wanted) - made, stage.shards.folder

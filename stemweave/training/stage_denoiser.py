@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
-from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import ShardPlan
 from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
@@ -52,30 +50,19 @@ class DenoiserStage:
         self.run = settings
         self.validation, self.vocoder = validation, vocoder
         to_channels_last(vae.eval().requires_grad_(False))
-        log_mel = LogMel(**settings.log_mel.model_dump())
-        self.vae, self.log_mel = vae, log_mel
+        self.vae, self.log_mel = vae, LogMel(**settings.log_mel.model_dump())
         self.scheduler = self.settings.scheduler.make()
         self.network = make_denoiser(settings, vae, train)
 
-        def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
-            kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
-            return kind(
-                settings.cache,
-                songs,
-                log_mel,
-                settings.stems,
-                mixing,
-                plan,
-                vae=vae,
-                seed=seed,
-                channels=settings.channels,
-                bfloat16=self._bfloat16,
-                denoiser_config=self.network.config if self.settings.conditions else None,
-                extra={n: imported(one) for n, one in self.settings.extra_conditions.items()},
-            )
-
         self.shards, self.validation_shards = train_and_validation(
-            shards, settings, self.settings, train, validation
+            LatentShards if self.settings.latents == "mean" else PosteriorShards,
+            settings,
+            self.settings,
+            (train, validation),
+            vae=vae,
+            bfloat16=self._bfloat16,
+            denoiser_config=self.network.config if self.settings.conditions else None,
+            extra={n: imported(one) for n, one in self.settings.extra_conditions.items()},
         )
 
     def loss(

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
-from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import Arrays, ShardPlan
+from stemweave.data.shards import Arrays
 from stemweave.data.tar_songs import Songs
-from stemweave.models.log_mel import LogMel
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
 from stemweave.training.losses import MAX_SI_SDR_DB, separation_error_db
@@ -36,29 +34,15 @@ class RefinerStage:
     def __init__(self, settings: RunSettings, train: Songs, validation: Songs) -> None:
         self.settings = settings.refiner
         self.bfloat16 = settings.mixed_precision == "bf16"
-        log_mel = LogMel(**settings.log_mel.model_dump())
         self.log_floor = math.log(settings.log_mel.log_floor)
         self.network = make_refiner(settings)
-        fine_spectra = copy.deepcopy(self.network.fine_spectra)  # stays where crops are made
-
-        def shards(
-            songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
-        ) -> MaskTargetShards:
-            return MaskTargetShards(
-                settings.cache,
-                songs,
-                log_mel,
-                settings.stems,
-                mixing,
-                plan,
-                fine_spectra=fine_spectra,
-                seed=seed,
-                channels=settings.channels,
-                bfloat16=self.bfloat16,
-            )
-
         self.shards, self.validation_shards = train_and_validation(
-            shards, settings, self.settings, train, validation
+            MaskTargetShards,
+            settings,
+            self.settings,
+            (train, validation),
+            fine_spectra=copy.deepcopy(self.network.fine_spectra),  # stays where crops are made
+            bfloat16=self.bfloat16,
         )
 
     def loss(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 
 from stemweave.data.band_masks import BandMaskShards, factors_of
 from stemweave.data.mask_targets import explained_db
-from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import Arrays, ShardPlan
+from stemweave.data.shards import Arrays
 from stemweave.data.tar_songs import Songs
 from stemweave.errors import InputError
 from stemweave.models.log_mel import LogMel
@@ -75,8 +73,7 @@ class SharpenerStage:
                 f"{len(settings.stems)}: name a refiner that was trained for them"
             )
         self.settings = settings.sharpener
-        log_mel = LogMel(**settings.log_mel.model_dump())
-        self.log_mel = copy.deepcopy(log_mel)  # goes where the network is
+        self.log_mel = LogMel(**settings.log_mel.model_dump())  # goes where the network is
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
         self.refiner = refiner
@@ -85,23 +82,14 @@ class SharpenerStage:
         if first_pass is not None:
             first_pass.eval().requires_grad_(False)
 
-        def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> BandMaskShards:
-            return BandMaskShards(
-                settings.cache,
-                songs,
-                log_mel,
-                settings.stems,
-                mixing,
-                plan,
-                refiner=refiner,
-                sharpener=self.network,
-                first_pass=first_pass,
-                seed=seed,
-                channels=settings.channels,
-            )
-
         self.shards, self.validation_shards = train_and_validation(
-            shards, settings, self.settings, train, validation
+            BandMaskShards,
+            settings,
+            self.settings,
+            (train, validation),
+            refiner=refiner,
+            sharpener=self.network,
+            first_pass=first_pass,
         )
         self.separator = self.shards.separator
 

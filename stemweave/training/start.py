@@ -61,9 +61,8 @@ def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs
                 classes=settings.classes,
                 layout=settings.layout,
             )
-            findings.songs += found.songs
-            findings.skipped += found.skipped
-            findings.notes += found.notes
+            for name in ("songs", "skipped", "notes"):
+                getattr(findings, name).extend(getattr(found, name))
     findings.songs = with_validation(findings.songs, settings.validation)
     if findings.songs and not quiet and int(os.environ.get("RANK", "0")) == 0:
         print(*hours_table(findings.songs, settings.stems), sep="\n")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stemweave.training.average import WeightAverage
+from stemweave.training.optimiser import WeightAverage
 
 
 def test_a_share_of_the_first_weights():
