@@ -36,8 +36,7 @@ def pass_by(damaged: DamagedFile, songs: Sequence[Song]) -> None:
 
     Of tar shards ``songs`` are those at hand, and damaged files those of all windows so far.
 
-    Raises:
-        InputError: if that are more files than ``MOST_SHARE`` of the songs'.
+    Raises ``InputError`` if that are more files than ``MOST_SHARE`` of the songs'.
     """
     if damaged.path not in found:
         found[damaged.path] = damaged.reason
@@ -56,8 +55,7 @@ def pass_by(damaged: DamagedFile, songs: Sequence[Song]) -> None:
 def undamaged(draw: Callable[[], Drawn], songs: Sequence[Song]) -> Drawn:
     """What ``draw`` gives, which is called again where it meets a damaged file.
 
-    Raises:
-        InputError: as ``pass_by``, or if it meets nothing else.
+    Raises ``InputError`` as ``pass_by``, or if it meets nothing else.
     """
     for _ in range(MOST_ATTEMPTS - 1):
         try:

@@ -128,8 +128,7 @@ def read_crop(
 def _samples(path: Path, start_s: float, duration_s: float) -> tuple[int, np.ndarray]:
     """Rate and samples (T, channels), fewer where the file ends.
 
-    Raises:
-        DamagedFile: if the file ends before it says that it does.
+    Raises ``DamagedFile`` if the file ends before it says that it does.
     """
     if path.suffix.lower() == ".m4a":
         reader = AudioReader(path, counted=False)

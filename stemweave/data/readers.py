@@ -114,8 +114,7 @@ def read_data(
         classes: of Slakh's instruments, for stems that are not the programs' own four.
         layout: package.module:function of one's own, (data, stems) → songs.
 
-    Raises:
-        InputError: if ``data`` does not exist or holds no song of a known layout.
+    Raises ``InputError`` if ``data`` does not exist or holds no song of a known layout.
     """
     search = Search(data, stems, require_all, min_duration_s, classes or {})
     if layout is not None:

@@ -21,8 +21,7 @@ SCORE, SHEET = "score.mid", "sheet.json"
 def score_folders(data: Iterable[str | Path]) -> list[Path]:
     """Folders at any depth of ``data`` that hold a score and its sheet.
 
-    Raises:
-        InputError: if there are none.
+    Raises ``InputError`` if there are none.
     """
     folders = [path.parent for root in data for path in sorted(Path(root).rglob(SCORE))]
     folders = [folder for folder in folders if (folder / SHEET).exists()]
@@ -43,8 +42,7 @@ class ScoreCorpus:
         styles: names of styles by number, from 1 on; None takes those that the songs have.
         workers: processes that read the files.
 
-    Raises:
-        InputError: if a file cannot be read, or no song has all stems.
+    Raises ``InputError`` if a file cannot be read, or no song has all stems.
     """
 
     def __init__(

@@ -186,8 +186,7 @@ class Shards(ABC):
     def prepare(self, index: int) -> Path:
         """Shard ``index`` on disk, made now if need be, and nothing of it in memory.
 
-        Raises:
-            InputError: if the disk has no room for it.
+        Raises ``InputError`` if the disk has no room for it.
         """
         self.shard(index)
         del self._loaded[index]

@@ -164,8 +164,7 @@ def append_to_manifest(data: Path, song: Song) -> None:
 def read_manifest(data: Path) -> list[Song]:
     """Songs listed in ``data/manifest.jsonl`` (or the file itself), sorted by folder.
 
-    Raises:
-        InputError: if there is no manifest or one of its lines is not a song.
+    Raises ``InputError`` if there is no manifest or one of its lines is not a song.
     """
     songs = {song.folder: song for song in _listed(data)}
     return [songs[folder] for folder in sorted(songs)]

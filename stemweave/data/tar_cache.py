@@ -33,8 +33,7 @@ def tar_urls(entry: str) -> list[str]:
     A folder with tar files, a file, a glob, a URL, or ``pipe:`` and a command that prints a shard;
     ``{000000..000009}`` stands for all of these numbers.
 
-    Raises:
-        InputError: if it looks like shards and there are none, or webdataset is missing.
+    Raises ``InputError`` if it looks like shards and there are none, or webdataset is missing.
     """
     if Path(entry).is_dir():
         return sorted(glob.glob(f"{glob.escape(entry)}/*.tar"))
@@ -81,8 +80,7 @@ class TarCache:
     def hold(self, url: str) -> tuple[Path, IO[str]]:
         """The shard's folder, fetched if it is not there, and what keeps it until it is closed.
 
-        Raises:
-            InputError: if it cannot be fetched, or is not a tar of songs.
+        Raises ``InputError`` if it cannot be fetched, or is not a tar of songs.
         """
         folder = self.folder / _key(url)
         self.folder.mkdir(parents=True, exist_ok=True)

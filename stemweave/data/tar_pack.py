@@ -48,8 +48,7 @@ def pack_songs(
     Shards that exist are kept: a run that was stopped goes on. Those whose songs' files have been
     changed since are packed anew.
 
-    Raises:
-        InputError: if ``out`` has shards of another list of songs, or a stem cannot be read.
+    Raises ``InputError`` if ``out`` has shards of another list of songs, or a stem cannot be read.
     """
     out = out.absolute()
     planned = {path.name: _versions(job) for path, job in _plan(songs, out, shard_mb)}
@@ -78,8 +77,7 @@ def _versions(songs: Sequence[tuple[str, Song]]) -> dict[str, list[tuple[str, in
 def _outdated(index_path: Path, planned: dict[str, Any]) -> list[str]:
     """Shards that were packed from other files than are there now.
 
-    Raises:
-        InputError: if what the index lists are other songs.
+    Raises ``InputError`` if what the index lists are other songs.
     """
     if not index_path.exists():
         return []

@@ -12,8 +12,7 @@ def put_differences(table: Table, baseline: str | None) -> None:
     They are taken segment by segment, so that what makes a segment hard does not count; intervals
     are of their mean, whole songs resampled.
 
-    Raises:
-        InputError: if there is no such row.
+    Raises ``InputError`` if there is no such row.
     """
     if baseline is None:
         return

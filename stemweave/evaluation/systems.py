@@ -26,8 +26,7 @@ def pipeline_separator(
 ) -> Separator:
     """``pipe.separate`` of mixtures at ``sample_rate``; its own defaults where nothing is given.
 
-    Raises:
-        InputError: if it lacks one of ``stems``.
+    Raises ``InputError`` if it lacks one of ``stems``.
     """
     missing = [stem for stem in stems if stem not in pipe.separated_stems]
     if missing:
@@ -53,8 +52,7 @@ def pipeline_separator(
 def own_separator(name: str, stems: Sequence[str], sample_rate: int) -> Separator:
     """A user's function ``package.module:name`` of (mixture (T,), rate, stems) → (S, T).
 
-    Raises:
-        InputError: if there is none; when it is called, if it gives anything else.
+    Raises ``InputError`` if there is none; when it is called, if it gives anything else.
     """
     system = imported(name)
 

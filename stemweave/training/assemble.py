@@ -53,8 +53,7 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     Weights are float16, the front end's float32. An existing ``out`` is replaced when the new
     folder is complete; files in it that are not part of a model (a licence) are kept.
 
-    Raises:
-        InputError: if the parts do not fit together.
+    Raises ``InputError`` if the parts do not fit together.
     """
     sampling = settings.sampling.model_dump()
     schedule = settings.denoiser.scheduler.make()

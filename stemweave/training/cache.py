@@ -91,8 +91,7 @@ def cache_crops(
     Returns:
         Shards made, shards that were there already, and the training shards' folder.
 
-    Raises:
-        InputError: as training would, for settings, songs and networks.
+    Raises ``InputError`` as training would, for settings, songs and networks.
     """
     stage = source.load()
     count = num_shards or stage.shards.plan.num_shards(stage.settings.steps)

@@ -48,8 +48,7 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """State that ``write_checkpoint`` wrote, on the CPU; nothing in the file is executed.
 
-    Raises:
-        InputError: if the file is damaged or is no checkpoint.
+    Raises ``InputError`` if the file is damaged or is no checkpoint.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -93,8 +92,7 @@ def keep_last(run: Any) -> None:
 def keep_best(run: Any, figures: Mapping[str, float]) -> None:
     """Keep this export if its figure of validation is the best so far.
 
-    Raises:
-        InputError: if validation has no such figure.
+    Raises ``InputError`` if validation has no such figure.
     """
     wanted = run.stage.settings.keep_best
     if not wanted:

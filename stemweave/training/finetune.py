@@ -42,8 +42,7 @@ def with_options(
 ) -> RunSettings:
     """``settings`` with what the command line says instead; ``init`` counts if it is a model.
 
-    Raises:
-        InputError: if an option cannot be read or contradicts the settings.
+    Raises ``InputError`` if an option cannot be read or contradicts the settings.
     """
     finetune: dict[str, Any] = {}
     if init is not None and (str(init) == "bundled" or (init / "model_index.json").exists()):
@@ -84,8 +83,7 @@ def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> 
     Stems are those that the settings name, else the map's, else the model's: of ``masks``, those
     that it separates, and there may be new ones.
 
-    Raises:
-        InputError: if the settings give one of these another value, or a stem has no source.
+    Raises ``InputError`` if the settings give one of these another value, or a stem has no source.
     """
     names = base.separated_stems if masks else base.stems
     stems = tuple(settings.finetune.map) or names

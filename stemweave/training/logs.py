@@ -27,8 +27,7 @@ class RunLog:
 
     What was logged after ``step``, from which training goes on, is left out.
 
-    Raises:
-        InputError: if wandb is asked for and not installed.
+    Raises ``InputError`` if wandb is asked for and not installed.
     """
 
     def __init__(self, folder: Path, settings: RunSettings, step: int = 0) -> None:

@@ -64,8 +64,7 @@ class TrainingRun:
     Checkpoints and exports hold ``record``, what is trained (``identity.record_of``); ``changes``
     are what is otherwise since the checkpoint that it goes on from.
 
-    Raises:
-        InputError: for Muon with FSDP, or if there is nothing to compile with.
+    Raises ``InputError`` for Muon with FSDP, or if there is nothing to compile with.
     """
 
     def __init__(
@@ -148,8 +147,7 @@ class TrainingRun:
     def resume(self) -> bool:
         """Load the last checkpoint; False if there is none.
 
-        Raises:
-            InputError: if it is damaged or of another part or network.
+        Raises ``InputError`` if it is damaged or of another part or network.
         """
         if not self.checkpoint.exists():
             return False

@@ -98,8 +98,7 @@ def in_groups(
     """Parameter groups: first all that have the common learning rate, then one of each ``part``,
     a sub-module of the network that is named in ``learning_rates``.
 
-    Raises:
-        InputError: if one is named that has no parameters to train.
+    Raises ``InputError`` if one is named that has no parameters to train.
     """
     parts = {name.split(".")[0] for name, _ in named}
     if unknown := sorted(learning_rates.keys() - parts):

@@ -47,8 +47,7 @@ def _over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def with_changes(settings: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     """``settings`` with values of dotted keys, each KEY=VALUE with a value as in YAML.
 
-    Raises:
-        InputError: if one is not of this form.
+    Raises ``InputError`` if one is not of this form.
     """
     for change in changes:
         key, equals, text = change.partition("=")

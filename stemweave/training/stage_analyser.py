@@ -100,8 +100,7 @@ def analysis_losses(found: Analysis, wanted: Mapping[str, Tensor]) -> dict[str, 
 class AnalyserStage:
     """The analyser's training on composed songs, each with its ``sheet.json``.
 
-    Raises:
-        InputError: if no training song, or no validation song, has a sheet with its bars.
+    Raises ``InputError`` if no training song, or no validation song, has a sheet with its bars.
     """
 
     def __init__(

@@ -36,8 +36,7 @@ def kept_first_pass(folder: Path) -> MaskSharpener | None:
 
     A run that began from given weights goes on without them, and would get other crops.
 
-    Raises:
-        InputError: if it cannot be read.
+    Raises ``InputError`` if it cannot be read.
     """
     kept = folder / FIRST_PASS_FOLDER
     if not (folder / CHECKPOINT).exists() or not kept.exists():
@@ -55,8 +54,7 @@ class SharpenerStage:
     A sharpener of two passes is trained in both. ``first_pass``, the weights that training begins
     with, makes the factors that the second one begins with, and stays as it is: the run keeps it.
 
-    Raises:
-        InputError: if the refiner is of other stems.
+    Raises ``InputError`` if the refiner is of other stems.
     """
 
     def __init__(

@@ -45,8 +45,7 @@ def prepare(
 def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs]:
     """Training and validation songs of all data; says what there is of every stem and split.
 
-    Raises:
-        InputError: if there are none, or a stem is in none of the training songs.
+    Raises ``InputError`` if there are none, or a stem is in none of the training songs.
     """
     urls: list[str] = []
     findings = Findings("")
@@ -98,8 +97,7 @@ def with_validation(songs: list[Song], wanted: float | tuple[str, ...] | None) -
 
     Test songs stay test songs. Without a wish they are as they are, if any is held out.
 
-    Raises:
-        InputError: if a wanted song is not there, or there is nothing to hold out from.
+    Raises ``InputError`` if a wanted song is not there, or there is nothing to hold out from.
     """
     own = [song for song in songs if song.split != "test"]
     if wanted is None and (len(own) < 2 or any(song.split == "validation" for song in own)):

@@ -35,8 +35,7 @@ def sources(
     A stem that ``stem_map`` does not name takes over from the old one of its name; if there is none
     and it ``may_begin``, the index is -1.
 
-    Raises:
-        InputError: if there is none, or the map names a stem that neither side has.
+    Raises ``InputError`` if there is none, or the map names a stem that neither side has.
     """
     for new, old in stem_map.items():
         if new not in new_stems:

@@ -52,8 +52,7 @@ def network_and_inputs(
     ``vae`` is the autoencoder of a denoiser's latents, by default that of the settings. Of
     sharpeners, vocoders, score models and analysers there are no inputs.
 
-    Raises:
-        InputError: if the settings describe no network of that part.
+    Raises ``InputError`` if the settings describe no network of that part.
     """
     frames, bands = getattr(settings, part).crop_frames, settings.log_mel.num_mels
     with torch.device("meta"), torch.random.fork_rng([]):
