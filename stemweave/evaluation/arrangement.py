@@ -7,6 +7,7 @@ coherence between the given and the generated part. Segments are stems (S, T).
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from stemweave.evaluation.generation import mixtures_of
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, model_segments
 from stemweave.evaluation.signal_measures import is_silent
-from stemweave.evaluation.table import MEANING, Table
+from stemweave.evaluation.table import MEANING, Samples, Table
 
 REAL_ROW = "real stems"
 OTHER_ROW = "another song's stems"
@@ -105,10 +106,11 @@ class SubsetScores:
 
     def __init__(self, names: Sequence[str], subset: Sequence[str], sample_rate: int) -> None:
         self.subset, self.sample_rate = list(subset), sample_rate
+        self.code = subset_code(subset, names)
         self.given = [stem for stem in names if stem not in subset]
         self.given_indices = [names.index(stem) for stem in self.given]
         self.mixtures: dict[str, list[Tensor]] = {}
-        self.values: dict[str, dict[str, list[float]]] = {m: {} for m in MEASURES}
+        self.values: Samples = defaultdict(list)
 
     def add(self, stems: Tensor, index: int, rows: dict[str, Arranger]) -> dict[str, Tensor]:
         """Score segment ``index`` with true ``stems`` (S, T); returns each row's made stems.
@@ -119,22 +121,16 @@ class SubsetScores:
         given = stems[self.given_indices]
         part = describe_part(dict(zip(self.given, given.numpy(), strict=True)), self.sample_rate)
         made = {row: arrange(index, self.subset) for row, arrange in rows.items()}
-        real = {measure: values.setdefault(REAL_ROW, []) for measure, values in self.values.items()}
         for row, generated in made.items():
             named = dict(zip(self.subset, generated.numpy(), strict=True))
             other = describe_part(named, self.sample_rate)
             found = agreement(part, other, self.sample_rate)
             if bool(is_silent(generated.sum(0))):  # undefined, but what sounds in truth is missing
-                found = {measure: value[-1] * 0 for measure, value in real.items()}
+                found = {m: self.values[m, REAL_ROW, self.code][-1] * 0 for m in found}
             for measure, value in found.items():
-                self.values[measure].setdefault(row, []).append(value)
+                self.values[measure, row, self.code].append(value)
             self.mixtures.setdefault(row, []).append(given.sum(0) + generated.sum(0))
         return made
-
-    def fill(self, table: Table, column: str, songs: Sequence[str]) -> None:
-        for measure, rows in self.values.items():
-            for row, values in rows.items():
-                table.put_samples(measure, row, column, values, songs)
 
 
 @torch.inference_mode()
@@ -179,14 +175,14 @@ def evaluate_arrangement(
     bar = tqdm(total=len(chosen) * len(segments), desc="arrangement", disable=not progress)
     for subset in chosen:
         scores = SubsetScores(names, subset, config.sample_rate)
-        code = subset_code(subset, names)
         for index, true in enumerate(stems):
             made = scores.add(true, index, rows)
             if index < num_examples and subset in ((names[0], names[1]), (names[-1],)):
-                examples.append(_example(f"{code} for {segments[index].name}", scores, made, true))
+                title = f"{scores.code} for {segments[index].name}"
+                examples.append(_example(title, scores, made, true))
             bar.update()
-        scores.fill(table, code, folders)
-        _put_distances(table, embedding, reference, scores, code, folders)
+        table.put_all(scores.values, folders)
+        _put_distances(table, embedding, reference, scores, folders)
     bar.close()
     for measure in table.measures:
         table.put_mean_column(measure, partial=True)  # drums alone have no harmony
@@ -207,7 +203,6 @@ def _put_distances(
     embedding: Embedding,
     reference: frechet.ClipSet,
     scores: SubsetScores,
-    code: str,
     songs: Sequence[str],
 ) -> None:
     distances = {
@@ -219,7 +214,7 @@ def _put_distances(
         made = frechet.ClipSet.of(clips, songs)
         for name, distance in distances.items():
             cell = frechet.with_interval(distance, reference, made, resamples=50)
-            table.put(f"{name}, {embedding.name}", row, code, cell)
+            table.put(f"{name}, {embedding.name}", row, scores.code, cell)
 
 
 def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Tensor) -> Example:

@@ -7,6 +7,7 @@ long. Tasks get the sheet that the analyser finds, as their commands give it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,11 @@ from tqdm import tqdm
 from stemweave.data.songs import Song
 from stemweave.evaluation.arrangement import other_song
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.seams import MEASURES, seam
+from stemweave.evaluation.seams import seam
 from stemweave.evaluation.segments import model_segments
 from stemweave.evaluation.separation import level_gain
 from stemweave.evaluation.signal_measures import log_mel_l1
-from stemweave.evaluation.table import MEANING, Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Samples, Table
 from stemweave.stems import MIXTURE
 from stemweave.tasks.compose import found_sheet
 
@@ -46,12 +47,11 @@ class EditingScores:
         self.pipe, self.names = pipe, list(pipe.denoiser.config.stems)
         self.sample_rate = int(pipe.log_mel.config.sample_rate)
         self.settings = {} if steps is None else {"steps": steps}
-        self.seams: dict[str, dict[str, list[float]]] = {measure: {} for measure in MEASURES}
-        self.distances: dict[str, dict[str, list[float]]] = {}
+        self.values: Samples = defaultdict(list)
 
     def add_seam(self, row: str, before: Tensor, after: Tensor) -> None:
         for measure, value in seam(before, after, self.sample_rate).items():
-            self.seams[measure].setdefault(row, []).append(value)
+            self.values[measure, row, "mean"].append(value)
 
     def add_joints(self, stems: Tensor, other: Tensor, seed: int) -> dict[str, Tensor]:
         """Score one segment (S, T) beside ``other`` (S, T); returns mixtures (T,) by row."""
@@ -106,22 +106,18 @@ class EditingScores:
             rows[f"{strength:g}"] = torch.cat([varied[name] for name in self.names])
         rows[OTHER_SONG] = other
         for column, waveforms in rows.items():
-            distance = log_mel_l1(self.pipe.log_mel(gain * waveforms), true)
-            self.distances.setdefault(column, {}).setdefault(VARIED_ROW, []).append(
-                distance.mean().item()
-            )
+            distance = log_mel_l1(self.pipe.log_mel(gain * waveforms), true).mean().item()
+            self.values[DISTANCE, VARIED_ROW, column].append(distance)
 
     def fill(self, table: Table, songs: Sequence[str]) -> None:
-        for measure, rows in self.seams.items():
-            for row, values in rows.items():
-                table.put_samples(measure, row, "mean", values, songs)
-                finite = [value for value in values if np.isfinite(value)]
-                for share in (50, 90):
-                    value = float(np.percentile(finite, share)) if finite else float("nan")
-                    table.put(measure, row, f"{share} %", Cell(value, count=len(finite)))
-        for column, rows in self.distances.items():
-            for row, values in rows.items():
-                table.put_samples(DISTANCE, row, column, values, songs)
+        table.put_all(self.values, songs)
+        for (measure, row, _), values in self.values.items():
+            if measure == DISTANCE:
+                continue
+            finite = [value for value in values if np.isfinite(value)]
+            for share in (50, 90):
+                value = float(np.percentile(finite, share)) if finite else float("nan")
+                table.put(measure, row, f"{share} %", Cell(value, count=len(finite)))
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ always with the same number of clips. Clips are mono (N, T).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
 from stemweave.errors import InputError
 from stemweave.evaluation import frechet
-from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
+from stemweave.evaluation.coherence import pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.obedience import Obedience
 from stemweave.evaluation.pieces import Generator, Kind, chosen_kinds, own_generators
@@ -27,7 +28,7 @@ from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import Segment, model_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip, vocoded_at_model_rate
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
-from stemweave.evaluation.table import MEANING, Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Samples, Table
 from stemweave.evaluation.variety import fill_variety
 
 GENERATED_ROW = "ours, generated"
@@ -46,30 +47,22 @@ LEVEL = "stem level where it sounds (dBFS)"
 class StemSet:
     """Pieces of one row: their mixtures, levels and coherence; stems are not kept."""
 
-    def __init__(self, stems: Sequence[str], sample_rate: int, num_coherent: int) -> None:
-        self.stems, self.sample_rate, self.num_coherent = list(stems), sample_rate, num_coherent
+    def __init__(self, row: str, stems: Sequence[str], sample_rate: int, num_coherent: int) -> None:
+        self.row, self.stems, self.sample_rate = row, list(stems), sample_rate
+        self.num_coherent = num_coherent
         self.mixtures: list[Tensor] = []
-        self.levels: dict[str, list[float]] = {stem: [] for stem in stems}
-        self.coherence: dict[str, list[float]] = {measure: [] for measure in PIECE_MEASURES}
+        self.values: Samples = defaultdict(list)
 
     def add(self, stems: Tensor) -> None:
         """Add one piece, stems (S, T)."""
         self.mixtures.append(stems.sum(0))
         for name, stem in zip(self.stems, stems, strict=True):
-            sounds = not bool(is_silent(stem))
-            self.levels[name].append(float(rms_dbfs(stem)) if sounds else math.nan)
+            level = math.nan if bool(is_silent(stem)) else float(rms_dbfs(stem))
+            self.values[LEVEL, self.row, name].append(level)
         if len(self.mixtures) <= self.num_coherent:
             named = dict(zip(self.stems, stems.numpy(), strict=True))
             for measure, value in pairwise_coherence(named, self.sample_rate).items():
-                self.coherence[measure].append(value)
-
-    def fill(self, table: Table, row: str) -> None:
-        """Put levels, and coherence if any piece was measured, into ``table``."""
-        for stem, values in self.levels.items():
-            table.put_samples(LEVEL, row, stem, values)
-        for measure, values in self.coherence.items():
-            if self.num_coherent:
-                table.put_samples(COHERENCE, row, measure, values)
+                self.values[COHERENCE, self.row, measure].append(value)
 
 
 def shuffled_pieces(real: Iterable[tuple[Segment, Tensor]]) -> Iterator[Tensor]:
@@ -186,7 +179,7 @@ def evaluate_generation(
     generators |= others or {}
     obedience = Obedience(names, config.sample_rate)
     sets = {
-        row: StemSet(names, config.sample_rate, num_coherent)
+        row: StemSet(row, names, config.sample_rate, num_coherent)
         for row in (FLOOR_ROW, *generators, SHUFFLED_ROW)
     }
     vocoded, solo, examples = [], [], []
@@ -232,10 +225,8 @@ def evaluate_generation(
             if row in ordered
         }
         fill_variety(table, embedding, base, compared, FLOOR_ROW, config.sample_rate, seed=seed)
-    for row, stem_set in sets.items():
-        if stem_set.mixtures:
-            stem_set.fill(table, row)
-    obedience.fill(table)
+    for collected in (*sets.values(), obedience):
+        table.put_all(collected.values)
     table.metadata.update(
         clips=num_clips,
         reference_clips=len(reference_songs),

@@ -7,6 +7,7 @@ vocoder, masks from true stems) to the model's methods. Shapes: segments (N, S, 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
 from stemweave.evaluation.segments import model_segments
 from stemweave.evaluation.systems import Separator, pipeline_separator
-from stemweave.evaluation.table import MEANING, Table
+from stemweave.evaluation.table import MEANING, Samples, Table
 from stemweave.models.log_mel import LogMel
 from stemweave.models.vocoder import resampled
 from stemweave.tasks.sampling import Sampling
@@ -78,7 +79,7 @@ class Truth:
 
 
 class SegmentScores:
-    """Collects single values: measure → row → stem → one number per segment (NaN: no value).
+    """Collects single values of each stem, one number per segment (NaN: no value).
 
     ``own_mel`` is the front end of the log-mels that are scored.
     """
@@ -94,12 +95,11 @@ class SegmentScores:
         paper_mel = LogMel()
         self.paper_mel = paper_mel if paper_mel.config.sample_rate == sample_rate else None
         self.scores_paper_mels = own_mel is not None and is_paper_front_end(own_mel)
-        self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
+        self.values: Samples = defaultdict(list)
 
     def add(self, measure: str, row: str, per_stem: Tensor) -> None:
-        rows = self.values.setdefault(measure, {}).setdefault(row, {s: [] for s in self.stems})
         for stem, value in zip(self.stems, per_stem.tolist(), strict=True):
-            rows[stem].append(value)
+            self.values[measure, row, stem].append(value)
 
     def add_estimate(self, row: str, estimate: Audio, truth: Truth) -> None:
         """Score one segment.
@@ -145,13 +145,9 @@ class SegmentScores:
 
         A measure without any value, e.g. of lone stems where there are none, is left out.
         """
-        for measure, rows in self.values.items():
-            numbers = (v for per_stem in rows.values() for vs in per_stem.values() for v in vs)
-            if not any(math.isfinite(number) for number in numbers):
-                continue
-            for row, per_stem in rows.items():
-                for stem, values in per_stem.items():
-                    table.put_samples(measure, row, stem, values, songs)
+        finite = {at[0] for at, own in self.values.items() if any(map(math.isfinite, own))}
+        table.put_all({at: own for at, own in self.values.items() if at[0] in finite}, songs)
+        for measure in list(table.measures):
             table.put_mean_column(measure)
 
 
@@ -304,9 +300,10 @@ def evaluate_separation(
 
 def _counted(scores: SegmentScores, songs: Sequence[str]) -> str:
     """In how many segments and songs each stem is mixed with others, which SI-SDR asks for."""
-    any_row = next(iter(scores.values.get(SI_SDRI, {}).values()), {})
+    row = next((row for measure, row, _ in scores.values if measure == SI_SDRI), "")
     counted = []
-    for stem, values in any_row.items():
-        mixed = [song for song, value in zip(songs, values, strict=True) if math.isfinite(value)]
+    for stem in scores.stems:
+        values = zip(songs, scores.values.get((SI_SDRI, row, stem), ()), strict=False)
+        mixed = [song for song, value in values if math.isfinite(value)]
         counted.append(f"{stem}: {len(mixed)} of {len(set(mixed))} songs")
     return f"Segments in which a stem is mixed with others: {', '.join(counted)}."

@@ -131,7 +131,7 @@ def generated(
     made, examples = {}, []
     for sampler, steps in rows:
         row, seconds = row_name(sampler, steps), []
-        stem_set = generation.StemSet(names, config.sample_rate, num_coherent=0)
+        stem_set = generation.StemSet(row, names, config.sample_rate, num_coherent=0)
         generate = pipeline_generator(pipe, duration_s, {"steps": steps})
         with sampling_by(pipe, sampler):
             for index, seed in enumerate(tqdm(seeds, desc=row, disable=not progress)):
@@ -143,7 +143,7 @@ def generated(
                     title = f"{row}, seed {seed}"
                     examples.append(generation.piece_example(title, names, stems))
         made[row] = torch.stack(stem_set.mixtures)
-        stem_set.fill(table, row)
+        table.put_all(stem_set.values)
         table.put(SECONDS, row, "median", Cell(statistics.median(seconds), count=len(seeds)))
     return made, examples
 

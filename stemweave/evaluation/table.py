@@ -16,6 +16,10 @@ MEANING = "What each number means and how noisy it is: docs/evaluation.md."
 """A note of every table."""
 
 
+Samples = dict[tuple[str, str, str], list[float]]
+"""Single values by measure, row and column."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One number; ``low`` and ``high`` bound its 95 % interval, ``count`` is its sample size."""
@@ -72,6 +76,11 @@ class Table:
         low, high = mean_interval([(finite, names)])
         mean = statistics.fmean(finite) if finite else math.nan
         self.put(measure, row, column, Cell(mean, low, high, len(finite)))
+
+    def put_all(self, values: Samples, songs: Sequence[str] | None = None) -> None:
+        """``put_samples`` of every list."""
+        for place, own in values.items():
+            self.put_samples(*place, own, songs)
 
     def put_mean_column(self, measure: str, column: str = "mean", partial: bool = False) -> None:
         """Add the plain mean over each row's columns, where every column has a number.
