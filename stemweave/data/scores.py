@@ -11,11 +11,9 @@ import numpy as np
 from stemweave.errors import InputError
 from stemweave.music.events import bars_of, score_segments
 from stemweave.music.instruments import INSTRUMENT_CLASSES
-from stemweave.music.lead_sheet import LeadSheet
-from stemweave.music.midi import read_midi
+from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
+from stemweave.music.midi import SCORE_FILE, read_midi
 from stemweave.music.sequences import BarWindow, window_of
-
-SCORE, SHEET = "score.mid", "sheet.json"
 
 
 def score_folders(data: Iterable[str | Path]) -> list[Path]:
@@ -23,13 +21,12 @@ def score_folders(data: Iterable[str | Path]) -> list[Path]:
 
     Raises ``InputError`` if there are none.
     """
-    folders = [path.parent for root in data for path in sorted(Path(root).rglob(SCORE))]
-    folders = [folder for folder in folders if (folder / SHEET).exists()]
+    folders = [path.parent for root in data for path in sorted(Path(root).rglob(SCORE_FILE))]
+    folders = [folder for folder in folders if (folder / SHEET_FILE).exists()]
     if not folders:
         names = ", ".join(map(str, data))
-        raise InputError(
-            f"no songs with {SCORE} and {SHEET} in {names}: stemweave compose writes such songs"
-        )
+        wanted = f"{SCORE_FILE} and {SHEET_FILE} in {names}"
+        raise InputError(f"no songs with {wanted}: stemweave compose writes such songs")
     return folders
 
 
@@ -82,7 +79,7 @@ def num_events(window: BarWindow) -> int:
 
 def read_song(folder: Path, stems: Sequence[str]) -> tuple[BarWindow, str | None]:
     """All bars of a song, and the name of its style; ``InputError`` if a file cannot be read."""
-    score, _ = read_midi(folder / SCORE)
-    sheet = LeadSheet.from_json((folder / SHEET).read_text())
+    score, _ = read_midi(folder / SCORE_FILE)
+    sheet = LeadSheet.from_json((folder / SHEET_FILE).read_text())
     segments = score_segments(score, bars_of(sheet), stems)
     return window_of(sheet, segments, (), INSTRUMENT_CLASSES), sheet.style

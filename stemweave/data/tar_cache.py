@@ -10,7 +10,6 @@ import re
 import shutil
 import tarfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -151,12 +150,15 @@ def _fetch(url: str, folder: Path) -> None:
 
 def _download(url: str, path: Path) -> None:
     """Copy a URL's content to ``path``; raises ``InputError``."""
-    error: Exception | None = None
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(2 ** (attempt - 1))
         try:
-            with _opened(url) as source, path.open("wb") as file:
+            if url.startswith(("http://", "https://")):
+                opened: Any = urllib.request.urlopen(url, timeout=TIMEOUT_S)
+            else:
+                opened = imported_webdataset().gopen(url)
+            with opened as source, path.open("wb") as file:
                 shutil.copyfileobj(source, file, 2**20)
                 expected = getattr(source, "length", None)
                 if expected:  # what http.client still waited for
@@ -164,21 +166,11 @@ def _download(url: str, path: Path) -> None:
             return
         except InputError:
             raise
-        except urllib.error.HTTPError as failure:
-            error = failure
-            if failure.code < 500 and failure.code != 429:
-                break
-        except (OSError, ValueError) as failure:
-            error = failure
-            if url.startswith("pipe:"):
-                break
-    raise InputError(f"{url} cannot be fetched: {error}") from error
-
-
-def _opened(url: str) -> Any:
-    if url.startswith(("http://", "https://")):
-        return urllib.request.urlopen(url, timeout=TIMEOUT_S)
-    return imported_webdataset().gopen(url)
+        except (OSError, ValueError) as failure:  # HTTP's are the first
+            code = getattr(failure, "code", 500)
+            final = url.startswith("pipe:") or (code < 500 and code != 429)
+            if final or attempt == ATTEMPTS - 1:
+                raise InputError(f"{url} cannot be fetched: {failure}") from failure
 
 
 def unpacked_songs(folder: Path, url: str) -> Iterator[Song]:

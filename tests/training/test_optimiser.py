@@ -1,12 +1,20 @@
-"""Muon: what it does to a matrix, which weights it turns, and that it learns."""
+"""Muon: what it does to a matrix, which weights it turns, that it learns; what is exported."""
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 from stemweave.models.refiner import MaskRefiner
-from stemweave.training.optimiser import STEP_RMS, Muon, is_inner, make_optimiser, orthogonalised
+from stemweave.training.optimiser import (
+    STEP_RMS,
+    Muon,
+    WeightAverage,
+    is_inner,
+    make_optimiser,
+    orthogonalised,
+)
 from stemweave.training.stage_settings import OptimiserSettings
 
 
@@ -85,3 +93,25 @@ def test_a_loaded_state_goes_on_as_if_never_saved():
     other.load_state_dict(state)
     steps(other, resumed, range(3, 5))
     assert torch.equal(network[0].weight, resumed[0].weight)
+
+
+def test_a_share_of_the_first_weights():
+    first, weights = torch.tensor([1.0, 2.0]), torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    plain = WeightAverage([weights], 0.9, 0.0, foreach=False)
+    shared = WeightAverage([weights], 0.9, 0.25, foreach=False)
+    for step in range(5):
+        weights.data += step
+        for average in (plain, shared):
+            average.step([weights])
+    again = WeightAverage([weights], 0.9, 0.25, foreach=False)
+    again.load_state_dict(shared.state_dict())
+    averages = []
+    for average in (plain, shared, again):
+        exported = torch.nn.Parameter(torch.zeros(2))
+        average.copy_to([exported])
+        averages.append(exported.data)
+    assert not torch.allclose(averages[0], first)
+    assert torch.allclose(averages[1], 0.25 * first + 0.75 * averages[0])
+    assert torch.equal(averages[1], averages[2])
+    with pytest.raises(ValueError, match="no first weights"):
+        again.load_state_dict(plain.state_dict())
