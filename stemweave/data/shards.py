@@ -111,7 +111,7 @@ class Shards(ABC):
         return {}
 
     def _fingerprint(self, networks: Sequence[nn.Module]) -> str:
-        description: dict[str, Any] = {
+        description = {
             "content": type(self).__name__,
             "songs": describe_songs(self.songs),
             "log_mel": {k: v for k, v in self.log_mel.config.items() if not k.startswith("_")},
@@ -121,17 +121,14 @@ class Shards(ABC):
             "seed": self.seed,
             "shard_size": self.plan.shard_size,
         }
-        if self.channels > 1:
-            description["channels"] = self.channels
-        if self.bfloat16:
-            description["bfloat16"] = True
+        description |= {"channels": self.channels} if self.channels > 1 else {}
+        description |= {"bfloat16": True} if self.bfloat16 else {}
         description |= self._own_description()
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for network in networks:
             if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
                 digest.update(str(network.config.scaling_factor).encode())
-            for name, tensor in sorted(network.state_dict().items()):
-                digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+            add_weights(digest, network)
         return digest.hexdigest()[:16]
 
     def build(self, index: int) -> Arrays:
@@ -212,6 +209,12 @@ class Shards(ABC):
             name: tensor.float() if tensor.dtype == torch.float16 else tensor
             for name, tensor in _concatenated(rows).items()
         }
+
+
+def add_weights(digest: Any, network: nn.Module) -> None:
+    """Let a hash depend on a network's weights, in single precision."""
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
 
 
 def _read(path: Path) -> Arrays | None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from stemweave.data.shards import add_weights
 from stemweave.data.songs import licence_of, total_hours
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
@@ -33,8 +34,7 @@ def autoencoder_identity(vae: Any) -> str:
 def weights_identity(network: Any, scale: str = "") -> str:
     """A short hash of a network's weights."""
     digest = hashlib.sha256(scale.encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+    add_weights(digest, network)
     return digest.hexdigest()[:16]
 
 

@@ -28,7 +28,9 @@ def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, .
         license_name="to-be-filled-in",
         tags=["stemweave", "audio", "music", "source-separation", "audio-to-audio", *stems],
     )
-    licences = {name for one in records.values() for name in _data(one).get("licences", ())}
+    licences = {
+        name for one in records.values() for name in (one.get("data") or {}).get("licences", ())
+    }
     refiner = parts.get("refiner")
     more = [one for one in refiner.config.stems or () if one not in stems] if refiner else []
     lines = [
@@ -47,15 +49,11 @@ def write_model_card(folder: Path, parts: Mapping[str, Any], stems: tuple[str, .
     ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n").save(folder / "README.md")
 
 
-def _data(record: Mapping[str, Any]) -> dict[str, Any]:
-    return record.get("data") or {}
-
-
 def _described(name: str, record: Mapping[str, Any]) -> str:
     """A paragraph and the settings of one part; of some nothing is known."""
     if not record:
         return f"### {name}\n\nIt says nothing of its training."
-    songs = _data(record)
+    songs = record.get("data") or {}
     hours = songs.get("hours_of_stems") or {}
     facts = {
         "steps": record.get("step"),

@@ -48,9 +48,7 @@ class RefinerStage:
     def loss(
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        device = next(network.parameters()).device
-        batch = self.shards.batch(step, self.settings.batch_size, rng)
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        batch = beside(network, self.shards.batch(step, self.settings.batch_size, rng))
         masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
         sounding = targets.stem_energy() > self.settings.silence_energy
@@ -73,9 +71,8 @@ class RefinerStage:
     def validate(self, network: Any) -> dict[str, float]:
         """SI-SDR improvement over the mixture by our masks, and by the best."""
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
-        device = next(network.parameters()).device
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
+        batch = beside(network, batch)
+        with torch.autocast(batch["mixture"].device.type, torch.bfloat16, self.bfloat16):
             masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
         sounding = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
@@ -91,6 +88,12 @@ class RefinerStage:
 
     def export(self, network: Any, folder: Path) -> None:
         save_network(network, folder)
+
+
+def beside(network: nn.Module, batch: Arrays) -> Arrays:
+    """``batch`` on the device of ``network``."""
+    device = next(network.parameters()).device
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _targets(batch: Arrays) -> MaskTargets:

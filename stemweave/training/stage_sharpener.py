@@ -25,7 +25,7 @@ from stemweave.training.losses import separation_error_db
 from stemweave.training.networks import load_component, make_sharpener
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
-from stemweave.training.stage_refiner import EVALUATED_DB
+from stemweave.training.stage_refiner import EVALUATED_DB, beside
 
 FIRST_PASS_FOLDER = "first_pass"
 """In a run's folder: what made the factors of its second pass."""
@@ -95,8 +95,7 @@ class SharpenerStage:
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         batch = self.shards.batch(step, self.settings.batch_size, rng)
-        device = next(network.parameters()).device
-        batch = {name: tensor.to(device) for name, tensor in self._pieces(batch, rng).items()}
+        batch = beside(network, self._pieces(batch, rng))
         stems = batch["stems"]
         estimates, plain = self._separated(network, batch)
         sounding = _relative_energy(stems, stems) > self.settings.silence_energy
@@ -115,7 +114,7 @@ class SharpenerStage:
             "gained_db": gained_db[sounding].mean().item(),
         }
         if self.settings.mel_weight > 0:
-            self.log_mel.to(device)
+            self.log_mel.to(stems.device)
             mel_error = (self.log_mel(estimates) - self.log_mel(stems)).square().mean()
             loss = loss + self.settings.mel_weight * mel_error
             figures["log_mel_mse"] = mel_error.item()
@@ -124,10 +123,9 @@ class SharpenerStage:
     def validate(self, network: Any) -> dict[str, float]:
         """SI-SDR improvement over the mixture by sharpened masks, and by the bands' own."""
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
-        device = next(network.parameters()).device
         sharpened, banded = [], []
         for index in range(len(batch["stems"])):
-            one = {name: tensor[index : index + 1].to(device) for name, tensor in batch.items()}
+            one = beside(network, {n: tensor[index : index + 1] for n, tensor in batch.items()})
             stems = one["stems"]
             estimates, plain = self._separated(network, one)
             sounding = _relative_energy(stems, stems) > 10 ** (EVALUATED_DB / 10)

@@ -68,8 +68,9 @@ def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs
         for what, some in (("noted", findings.notes), ("skipped", findings.skipped)):
             for one in some:
                 print(f"{what} {one.folder}: {one.reason}")
-    train = _of_split("train", urls, findings.songs, settings)
-    validation = _of_split("validation", urls, findings.songs, settings)
+    train, validation = (
+        _of_split(split, urls, findings.songs, settings) for split in ("train", "validation")
+    )
     if not quiet:
         require_audible(settings.stems, train)
     return train, validation
