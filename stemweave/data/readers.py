@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -134,8 +134,7 @@ def read_data(
     return findings
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(NamedTuple):
     """What is looked for: see ``read_data``."""
 
     data: Path
@@ -205,7 +204,7 @@ def _look_into(
 
 def _layouts_of(names: Collection[str], stems: Sequence[str]) -> list[str]:
     """Layouts that a folder with files of these ``names`` may have, the likeliest first."""
-    found = [layout for layout, (marker, _) in LAYOUTS.items() if marker and marker in names]
+    found = [layout for layout, (marker, _) in LAYOUTS.items() if marker in names]
     wanted = {f"{stem}{suffix}".casefold() for stem in stems for suffix in STEM_SUFFIXES}
     if not wanted.isdisjoint(names) and "musdb18hq" not in found:
         found.append("folders")
@@ -218,20 +217,17 @@ def slakh_files(folder: Path, search: Search) -> Files:
         metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
         described: dict[str, Any] = metadata["stems"]
         files: Files = {}
-        missing = []
         for name, about in described.items():
             stem = _slakh_class(about, search.classes)
-            if stem is None or stem not in search.stems or not about.get("audio_rendered", True):
-                continue
-            path = find_stem(folder / "stems", name)
-            if path is None:
-                missing.append(name)
-            else:
+            if stem in search.stems and about.get("audio_rendered", True):
+                path = find_stem(folder / "stems", name)
+                if path is None:
+                    raise Unusable(f"stems/{name} is missing, which metadata.yaml lists")
                 files.setdefault(stem, []).append(path)
+    except Unusable:
+        raise
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unusable(f"metadata.yaml cannot be read ({_one_line(error)})") from error
-    if missing:
-        raise Unusable(f"stems/{missing[0]} is missing, which metadata.yaml lists")
     return files
 
 
@@ -316,14 +312,12 @@ def _split(folder: Path, data: Path, layout: str) -> str:
     parts = folder.relative_to(data).parts
     if "omitted" in parts:  # Slakh2100-redux keeps what leaks between its splits there
         raise Unusable("omitted by the data set's authors")
-    named = [SPLITS[part.lower()] for part in parts if part.lower() in SPLITS]
-    if data.name.lower() in SPLITS and not named:
-        named = [SPLITS[data.name.lower()]]
-    if named:
-        if layout == "musdb18hq" and named[0] == "train" and folder.name in MUSDB_VALIDATION:
-            return "validation"
-        return named[0]
-    return split_of_name(folder.name)
+    named = [SPLITS[part.lower()] for part in (*parts, data.name) if part.lower() in SPLITS]
+    if not named:
+        return split_of_name(folder.name)
+    if layout == "musdb18hq" and named[0] == "train" and folder.name in MUSDB_VALIDATION:
+        return "validation"
+    return named[0]
 
 
 def split_of_name(name: str) -> str:

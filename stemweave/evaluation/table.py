@@ -16,6 +16,8 @@ MEANING = "What each number means and how noisy it is: docs/evaluation.md."
 """A note of every table."""
 
 
+RESAMPLES = 1000
+"""Of the bootstrap behind an interval of a mean."""
 Samples = dict[tuple[str, str, str], list[float]]
 """Single values by measure, row and column."""
 
@@ -82,14 +84,14 @@ class Table:
         for place, own in values.items():
             self.put_samples(*place, own, songs)
 
-    def put_mean_column(self, measure: str, column: str = "mean", partial: bool = False) -> None:
+    def put_mean_column(self, measure: str, partial: bool = False) -> None:
         """Add the plain mean over each row's columns, where every column has a number.
 
         ``partial``: over those columns that have one. The interval comes from the samples, if there
         are any: songs are drawn for all columns together.
         """
         for row, cells in self.measures.get(measure, {}).items():
-            others = {name: cell.value for name, cell in cells.items() if name != column}
+            others = {name: cell.value for name, cell in cells.items() if name != "mean"}
             defined = [name for name, value in others.items() if math.isfinite(value)]
             if not defined or (len(defined) < len(others) and not partial):
                 continue
@@ -101,7 +103,7 @@ class Table:
                 ]
             )
             mean = statistics.fmean(others[name] for name in defined)
-            self.put(measure, row, column, Cell(mean, low, high))
+            self.put(measure, row, "mean", Cell(mean, low, high))
 
     def value(self, measure: str, row: str, column: str) -> float:
         return self.measures[measure][row][column].value
@@ -160,7 +162,7 @@ def _cell_dict(cell: Cell) -> dict[str, float | int | None]:
 
 
 def mean_interval(
-    columns: Sequence[tuple[Sequence[float], Sequence[str]]], resamples: int = 1000, seed: int = 0
+    columns: Sequence[tuple[Sequence[float], Sequence[str]]],
 ) -> tuple[float | None, float | None]:
     """95 % percentile-bootstrap interval of the mean over columns of each column's mean.
 
@@ -172,8 +174,8 @@ def mean_interval(
         return None, None
     units = sorted({song for _, songs in columns for song in songs})
     index = {song: i for i, song in enumerate(units)}
-    drawn = np.random.default_rng(seed).integers(0, len(units), (resamples, len(units)))
-    total = np.zeros(resamples)
+    drawn = np.random.default_rng(0).integers(0, len(units), (RESAMPLES, len(units)))
+    total = np.zeros(RESAMPLES)
     for values, songs in columns:
         members = np.array([index[song] for song in songs])
         sums = np.bincount(members, np.asarray(values, dtype=np.float64), len(units))

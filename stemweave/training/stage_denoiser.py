@@ -233,7 +233,7 @@ class DenoiserStage:
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
             loudest = [
                 self._decode(crop.float().to(device)).flatten(1).amax(dim=1)
-                for crop in self.shards.stem_means(0)[:LOUDEST_OF]
+                for crop in self.shards.stem_means()[:LOUDEST_OF]
             ]
         return [round(value, 2) for value in torch.stack(loudest).amax(dim=0).tolist()]
 
