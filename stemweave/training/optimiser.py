@@ -120,7 +120,7 @@ def in_groups(
 def make_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Adam:
     """Adam, AdamW or ``Muon`` for the parameters of ``network`` that are trained."""
     named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
-    options = {
+    options: dict[str, Any] = {
         "lr": settings.learning_rate,
         "betas": settings.betas,
         "weight_decay": settings.weight_decay,
