@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from stemweave.evaluation.results import Example
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import Cell, Table, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +35,7 @@ def box_plot(table: Table, measure: str, path: Path) -> bool:
     Boxes are quartiles, whiskers the 5th and 95th percentile, the triangle the mean.
     """
     rows = {row: cells for row, cells in table.samples.get(measure, {}).items() if cells}
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    columns = [c for c in columns if any(cells.get(c) for cells in rows.values())]
+    columns = [c for c in columns_of(rows) if any(cells.get(c) for cells in rows.values())]
     if not columns:
         return False
     figure, panels = row_panels(measure, columns, list(rows))
@@ -90,7 +89,7 @@ def bar_panels(table: Table, measure: str, path: Path, *, wide: bool = False) ->
             for column, cell in cells.items():
                 turned.setdefault(column, {})[row] = cell
         rows = turned
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    columns = columns_of(rows)
     if not columns:
         return False
     figure, panels = row_panels(measure, columns, list(rows), same_scale=wide)
@@ -130,7 +129,7 @@ def spectrogram_db(waveform: torch.Tensor) -> np.ndarray:
 def spectrogram_grid(example: Example, rows: Sequence[str], sample_rate: int, path: Path) -> bool:
     """Spectrograms of ``example``: one line per row, one column per track, for comparison."""
     shown = [row for row in rows if row in example.tracks]
-    tracks = list(dict.fromkeys(name for row in shown for name in example.tracks[row]))
+    tracks = columns_of({row: example.tracks[row] for row in shown})
     if not tracks:
         return False
     figure, axes = plt.subplots(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class Table:
         return "\n".join(parts)
 
     def _markdown_rows(self, rows: dict[str, dict[str, Cell]], intervals: bool) -> list[str]:
-        columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+        columns = columns_of(rows)
         lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for row, cells in rows.items():
             texts = []
@@ -153,6 +153,11 @@ class Table:
         (folder / "table.md").write_text(self.as_markdown(), encoding="utf-8")
         samples = json.dumps(self.samples, ensure_ascii=False, allow_nan=False)
         (folder / "samples.json").write_text(samples + "\n", encoding="utf-8")
+
+
+def columns_of(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """All columns that any of ``rows`` has."""
+    return list(dict.fromkeys(column for cells in rows.values() for column in cells))
 
 
 def _cell_dict(cell: Cell) -> dict[str, float | int | None]:
