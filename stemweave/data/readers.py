@@ -24,14 +24,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from stemweave.data.songs import (
-    MANIFEST,
-    STEM_SUFFIXES,
-    Song,
-    find_stem,
-    read_manifest,
-    read_song,
-)
+from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
 from stemweave.errors import InputError
 from stemweave.io.decode import read_header
 from stemweave.io.own_code import imported

@@ -24,12 +24,7 @@ from stemweave.models.sharpener import SPECTRUM, MaskSharpener
 from stemweave.training.lora import add_lora
 from stemweave.training.networks import DENOISERS, renamed, untrained
 from stemweave.training.part_settings import ConditionSettings
-from stemweave.training.settings import (
-    LogMelSettings,
-    RunSettings,
-    SamplingSettings,
-    changed,
-)
+from stemweave.training.settings import LogMelSettings, RunSettings, SamplingSettings, changed
 from stemweave.training.stem_map import mapped_state, sources
 
 

@@ -14,12 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from stemweave.data.scores import ScoreCorpus
 from stemweave.models.score_transformer import HEADER, Segments, Tokens
-from stemweave.music.sequences import (
-    BarWindow,
-    segment_fields,
-    segment_order,
-    sequence_of,
-)
+from stemweave.music.sequences import BarWindow, segment_fields, segment_order, sequence_of
 from stemweave.training.networks import make_score_model
 from stemweave.training.part_settings import ScoreSettings
 from stemweave.training.settings import RunSettings

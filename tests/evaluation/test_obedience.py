@@ -8,12 +8,7 @@ import torch
 
 from stemweave.data.song_conditions import SongConditions
 from stemweave.evaluation import obedience
-from stemweave.evaluation.obedience import (
-    Obedience,
-    mass_on_chords,
-    notes_played,
-    onsets_on_grid,
-)
+from stemweave.evaluation.obedience import Obedience, mass_on_chords, notes_played, onsets_on_grid
 from stemweave.evaluation.table import Table
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import roll_of_notes, timed_notes
