@@ -86,7 +86,10 @@ def keep_last(run: Any) -> None:
     if settings.keep_last:
         run.export(_name(run.step))
         if run.accelerator.is_main_process:
-            _forget_older(run.folder / "kept", settings.keep_last, settings.keep_every_steps)
+            for path in sorted((run.folder / "kept").glob("step_*[0-9]"))[: -settings.keep_last]:
+                forever = settings.keep_every_steps
+                if not forever or int(path.name.removeprefix("step_")) % forever:
+                    shutil.rmtree(path)
 
 
 def keep_best(run: Any, figures: Mapping[str, float]) -> None:
@@ -114,9 +117,3 @@ def keep_best(run: Any, figures: Mapping[str, float]) -> None:
 
 def _name(step: int) -> str:
     return f"kept/step_{step:08d}"
-
-
-def _forget_older(kept: Path, number: int, forever: int) -> None:
-    for path in sorted(kept.glob("step_*[0-9]"))[:-number]:
-        if not forever or int(path.name.removeprefix("step_")) % forever:
-            shutil.rmtree(path)

@@ -50,7 +50,7 @@ from stemweave.training.placement import (
     to_channels_last,
     whole,
 )
-from stemweave.training.stage import Stage
+from stemweave.training.stage_settings import Stage
 
 LogExamples = Callable[[int, Mapping[str, Example]], None]
 

@@ -30,7 +30,7 @@ from stemweave.training.logs import RunLog
 from stemweave.training.loop import TrainingRun
 from stemweave.training.run_folder import name_last
 from stemweave.training.settings import RunSettings, load_settings, save_settings
-from stemweave.training.stage import Stage
+from stemweave.training.stage_settings import Stage
 
 
 def prepare(
