@@ -212,7 +212,7 @@ def slakh_files(folder: Path, search: Search) -> Files:
         files: Files = {}
         for name, about in described.items():
             stem = _slakh_class(about, search.classes)
-            if stem in search.stems and about.get("audio_rendered", True):
+            if stem and stem in search.stems and about.get("audio_rendered", True):
                 path = find_stem(folder / "stems", name)
                 if path is None:
                     raise Unusable(f"stems/{name} is missing, which metadata.yaml lists")

@@ -225,8 +225,8 @@ def evaluate_generation(
             if row in ordered
         }
         fill_variety(table, embedding, base, compared, FLOOR_ROW, config.sample_rate, seed=seed)
-    for collected in (*sets.values(), obedience):
-        table.put_all(collected.values)
+    for values in (*(stem_set.values for stem_set in sets.values()), obedience.values):
+        table.put_all(values)
     table.metadata.update(
         clips=num_clips,
         reference_clips=len(reference_songs),

@@ -83,7 +83,7 @@ def evaluate_steps(
     for sampler in samplers:
         if sampler not in SAMPLERS:
             raise InputError(f"{sampler} is no sampler: choose of {', '.join(SAMPLERS)}")
-    table, examples = Table("Number of passes", notes=[MEANING]), []
+    table, examples = Table("Number of passes", notes=[MEANING]), list[Example]()
     if num_segments:
         for sampler in samplers:
             for steps in sorted(separation_steps):

@@ -62,10 +62,11 @@ def assemble_model(settings: RunSettings, parts: Mapping[str, Any], out: Path) -
     """
     sampling = settings.sampling.model_dump()
     schedule = settings.denoiser.scheduler.make()
+    named: dict[str, Any] = {name: parts.get(name) for name in NAMES}
     pipe = StemModel(
         LogMel(**settings.log_mel.model_dump()),
         scheduler=with_sampler(schedule, sampling.pop("sampler")),
-        **{name: parts.get(name) for name in NAMES},
+        **named,
         reference_rms=settings.mixing.reference_rms,
         clip_mixture=settings.mixing.clip_mixture,
         **sampling,

@@ -47,11 +47,14 @@ class CacheSource:
         if self.stage == "refiner":
             with init_empty_weights(include_buffers=False):
                 return RefinerStage(settings, *songs)
-        if self.vae is None and base is None:
+        if self.vae is not None:
+            vae = load_component("vae", self.vae)
+        elif base is not None:
+            vae = base.vae
+        else:
             raise InputError(
                 f"{self.config} trains no existing model further: give a trained autoencoder"
             )
-        vae = load_component("vae", self.vae) if self.vae is not None else base.vae
         check_parts(settings, vae=vae)
         with init_empty_weights(include_buffers=False):
             return DenoiserStage(settings, *songs, vae)
