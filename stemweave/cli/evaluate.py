@@ -93,7 +93,7 @@ def separation_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
-    from stemweave.evaluation import comparison, separation, systems
+    from stemweave.evaluation import separation, systems
     from stemweave.io.own_code import imported
 
     own, (model, *further) = systems.functions_and_models(models or ())
@@ -117,7 +117,7 @@ def separation_command(
         progress=True,
     )
     first = separation.METHOD_ROWS[(chosen or pipe.methods)[0]]
-    comparison.put_differences(evaluation.table, first if baseline == model else baseline)
+    systems.put_differences(evaluation.table, first if baseline == model else baseline)
     compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
     _finish(evaluation, ", ".join([model, *further, *own]), data, split, out, compared)
 

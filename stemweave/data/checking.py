@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,12 +56,10 @@ def _heard_stems(song: Song) -> tuple[Song, list[str], str]:
 
 def is_audible(song: Song, stem: str) -> bool:
     """Whether ``song`` has files of ``stem`` that can be decoded and are not silent."""
-    if stem not in song.stems:
-        return False
-    try:
-        return any(peak_of(path) > SILENCE_PEAK for path in song.stem_paths(stem))
-    except InputError:
-        return False
+    with suppress(InputError):
+        paths = song.stem_paths(stem) if stem in song.stems else ()
+        return any(peak_of(path) > SILENCE_PEAK for path in paths)
+    return False
 
 
 def peak_of(path: Path) -> float:
@@ -101,11 +100,5 @@ def hours_table(songs: Sequence[Song], stems: Sequence[str]) -> list[str]:
         having = [song for song in songs if stem in song.stems or stem == "any stem"]
         groups = [[song for song in having if song.split == split] for split in splits]
         rows.append([stem, *(f"{total_hours(group):.2f}" for group in [*groups, having])])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    ]
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in rows]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
 
+Drawn = TypeVar("Drawn")
+MOST_ATTEMPTS = 100
+"""At a crop, where files are damaged."""
 MOST_SHARE = 0.01
 """Of a data set's files; one alone is always passed by."""
 MOST_PEAK = 100.0
@@ -32,8 +36,7 @@ def pass_by(damaged: DamagedFile, songs: Sequence[Song]) -> None:
 
     Of tar shards ``songs`` are those at hand, and damaged files those of all windows so far.
 
-    Raises:
-        InputError: if that are more files than ``MOST_SHARE`` of the songs'.
+    Raises ``InputError`` if that are more files than ``MOST_SHARE`` of the songs'.
     """
     if damaged.path not in found:
         found[damaged.path] = damaged.reason
@@ -47,3 +50,16 @@ def pass_by(damaged: DamagedFile, songs: Sequence[Song]) -> None:
             f"{len(found)} of {files} files are damaged, e.g. {damaged}: look at the songs with "
             "'stemweave data check'"
         )
+
+
+def undamaged(draw: Callable[[], Drawn], songs: Sequence[Song]) -> Drawn:
+    """What ``draw`` gives, which is called again where it meets a damaged file.
+
+    Raises ``InputError`` as ``pass_by``, or if it meets nothing else.
+    """
+    for _ in range(MOST_ATTEMPTS - 1):
+        try:
+            return draw()
+        except DamagedFile as error:
+            pass_by(error, songs)
+    return draw()

@@ -117,16 +117,15 @@ class LatentShards(Shards):
     def _known(self, crops: Crops, height: int) -> Arrays:
         """Conditions and what users' functions say of ``crops``, as a shard holds them."""
         duration_s = crops.waveforms.shape[-1] / self.log_mel.config.sample_rate
-        known = _for_the_disk(self.conditions(crops, height))
+        known: Arrays = {}
+        if (conditions := self.conditions(crops, height)) is not None:
+            small = conditions._replace(rows=conditions.rows.half())
+            known = {CONDITION + name: tensor for name, tensor in small._asdict().items()}
         for name, function in self.extra.items():
-            said = [
-                torch.as_tensor(function(song, start_s, duration_s)).float()
-                for song, start_s, _ in crops.places
-            ]
-            is_known = [
-                bool(c) and p[2] == 1 for c, p in zip(crops.coherent, crops.places, strict=True)
-            ]
-            rows = [one if is_one else one * 0 for one, is_one in zip(said, is_known, strict=True)]
+            rows = []
+            for coherent, (song, start_s, speed) in zip(crops.coherent, crops.places, strict=True):
+                said = torch.as_tensor(function(song, start_s, duration_s)).float()
+                rows.append(said if coherent and speed == 1 else said * 0)
             known[EXTRA + name] = torch.stack(rows)
         return known
 
@@ -145,15 +144,9 @@ class LatentShards(Shards):
                 known.append(nothing_known(1, len(self.stems), height))
                 continue
             of_song = read_song_conditions(song.folder)
-            one = conditions_of(
-                self.denoiser_config,
-                of_song.sheet,
-                of_song.notes,
-                start_s,
-                height,
-                position_s,
-                of_song.sounds,
-            )
+            where = (start_s, height, position_s)
+            known_of_song = (of_song.sheet, of_song.notes, *where, of_song.sounds)
+            one = conditions_of(self.denoiser_config, *known_of_song)
             for stem, waveform in zip(self.stems, waveforms, strict=True):
                 if stem in WIDTHS and not waveform.any():  # left out of the mixture
                     one.roll[..., roll_columns(stem)] = 0
@@ -171,21 +164,14 @@ class LatentShards(Shards):
         """Half precision for the disk; in stereo (N, S + 1, 2, C, H, W) both channels on C."""
         return (latents.flatten(2, 3) if self.channels > 1 else latents).half()
 
-    def stem_means(self, index: int) -> Tensor:
-        """The stems' mean latents (N, S, C, H, W) in shard ``index``, in half precision."""
-        return self.shard(index)["stems"]
+    def stem_means(self) -> Tensor:
+        """The stems' mean latents (N, S, C, H, W) in the first shard, in half precision."""
+        return self.shard(0)["stems"]
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         """``batch`` as a ``LatentBatch``."""
         batch = self.batch(step, batch_size, rng)
         return LatentBatch(batch["stems"], batch["mixture"], batch["coherent"], *_known_in(batch))
-
-
-def _for_the_disk(conditions: Conditions | None) -> Arrays:
-    if conditions is None:
-        return {}
-    small = conditions._replace(rows=conditions.rows.half())
-    return {CONDITION + name: tensor for name, tensor in small._asdict().items()}
 
 
 def _known_in(batch: Arrays) -> tuple[Conditions | None, dict[str, Tensor]]:
@@ -206,8 +192,8 @@ class PosteriorShards(LatentShards):
         own = {"mean": mean, "std": std, "coherent": crops.coherent}
         return own | self._known(crops, mean.shape[-2])
 
-    def stem_means(self, index: int) -> Tensor:
-        return self.shard(index)["mean"][:, :-1]
+    def stem_means(self) -> Tensor:
+        return self.shard(0)["mean"][:, :-1]
 
     def latents(self, step: int, batch_size: int, rng: np.random.Generator) -> LatentBatch:
         batch = self.batch(step, batch_size, rng)

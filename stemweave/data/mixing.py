@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from stemweave.data.damage import MOST_PEAK, DamagedFile, pass_by
+from stemweave.data.damage import MOST_PEAK, DamagedFile, undamaged
 from stemweave.data.songs import Song
 from stemweave.data.tar_songs import Songs, songs_at_hand
 from stemweave.errors import InputError
@@ -65,8 +65,6 @@ MOST_DRIVE_DB = 30.0
 """Largest gain before an overdriven stem's soft clipping, over unit RMS."""
 OVERSAMPLING = 4
 """Of what is overdriven."""
-MOST_ATTEMPTS = 100
-"""At a crop, where files are damaged."""
 
 PLAIN = MixSettings(0.0, 0.0, None, 0.0, 0.0, 0.0)
 """No variation at all: songs as they are on disk."""
@@ -130,8 +128,7 @@ def read_crop(
 def _samples(path: Path, start_s: float, duration_s: float) -> tuple[int, np.ndarray]:
     """Rate and samples (T, channels), fewer where the file ends.
 
-    Raises:
-        DamagedFile: if the file ends before it says that it does.
+    Raises ``DamagedFile`` if the file ends before it says that it does.
     """
     if path.suffix.lower() == ".m4a":
         reader = AudioReader(path, counted=False)
@@ -174,7 +171,6 @@ def draw_crops(
     axes = () if channels == 1 else (channels,)
     waveforms = np.zeros((num_crops, len(stems), *axes, num_samples), dtype=np.float32)
     coherent = np.ones(num_crops, dtype=bool)
-    places = []
     duration_s = num_samples / sample_rate
 
     def draw_place() -> Place:
@@ -185,13 +181,16 @@ def draw_crops(
         return song, rng.uniform(0, max(song.duration_s - speed * duration_s, 0)), speed
 
     def draw(crop: int) -> Place:
+        waveforms[crop] = 0
         coherent[crop] = rng.random() >= settings.cross_song_probability
         place = draw_place()
         for index, stem in enumerate(stems):
             if not coherent[crop]:
                 place = draw_place()
             sound = waveforms[crop, index]
-            _add_stem(sound, place, stem, sample_rate)
+            song, start_s, speed = place
+            if stem in song.stems:
+                sound += read_stem(song, stem, start_s, num_samples, sample_rate, channels, speed)
             if settings.drive_probability > 0 and rng.random() < settings.drive_probability:
                 sound[:] = overdriven(sound, rng.uniform(0, MOST_DRIVE_DB))
         mono = waveforms[crop] if channels == 1 else waveforms[crop].mean(axis=1)
@@ -201,26 +200,24 @@ def draw_crops(
         waveforms[crop] *= gains.reshape(-1, *(1 for _ in axes), 1)
         return place
 
-    for crop in range(num_crops):
-        for attempt in range(MOST_ATTEMPTS):
-            try:
-                places.append(draw(crop))
-                break
-            except DamagedFile as error:
-                pass_by(error, songs)
-                waveforms[crop] = 0
-                if attempt == MOST_ATTEMPTS - 1:
-                    raise
+    places = [undamaged(partial(draw, crop), songs) for crop in range(num_crops)]
     return Crops(torch.from_numpy(waveforms), torch.from_numpy(coherent), places)
 
 
-def _add_stem(sound: np.ndarray, place: Place, stem: str, sample_rate: int) -> None:
-    """Add what ``stem`` plays at ``place`` to ``sound`` (T,) or (2, T)."""
-    song, start_s, speed = place
-    if stem in song.stems:
-        channels = 1 if sound.ndim == 1 else len(sound)
-        for path in stem_files(song, stem):
-            sound += read_crop(path, start_s, sound.shape[-1], sample_rate, channels, speed)
+def read_stem(
+    song: Song,
+    stem: str,
+    start_s: float,
+    num_samples: int,
+    sample_rate: int,
+    channels: int = 1,
+    speed: float = 1.0,
+) -> np.ndarray:
+    """The sum of ``read_crop`` of all files of a stem."""
+    about = (start_s, num_samples, sample_rate, channels, speed)
+    crops = [read_crop(path, *about) for path in stem_files(song, stem)]
+    summed: np.ndarray = np.sum(crops, axis=0)
+    return summed
 
 
 def stem_files(song: Song, stem: str) -> tuple[Path, ...]:

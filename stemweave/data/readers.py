@@ -20,18 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from stemweave.data.songs import (
-    MANIFEST,
-    STEM_SUFFIXES,
-    Song,
-    find_stem,
-    read_manifest,
-    read_song,
-)
+from stemweave.data.songs import MANIFEST, STEM_SUFFIXES, Song, find_stem, read_manifest, read_song
 from stemweave.errors import InputError
 from stemweave.io.decode import read_header
 from stemweave.io.own_code import imported
@@ -114,8 +107,7 @@ def read_data(
         classes: of Slakh's instruments, for stems that are not the programs' own four.
         layout: package.module:function of one's own, (data, stems) → songs.
 
-    Raises:
-        InputError: if ``data`` does not exist or holds no song of a known layout.
+    Raises ``InputError`` if ``data`` does not exist or holds no song of a known layout.
     """
     search = Search(data, stems, require_all, min_duration_s, classes or {})
     if layout is not None:
@@ -135,8 +127,7 @@ def read_data(
     return findings
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(NamedTuple):
     """What is looked for: see ``read_data``."""
 
     data: Path
@@ -206,7 +197,7 @@ def _look_into(
 
 def _layouts_of(names: Collection[str], stems: Sequence[str]) -> list[str]:
     """Layouts that a folder with files of these ``names`` may have, the likeliest first."""
-    found = [layout for layout, (marker, _) in LAYOUTS.items() if marker and marker in names]
+    found = [layout for layout, (marker, _) in LAYOUTS.items() if marker in names]
     wanted = {f"{stem}{suffix}".casefold() for stem in stems for suffix in STEM_SUFFIXES}
     if not wanted.isdisjoint(names) and "musdb18hq" not in found:
         found.append("folders")
@@ -219,20 +210,17 @@ def slakh_files(folder: Path, search: Search) -> Files:
         metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
         described: dict[str, Any] = metadata["stems"]
         files: Files = {}
-        missing = []
         for name, about in described.items():
             stem = _slakh_class(about, search.classes)
-            if stem is None or stem not in search.stems or not about.get("audio_rendered", True):
-                continue
-            path = find_stem(folder / "stems", name)
-            if path is None:
-                missing.append(name)
-            else:
+            if stem and stem in search.stems and about.get("audio_rendered", True):
+                path = find_stem(folder / "stems", name)
+                if path is None:
+                    raise Unusable(f"stems/{name} is missing, which metadata.yaml lists")
                 files.setdefault(stem, []).append(path)
+    except Unusable:
+        raise
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unusable(f"metadata.yaml cannot be read ({_one_line(error)})") from error
-    if missing:
-        raise Unusable(f"stems/{missing[0]} is missing, which metadata.yaml lists")
     return files
 
 
@@ -317,14 +305,12 @@ def _split(folder: Path, data: Path, layout: str) -> str:
     parts = folder.relative_to(data).parts
     if "omitted" in parts:  # Slakh2100-redux keeps what leaks between its splits there
         raise Unusable("omitted by the data set's authors")
-    named = [SPLITS[part.lower()] for part in parts if part.lower() in SPLITS]
-    if data.name.lower() in SPLITS and not named:
-        named = [SPLITS[data.name.lower()]]
-    if named:
-        if layout == "musdb18hq" and named[0] == "train" and folder.name in MUSDB_VALIDATION:
-            return "validation"
-        return named[0]
-    return split_of_name(folder.name)
+    named = [SPLITS[part.lower()] for part in (*parts, data.name) if part.lower() in SPLITS]
+    if not named:
+        return split_of_name(folder.name)
+    if layout == "musdb18hq" and named[0] == "train" and folder.name in MUSDB_VALIDATION:
+        return "validation"
+    return named[0]
 
 
 def split_of_name(name: str) -> str:

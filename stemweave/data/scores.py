@@ -11,26 +11,22 @@ import numpy as np
 from stemweave.errors import InputError
 from stemweave.music.events import bars_of, score_segments
 from stemweave.music.instruments import INSTRUMENT_CLASSES
-from stemweave.music.lead_sheet import LeadSheet
-from stemweave.music.midi import read_midi
+from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
+from stemweave.music.midi import SCORE_FILE, read_midi
 from stemweave.music.sequences import BarWindow, window_of
-
-SCORE, SHEET = "score.mid", "sheet.json"
 
 
 def score_folders(data: Iterable[str | Path]) -> list[Path]:
     """Folders at any depth of ``data`` that hold a score and its sheet.
 
-    Raises:
-        InputError: if there are none.
+    Raises ``InputError`` if there are none.
     """
-    folders = [path.parent for root in data for path in sorted(Path(root).rglob(SCORE))]
-    folders = [folder for folder in folders if (folder / SHEET).exists()]
+    folders = [path.parent for root in data for path in sorted(Path(root).rglob(SCORE_FILE))]
+    folders = [folder for folder in folders if (folder / SHEET_FILE).exists()]
     if not folders:
         names = ", ".join(map(str, data))
-        raise InputError(
-            f"no songs with {SCORE} and {SHEET} in {names}: stemweave compose writes such songs"
-        )
+        wanted = f"{SCORE_FILE} and {SHEET_FILE} in {names}"
+        raise InputError(f"no songs with {wanted}: stemweave compose writes such songs")
     return folders
 
 
@@ -43,8 +39,7 @@ class ScoreCorpus:
         styles: names of styles by number, from 1 on; None takes those that the songs have.
         workers: processes that read the files.
 
-    Raises:
-        InputError: if a file cannot be read, or no song has all stems.
+    Raises ``InputError`` if a file cannot be read, or no song has all stems.
     """
 
     def __init__(
@@ -54,7 +49,6 @@ class ScoreCorpus:
         styles: Sequence[str] | None = None,
         workers: int = 2,
     ) -> None:
-        self.instruments = INSTRUMENT_CLASSES
         with ProcessPoolExecutor(workers) as pool:
             read = list(pool.map(read_song, folders, [tuple(stems)] * len(folders), chunksize=16))
         songs = [(window, style) for window, style in read if len(window.segments) == len(stems)]
@@ -85,7 +79,7 @@ def num_events(window: BarWindow) -> int:
 
 def read_song(folder: Path, stems: Sequence[str]) -> tuple[BarWindow, str | None]:
     """All bars of a song, and the name of its style; ``InputError`` if a file cannot be read."""
-    score, _ = read_midi(folder / SCORE)
-    sheet = LeadSheet.from_json((folder / SHEET).read_text())
+    score, _ = read_midi(folder / SCORE_FILE)
+    sheet = LeadSheet.from_json((folder / SHEET_FILE).read_text())
     segments = score_segments(score, bars_of(sheet), stems)
     return window_of(sheet, segments, (), INSTRUMENT_CLASSES), sheet.style

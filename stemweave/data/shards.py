@@ -102,24 +102,16 @@ class Shards(ABC):
     def draw(self, count: int, rng: np.random.Generator) -> Crops:
         """``count`` crops of the songs' waveforms, not yet filtered."""
         config = self.log_mel.config
-        num_samples = self.plan.crop_frames * config.hop_length
-        return draw_crops(
-            self._drawn_from,
-            self.stems,
-            count,
-            num_samples,
-            config.sample_rate,
-            self.settings,
-            rng,
-            self.channels,
-        )
+        length = self.plan.crop_frames * config.hop_length
+        drawn_from = (self._drawn_from, self.stems, count, length, config.sample_rate)
+        return draw_crops(*drawn_from, self.settings, rng, self.channels)
 
     def _own_description(self) -> dict[str, Any]:
         """What else a subclass's content depends on."""
         return {}
 
     def _fingerprint(self, networks: Sequence[nn.Module]) -> str:
-        description: dict[str, Any] = {
+        description = {
             "content": type(self).__name__,
             "songs": describe_songs(self.songs),
             "log_mel": {k: v for k, v in self.log_mel.config.items() if not k.startswith("_")},
@@ -129,17 +121,14 @@ class Shards(ABC):
             "seed": self.seed,
             "shard_size": self.plan.shard_size,
         }
-        if self.channels > 1:
-            description["channels"] = self.channels
-        if self.bfloat16:
-            description["bfloat16"] = True
+        description |= {"channels": self.channels} if self.channels > 1 else {}
+        description |= {"bfloat16": True} if self.bfloat16 else {}
         description |= self._own_description()
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
         for network in networks:
             if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
                 digest.update(str(network.config.scaling_factor).encode())
-            for name, tensor in sorted(network.state_dict().items()):
-                digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+            add_weights(digest, network)
         return digest.hexdigest()[:16]
 
     def build(self, index: int) -> Arrays:
@@ -194,8 +183,7 @@ class Shards(ABC):
     def prepare(self, index: int) -> Path:
         """Shard ``index`` on disk, made now if need be, and nothing of it in memory.
 
-        Raises:
-            InputError: if the disk has no room for it.
+        Raises ``InputError`` if the disk has no room for it.
         """
         self.shard(index)
         del self._loaded[index]
@@ -221,6 +209,12 @@ class Shards(ABC):
             name: tensor.float() if tensor.dtype == torch.float16 else tensor
             for name, tensor in _concatenated(rows).items()
         }
+
+
+def add_weights(digest: Any, network: nn.Module) -> None:
+    """Let a hash depend on a network's weights, in single precision."""
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
 
 
 def _read(path: Path) -> Arrays | None:

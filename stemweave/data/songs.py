@@ -118,14 +118,16 @@ def licence_of(song: Song) -> str | None:
 
 def song_description(song: Song) -> str:
     """What ``song.json`` says of a song."""
-    description = {
+    return json.dumps(_described(song) | song.details, indent=1) + "\n"
+
+
+def _described(song: Song) -> dict[str, Any]:
+    return {
         "duration_s": song.duration_s,
         "sample_rate": song.sample_rate,
         "stems": list(song.stems),
         "split": song.split,
-        **song.details,
     }
-    return json.dumps(description, indent=1) + "\n"
 
 
 def write_song(song: Song) -> None:
@@ -135,13 +137,7 @@ def write_song(song: Song) -> None:
 
 def manifest_line(song: Song, folder: Path) -> str:
     """A song's entry of a manifest that is in ``folder``."""
-    entry: dict[str, Any] = {
-        "path": os.path.relpath(song.folder, folder),
-        "split": song.split,
-        "duration_s": song.duration_s,
-        "sample_rate": song.sample_rate,
-        "stems": list(song.stems),
-    }
+    entry = {"path": os.path.relpath(song.folder, folder), **_described(song)}
     if song.files:
         entry["files"] = {
             stem: [os.path.relpath(path, song.folder) for path in paths]
@@ -164,8 +160,7 @@ def append_to_manifest(data: Path, song: Song) -> None:
 def read_manifest(data: Path) -> list[Song]:
     """Songs listed in ``data/manifest.jsonl`` (or the file itself), sorted by folder.
 
-    Raises:
-        InputError: if there is no manifest or one of its lines is not a song.
+    Raises ``InputError`` if there is no manifest or one of its lines is not a song.
     """
     songs = {song.folder: song for song in _listed(data)}
     return [songs[folder] for folder in sorted(songs)]

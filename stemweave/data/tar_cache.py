@@ -10,7 +10,6 @@ import re
 import shutil
 import tarfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,8 +32,7 @@ def tar_urls(entry: str) -> list[str]:
     A folder with tar files, a file, a glob, a URL, or ``pipe:`` and a command that prints a shard;
     ``{000000..000009}`` stands for all of these numbers.
 
-    Raises:
-        InputError: if it looks like shards and there are none, or webdataset is missing.
+    Raises ``InputError`` if it looks like shards and there are none, or webdataset is missing.
     """
     if Path(entry).is_dir():
         return sorted(glob.glob(f"{glob.escape(entry)}/*.tar"))
@@ -81,8 +79,7 @@ class TarCache:
     def hold(self, url: str) -> tuple[Path, IO[str]]:
         """The shard's folder, fetched if it is not there, and what keeps it until it is closed.
 
-        Raises:
-            InputError: if it cannot be fetched, or is not a tar of songs.
+        Raises ``InputError`` if it cannot be fetched, or is not a tar of songs.
         """
         folder = self.folder / _key(url)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -153,12 +150,15 @@ def _fetch(url: str, folder: Path) -> None:
 
 def _download(url: str, path: Path) -> None:
     """Copy a URL's content to ``path``; raises ``InputError``."""
-    error: Exception | None = None
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(2 ** (attempt - 1))
         try:
-            with _opened(url) as source, path.open("wb") as file:
+            if url.startswith(("http://", "https://")):
+                opened: Any = urllib.request.urlopen(url, timeout=TIMEOUT_S)
+            else:
+                opened = imported_webdataset().gopen(url)
+            with opened as source, path.open("wb") as file:
                 shutil.copyfileobj(source, file, 2**20)
                 expected = getattr(source, "length", None)
                 if expected:  # what http.client still waited for
@@ -166,21 +166,11 @@ def _download(url: str, path: Path) -> None:
             return
         except InputError:
             raise
-        except urllib.error.HTTPError as failure:
-            error = failure
-            if failure.code < 500 and failure.code != 429:
-                break
-        except (OSError, ValueError) as failure:
-            error = failure
-            if url.startswith("pipe:"):
-                break
-    raise InputError(f"{url} cannot be fetched: {error}") from error
-
-
-def _opened(url: str) -> Any:
-    if url.startswith(("http://", "https://")):
-        return urllib.request.urlopen(url, timeout=TIMEOUT_S)
-    return imported_webdataset().gopen(url)
+        except (OSError, ValueError) as failure:  # HTTP's are the first
+            code = getattr(failure, "code", 500)
+            final = url.startswith("pipe:") or (code < 500 and code != 429)
+            if final or attempt == ATTEMPTS - 1:
+                raise InputError(f"{url} cannot be fetched: {failure}") from failure
 
 
 def unpacked_songs(folder: Path, url: str) -> Iterator[Song]:

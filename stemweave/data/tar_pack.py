@@ -15,7 +15,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,8 @@ LOSSLESS_AS_FLAC = ("PCM_16", "PCM_24")
 """Subtypes of WAV that FLAC holds bit for bit."""
 
 
-@dataclass(frozen=True)
-class PackJob:
-    """One shard: where it goes, and its songs by key."""
-
-    tar: Path
-    songs: tuple[tuple[str, Song], ...]
+PackJob = tuple[Path, tuple[tuple[str, Song], ...]]
+"""One shard: where it goes, and its songs by key."""
 
 
 def pack_songs(
@@ -48,18 +44,17 @@ def pack_songs(
     Shards that exist are kept: a run that was stopped goes on. Those whose songs' files have been
     changed since are packed anew.
 
-    Raises:
-        InputError: if ``out`` has shards of another list of songs, or a stem cannot be read.
+    Raises ``InputError`` if ``out`` has shards of another list of songs, or a stem cannot be read.
     """
     out = out.absolute()
-    planned = {path.name: _versions(job) for path, job in _plan(songs, out, shard_mb)}
+    planned = {path.name: _versions(packed) for path, packed in _plan(songs, out, shard_mb)}
     index = json.dumps(planned, indent=1) + "\n"
     index_path = out / INDEX
     for name in _outdated(index_path, json.loads(index)):
         (out / name).unlink(missing_ok=True)
     with appearing(index_path) as partial:
         partial.write_text(index)
-    todo = (PackJob(p, songs) for p, songs in _plan(songs, out, shard_mb) if not p.exists())
+    todo = (job for job in _plan(songs, out, shard_mb) if not job[0].exists())
     for _ in map_jobs(write_shard, todo, workers, len(planned)):
         pass
     return [out / name for name in planned]
@@ -78,8 +73,7 @@ def _versions(songs: Sequence[tuple[str, Song]]) -> dict[str, list[tuple[str, in
 def _outdated(index_path: Path, planned: dict[str, Any]) -> list[str]:
     """Shards that were packed from other files than are there now.
 
-    Raises:
-        InputError: if what the index lists are other songs.
+    Raises ``InputError`` if what the index lists are other songs.
     """
     if not index_path.exists():
         return []
@@ -92,9 +86,7 @@ def _outdated(index_path: Path, planned: dict[str, Any]) -> list[str]:
     return [name for name in planned if before[name] != planned[name]]
 
 
-def _plan(
-    songs: Sequence[Song], out: Path, shard_mb: float
-) -> Iterator[tuple[Path, tuple[tuple[str, Song], ...]]]:
+def _plan(songs: Sequence[Song], out: Path, shard_mb: float) -> Iterator[PackJob]:
     """Shards and their songs, a split at a time; no two songs of all have one key."""
     keys: set[str] = set()
     for split in sorted({song.split for song in songs}):
@@ -120,14 +112,16 @@ def write_shard(job: PackJob) -> Path:
     """One shard, complete or not at all; the same bytes every time."""
     import webdataset
 
-    with appearing(job.tar) as partial, partial.open("wb") as file:
-        writer = webdataset.TarWriter(
-            file, encoder=False, mtime=0, user="stemweave", group="stemweave", format="PAX_FORMAT"
-        )
-        with writer:
-            for key, song in job.songs:
-                writer.write({"__key__": key, **_members(song)})
-    return job.tar
+    tar, songs = job
+    owner = {"user": "stemweave", "group": "stemweave", "mtime": 0}
+    with (
+        appearing(tar) as partial,
+        partial.open("wb") as file,
+        webdataset.TarWriter(file, encoder=False, format="PAX_FORMAT", **owner) as writer,
+    ):
+        for key, song in songs:
+            writer.write({"__key__": key, **_members(song)})
+    return tar
 
 
 def _members(song: Song) -> dict[str, bytes]:

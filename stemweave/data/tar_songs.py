@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,12 +20,6 @@ import numpy as np
 from stemweave.data.songs import Song, file_version, song_files
 from stemweave.data.tar_cache import TarCache, unpacked_songs
 from stemweave.errors import InputError
-
-
-@dataclass
-class _Held:
-    songs: list[Song]
-    lock: IO[str]
 
 
 class TarSongs:
@@ -57,7 +50,7 @@ class TarSongs:
         self.urls, self.stems, self.cache, self.split = tuple(urls), tuple(stems), cache, split
         self.seed, self.window, self.steps_each, self.process = seed, window, steps_each, process
         self.require_all = require_all
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, tuple[list[Song], IO[str]]] = {}  # a shard's songs, and its lock
         self._window: list[str] = []
         self._fetcher = ThreadPoolExecutor(1)
 
@@ -97,7 +90,7 @@ class TarSongs:
         window = list(dict.fromkeys(urls[:-1]))
         if window != self._window:
             for url in [url for url in self._held if url not in window]:
-                self._held.pop(url).lock.close()
+                self._held.pop(url)[1].close()
             for url in window:
                 if url not in self._held:
                     self._held[url] = self._hold(url)
@@ -107,7 +100,7 @@ class TarSongs:
         return self._listed()
 
     def _listed(self) -> list[Song]:
-        songs = [song for url in self._window for song in self._held[url].songs]
+        songs = [song for url in self._window for song in self._held[url][0]]
         if not songs:
             wanted = ", ".join(self.stems)
             raise InputError(f"no {self.split} songs with {wanted} in {', '.join(self._window)}")
@@ -119,18 +112,15 @@ class TarSongs:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.urls))
         return self.urls[order[place]]
 
-    def _hold(self, url: str) -> _Held:
+    def _hold(self, url: str) -> tuple[list[Song], IO[str]]:
         folder, lock = self.cache.hold(url)
         least = len(self.stems) if self.require_all else 1
-        with ExitStack() as stack:
-            stack.callback(lock.close)
-            songs = [
-                song
-                for song in unpacked_songs(folder, url)
-                if song.split == self.split and len(set(song.stems) & set(self.stems)) >= least
-            ]
-            stack.pop_all()
-        return _Held(songs, lock)
+        try:
+            songs = [song for song in unpacked_songs(folder, url) if song.split == self.split]
+        except BaseException:
+            lock.close()
+            raise
+        return [song for song in songs if len(set(song.stems) & set(self.stems)) >= least], lock
 
     def _fetch_ahead(self, url: str) -> None:
         with suppress(InputError):  # said when it is needed

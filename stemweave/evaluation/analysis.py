@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,7 @@ from stemweave.data.songs import Song
 from stemweave.errors import InputError
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import Segment, load_stems
-from stemweave.evaluation.table import Table
+from stemweave.evaluation.table import Samples, Table
 from stemweave.music.keys import note_name
 from stemweave.music.lead_sheet import LeadSheet
 
@@ -43,17 +44,16 @@ def evaluate_analysis(
         raise InputError("no song has a sheet.json: compose them with 'stemweave compose'")
     kept = known[:: max(len(known) // count, 1)][:count]
     finders = finders_beside(pipe)
-    values: dict[tuple[str, str], list[float]] = {}
+    values: Samples = defaultdict(list)
     for song, sheet in tqdm(kept, desc="songs", disable=not progress):
         assert sheet is not None
         whole = Segment(song, 0.0, song.duration_s)
         mixture = load_stems(whole, song.stems, pipe.sample_rate).sum(dim=0).numpy()
         for row, find in finders.items():
             for measure, value in agreement(find(mixture, pipe.sample_rate), sheet, song).items():
-                values.setdefault((measure, row), []).append(value)
+                values[measure, row, "mean"].append(value)
     table = Table(f"Analysis: {len(kept)} songs", digits=2)
-    for (measure, row), own in values.items():
-        table.put_samples(measure, row, "mean", own, [song.name for song, _ in kept])
+    table.put_all(values, [song.name for song, _ in kept])
     return Evaluation(table)
 
 

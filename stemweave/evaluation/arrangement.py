@@ -7,6 +7,7 @@ coherence between the given and the generated part. Segments are stems (S, T).
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,10 +21,11 @@ from stemweave.errors import InputError
 from stemweave.evaluation import frechet
 from stemweave.evaluation.coherence import MEASURES, agreement, describe_part
 from stemweave.evaluation.embeddings import Embedding, embed_clips
+from stemweave.evaluation.generation import mixtures_of
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.segments import Segment, audible_segments
+from stemweave.evaluation.segments import Segment, model_segments
 from stemweave.evaluation.signal_measures import is_silent
-from stemweave.evaluation.table import Table
+from stemweave.evaluation.table import MEANING, Samples, Table
 
 REAL_ROW = "real stems"
 OTHER_ROW = "another song's stems"
@@ -104,10 +106,11 @@ class SubsetScores:
 
     def __init__(self, names: Sequence[str], subset: Sequence[str], sample_rate: int) -> None:
         self.subset, self.sample_rate = list(subset), sample_rate
+        self.code = subset_code(subset, names)
         self.given = [stem for stem in names if stem not in subset]
         self.given_indices = [names.index(stem) for stem in self.given]
         self.mixtures: dict[str, list[Tensor]] = {}
-        self.values: dict[str, dict[str, list[float]]] = {m: {} for m in MEASURES}
+        self.values: Samples = defaultdict(list)
 
     def add(self, stems: Tensor, index: int, rows: dict[str, Arranger]) -> dict[str, Tensor]:
         """Score segment ``index`` with true ``stems`` (S, T); returns each row's made stems.
@@ -118,22 +121,16 @@ class SubsetScores:
         given = stems[self.given_indices]
         part = describe_part(dict(zip(self.given, given.numpy(), strict=True)), self.sample_rate)
         made = {row: arrange(index, self.subset) for row, arrange in rows.items()}
-        real = {measure: values.setdefault(REAL_ROW, []) for measure, values in self.values.items()}
         for row, generated in made.items():
             named = dict(zip(self.subset, generated.numpy(), strict=True))
             other = describe_part(named, self.sample_rate)
             found = agreement(part, other, self.sample_rate)
             if bool(is_silent(generated.sum(0))):  # undefined, but what sounds in truth is missing
-                found = {measure: value[-1] * 0 for measure, value in real.items()}
+                found = {m: self.values[m, REAL_ROW, self.code][-1] * 0 for m in found}
             for measure, value in found.items():
-                self.values[measure].setdefault(row, []).append(value)
+                self.values[measure, row, self.code].append(value)
             self.mixtures.setdefault(row, []).append(given.sum(0) + generated.sum(0))
         return made
-
-    def fill(self, table: Table, column: str, songs: Sequence[str]) -> None:
-        for measure, rows in self.values.items():
-            for row, values in rows.items():
-                table.put_samples(measure, row, column, values, songs)
 
 
 @torch.inference_mode()
@@ -163,45 +160,36 @@ def evaluate_arrangement(
     Raises ``InputError`` for a data set without two songs that have every stem.
     """
     config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
-    duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    found = list(
-        audible_segments(songs, names, config.sample_rate, duration_s, num_segments, all_stems=True)
-    )
+    found = list(model_segments(pipe, songs, num_segments, all_stems=True))
     segments, stems = [segment for segment, _ in found], torch.stack([s for _, s in found])
     if not getattr(pipe.denoiser.config, "known_stems", False):
         modes = [mode for mode in modes if mode != "known"]
     settings = {"steps": steps or pipe.config.generation_steps}
     rows = arrangers(pipe, names, segments, stems, modes, settings, seed)
-    real = list(
-        audible_segments(
-            songs, names, config.sample_rate, duration_s, num_reference, all_stems=True
-        )
-    )
-    reference = frechet.ClipSet.of(
-        embed_clips(embedding, torch.stack([s.sum(0) for _, s in real]), config.sample_rate),
-        [str(segment.folder) for segment, _ in real],
-    )
+    mixtures, mixture_songs = mixtures_of(pipe, songs, num_reference, all_stems=True)
+    embedded = embed_clips(embedding, mixtures, config.sample_rate)
+    reference = frechet.ClipSet.of(embedded, mixture_songs)
     folders = [str(segment.folder) for segment in segments]
-    table, examples = Table("Arrangement"), []
+    table, examples = Table("Arrangement", notes=[MEANING]), []
     chosen = [tuple(s) for s in subsets] if subsets is not None else proper_subsets(names)
     bar = tqdm(total=len(chosen) * len(segments), desc="arrangement", disable=not progress)
     for subset in chosen:
         scores = SubsetScores(names, subset, config.sample_rate)
-        code = subset_code(subset, names)
         for index, true in enumerate(stems):
             made = scores.add(true, index, rows)
             if index < num_examples and subset in ((names[0], names[1]), (names[-1],)):
-                examples.append(_example(f"{code} for {segments[index].name}", scores, made, true))
+                title = f"{scores.code} for {segments[index].name}"
+                examples.append(_example(title, scores, made, true))
             bar.update()
-        scores.fill(table, code, folders)
-        _put_distances(table, embedding, reference, scores, code, folders)
+        table.put_all(scores.values, folders)
+        _put_distances(table, embedding, reference, scores, folders)
     bar.close()
     for measure in table.measures:
         table.put_mean_column(measure, partial=True)  # drums alone have no harmony
     table.measures = dict(sorted(table.measures.items(), key=lambda item: item[0] in MEASURES))
-    table.notes = _notes(duration_s, len(segments), len(real))
     table.metadata.update(
         segments=len(segments),
+        reference_clips=len(mixture_songs),
         songs=len(set(folders)),
         seed=seed,
         sampler=sampler_name(pipe.scheduler),
@@ -215,7 +203,6 @@ def _put_distances(
     embedding: Embedding,
     reference: frechet.ClipSet,
     scores: SubsetScores,
-    code: str,
     songs: Sequence[str],
 ) -> None:
     distances = {
@@ -227,7 +214,7 @@ def _put_distances(
         made = frechet.ClipSet.of(clips, songs)
         for name, distance in distances.items():
             cell = frechet.with_interval(distance, reference, made, resamples=50)
-            table.put(f"{name}, {embedding.name}", row, code, cell)
+            table.put(f"{name}, {embedding.name}", row, scores.code, cell)
 
 
 def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Tensor) -> Example:
@@ -237,18 +224,3 @@ def _example(title: str, scores: SubsetScores, made: dict[str, Tensor], true: Te
         for row, generated in made.items()
     }
     return Example(title, {"given": {"given": given}, **tracks})
-
-
-def _notes(duration_s: float, segments: int, reference: int) -> list[str]:
-    return [
-        f"{segments} segments of {duration_s:.2f} s in which every stem sounds (RMS ≥ -60 dBFS). "
-        "Columns name the generated stems; the others are given.",
-        f"Sub-FAD: given and generated stems mixed, against {reference} real mixtures of the same "
-        "songs in which every stem sounds, so the real stems' row is not a floor for unseen songs "
-        "but the lowest value this sample size allows. FAD of so few clips is biased upwards; "
-        "sub-KAD is not. Intervals: value ± 1.96 bootstrap standard errors, songs resampled.",
-        "Coherence is measured between the sum of the given and the sum of the generated stems; "
-        "harmony leaves drums out. A part left silent (below -60 dBFS) scores 0. Read each value "
-        "between another song's stems (no agreement) and the real stems. Tempo stability is the "
-        "generated part's own.",
-    ]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import librosa
+import mir_eval
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,14 +87,7 @@ def beat_f1(first_s: NDArray[np.float64], second_s: NDArray[np.float64]) -> floa
     """
     if not len(first_s) or not len(second_s):
         return float("nan")
-    hits, position = 0, 0
-    for time_s in first_s:
-        while position < len(second_s) and second_s[position] < time_s - BEAT_TOLERANCE_S:
-            position += 1
-        if position < len(second_s) and second_s[position] <= time_s + BEAT_TOLERANCE_S:
-            hits += 1
-            position += 1
-    return 2 * hits / (len(first_s) + len(second_s))
+    return float(mir_eval.beat.f_measure(first_s, second_s, BEAT_TOLERANCE_S))
 
 
 def chroma(part: Array, sample_rate: int) -> tuple[NDArray, NDArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import audible_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip
 from stemweave.evaluation.speed import median_s
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Samples, Table
 from stemweave.models.vocoder import griffin_lim, resampled
 from stemweave.tasks.spectra import vocode
 from stemweave.training.losses import multi_resolution_stft_distance
@@ -91,7 +92,7 @@ def evaluate_copy_synthesis(
     duration_s = pipe.log_mel.segment_samples / config.sample_rate
     has_band = all(song.sample_rate >= pipe.output_rate for song in songs)
     rate = pipe.output_rate if has_band else config.sample_rate
-    values: dict[str, dict[str, list[list[float]]]] = {DISTANCE: {}, L1: {}}
+    values: Samples = defaultdict(list)
     folders = []
     found = audible_segments(songs, stem_names, rate, duration_s, num_segments)
     for segment, stems in tqdm(
@@ -105,29 +106,14 @@ def evaluate_copy_synthesis(
         for row, scores in row_scores(pipe, gain * stems, made).items():
             for measure, scored in scores.items():
                 kept = torch.tensor(scored).masked_fill(silent, math.nan).tolist()
-                values.setdefault(measure, {}).setdefault(row, []).append(kept)
-    table = Table("Copy synthesis", notes=NOTES)
-    for measure, rows in values.items():
-        for row, scores_ in rows.items():
-            for stem, column in zip(stem_names, zip(*scores_, strict=True), strict=True):
-                table.put_samples(measure, row, stem, column, folders)
+                for stem, value in zip(stem_names, kept, strict=True):
+                    values[measure, row, stem].append(value)
+    table = Table("Copy synthesis", notes=[MEANING])
+    table.put_all(values, folders)
+    for measure in list(table.measures):
         table.put_mean_column(measure)
     one = torch.zeros(1, config.segment_frames, config.num_mels)
     seconds = median_s(lambda: vocode(pipe, one, stem_names[:1]), repeats=3)
     table.put(SPEED, VOCODER_ROW, "seconds", Cell(duration_s / seconds))
     table.metadata.update(segments=len(folders), songs=len(set(folders)))
     return Evaluation(table, sample_rate=config.sample_rate)
-
-
-NOTES = [
-    "True log-mel in, waveform out, at the model's level, as tasks play it. STFT distance: "
-    "spectral convergence plus log-magnitude L1, mean of FFT sizes 256 to 2048 (arXiv 1910.11480). "
-    "Segments in which a stem is silent do not count for it.",
-    "All is of the log-mel's band where 'full band' is not said, which needs songs and a vocoder "
-    "that have one. Thirds of an octave: level over the whole segment.",
-    f"Onsets: where the true envelope (RMS of 2 ms), {transients.ATTACK_MS} ms later, is "
-    f"{transients.ONSET_DB:g} dB above the {transients.TOLERANCE_MS} ms before. Attack slope: "
-    f"steepest rise of {transients.ATTACK_MS} ms within {transients.TOLERANCE_MS} ms of it; decay: "
-    f"in the {transients.DECAY_MS} ms after the peak; crest factor: peak over RMS of its first "
-    f"{transients.CREST_MS} ms. Median of a segment's differences.",
-]

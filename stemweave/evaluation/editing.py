@@ -7,6 +7,7 @@ long. Tasks get the sheet that the analyser finds, as their commands give it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,11 @@ from tqdm import tqdm
 from stemweave.data.songs import Song
 from stemweave.evaluation.arrangement import other_song
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.seams import BAR_S, BEAT_SPAN_S, MEASURES, seam
-from stemweave.evaluation.segments import audible_segments
+from stemweave.evaluation.seams import seam
+from stemweave.evaluation.segments import model_segments
 from stemweave.evaluation.separation import level_gain
 from stemweave.evaluation.signal_measures import log_mel_l1
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Samples, Table
 from stemweave.stems import MIXTURE
 from stemweave.tasks.compose import found_sheet
 
@@ -46,12 +47,11 @@ class EditingScores:
         self.pipe, self.names = pipe, list(pipe.denoiser.config.stems)
         self.sample_rate = int(pipe.log_mel.config.sample_rate)
         self.settings = {} if steps is None else {"steps": steps}
-        self.seams: dict[str, dict[str, list[float]]] = {measure: {} for measure in MEASURES}
-        self.distances: dict[str, dict[str, list[float]]] = {}
+        self.values: Samples = defaultdict(list)
 
     def add_seam(self, row: str, before: Tensor, after: Tensor) -> None:
         for measure, value in seam(before, after, self.sample_rate).items():
-            self.seams[measure].setdefault(row, []).append(value)
+            self.values[measure, row, "mean"].append(value)
 
     def add_joints(self, stems: Tensor, other: Tensor, seed: int) -> dict[str, Tensor]:
         """Score one segment (S, T) beside ``other`` (S, T); returns mixtures (T,) by row."""
@@ -106,22 +106,18 @@ class EditingScores:
             rows[f"{strength:g}"] = torch.cat([varied[name] for name in self.names])
         rows[OTHER_SONG] = other
         for column, waveforms in rows.items():
-            distance = log_mel_l1(self.pipe.log_mel(gain * waveforms), true)
-            self.distances.setdefault(column, {}).setdefault(VARIED_ROW, []).append(
-                distance.mean().item()
-            )
+            distance = log_mel_l1(self.pipe.log_mel(gain * waveforms), true).mean().item()
+            self.values[DISTANCE, VARIED_ROW, column].append(distance)
 
     def fill(self, table: Table, songs: Sequence[str]) -> None:
-        for measure, rows in self.seams.items():
-            for row, values in rows.items():
-                table.put_samples(measure, row, "mean", values, songs)
-                finite = [value for value in values if np.isfinite(value)]
-                for share in (50, 90):
-                    value = float(np.percentile(finite, share)) if finite else float("nan")
-                    table.put(measure, row, f"{share} %", Cell(value, count=len(finite)))
-        for column, rows in self.distances.items():
-            for row, values in rows.items():
-                table.put_samples(DISTANCE, row, column, values, songs)
+        table.put_all(self.values, songs)
+        for (measure, row, _), values in self.values.items():
+            if measure == DISTANCE:
+                continue
+            finite = [value for value in values if np.isfinite(value)]
+            for share in (50, 90):
+                value = float(np.percentile(finite, share)) if finite else float("nan")
+                table.put(measure, row, f"{share} %", Cell(value, count=len(finite)))
 
 
 @torch.inference_mode()
@@ -146,14 +142,8 @@ def evaluate_editing(
 
     Raises ``InputError`` for a data set without two songs that have every stem.
     """
-    config = pipe.log_mel.config
-    window_s = pipe.log_mel.segment_samples / config.sample_rate
     scores = EditingScores(pipe, steps)
-    found = list(
-        audible_segments(
-            songs, scores.names, config.sample_rate, 2 * window_s, num_segments, all_stems=True
-        )
-    )
+    found = list(model_segments(pipe, songs, num_segments, windows=2, all_stems=True))
     segments, pieces = [segment for segment, _ in found], [stems for _, stems in found]
     others = other_song(segments)
     examples = []
@@ -166,7 +156,7 @@ def evaluate_editing(
         if num_variations is None or index < num_variations:
             window = slice(0, pipe.log_mel.segment_samples)
             scores.add_variations(stems[:, window], other[:, window], strengths, seed + index)
-    table = Table("Editing", notes=_notes(window_s))
+    table = Table("Editing", notes=[MEANING])
     scores.fill(table, [str(segment.folder) for segment in segments])
     table.metadata.update(
         segments=len(segments),
@@ -174,20 +164,4 @@ def evaluate_editing(
         seed=seed,
         **scores.settings,
     )
-    return Evaluation(table, examples, config.sample_rate)
-
-
-def _notes(window_s: float) -> list[str]:
-    return [
-        f"Pieces of {2 * window_s:.2f} s in which every stem sounds, mono, joints measured in the "
-        f"mixture. Extended: the first half and {window_s / 2:.2f} s after it. Edited: the middle "
-        f"{window_s / 2:.2f} s.",
-        f"Level and spectrum: {BAR_S:g} s (a bar) before the joint against {BAR_S:g} s after it. "
-        "Spectrum: mean difference of mel bands without the level. Click: sharpest change within "
-        "5 ms of the joint against the 99.9th percentile around it; below 0 nothing stands out.",
-        f"Beat phase: the strongest pulse in {BEAT_SPAN_S:g} s before the joint against the same "
-        "pulse after it; unrelated music scores 0.25.",
-        "A joint is as good as none where its figure lies within that of the real songs.",
-        "Distance from the song: mean of the stems, at the model's level; strength 0 is "
-        "the song itself, above it the vocoder's error is part of the distance.",
-    ]
+    return Evaluation(table, examples, scores.sample_rate)

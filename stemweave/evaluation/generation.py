@@ -7,6 +7,7 @@ always with the same number of clips. Clips are mono (N, T).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,15 +20,15 @@ from stemweave.data.songs import Song
 from stemweave.diffusion.schedulers import sampler_name
 from stemweave.errors import InputError
 from stemweave.evaluation import frechet
-from stemweave.evaluation.coherence import PIECE_MEASURES, pairwise_coherence
+from stemweave.evaluation.coherence import pairwise_coherence
 from stemweave.evaluation.embeddings import Embedding, embed_clips
 from stemweave.evaluation.obedience import Obedience
 from stemweave.evaluation.pieces import Generator, Kind, chosen_kinds, own_generators
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.segments import Segment, audible_segments
+from stemweave.evaluation.segments import Segment, model_segments
 from stemweave.evaluation.separation import level_gain, vae_round_trip, vocoded_at_model_rate
 from stemweave.evaluation.signal_measures import is_silent, rms_dbfs
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import MEANING, Cell, Samples, Table
 from stemweave.evaluation.variety import fill_variety
 
 GENERATED_ROW = "ours, generated"
@@ -46,31 +47,22 @@ LEVEL = "stem level where it sounds (dBFS)"
 class StemSet:
     """Pieces of one row: their mixtures, levels and coherence; stems are not kept."""
 
-    def __init__(self, stems: Sequence[str], sample_rate: int, num_coherent: int) -> None:
-        self.stems, self.sample_rate, self.num_coherent = list(stems), sample_rate, num_coherent
+    def __init__(self, row: str, stems: Sequence[str], sample_rate: int, num_coherent: int) -> None:
+        self.row, self.stems, self.sample_rate = row, list(stems), sample_rate
+        self.num_coherent = num_coherent
         self.mixtures: list[Tensor] = []
-        self.levels: dict[str, list[float]] = {stem: [] for stem in stems}
-        self.coherence: dict[str, list[float]] = {measure: [] for measure in PIECE_MEASURES}
+        self.values: Samples = defaultdict(list)
 
     def add(self, stems: Tensor) -> None:
         """Add one piece, stems (S, T)."""
         self.mixtures.append(stems.sum(0))
         for name, stem in zip(self.stems, stems, strict=True):
-            sounds = not bool(is_silent(stem))
-            self.levels[name].append(float(rms_dbfs(stem)) if sounds else math.nan)
+            level = math.nan if bool(is_silent(stem)) else float(rms_dbfs(stem))
+            self.values[LEVEL, self.row, name].append(level)
         if len(self.mixtures) <= self.num_coherent:
             named = dict(zip(self.stems, stems.numpy(), strict=True))
             for measure, value in pairwise_coherence(named, self.sample_rate).items():
-                self.coherence[measure].append(value)
-
-    def fill_levels(self, table: Table, row: str) -> None:
-        for stem, values in self.levels.items():
-            table.put_samples(LEVEL, row, stem, values)
-
-    def fill(self, table: Table, row: str) -> None:
-        self.fill_levels(table, row)
-        for measure, values in self.coherence.items():
-            table.put_samples(COHERENCE, row, measure, values)
+                self.values[COHERENCE, self.row, measure].append(value)
 
 
 def shuffled_pieces(real: Iterable[tuple[Segment, Tensor]]) -> Iterator[Tensor]:
@@ -172,26 +164,27 @@ def evaluate_generation(
     if num_clips < 2:
         raise InputError("give at least 2 clips (-n)")
     config, names = pipe.log_mel.config, list(pipe.denoiser.config.stems)
-    duration_s = pipe.log_mel.segment_samples / config.sample_rate
     settings = {"steps": steps or pipe.config.generation_steps}
+    base = mixtures_of(pipe, songs[0::2], num_clips)
+    mixtures, reference_songs = base
 
-    def real(half: Sequence[Song]) -> Iterator[tuple[Segment, Tensor]]:
-        return audible_segments(half, names, config.sample_rate, duration_s, num_clips)
+    def real() -> Iterator[tuple[Segment, Tensor]]:
+        return model_segments(pipe, songs[1::2], num_clips)
 
-    reference = [(str(segment.folder), stems.sum(0)) for segment, stems in real(songs[0::2])]
-    segments = [segment for segment, _ in real(songs[1::2])]
-    generators = own_generators(pipe, duration_s, settings, kinds, segments, seed, GENERATED_ROW)
+    segments = [segment for segment, _ in real()]
     kinds = chosen_kinds(pipe, kinds, segments)
+    duration_s = pipe.log_mel.segment_samples / config.sample_rate
+    generators = own_generators(pipe, duration_s, settings, kinds, segments, seed, GENERATED_ROW)
     of_songs = [row for row, kind in zip(generators, kinds, strict=True) if kind != "new"]
     generators |= others or {}
     obedience = Obedience(names, config.sample_rate)
     sets = {
-        row: StemSet(names, config.sample_rate, num_coherent)
+        row: StemSet(row, names, config.sample_rate, num_coherent)
         for row in (FLOOR_ROW, *generators, SHUFFLED_ROW)
     }
     vocoded, solo, examples = [], [], []
     floor_songs, solo_songs = [], []
-    for index, (segment, stems) in enumerate(real(songs[1::2])):
+    for index, (segment, stems) in enumerate(real()):
         sets[FLOOR_ROW].add(stems)
         song = read_song_conditions(segment.folder)
         obedience.add(FLOOR_ROW, stems, song, segment.start_s)
@@ -205,8 +198,8 @@ def evaluate_generation(
             solo.append(chosen)
             solo_songs.append(str(segment.folder))
         if index < min(2, num_examples):
-            examples.append(_example(f"real: {segment.name}", names, stems))
-    for stems in shuffled_pieces(real(songs[1::2])):
+            examples.append(piece_example(f"real: {segment.name}", names, stems))
+    for stems in shuffled_pieces(real()):
         sets[SHUFFLED_ROW].add(stems)
     for row, generate in generators.items():
         for index in tqdm(range(num_clips), desc=row, disable=not progress):
@@ -217,15 +210,13 @@ def evaluate_generation(
                 song = read_song_conditions(segment.folder)
                 obedience.add(row, stems, song, segment.start_s)
             if index < num_examples:
-                examples.append(_example(f"{row}, seed {seed + index}", names, stems))
-    table = Table("Generation", notes=_notes(duration_s, len(reference), num_coherent))
-    mixtures = torch.stack([mixture for _, mixture in reference])
+                examples.append(piece_example(f"{row}, seed {seed + index}", names, stems))
+    table = Table("Generation", notes=[MEANING])
     rows = {row: torch.stack(s.mixtures) for row, s in sets.items() if len(s.mixtures) > 1}
     rows |= {VOCODED_ROW: torch.stack(vocoded), **ceilings(solo, mixtures, seed)}
     rows |= {row + AT_LEVEL: at_level_of(rows[row], mixtures) for row in generators}
     ordered = {row: rows[row] for row in row_order(generators) if len(rows.get(row, ())) > 1}
     real_songs = {row: floor_songs for row in (FLOOR_ROW, VOCODED_ROW)} | {SOLO_ROW: solo_songs}
-    base = (mixtures, [song for song, _ in reference])
     for embedding in embeddings:
         distances(table, embedding, base, ordered, config.sample_rate, real_songs, resamples)
         compared = {
@@ -234,13 +225,12 @@ def evaluate_generation(
             if row in ordered
         }
         fill_variety(table, embedding, base, compared, FLOOR_ROW, config.sample_rate, seed=seed)
-    for row, stem_set in sets.items():
-        if stem_set.mixtures:
-            stem_set.fill(table, row)
-    obedience.fill(table)
+    for values in (*(stem_set.values for stem_set in sets.values()), obedience.values):
+        table.put_all(values)
     table.metadata.update(
         clips=num_clips,
-        reference_clips=len(reference),
+        reference_clips=len(reference_songs),
+        coherent=num_coherent,
         songs=len(songs),
         seed=seed,
         sampler=sampler_name(pipe.scheduler),
@@ -255,26 +245,16 @@ def row_order(generated: Iterable[str]) -> list[str]:
     return [FLOOR_ROW, VOCODED_ROW, *made, SHUFFLED_ROW, SOLO_ROW, NOISE_ROW, SILENCE_ROW]
 
 
-def _example(title: str, names: Sequence[str], stems: Tensor) -> Example:
+def piece_example(title: str, names: Sequence[str], stems: Tensor) -> Example:
+    """Stems (S, T) of one piece and their sum, to be listened to."""
     tracks = {"mixture": stems.sum(0), **dict(zip(names, stems, strict=True))}
     return Example(title, {"audio": tracks})
 
 
-def _notes(duration_s: float, reference: int, num_coherent: int) -> list[str]:
-    return [
-        f"Clips of {duration_s:.2f} s, mono. Reference: {reference} mixtures of every other song; "
-        "the floor and all rows with real stems come from the remaining songs.",
-        "FAD grows as a set gets smaller: compare rows of one table only, of equal counts. "
-        "FAD-inf follows FAD to an unlimited number of generated clips (R² says whether the line "
-        "fits); KAD is unbiased at any size (clips of one song are not compared with each other) "
-        "and may fall below 0.",
-        "Levels are as they come; one row shows the generated clips with one gain for all that "
-        "brings their mean level to the reference's.",
-        "Intervals: value ± 1.96 bootstrap standard errors, songs (generated: clips) resampled.",
-        "Distance and variety at one level: every clip at one RMS, half of each set in each of 20 "
-        "draws. Pieces play scores (or follow sheets) of the floor's songs, the reference is of "
-        "others. Notes: chroma weighted by level (drums: onset strength) against the score; sheet: "
-        "onsets on its grid, chroma energy on its chords.",
-        f"Coherence: mean over pairs of stems (tempo and bars: of the piece), first {num_coherent} "
-        "pieces of each row; stems of different songs show what no coherence scores.",
-    ]
+def mixtures_of(
+    pipe: Any, songs: Sequence[Song], count: int, all_stems: bool = False
+) -> tuple[Tensor, list[str]]:
+    """Real mixtures (N, T) as long as the model's window, and the song of each."""
+    found = list(model_segments(pipe, songs, count, all_stems=all_stems))
+    folders = [str(segment.folder) for segment, _ in found]
+    return torch.stack([stems.sum(0) for _, stems in found]), folders

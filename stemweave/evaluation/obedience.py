@@ -6,6 +6,7 @@ Waveforms are mono (T,) and begin at ``start_s`` of the sheet.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import librosa
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from stemweave.data.song_conditions import SongConditions
 from stemweave.evaluation.coherence import Array, chroma
-from stemweave.evaluation.table import Table
+from stemweave.evaluation.table import Samples
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
 from stemweave.music.metre import quarters_per_beat
 from stemweave.music.rolls import (
@@ -112,7 +113,7 @@ class Obedience:
 
     def __init__(self, stems: Sequence[str], sample_rate: int) -> None:
         self.stems, self.sample_rate = list(stems), sample_rate
-        self._values: dict[tuple[str, str, str], list[float]] = {}
+        self.values: Samples = defaultdict(list)
         self._before: dict[str, np.ndarray] = {}
 
     def add(self, row: str, stems: Tensor, song: SongConditions, start_s: float) -> None:
@@ -121,20 +122,20 @@ class Obedience:
         The score that they should not play is that of the row's piece before.
         """
         named = dict(zip(self.stems, stems.numpy(), strict=True))
-        length_s = stems.shape[-1] / self.sample_rate
         if song.notes is not None:
-            roll = roll_of_notes(song.notes, start_s, math.ceil(length_s / POSITION_S), POSITION_S)
+            count = math.ceil(stems.shape[-1] / self.sample_rate / POSITION_S)
+            roll = roll_of_notes(song.notes, start_s, count, POSITION_S)
             self._add_notes(row, named, song.notes, roll)
         if song.sheet is None:
             return
         if "drums" in named:
             share = onsets_on_grid(named["drums"], self.sample_rate, song.sheet, start_s)
-            self._put(SHEET, row, ON_GRID, share)
+            self.values[SHEET, row, ON_GRID].append(share)
         harmony = [named[stem] for stem in ("guitar", "piano") if stem in named]
         if harmony:
             part = np.sum(harmony, axis=0)
             share = mass_on_chords(part, self.sample_rate, song.sheet, start_s)
-            self._put(SHEET, row, ON_CHORD, share)
+            self.values[SHEET, row, ON_CHORD].append(share)
 
     def _add_notes(
         self, row: str, named: Mapping[str, Array], notes: TimedNotes, roll: np.ndarray
@@ -143,15 +144,8 @@ class Obedience:
         for stem, waveform in named.items():
             if stem in notes:
                 own = notes_played(stem, waveform, self.sample_rate, roll)
-                self._put(PLAYED, row, stem, own)
+                self.values[PLAYED, row, stem].append(own)
                 if before is not None and math.isfinite(own):
                     other = notes_played(stem, waveform, self.sample_rate, before)
-                    self._put(PLAYED_OTHER, row, stem, other)
+                    self.values[PLAYED_OTHER, row, stem].append(other)
         self._before[row] = roll
-
-    def _put(self, measure: str, row: str, column: str, value: float) -> None:
-        self._values.setdefault((measure, row, column), []).append(value)
-
-    def fill(self, table: Table) -> None:
-        for place, values in self._values.items():
-            table.put_samples(*place, values)

@@ -15,7 +15,7 @@ from stemweave.evaluation import arrangement, generation, separation
 from stemweave.evaluation.embeddings import Embedding
 from stemweave.evaluation.report import write_report
 from stemweave.evaluation.results import Evaluation, provenance
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import Cell, Table, columns_of
 
 
 class PaperSizes(NamedTuple):
@@ -71,7 +71,7 @@ def initials(names: Mapping[str, Cell]) -> dict[str, str]:
 
 def paper_table(title: str, rows: Mapping[str, Mapping[str, Cell]]) -> str:
     """Plain-text table: methods down, columns across, means only."""
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    columns = columns_of(rows)
     width = max(len(row) for row in rows)
     lines = [title, " " * width + "".join(f"{column:>8}" for column in columns)]
     for row, cells in rows.items():

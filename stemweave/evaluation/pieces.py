@@ -49,19 +49,7 @@ def pipeline_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -
     return generate
 
 
-def new_generator(pipe: Any, duration_s: float, settings: dict[str, Any]) -> Generator:
-    """A sheet that is drawn and notes that are written by the seed."""
-
-    def generate(seed: int) -> Tensor:
-        sheet = drawn_sheet(pipe, duration_s, seed)
-        score = with_new_stems(pipe, sheet, None, pipe.stems, seed)
-        own = {**settings, "sheet": sheet, "score": score}
-        return pipeline_generator(pipe, duration_s, own)(seed)
-
-    return generate
-
-
-def song_generator(
+def own_generator(
     pipe: Any,
     duration_s: float,
     settings: dict[str, Any],
@@ -69,16 +57,23 @@ def song_generator(
     segments: Sequence[Segment],
     first_seed: int,
 ) -> Generator:
-    """``pipe.generate`` with the ``kind`` of conditions of one segment after the other."""
+    """``pipe.generate`` with the ``kind`` of conditions of one segment after the other.
+
+    A new piece has a sheet that is drawn and notes that are written, by the seed.
+    """
 
     def generate(seed: int) -> Tensor:
-        segment = segments[(seed - first_seed) % len(segments)]
-        song = read_song_conditions(segment.folder)
-        assert song.sheet is not None and song.sheet.beats_s is not None
-        beats_s = tuple(time - segment.start_s for time in song.sheet.beats_s)
-        sheet = replace(song.sheet, beats_s=beats_s)
-        score = read_midi(segment.folder / SCORE_FILE)[0] if kind == "score" else None
-        own = {**settings, "sheet": sheet, "score": score}
+        own = dict(settings)
+        if kind == "new":
+            own["sheet"] = sheet = drawn_sheet(pipe, duration_s, seed)
+            own["score"] = with_new_stems(pipe, sheet, None, pipe.stems, seed)
+        elif kind != "nothing":
+            segment = segments[(seed - first_seed) % len(segments)]
+            song = read_song_conditions(segment.folder)
+            assert song.sheet is not None and song.sheet.beats_s is not None
+            beats_s = tuple(time - segment.start_s for time in song.sheet.beats_s)
+            own["sheet"] = replace(song.sheet, beats_s=beats_s)
+            own["score"] = read_midi(segment.folder / SCORE_FILE)[0] if kind == "score" else None
         return pipeline_generator(pipe, duration_s, own)(seed)
 
     return generate
@@ -111,18 +106,14 @@ def own_generators(
     pipe: Any,
     duration_s: float,
     settings: dict[str, Any],
-    kinds: Sequence[Kind] | None,
+    kinds: Sequence[Kind],
     segments: Sequence[Segment],
     first_seed: int,
     first_row: str,
 ) -> dict[str, Generator]:
-    """A generator for each kind of ``chosen_kinds`` by the name of its row."""
-    made: dict[Kind, Callable[[], Generator]] = {
-        "new": lambda: new_generator(pipe, duration_s, settings),
-        "nothing": lambda: pipeline_generator(pipe, duration_s, settings),
-        "score": lambda: song_generator(pipe, duration_s, settings, "score", segments, first_seed),
-        "sheet": lambda: song_generator(pipe, duration_s, settings, "sheet", segments, first_seed),
-    }
-    kinds = chosen_kinds(pipe, kinds, segments)
+    """A generator for each of ``kinds`` by the name of its row."""
     rows = [first_row, *(KIND_ROWS[kind] for kind in kinds[1:])]
-    return {row: made[kind]() for row, kind in zip(rows, kinds, strict=True)}
+    return {
+        row: own_generator(pipe, duration_s, settings, kind, segments, first_seed)
+        for row, kind in zip(rows, kinds, strict=True)
+    }

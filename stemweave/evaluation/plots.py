@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: box plots per stem, a bar per subset, spectrogram pairs."""
+"""Pictures of an evaluation: box plots per stem, bars with intervals, spectrograms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from stemweave.evaluation.results import Example
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import Cell, Table, columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +35,7 @@ def box_plot(table: Table, measure: str, path: Path) -> bool:
     Boxes are quartiles, whiskers the 5th and 95th percentile, the triangle the mean.
     """
     rows = {row: cells for row, cells in table.samples.get(measure, {}).items() if cells}
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    columns = [c for c in columns if any(cells.get(c) for cells in rows.values())]
+    columns = [c for c in columns_of(rows) if any(cells.get(c) for cells in rows.values())]
     if not columns:
         return False
     figure, panels = row_panels(measure, columns, list(rows))
@@ -56,12 +55,15 @@ def box_plot(table: Table, measure: str, path: Path) -> bool:
     return True
 
 
-def row_panels(measure: str, columns: Sequence[str], rows: Sequence[str]) -> tuple[Figure, Any]:
+def row_panels(
+    measure: str, columns: Sequence[str], rows: Sequence[str], same_scale: bool = False
+) -> tuple[Figure, Any]:
     """A figure and its axes: a panel for each column, with a line for each row at 0, 1, …"""
     figure, axes = plt.subplots(
         1,
         len(columns),
         figsize=(3 * len(columns), 1 + 0.35 * len(rows)),
+        sharex=same_scale,
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -75,16 +77,22 @@ def row_panels(measure: str, columns: Sequence[str], rows: Sequence[str]) -> tup
     return figure, axes[0]
 
 
-def bar_panels(table: Table, measure: str, path: Path) -> bool:
+def bar_panels(table: Table, measure: str, path: Path, *, wide: bool = False) -> bool:
     """``measure`` with a panel per column, a bar and its interval per row; False if empty.
 
-    For columns of different units, e.g. distances.
+    A ``wide`` table has a panel per row instead, all of one scale.
     """
     rows = table.measures.get(measure, {})
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    if wide:
+        turned: dict[str, dict[str, Cell]] = {}
+        for row, cells in rows.items():
+            for column, cell in cells.items():
+                turned.setdefault(column, {})[row] = cell
+        rows = turned
+    columns = columns_of(rows)
     if not columns:
         return False
-    figure, panels = row_panels(measure, columns, list(rows))
+    figure, panels = row_panels(measure, columns, list(rows), same_scale=wide)
     for axis, column in zip(panels, columns, strict=True):
         found = [(i, cells[column]) for i, cells in enumerate(rows.values()) if column in cells]
         axis.barh(
@@ -105,30 +113,6 @@ def interval_lengths(cell: Cell) -> tuple[float, float]:
     return max(0.0, cell.value - cell.low), max(0.0, cell.high - cell.value)
 
 
-def bar_chart(table: Table, measure: str, path: Path) -> bool:
-    """``measure`` per column, the rows side by side, with intervals; False if there is nothing."""
-    rows = table.measures.get(measure, {})
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    if not columns:
-        return False
-    figure, axis = plt.subplots(figsize=(max(6.0, 0.8 * len(columns)), 3.5))
-    width = 0.8 / len(rows)
-    for index, (row, cells) in enumerate(rows.items()):
-        found = [(i, cells[c]) for i, c in enumerate(columns) if c in cells]
-        heights = [cell.value for _, cell in found]
-        spans = [interval_lengths(cell) for _, cell in found]
-        places = [i + (index - (len(rows) - 1) / 2) * width for i, _ in found]
-        axis.bar(
-            places, heights, width, label=row, yerr=np.array(spans).T, error_kw={"elinewidth": 0.7}
-        )
-    axis.set_xticks(range(len(columns)), columns, rotation=45 if len(columns) > 8 else 0)
-    axis.set_ylabel(measure)
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
-    save(figure, path)
-    return True
-
-
 def spectrogram_db(waveform: torch.Tensor) -> np.ndarray:
     """Magnitudes (bins, frames) in dB of ``waveform`` (T,), floor 80 dB below full scale."""
     spectrum = torch.stft(
@@ -145,7 +129,7 @@ def spectrogram_db(waveform: torch.Tensor) -> np.ndarray:
 def spectrogram_grid(example: Example, rows: Sequence[str], sample_rate: int, path: Path) -> bool:
     """Spectrograms of ``example``: one line per row, one column per track, for comparison."""
     shown = [row for row in rows if row in example.tracks]
-    tracks = list(dict.fromkeys(name for row in shown for name in example.tracks[row]))
+    tracks = columns_of({row: example.tracks[row] for row in shown})
     if not tracks:
         return False
     figure, axes = plt.subplots(

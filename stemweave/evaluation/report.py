@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from stemweave.errors import ExistsError, InputError
 from stemweave.evaluation import plots
 from stemweave.evaluation.results import Evaluation, Example, provenance
-from stemweave.evaluation.table import Cell, Table
+from stemweave.evaluation.table import Cell, Table, columns_of
 from stemweave.io.encode import write_audio
 
 STYLE = """
@@ -78,15 +78,15 @@ def _write_plots(table: Table, folder: Path) -> list[Path]:
     for measure, rows in table.measures.items():
         wide = max((len(cells) for cells in rows.values()), default=0) > 6
         path = folder / f"{file_name(measure)}.png"
-        drawings = [plots.bar_chart] if wide else [plots.box_plot, plots.bar_panels]
-        if any(draw(table, measure, path) for draw in drawings):
+        boxes = not wide and plots.box_plot(table, measure, path)
+        if boxes or plots.bar_panels(table, measure, path, wide=wide):
             written.append(path)
     return written
 
 
 def _write_audio(example: Example, folder: Path, sample_rate: int) -> str:
     """FLAC files of all tracks and the HTML table that plays them, a row each."""
-    lines = []
+    rows = []
     for row, tracks in example.tracks.items():
         cells = []
         for name, waveform in tracks.items():
@@ -95,32 +95,39 @@ def _write_audio(example: Example, folder: Path, sample_rate: int) -> str:
             write_audio(path, waveform.clamp(-1, 1)[None], sample_rate, encoding="flac")
             source = f"audio/{folder.name}/{path.name}"
             player = f'<audio controls preload="none" src="{source}"></audio>'
-            cells.append(f"<td><small>{escape(name)}</small>{player}</td>")
-        lines.append(f"<tr><th>{escape(row)}</th>{''.join(cells)}</tr>")
+            cells.append(f"<small>{escape(name)}</small>{player}")
+        rows.append((row, cells))
+    return _html_table(rows)
+
+
+def _html_table(rows: Iterable[tuple[str, Iterable[str]]], columns: Sequence[str] = ()) -> str:
+    """Names of rows and columns are text, cells are HTML."""
+    head = "".join(f"<th>{escape(one)}</th>" for one in ("", *columns))
+    lines = [f"<tr>{head}</tr>"] if columns else []
+    for row, cells in rows:
+        own = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f"<tr><th>{escape(row)}</th>{own}</tr>")
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
 
 
 def _cell_html(cell: Cell | None, digits: int) -> str:
     if cell is None:
-        return "<td>–</td>"
+        return "–"
     value = Cell(cell.value).as_text(digits)
     interval = cell.as_text(digits).removeprefix(value).strip()
     count = f"n = {cell.count}" if cell.count is not None else ""
     small = " ".join(part for part in (interval, count) if part)
-    return f"<td>{value}{f'<small>{small}</small>' if small else ''}</td>"
+    return f"{value}<small>{small}</small>" if small else value
 
 
 def _measure_html(table: Table, measure: str) -> str:
     rows = table.measures[measure]
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(
-        f"<tr><th>{escape(row)}</th>"
-        + "".join(_cell_html(cells.get(column), table.digits) for column in columns)
-        + "</tr>"
-        for row, cells in rows.items()
-    )
-    return f'<div class="scroll"><table><tr><th></th>{head}</tr>{body}</table></div>'
+    columns = columns_of(rows)
+    cells = {
+        row: [_cell_html(own.get(column), table.digits) for column in columns]
+        for row, own in rows.items()
+    }
+    return _html_table(cells.items(), columns)
 
 
 def _page(table: Table, pictures: list[Path], examples: list[str]) -> str:
@@ -131,12 +138,9 @@ def _page(table: Table, pictures: list[Path], examples: list[str]) -> str:
         if picture := drawn.get(file_name(measure)):
             parts.append(f'<img src="plots/{picture.name}" alt="{escape(measure)}" loading="lazy">')
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
-    run = "".join(
-        f"<tr><th>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>"
-        for key, value in table.metadata.items()
-    )
+    run = _html_table((str(key), [escape(str(one))]) for key, one in table.metadata.items())
     parts += ["<h2>Examples</h2>", *examples] if examples else []
-    parts += [f"<h2>Notes</h2><ul>{notes}</ul>", f"<h2>Run</h2><table>{run}</table>"]
+    parts += [f"<h2>Notes</h2><ul>{notes}</ul>", f"<h2>Run</h2>{run}"]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(table.title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'

@@ -50,15 +50,12 @@ def seam(before: Tensor, after: Tensor, sample_rate: int) -> dict[str, float]:
 
 def spectral_step_db(last: Tensor, first: Tensor, sample_rate: int) -> float:
     """Mean absolute difference in dB of the two mean mel spectra, their levels made equal."""
-    spectra = [_mean_spectrum_db(waveform, sample_rate) for waveform in (last, first)]
-    difference = spectra[1] - spectra[0]
+    front_end = _front_end(sample_rate)
+    before, after = (
+        10 * front_end(waveform).exp().square().mean(dim=0).log10() for waveform in (last, first)
+    )
+    difference = after - before
     return float((difference - difference.mean()).abs().mean())
-
-
-def _mean_spectrum_db(waveform: Tensor, sample_rate: int) -> Tensor:
-    """Mean over time of the mel powers (M,), in dB."""
-    magnitudes = _front_end(sample_rate)(waveform).exp()
-    return 10 * magnitudes.square().mean(dim=0).log10()
 
 
 @cache

@@ -1,7 +1,4 @@
-"""Which pieces of which songs are scored: the segment grid, read as stems (S, T).
-
-DATA is whatever ``data.readers`` knows. Everything is deterministic: no random choice anywhere.
-"""
+"""Which pieces of which songs are scored: the segment grid, read as stems (S, T). No chance."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -97,6 +95,22 @@ def _read_mono(path: Path, segment: Segment, num_samples: int, sample_rate: int)
         mono = torch.from_numpy(np.ascontiguousarray(resampled, dtype=np.float32))
     length = min(num_samples, mono.shape[-1])
     return functional.pad(mono[:length], (0, num_samples - length))
+
+
+def model_segments(
+    pipe: Any,
+    songs: Sequence[Song],
+    count: int | None,
+    stems: Sequence[str] | None = None,
+    *,
+    windows: int = 1,
+    all_stems: bool = False,
+) -> Iterator[tuple[Segment, Tensor]]:
+    """``audible_segments`` as long as ``windows`` of the model, at its rate, of its stems."""
+    config = pipe.log_mel.config
+    duration_s = windows * pipe.log_mel.segment_samples / config.sample_rate
+    names = pipe.denoiser.config.stems if stems is None else stems
+    return audible_segments(songs, names, config.sample_rate, duration_s, count, all_stems)
 
 
 def audible_segments(

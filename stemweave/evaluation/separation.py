@@ -7,6 +7,7 @@ vocoder, masks from true stems) to the model's methods. Shapes: segments (N, S, 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,9 @@ from stemweave.diffusion.schedulers import sampler_name
 from stemweave.errors import InputError
 from stemweave.evaluation import signal_measures as measures
 from stemweave.evaluation.results import Evaluation, Example
-from stemweave.evaluation.segments import audible_segments
+from stemweave.evaluation.segments import model_segments
 from stemweave.evaluation.systems import Separator, pipeline_separator
-from stemweave.evaluation.table import Table
+from stemweave.evaluation.table import MEANING, Samples, Table
 from stemweave.models.log_mel import LogMel
 from stemweave.models.vocoder import resampled
 from stemweave.tasks.sampling import Sampling
@@ -78,7 +79,7 @@ class Truth:
 
 
 class SegmentScores:
-    """Collects single values: measure → row → stem → one number per segment (NaN: no value).
+    """Collects single values of each stem, one number per segment (NaN: no value).
 
     ``own_mel`` is the front end of the log-mels that are scored.
     """
@@ -94,12 +95,11 @@ class SegmentScores:
         paper_mel = LogMel()
         self.paper_mel = paper_mel if paper_mel.config.sample_rate == sample_rate else None
         self.scores_paper_mels = own_mel is not None and is_paper_front_end(own_mel)
-        self.values: dict[str, dict[str, dict[str, list[float]]]] = {}
+        self.values: Samples = defaultdict(list)
 
     def add(self, measure: str, row: str, per_stem: Tensor) -> None:
-        rows = self.values.setdefault(measure, {}).setdefault(row, {s: [] for s in self.stems})
         for stem, value in zip(self.stems, per_stem.tolist(), strict=True):
-            rows[stem].append(value)
+            self.values[measure, row, stem].append(value)
 
     def add_estimate(self, row: str, estimate: Audio, truth: Truth) -> None:
         """Score one segment.
@@ -110,17 +110,14 @@ class SegmentScores:
         """
         waveforms, estimated_mel = estimate
         stems, mixture = truth.stems, truth.mixture
-        self.add(MSE, row, measures.log_mel_mse(estimated_mel, truth.log_mel))
-        self.add(L1, row, measures.log_mel_l1(estimated_mel, truth.log_mel))
+        self._add_mel_errors((MSE, L1), row, estimated_mel, truth.log_mel)
         if waveforms is None:
             if self.scores_paper_mels:
-                self.add(PAPER_MSE, row, measures.log_mel_mse(estimated_mel, truth.log_mel))
-                self.add(PAPER_L1, row, measures.log_mel_l1(estimated_mel, truth.log_mel))
+                self._add_mel_errors((PAPER_MSE, PAPER_L1), row, estimated_mel, truth.log_mel)
             return
         if self.paper_mel is not None:
-            paper_truth, paper_estimate = self.paper_mel(stems), self.paper_mel(waveforms)
-            self.add(PAPER_MSE, row, measures.log_mel_mse(paper_estimate, paper_truth))
-            self.add(PAPER_L1, row, measures.log_mel_l1(paper_estimate, paper_truth))
+            both = self.paper_mel(waveforms), self.paper_mel(stems)
+            self._add_mel_errors((PAPER_MSE, PAPER_L1), row, *both)
         for name, metric in self.metrics.items():
             self.add(
                 name, row, torch.as_tensor(metric(waveforms, stems, mixture, self.sample_rate))
@@ -139,18 +136,18 @@ class SegmentScores:
         level = measures.rms_dbfs(waveforms[silent]) - measures.rms_dbfs(mixture)
         self.add(BLEED, row, none.masked_scatter(silent, level.clamp(min=-100)))
 
+    def _add_mel_errors(self, names: tuple[str, str], row: str, made: Tensor, true: Tensor) -> None:
+        for name, error in zip(names, (measures.log_mel_mse, measures.log_mel_l1), strict=True):
+            self.add(name, row, error(made, true))
+
     def fill(self, table: Table, songs: Sequence[str]) -> None:
         """Means over segments, intervals over songs, then the mean of the stems' means.
 
         A measure without any value, e.g. of lone stems where there are none, is left out.
         """
-        for measure, rows in self.values.items():
-            numbers = (v for per_stem in rows.values() for vs in per_stem.values() for v in vs)
-            if not any(math.isfinite(number) for number in numbers):
-                continue
-            for row, per_stem in rows.items():
-                for stem, values in per_stem.items():
-                    table.put_samples(measure, row, stem, values, songs)
+        finite = {at[0] for at, own in self.values.items() if any(map(math.isfinite, own))}
+        table.put_all({at: own for at, own in self.values.items() if at[0] in finite}, songs)
+        for measure in list(table.measures):
             table.put_mean_column(measure)
 
 
@@ -256,12 +253,11 @@ def evaluate_separation(
 
     Raises ``InputError`` where no song has an audible window.
     """
-    config = pipe.log_mel.config
+    sample_rate = pipe.log_mel.config.sample_rate
     stem_names = scored_stems(pipe, songs) if stems is None else list(stems)
-    duration_s = pipe.log_mel.segment_samples / config.sample_rate
-    scores = SegmentScores(stem_names, config.sample_rate, pipe.log_mel, metrics)
-    segments, examples = [], []
-    found = audible_segments(songs, stem_names, config.sample_rate, duration_s, num_segments)
+    scores = SegmentScores(stem_names, sample_rate, pipe.log_mel, metrics)
+    folders, examples = [], []
+    found = model_segments(pipe, songs, num_segments, stem_names)
     methods = ("spectra", *pipe.methods) if methods is None else methods
     if unknown := [method for method in methods if method not in METHOD_ROWS]:
         raise InputError(f"no method {unknown[0]}: there are {', '.join(METHOD_ROWS)}")
@@ -288,34 +284,26 @@ def evaluate_separation(
                 for row, audio in {"true stems": waveforms, **kept}.items()
             }
             examples.append(Example(segment.name, {"mixture": {"mixture": mixture}, **tracks}))
-        segments.append(segment)
-    folders = [str(segment.folder) for segment in segments]
-    table = Table("Separation", notes=_notes(duration_s, scores, folders))
+        folders.append(str(segment.folder))
+    table = Table("Separation", notes=[MEANING, _counted(scores, folders)])
     scores.fill(table, folders)
-    table.metadata.update(segments=len(segments), songs=len(set(folders)), seed=seed)
-    table.metadata["sampler"] = sampler_name(pipe.scheduler)
-    table.metadata["steps"] = steps or pipe.config.separation_steps
-    table.metadata["guidance"] = pipe.config.separation_guidance if guidance is None else guidance
-    return Evaluation(table, examples, config.sample_rate)
+    table.metadata.update(
+        segments=len(folders),
+        songs=len(set(folders)),
+        seed=seed,
+        sampler=sampler_name(pipe.scheduler),
+        steps=steps or pipe.config.separation_steps,
+        guidance=pipe.config.separation_guidance if guidance is None else guidance,
+    )
+    return Evaluation(table, examples, sample_rate)
 
 
-def _notes(duration_s: float, scores: SegmentScores, songs: Sequence[str]) -> list[str]:
-    any_row = next(iter(scores.values.get(SI_SDRI, {}).values()), {})
+def _counted(scores: SegmentScores, songs: Sequence[str]) -> str:
+    """In how many segments and songs each stem is mixed with others, which SI-SDR asks for."""
+    row = next((row for measure, row, _ in scores.values if measure == SI_SDRI), "")
     counted = []
-    for stem, values in any_row.items():
-        mixed = [song for song, value in zip(songs, values, strict=True) if math.isfinite(value)]
+    for stem in scores.stems:
+        values = zip(songs, scores.values.get((SI_SDRI, row, stem), ()), strict=False)
+        mixed = [song for song, value in values if math.isfinite(value)]
         counted.append(f"{stem}: {len(mixed)} of {len(set(mixed))} songs")
-    return [
-        f"Segments of {duration_s:.2f} s from the songs' grid; mono, at the model's rate; the "
-        "mixture is the plain sum of the stems.",
-        "Log-mel errors are in the model's own bands, at its level, over all stems, "
-        "silent ones included; the paper's front end (64 bands, hop 160, floor 1e-5) is the same "
-        "for every model, but needs a waveform, unless it is the model's own.",
-        "SI-SDR and SDR over stems that are mixed with others: RMS of at least "
-        f"{measures.SILENCE_DBFS:.0f} dBFS, stem and rest no more than {-measures.MIXED_DB:.0f} dB "
-        f"below the mixture (segments: {', '.join(counted)}). Buried and lone stems count only in "
-        f"'{SI_SDRI_SOUNDING}'.",
-        "Improvement = SI-SDR of the estimate minus SI-SDR of the mixture. Brackets: 95 % "
-        "bootstrap interval of the mean, whole songs resampled. The last column is the mean of "
-        "the stems' means.",
-    ]
+    return f"Segments in which a stem is mixed with others: {', '.join(counted)}."

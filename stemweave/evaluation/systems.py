@@ -1,4 +1,4 @@
-"""What can be scored as a system that separates: models, and functions of users."""
+"""Systems that separate, models and functions of users, and their paired differences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stemweave.errors import InputError
+from stemweave.evaluation.table import Table
 from stemweave.io.own_code import imported, is_own
 
 Separator = Callable[[Tensor, int], Tensor]
@@ -26,8 +27,7 @@ def pipeline_separator(
 ) -> Separator:
     """``pipe.separate`` of mixtures at ``sample_rate``; its own defaults where nothing is given.
 
-    Raises:
-        InputError: if it lacks one of ``stems``.
+    Raises ``InputError`` if it lacks one of ``stems``.
     """
     missing = [stem for stem in stems if stem not in pipe.separated_stems]
     if missing:
@@ -53,8 +53,7 @@ def pipeline_separator(
 def own_separator(name: str, stems: Sequence[str], sample_rate: int) -> Separator:
     """A user's function ``package.module:name`` of (mixture (T,), rate, stems) → (S, T).
 
-    Raises:
-        InputError: if there is none; when it is called, if it gives anything else.
+    Raises ``InputError`` if there is none; when it is called, if it gives anything else.
     """
     system = imported(name)
 
@@ -92,3 +91,29 @@ def separators(
     return functions | {
         name: pipeline_separator(pipe, stems, sample_rate, **how) for name, pipe in models.items()
     }
+
+
+def put_differences(table: Table, baseline: str | None) -> None:
+    """Add to every measure of ``table`` the differences of its rows to a row ``baseline``, if any.
+
+    They are taken segment by segment, so that what makes a segment hard does not count; intervals
+    are of their mean, whole songs resampled.
+
+    Raises ``InputError`` if there is no such row.
+    """
+    if baseline is None:
+        return
+    if not any(baseline in rows for rows in table.samples.values()):
+        known = dict.fromkeys(row for rows in table.samples.values() for row in rows)
+        raise InputError(f"--baseline must be one of the rows: {'; '.join(known)}; not {baseline}")
+    for measure, rows in list(table.samples.items()):
+        title = f"{measure}: difference to {baseline}, paired"
+        for row, columns in rows.items():
+            for column, values in columns.items():
+                songs = table.clusters[measure, row, column]
+                before = rows.get(baseline, {}).get(column)
+                if row == baseline or before is None or len(before) != len(values):
+                    continue
+                differences = [b - a for a, b in zip(before, values, strict=True)]
+                table.put_samples(title, row, column, differences, songs)
+        table.put_mean_column(title)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+MEANING = "What each number means and how noisy it is: docs/evaluation.md."
+"""A note of every table."""
+
+
+RESAMPLES = 1000
+"""Of the bootstrap behind an interval of a mean."""
+Samples = dict[tuple[str, str, str], list[float]]
+"""Single values by measure, row and column."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +79,19 @@ class Table:
         mean = statistics.fmean(finite) if finite else math.nan
         self.put(measure, row, column, Cell(mean, low, high, len(finite)))
 
-    def put_mean_column(self, measure: str, column: str = "mean", partial: bool = False) -> None:
+    def put_all(self, values: Samples, songs: Sequence[str] | None = None) -> None:
+        """``put_samples`` of every list."""
+        for place, own in values.items():
+            self.put_samples(*place, own, songs)
+
+    def put_mean_column(self, measure: str, partial: bool = False) -> None:
         """Add the plain mean over each row's columns, where every column has a number.
 
         ``partial``: over those columns that have one. The interval comes from the samples, if there
         are any: songs are drawn for all columns together.
         """
         for row, cells in self.measures.get(measure, {}).items():
-            others = {name: cell.value for name, cell in cells.items() if name != column}
+            others = {name: cell.value for name, cell in cells.items() if name != "mean"}
             defined = [name for name, value in others.items() if math.isfinite(value)]
             if not defined or (len(defined) < len(others) and not partial):
                 continue
@@ -89,7 +103,7 @@ class Table:
                 ]
             )
             mean = statistics.fmean(others[name] for name in defined)
-            self.put(measure, row, column, Cell(mean, low, high))
+            self.put(measure, row, "mean", Cell(mean, low, high))
 
     def value(self, measure: str, row: str, column: str) -> float:
         return self.measures[measure][row][column].value
@@ -121,7 +135,7 @@ class Table:
         return "\n".join(parts)
 
     def _markdown_rows(self, rows: dict[str, dict[str, Cell]], intervals: bool) -> list[str]:
-        columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+        columns = columns_of(rows)
         lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for row, cells in rows.items():
             texts = []
@@ -141,6 +155,11 @@ class Table:
         (folder / "samples.json").write_text(samples + "\n", encoding="utf-8")
 
 
+def columns_of(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """All columns that any of ``rows`` has."""
+    return list(dict.fromkeys(column for cells in rows.values() for column in cells))
+
+
 def _cell_dict(cell: Cell) -> dict[str, float | int | None]:
     numbers = {"value": cell.value, "low": cell.low, "high": cell.high}
     finite = {k: v if v is not None and math.isfinite(v) else None for k, v in numbers.items()}
@@ -148,7 +167,7 @@ def _cell_dict(cell: Cell) -> dict[str, float | int | None]:
 
 
 def mean_interval(
-    columns: Sequence[tuple[Sequence[float], Sequence[str]]], resamples: int = 1000, seed: int = 0
+    columns: Sequence[tuple[Sequence[float], Sequence[str]]],
 ) -> tuple[float | None, float | None]:
     """95 % percentile-bootstrap interval of the mean over columns of each column's mean.
 
@@ -160,8 +179,8 @@ def mean_interval(
         return None, None
     units = sorted({song for _, songs in columns for song in songs})
     index = {song: i for i, song in enumerate(units)}
-    drawn = np.random.default_rng(seed).integers(0, len(units), (resamples, len(units)))
-    total = np.zeros(resamples)
+    drawn = np.random.default_rng(0).integers(0, len(units), (RESAMPLES, len(units)))
+    total = np.zeros(RESAMPLES)
     for values, songs in columns:
         members = np.array([index[song] for song in songs])
         sums = np.bincount(members, np.asarray(values, dtype=np.float64), len(units))

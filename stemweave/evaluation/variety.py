@@ -59,7 +59,7 @@ def fill_variety(
     if size < 2:
         return
     measure = measure_name(embedding.name)
-    apart = {row: _distances(base, found, size, draws, seed) for row, found in sets.items()}
+    apart = {row: _to_reference(base, found, size, draws, seed) for row, found in sets.items()}
     halves = {row: _between_halves(found, size, draws, seed) for row, found in sets.items()}
     for row in sets:
         for values, own, relative in ((apart, DISTANCE, RATIO), (halves, HALVES, VARIETY)):
@@ -73,17 +73,14 @@ def _cell(values: np.ndarray, count: int) -> Cell:
     return Cell(mean, mean - spread, mean + spread, count)
 
 
-def _distances(base: ClipSet, other: ClipSet, size: int, draws: int, seed: int) -> np.ndarray:
+def _to_reference(base: ClipSet, other: ClipSet, size: int, draws: int, seed: int) -> np.ndarray:
     """FAD of ``size`` clips of both sets in every draw."""
     drawn = np.random.default_rng(seed)
-    return np.array(
-        [fad(_some(base, size, drawn), _some(other, size, drawn)) for _ in range(draws)]
-    )
 
+    def some(clips: ClipSet) -> ClipSet:
+        return clips.part(drawn.permutation(len(clips.clips))[:size])
 
-def _some(clips: ClipSet, size: int, drawn: np.random.Generator) -> ClipSet:
-    chosen = drawn.permutation(len(clips.clips))[:size]
-    return ClipSet(clips.clips[chosen], clips.groups[chosen])
+    return np.array([fad(some(base), some(other)) for _ in range(draws)])
 
 
 def _between_halves(clips: ClipSet, size: int, draws: int, seed: int) -> np.ndarray:
@@ -95,6 +92,5 @@ def _between_halves(clips: ClipSet, size: int, draws: int, seed: int) -> np.ndar
         in_first = np.isin(clips.groups, songs[: (len(songs) + 1) // 2])
         halves = [drawn.permutation(np.flatnonzero(part)) for part in (in_first, ~in_first)]
         shared = min(size, *(len(half) for half in halves))
-        first, second = (ClipSet(clips.clips[i[:shared]], clips.groups[i[:shared]]) for i in halves)
-        values.append(fad(first, second))
+        values.append(fad(*(clips.part(half[:shared]) for half in halves)))
     return np.array(values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,18 +94,16 @@ def cache_crops(
     Returns:
         Shards made, shards that were there already, and the training shards' folder.
 
-    Raises:
-        InputError: as training would, for settings, songs and networks.
+    Raises ``InputError`` as training would, for settings, songs and networks.
     """
     stage = source.load()
     count = num_shards or stage.shards.plan.num_shards(stage.settings.steps)
     wanted: list[tuple[Shards, bool, int]] = [(stage.validation_shards, True, 0)]
     wanted += [(stage.shards, False, index) for index in range(count)]
-    missing = [(own, index) for shards, own, index in wanted if not shards.path(index).exists()]
-
-    def jobs() -> Iterator[ShardJob]:
-        for of_validation, index in missing:
-            yield ShardJob(source, of_validation, index)
-
-    made = sum(1 for _ in map_jobs(make_shard, jobs(), workers, len(missing)))
+    missing = [
+        ShardJob(source, own, index)
+        for shards, own, index in wanted
+        if not shards.path(index).exists()
+    ]
+    made = sum(1 for _ in map_jobs(make_shard, missing, workers, len(missing)))
     return made, len(wanted) - made, stage.shards.folder

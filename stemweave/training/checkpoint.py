@@ -1,14 +1,22 @@
-"""The one file from which a run goes on: always a whole state, the last or the one before."""
+"""What a run leaves: the one file from which it goes on, and exports beside the last one.
+
+The file is always a whole state, the last or the one before. Kept exports are parts to assemble,
+``kept/step_…`` and ``kept/best``; every process must call ``keep_…`` with its ``TrainingRun``.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stemweave.errors import InputError
+from stemweave.training.placement import agreed
 
 CHECKPOINT = "checkpoint.pt"
 """Its name in a run's folder."""
@@ -40,8 +48,7 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """State that ``write_checkpoint`` wrote, on the CPU; nothing in the file is executed.
 
-    Raises:
-        InputError: if the file is damaged or is no checkpoint.
+    Raises ``InputError`` if the file is damaged or is no checkpoint.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -64,3 +71,49 @@ def not_finite(what: str, step: int, checkpoint: Path) -> str:
     return (
         f"the {what} is not finite at step {step}; {kept}: lower the learning rate and start again"
     )
+
+
+def keep_every(run: Any) -> None:
+    """Keep this step's export if it is one of every so many."""
+    wanted = run.stage.settings.keep_every_steps
+    if wanted and run.step % wanted == 0:
+        run.export(_name(run.step))
+
+
+def keep_last(run: Any) -> None:
+    """Keep this export and the last ones before it."""
+    settings = run.stage.settings
+    if settings.keep_last:
+        run.export(_name(run.step))
+        if run.accelerator.is_main_process:
+            for path in sorted((run.folder / "kept").glob("step_*[0-9]"))[: -settings.keep_last]:
+                forever = settings.keep_every_steps
+                if not forever or int(path.name.removeprefix("step_")) % forever:
+                    shutil.rmtree(path)
+
+
+def keep_best(run: Any, figures: Mapping[str, float]) -> None:
+    """Keep this export if its figure of validation is the best so far.
+
+    Raises ``InputError`` if validation has no such figure.
+    """
+    wanted = run.stage.settings.keep_best
+    if not wanted:
+        return
+    name, sign = wanted.removeprefix("-"), -1 if wanted.startswith("-") else 1
+    is_main = run.accelerator.is_main_process
+    value = sign * figures.get(name, math.nan)
+    absent, better = agreed(
+        run.accelerator, is_main and name not in figures, is_main and value < run.best
+    )
+    if absent:
+        raise InputError(
+            f"keep_best is {wanted}, but validation has {', '.join(figures) or 'no such figure'}"
+        )
+    if better:
+        run.best = value
+        run.export("kept/best")
+
+
+def _name(step: int) -> str:
+    return f"kept/step_{step:08d}"

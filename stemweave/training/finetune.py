@@ -24,12 +24,7 @@ from stemweave.models.sharpener import SPECTRUM, MaskSharpener
 from stemweave.training.lora import add_lora
 from stemweave.training.networks import DENOISERS, renamed, untrained
 from stemweave.training.part_settings import ConditionSettings
-from stemweave.training.settings import (
-    LogMelSettings,
-    RunSettings,
-    SamplingSettings,
-    changed,
-)
+from stemweave.training.settings import LogMelSettings, RunSettings, SamplingSettings, changed
 from stemweave.training.stem_map import mapped_state, sources
 
 
@@ -42,8 +37,7 @@ def with_options(
 ) -> RunSettings:
     """``settings`` with what the command line says instead; ``init`` counts if it is a model.
 
-    Raises:
-        InputError: if an option cannot be read or contradicts the settings.
+    Raises ``InputError`` if an option cannot be read or contradicts the settings.
     """
     finetune: dict[str, Any] = {}
     if init is not None and (str(init) == "bundled" or (init / "model_index.json").exists()):
@@ -74,9 +68,8 @@ def parse_map(text: str) -> dict[str, str]:
 def load_base(settings: RunSettings) -> StemModel | None:
     """The model of ``finetune.model``, or None without one."""
     model = settings.finetune.model
-    if model is None:
-        return None
-    return StemModel.from_pretrained(BUNDLED_MODEL if model == "bundled" else model)
+    source = BUNDLED_MODEL if model == "bundled" else model
+    return None if source is None else StemModel.from_pretrained(source)
 
 
 def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> RunSettings:
@@ -85,18 +78,18 @@ def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> 
     Stems are those that the settings name, else the map's, else the model's: of ``masks``, those
     that it separates, and there may be new ones.
 
-    Raises:
-        InputError: if the settings give one of these another value, or a stem has no source.
+    Raises ``InputError`` if the settings give one of these another value, or a stem has no source.
     """
+    names = base.separated_stems if masks else base.stems
+    stems = tuple(settings.finetune.map) or names
     if "stems" in settings.model_fields_set:
         stems = settings.stems
-    else:
-        stems = tuple(settings.finetune.map) or (base.separated_stems if masks else base.stems)
-    names = base.separated_stems if masks else base.stems
     sources(names, stems, settings.finetune.map, may_begin=masks)
     denoiser = _arguments(base.denoiser, {"stems", "known_stems"})
     if stems != base.stems:  # its conditions are about the others
         denoiser.pop("vocabulary", None)
+    schedule = _arguments(with_sampler(base.scheduler, "ddim"))
+    accepted = inspect.signature(DDIMScheduler.__init__).parameters
     kinds = {network: kind for kind, network in DENOISERS.items()}
     conditions = settings.denoiser.conditions
     if conditions is None and "vocabulary" in denoiser:
@@ -121,23 +114,14 @@ def resolved(settings: RunSettings, base: StemModel, *, masks: bool = False) -> 
         settings.denoiser,
         kind=kinds.get(type(base.denoiser)) or name_of(type(base.denoiser)),
         model=denoiser,
-        scheduler=_schedule(base.scheduler),
+        scheduler={name: value for name, value in schedule.items() if name in accepted},
         conditions=conditions,
     )
-    if base.refiner is not None:
-        model = _arguments(base.refiner, {"num_stems", "stems", *FRONT_END})
-        update["refiner"] = changed(settings.refiner, model=model)
-    if base.sharpener is not None:
-        model = _arguments(base.sharpener, {"num_stems", *SPECTRUM})
-        update["sharpener"] = changed(settings.sharpener, model=model)
+    for name, front_end in (("refiner", FRONT_END), ("sharpener", SPECTRUM)):
+        if (part := getattr(base, name)) is not None:
+            model = _arguments(part, {"num_stems", "stems", *front_end})
+            update[name] = changed(getattr(settings, name), model=model)
     return settings.model_copy(update=update)
-
-
-def _schedule(scheduler: Any) -> dict[str, Any]:
-    """The noise levels of ``scheduler`` as arguments of the one that trains."""
-    accepted = inspect.signature(DDIMScheduler.__init__).parameters
-    arguments = _arguments(with_sampler(scheduler, "ddim"))
-    return {name: value for name, value in arguments.items() if name in accepted}
 
 
 def _arguments(component: Any, leave_out: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]

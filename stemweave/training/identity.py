@@ -9,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from stemweave.data.shards import add_weights
 from stemweave.data.songs import licence_of, total_hours
 from stemweave.data.tar_songs import Songs, TarSongs
 from stemweave.errors import InputError
 from stemweave.models.part import forget_origin
 from stemweave.models.provenance import FRONT_END, TRAINED, misfits, trained
-from stemweave.training.networks import plain_config
+from stemweave.training.networks import as_text, plain_config
 from stemweave.training.settings import RunSettings
 
 CONFIG = "config.json"
@@ -33,8 +34,7 @@ def autoencoder_identity(vae: Any) -> str:
 def weights_identity(network: Any, scale: str = "") -> str:
     """A short hash of a network's weights."""
     digest = hashlib.sha256(scale.encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+    add_weights(digest, network)
     return digest.hexdigest()[:16]
 
 
@@ -52,7 +52,7 @@ def require_own_autoencoder(base: Any, autoencoder: Any) -> None:
 
 def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> dict[str, Any]:
     """What ``stage`` trains: part, stems, front end, autoencoder, settings, data, seed, version."""
-    part = _part_of(stage, settings)
+    part = next(name for name, section in settings if section is stage.settings)
     autoencoder, refiner = getattr(stage, "vae", None), getattr(stage, "refiner", None)
     return {
         "part": part,
@@ -68,20 +68,11 @@ def record_of(stage: Any, settings: RunSettings, songs: Songs | None = None) -> 
     }
 
 
-def _part_of(stage: Any, settings: RunSettings) -> str:
-    """The section of ``settings`` that ``stage`` trains by."""
-    return next(name for name, section in settings if section is stage.settings)
-
-
 def settings_of(settings: RunSettings, part: str) -> dict[str, Any]:
     """Plain values, without the sections of other parts."""
     found: dict[str, Any] = json.loads(settings.model_dump_json())
-    others = {
-        name
-        for name, section in settings
-        if name != part and hasattr(section, "optimiser")
-    }  # fmt: skip
-    return {name: value for name, value in found.items() if name not in others}
+    stages = {name for name, section in settings if hasattr(section, "optimiser")}
+    return {name: value for name, value in found.items() if name == part or name not in stages}
 
 
 def summary_of(songs: Songs, stems: Sequence[str]) -> dict[str, Any]:
@@ -168,11 +159,11 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) == new.get(key):
             continue
-        words = f"{key} {_as_text(old.get(key))} → {_as_text(new.get(key))}"
+        words = f"{key} {as_text(old.get(key))} → {as_text(new.get(key))}"
         (refused if _is_identity(key, before["part"]) else others).append(words)
     own, theirs = flat(now["network"]), flat(before["network"])
     refused += [
-        f"{before['part']}.model.{key} {_as_text(theirs.get(key))} → {_as_text(own.get(key))}"
+        f"{before['part']}.model.{key} {as_text(theirs.get(key))} → {as_text(own.get(key))}"
         for key in sorted(own.keys() | theirs.keys())
         if own.get(key) != theirs.get(key) and f"{key} " not in " ".join(refused)
     ]
@@ -205,7 +196,3 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[key] = value
     return found
-
-
-def _as_text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

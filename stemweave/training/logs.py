@@ -1,16 +1,19 @@
-"""What a run writes down: figures, sounds and pictures."""
+"""What a run writes down: figures (means, pace, memory), sounds and pictures."""
 
 from __future__ import annotations
 
 import json
+import resource
 import secrets
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from stemweave.errors import InputError
@@ -24,8 +27,7 @@ class RunLog:
 
     What was logged after ``step``, from which training goes on, is left out.
 
-    Raises:
-        InputError: if wandb is asked for and not installed.
+    Raises ``InputError`` if wandb is asked for and not installed.
     """
 
     def __init__(self, folder: Path, settings: RunSettings, step: int = 0) -> None:
@@ -58,10 +60,9 @@ class RunLog:
         for name, example in examples.items():
             if example.is_reference and self._references_logged:
                 continue
-            picture = example.picture()
-            samples = None
-            if example.waveform is not None:
-                samples = example.waveform.detach().float().cpu().nan_to_num().clamp(-1, 1)
+            picture, samples = example.picture(), example.waveform
+            if samples is not None:
+                samples = samples.detach().float().cpu().nan_to_num().clamp(-1, 1)
             if self.board is not None:
                 self.board.add_image(name, picture, step)
                 if samples is not None:
@@ -114,11 +115,64 @@ def _start_wandb(folder: Path, settings: RunSettings) -> Any:
     identity = folder / "wandb_id"
     if not identity.exists():
         identity.write_text(secrets.token_hex(4))
-    return init(
-        project="stemweave",
-        name=folder.name,
-        id=identity.read_text(),
-        resume="allow",
-        dir=str(folder),
-        config=settings.model_dump(mode="json"),
-    )
+    about = {"id": identity.read_text(), "dir": str(folder)}
+    config = settings.model_dump(mode="json")
+    return init(project="stemweave", name=folder.name, resume="allow", config=config, **about)
+
+
+class Means:
+    """Means of figures, each over the times that it was there."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Figures of one more time."""
+        for name, value in figures.items():
+            self._values.setdefault(name, []).append(value)
+
+    def take(self, processes: int = 1) -> dict[str, float]:
+        """The means since the last call; of several processes, in each, those of all."""
+        gathered: list[Any] = [self._values]
+        if processes > 1:
+            gathered = [None] * processes
+            torch.distributed.all_gather_object(gathered, self._values)
+        self._values = {}
+        names = dict.fromkeys(name for values in gathered for name in values)
+        of_all = {n: [v for values in gathered for v in values.get(n, ())] for n in names}
+        return {name: sum(values) / len(values) for name, values in of_all.items()}
+
+
+class Clock:
+    """Time that a run has taken in all, and its pace.
+
+    Args:
+        seconds: it had taken before.
+        step: it goes on from.
+    """
+
+    def __init__(self, seconds: float, step: int) -> None:
+        self._began = self._line_at = time.monotonic()
+        self._before, self._step = seconds, step
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def figures(self, step: int, steps: int) -> dict[str, float]:
+        """Of a line at ``step`` of ``steps``: what went by since the last one is the pace."""
+        now = time.monotonic()
+        rate = (step - self._step) / max(now - self._line_at, 1e-9)
+        self._line_at, self._step = now, step
+        return {
+            "minutes": self.seconds / 60,
+            "steps_per_second": rate,
+            "minutes_to_go": (steps - step) / max(rate, 1e-9) / 60,
+        }
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most that was used so far, of 2³⁰ bytes: of a GPU's memory, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -26,20 +26,20 @@ from torch import Tensor, nn
 from stemweave.errors import InputError
 from stemweave.io.files import as_umask_says
 from stemweave.models.acceleration import require_compiler
-from stemweave.training.average import WeightAverage
 from stemweave.training.checkpoint import (
     CHECKPOINT,
+    keep_best,
+    keep_every,
+    keep_last,
     not_finite,
     read_checkpoint,
     write_checkpoint,
 )
 from stemweave.training.examples import Example
-from stemweave.training.figures import Clock, Means, peak_memory_gb
 from stemweave.training.identity import changes, write_record
-from stemweave.training.keeping import keep_best, keep_every, keep_last
-from stemweave.training.learning_rate import learning_rate_factor
-from stemweave.training.muon import make_optimiser
+from stemweave.training.logs import Clock, Means, peak_memory_gb
 from stemweave.training.networks import autoencoder_in
+from stemweave.training.optimiser import WeightAverage, learning_rate_factor, make_optimiser
 from stemweave.training.placement import (
     agreed,
     free_gathered,
@@ -50,7 +50,7 @@ from stemweave.training.placement import (
     to_channels_last,
     whole,
 )
-from stemweave.training.stage import Stage
+from stemweave.training.stage_settings import Stage
 
 LogExamples = Callable[[int, Mapping[str, Example]], None]
 
@@ -58,14 +58,13 @@ LogExamples = Callable[[int, Mapping[str, Example]], None]
 class TrainingRun:
     """One stage's training in ``folder``: ``checkpoint.pt`` to resume, ``export/`` to use.
 
-    In every process of a distributed run; the main one writes files and validates.
+    Made in every process of a distributed run; the main one writes files and validates. What writes
+    or validates must be called by all.
 
     Checkpoints and exports hold ``record``, what is trained (``identity.record_of``); ``changes``
     are what is otherwise since the checkpoint that it goes on from.
 
-    Raises:
-        InputError: if the optimiser does not work with FSDP and that is asked for, or if there is
-            nothing to compile with.
+    Raises ``InputError`` for Muon with FSDP, or if there is nothing to compile with.
     """
 
     def __init__(
@@ -101,14 +100,7 @@ class TrainingRun:
         self.skeleton = copy.deepcopy(stage.network).to("meta") if sharded else None
         if not sharded:  # FSDP wants contiguous weights
             to_channels_last(stage.network)
-        optimiser = make_optimiser(
-            stage.network,
-            settings.optimiser.kind,
-            settings.optimiser.learning_rates,
-            lr=settings.optimiser.learning_rate,
-            betas=settings.optimiser.betas,
-            weight_decay=settings.optimiser.weight_decay,
-        )
+        optimiser = make_optimiser(stage.network, settings.optimiser)
         self._factor = learning_rate_factor(settings.optimiser, settings.steps)
         self.network, self.optimiser = self.accelerator.prepare(stage.network, optimiser)
         if compile:
@@ -117,11 +109,9 @@ class TrainingRun:
         self.parameters: list[Tensor] = [
             parameter for group in self.optimiser.param_groups for parameter in group["params"]
         ]
+        share = settings.optimiser.first_share
         self.average = WeightAverage(
-            self.parameters,
-            settings.optimiser.ema_decay,
-            settings.optimiser.first_share,
-            foreach=not sharded,
+            self.parameters, settings.optimiser.ema_decay, share, foreach=not sharded
         )
         self.average.to(self.accelerator.device)
         self.step, self.seconds, self.best = 0, 0.0, math.inf
@@ -134,8 +124,6 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write the whole training state; the last checkpoint stays until the new one is whole.
-
-        Every process must call this.
 
         Raises:
             FloatingPointError: if a weight is not finite: the last checkpoint is the better one.
@@ -159,10 +147,7 @@ class TrainingRun:
     def resume(self) -> bool:
         """Load the last checkpoint; False if there is none.
 
-        A learning rate that was changed in the settings holds.
-
-        Raises:
-            InputError: if it is damaged or of another part or network.
+        Raises ``InputError`` if it is damaged or of another part or network.
         """
         if not self.checkpoint.exists():
             return False
@@ -237,7 +222,7 @@ class TrainingRun:
             group["betas"], group["weight_decay"] = settings.betas, settings.weight_decay
 
     def with_average(self, action: Callable[[nn.Module], object]) -> object:
-        """``action`` on the averaged network. With shards every process must call this."""
+        """``action`` on the averaged network."""
         network = self.accelerator.unwrap_model(self.network)
         self.average.store(self.parameters)
         self.average.copy_to(self.parameters)
@@ -254,10 +239,7 @@ class TrainingRun:
             self.average.restore(self.parameters)
 
     def export(self, name: str = "export") -> None:
-        """Write the averaged weights to ``folder/name``, replacing the old ones whole.
-
-        Every process must call this.
-        """
+        """Write the averaged weights to ``folder/name``, replacing the old ones whole."""
         is_main = self.accelerator.is_main_process
         partial, final = self.folder / f"{name}.partial", self.folder / name
         if is_main:
@@ -336,7 +318,7 @@ class TrainingRun:
         keep_last(self)
 
     def _validate(self, figures: dict[str, float], log_examples: LogExamples | None) -> None:
-        """Add validation's figures; log examples. With shards every process must call this."""
+        """Add validation's figures; log examples."""
         self.figures = self.with_average(self.stage.validate)  # type: ignore[assignment]
         figures.update(self.figures)
         self.validated = self.step

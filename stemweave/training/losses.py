@@ -13,6 +13,8 @@ MAX_SI_SDR_DB = 30.0
 
 
 N_FFTS = (256, 512, 1024, 2048)
+POOLS = ((1, 1), (8, 1), (1, 8), (4, 4))
+"""Blocks of (frames, bands) that log-mels are compared in."""
 LONGEST_STFT = 2048
 """Samples of the longest window of these, and of the vocoder's."""
 
@@ -52,11 +54,7 @@ def multi_resolution_stft_distance(estimate: Tensor, target: Tensor) -> Tensor:
     return magnitudes_distance(stft_magnitudes(estimate), stft_magnitudes(target))
 
 
-def multi_resolution_mel_distance(
-    estimate: Tensor,
-    target: Tensor,
-    pools: Sequence[tuple[int, int]] = ((1, 1), (8, 1), (1, 8), (4, 4)),
-) -> Tensor:
+def multi_resolution_mel_distance(estimate: Tensor, target: Tensor) -> Tensor:
     """The same distance between log-mels (N, 1, F, M), mean over resolutions.
 
     Before the logarithm, magnitudes are averaged over blocks of (frames, bands): details may move
@@ -65,13 +63,13 @@ def multi_resolution_mel_distance(
     # an untrained network's logarithms would overflow
     ours, theirs = estimate.clamp(max=10.0).exp(), target.exp()
     total = estimate.new_zeros(())
-    for pool in pools:
+    for pool in POOLS:
         total = total + _magnitude_distance(
             functional.avg_pool2d(ours, pool)[:, 0],
             functional.avg_pool2d(theirs, pool)[:, 0],
             functional.avg_pool2d(theirs, pool)[:, 0],
         )
-    return total / len(pools)
+    return total / len(POOLS)
 
 
 def _magnitude_distance(ours: Tensor, theirs: Tensor, level: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from stemweave.models.sharpener import SPECTRUM, DilatedBlock, MaskSharpener
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vae import PatchVAE, Posterior
 from stemweave.models.vocoder import SpectralVocoder, frame_rate_of
-from stemweave.music.instruments import INSTRUMENTS
+from stemweave.music.instruments import INSTRUMENT_CLASSES, INSTRUMENTS
 from stemweave.music.styles import STYLES
 from stemweave.stems import STEMS
 from stemweave.training.losses import LONGEST_STFT
@@ -56,10 +56,7 @@ NO_DIFFERENCE = {
 
 
 class AutoencoderPass(nn.Module):
-    """diffusers' ``AutoencoderKL`` with the forward pass of ``PatchVAE``.
-
-    Its own does not give the posterior, of which the loss needs the divergence.
-    """
+    """diffusers' ``AutoencoderKL`` with the forward pass of ``PatchVAE``, posterior included."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -80,11 +77,7 @@ def autoencoder_in(network: Any) -> Any:
 
 
 def make_autoencoder(settings: RunSettings) -> nn.Module:
-    """``PatchVAE`` or the paper's ``AutoencoderKL`` (in an ``AutoencoderPass``), untrained.
-
-    Raises:
-        InputError: if the network has no such argument or refuses its value.
-    """
+    """``PatchVAE`` or the paper's ``AutoencoderKL``, untrained; raises ``InputError``."""
     model = settings.vae.model
     if settings.vae.kind == "patch":
         return make_network(PatchVAE, model, "vae.model")
@@ -163,45 +156,44 @@ def _vocabulary(settings: RunSettings, songs: Songs) -> dict[str, Any]:
 
 def make_refiner(settings: RunSettings) -> MaskRefiner:
     """``MaskRefiner`` for the settings' stems and bands, untrained; raises ``InputError``."""
-    _require_own_stems(settings, "refiner")
-    front_end = settings.log_mel.model_dump(include=set(FRONT_END))
-    own = {"num_stems": len(settings.stems), "stems": list(settings.stems), **front_end}
-    arguments = {**own, **settings.refiner.model}
-    refiner: MaskRefiner = make_network(MaskRefiner, arguments, "refiner.model")
+    own = {"stems": list(settings.stems), **settings.log_mel.model_dump(include=set(FRONT_END))}
+    refiner: MaskRefiner = _make_masks(MaskRefiner, settings, "refiner", own)
     return refiner
 
 
 def make_sharpener(settings: RunSettings) -> MaskSharpener:
     """``MaskSharpener`` for the settings' stems and spectra, untrained; raises ``InputError``."""
-    _require_own_stems(settings, "sharpener")
     front_end = settings.log_mel.model_dump(include=set(SPECTRUM))
-    own = {"num_stems": len(settings.stems), "num_bins": settings.log_mel.n_fft // 2, **front_end}
-    arguments = {**own, **settings.sharpener.model}
-    sharpener: MaskSharpener = make_network(MaskSharpener, arguments, "sharpener.model")
+    own = {"num_bins": settings.log_mel.n_fft // 2, **front_end}
+    sharpener: MaskSharpener = _make_masks(MaskSharpener, settings, "sharpener", own)
     return sharpener
+
+
+def _make_masks(kind: Any, settings: RunSettings, part: str, own: dict[str, Any]) -> Any:
+    _require_own_stems(settings, part)
+    arguments = {"num_stems": len(settings.stems), **own, **getattr(settings, part).model}
+    return make_network(kind, arguments, f"{part}.model")
 
 
 def make_vocoder(settings: RunSettings) -> nn.Module:
     """``SpectralVocoder`` or the paper's ``SpeechT5HifiGan``, untrained.
 
     Raises:
-        InputError: if the network has no such argument, refuses its value, or does not fit the
-            front end or the stems.
+        InputError: as all here, for what it does not take; if it does not fit front end or stems.
     """
     model, front_end = settings.vocoder.model, settings.log_mel
     if settings.vocoder.kind == "spectral":
         if model.get("num_stems"):  # 0: no classes of stems
             _require_own_stems(settings, "vocoder")
         vocoder: nn.Module = make_network(SpectralVocoder, model, "vocoder.model")
-        _check_vocoder(vocoder, settings)
-        return vocoder
-    own = {
-        "model_in_dim": front_end.num_mels,
-        "sampling_rate": front_end.sample_rate,
-        "normalize_before": False,
-    }
-    config = make_network(SpeechT5HifiGanConfig, {**own, **model}, "vocoder.model")
-    vocoder = SpeechT5HifiGan(config)
+    else:
+        own = {
+            "model_in_dim": front_end.num_mels,
+            "sampling_rate": front_end.sample_rate,
+            "normalize_before": False,
+        }
+        config = make_network(SpeechT5HifiGanConfig, {**own, **model}, "vocoder.model")
+        vocoder = SpeechT5HifiGan(config)
     _check_vocoder(vocoder, settings)
     return vocoder
 
@@ -222,6 +214,30 @@ def _check_vocoder(vocoder: Any, settings: RunSettings) -> None:
             raise InputError(f"vocoder.model has {ours:g} {unit}, but log_mel has {theirs:g}")
 
 
+def make_score_model(
+    settings: RunSettings, stems: Sequence[str], styles: Sequence[str] = ()
+) -> ScoreTransformer:
+    """``ScoreTransformer`` for the songs' styles, untrained; raises ``InputError``."""
+    of_songs = {"stems": stems, "styles": styles, "instruments": INSTRUMENT_CLASSES}
+    own = {**of_songs, "max_bars": settings.score.window_bars}
+    network: ScoreTransformer = _make_for(ScoreTransformer, own, settings.score.model, "score")
+    return network
+
+
+def make_analyser(settings: RunSettings, metres: Sequence[str]) -> SongAnalyser:
+    """``SongAnalyser`` for the songs' metres, untrained; raises ``InputError``."""
+    own = {"metres": metres, **settings.log_mel.model_dump(include={"sample_rate", "hop_length"})}
+    network: SongAnalyser = _make_for(SongAnalyser, own, settings.analyser.model, "analyser")
+    return network
+
+
+def _make_for(kind: Any, own: dict[str, Any], model: Mapping[str, Any], part: str) -> Any:
+    """``make_network``, but ``InputError`` for what songs and other settings decide."""
+    for name in own.keys() & model.keys():
+        raise InputError(f"{part}.model.{name}: songs and other settings decide it: leave it out")
+    return make_network(kind, {**own, **model}, f"{part}.model")
+
+
 def make_network(kind: Any, arguments: Mapping[str, Any], section: str) -> Any:
     """``kind(**arguments)``; raises ``InputError`` naming what it does not take."""
     unknown = sorted(set(arguments) - set(inspect.signature(kind.__init__).parameters))
@@ -240,13 +256,10 @@ def load_component(kind: str, folder: Path) -> Any:
         raise InputError(f"no trained {kind} in {folder}: train it first or name its folder")
     config = read_object(folder / "config.json")
     name = str(config.get("_class_name") or (config.get("architectures") or ["?"])[0])
-    if is_own(name):
-        return SavedPart(folder, name).load()
-    for component in COMPONENTS[kind]:
-        if component.__name__ == name:
-            return SavedPart(folder, name).load()
-    known = ", ".join(component.__name__ for component in COMPONENTS[kind])
-    raise InputError(f"{folder} holds a {name}, which is no {kind}: {known} are")
+    known = [component.__name__ for component in COMPONENTS[kind]]
+    if not is_own(name) and name not in known:
+        raise InputError(f"{folder} holds a {name}, which is no {kind}: {', '.join(known)} are")
+    return SavedPart(folder, name).load()
 
 
 def load_weights(
@@ -255,8 +268,8 @@ def load_weights(
     """Start ``network`` from a trained part; raises ``InputError`` if it is not of its shape.
 
     What the part lacks and ``untrained`` names begins so; conditions are found by their names, and
-    in a mask network or a vocoder ``stems``, of which new ones begin. A score model or an analyser
-    must be of the same settings: what their numbers mean are names of these.
+    in a mask network or a vocoder ``stems``. What a score model's or an analyser's numbers mean are
+    names of its settings, which must be the same.
     """
     part = load_component(kind, folder)
     others = differences(part, network)
@@ -272,7 +285,6 @@ def load_weights(
 
 
 def _state_for(part: Any, stems: Sequence[str] | None) -> dict[str, Tensor]:
-    """Weights of ``part`` for ``stems``, which are found by their names; new ones begin."""
     number = getattr(part.config, "num_stems", 0)
     if stems is None or not number:
         return dict(part.state_dict())
@@ -293,8 +305,13 @@ def differences(part: Any, network: Any) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = as_text(value)
     return text if len(text) <= 60 else text[:60] + "…"
+
+
+def as_text(value: Any) -> str:
+    """A setting's value, without brackets around several."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def plain_config(network: Any) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from stemweave.errors import InputError
 def joined(make: Callable[..., Accelerator], launched: int, **options: Any) -> Accelerator:
     """The accelerator ``make(**options)`` of one of so many ``launched`` processes.
 
-    Raises:
-        InputError: if they do not find each other.
+    Raises ``InputError`` if they do not find each other.
     """
     problem = f"{launched} processes were launched and do not find each other"
     try:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.data.damage import DamagedFile, pass_by
-from stemweave.data.mixing import MOST_ATTEMPTS, read_crop, stem_files
+from stemweave.data.damage import undamaged
+from stemweave.data.mixing import read_stem
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
 from stemweave.models.analyser import NO_PITCH, PITCH_CLASSES, Analysis
 from stemweave.music.lead_sheet import LeadSheet
-from stemweave.training.music_networks import make_analyser
+from stemweave.training.networks import make_analyser
 from stemweave.training.part_settings import AnalyserSettings
 from stemweave.training.settings import RunSettings
 
@@ -100,8 +100,7 @@ def analysis_losses(found: Analysis, wanted: Mapping[str, Tensor]) -> dict[str, 
 class AnalyserStage:
     """The analyser's training on composed songs, each with its ``sheet.json``.
 
-    Raises:
-        InputError: if no training song, or no validation song, has a sheet with its bars.
+    Raises ``InputError`` if no training song, or no validation song, has a sheet with its bars.
     """
 
     def __init__(
@@ -154,26 +153,14 @@ class AnalyserStage:
         """A song, where a crop of it begins in seconds, and its stems (T,); passes damage by."""
         rate = self.network.config.sample_rate
         duration_s = self.settings.crop_frames * self.network.config.hop_length / rate
-        for attempt in range(MOST_ATTEMPTS):
+
+        def draw() -> tuple[Song, float, dict[str, np.ndarray]]:
             song = songs[int(rng.integers(len(songs)))]
             start_s = float(rng.uniform(0, max(song.duration_s - duration_s, 1e-3)))
-            try:
-                stems = {
-                    stem: np.sum(
-                        [
-                            read_crop(path, start_s, num_samples, rate)
-                            for path in stem_files(song, stem)
-                        ],
-                        axis=0,
-                    )
-                    for stem in song.stems
-                }
-                return song, start_s, stems
-            except DamagedFile as error:
-                pass_by(error, songs)
-                if attempt == MOST_ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+            where = (start_s, num_samples, rate)
+            return song, start_s, {stem: read_stem(song, stem, *where) for stem in song.stems}
+
+        return undamaged(draw, songs)
 
     def _varied(
         self, stems: dict[str, np.ndarray], rng: np.random.Generator

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
-from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import ShardPlan
 from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
@@ -41,41 +39,24 @@ class DenoiserStage:
     """
 
     def __init__(
-        self,
-        settings: RunSettings,
-        train: Songs,
-        validation: Songs,
-        vae: Any,
-        vocoder: Any = None,
+        self, settings: RunSettings, train: Songs, validation: Songs, vae: Any, vocoder: Any = None
     ) -> None:
-        self.settings = settings.denoiser
-        self.run = settings
+        self.settings, self.run = settings.denoiser, settings
         self.validation, self.vocoder = validation, vocoder
         to_channels_last(vae.eval().requires_grad_(False))
-        log_mel = LogMel(**settings.log_mel.model_dump())
-        self.vae, self.log_mel = vae, log_mel
+        self.vae, self.log_mel = vae, LogMel(**settings.log_mel.model_dump())
         self.scheduler = self.settings.scheduler.make()
         self.network = make_denoiser(settings, vae, train)
 
-        def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> LatentShards:
-            kind = LatentShards if settings.denoiser.latents == "mean" else PosteriorShards
-            return kind(
-                settings.cache,
-                songs,
-                log_mel,
-                settings.stems,
-                mixing,
-                plan,
-                vae=vae,
-                seed=seed,
-                channels=settings.channels,
-                bfloat16=self._bfloat16,
-                denoiser_config=self.network.config if self.settings.conditions else None,
-                extra={n: imported(one) for n, one in self.settings.extra_conditions.items()},
-            )
-
         self.shards, self.validation_shards = train_and_validation(
-            shards, settings, self.settings, train, validation
+            LatentShards if self.settings.latents == "mean" else PosteriorShards,
+            settings,
+            self.settings,
+            (train, validation),
+            vae=vae,
+            bfloat16=self._bfloat16,
+            denoiser_config=self.network.config if self.settings.conditions else None,
+            extra={n: imported(one) for n, one in self.settings.extra_conditions.items()},
         )
 
     def loss(
@@ -118,11 +99,7 @@ class DenoiserStage:
         return device
 
     def _losses(
-        self,
-        network: nn.Module,
-        batch: LatentBatch,
-        situation: Situation,
-        noise: Tensor,
+        self, network: nn.Module, batch: LatentBatch, situation: Situation, noise: Tensor
     ) -> Tensor:
         """Loss (B,) of each sample."""
         device = next(network.parameters()).device
@@ -147,8 +124,8 @@ class DenoiserStage:
         """
         figures = {}
         rng = np.random.default_rng(1)
-        device = self._move_to_device_of(network)
-        batch = self.validation_shards.latents(0, self.settings.validation_samples, rng).to(device)
+        device, samples = self._move_to_device_of(network), self.settings.validation_samples
+        batch = self.validation_shards.latents(0, samples, rng).to(device)
         conditions, batch.conditions = batch.conditions, None
         num_timesteps = self.scheduler.config.num_train_timesteps
         count, num_stems = batch.stems.shape[:2]
@@ -214,40 +191,33 @@ class DenoiserStage:
         if conditions is not None:
             conditioned = partial(network, conditions=conditions.to(device))
 
-        def drawn(
-            denoiser: Any, guidance: float, steps: int, offset: float = 0.0, shift: float = 1.0
-        ) -> Tensor:
+        def drawn(denoiser: Any, guidance: float, steps: int, **noise: float) -> Tensor:
             """Log-mels (N, S, F, M)."""
+            start = sampler.draw_noise(shape, noise.get("offset", 0.0), generator=generator)
             latents = sampler.sample(
                 guided(denoiser, condition, guidance),
                 with_sampler(self.scheduler, sampling.sampler),
-                sampler.draw_noise(shape, offset, generator=generator).to(device),
+                start.to(device),
                 steps,
                 generator=generator,
                 eta=sampling.eta,
-                timestep_shift=shift,
+                timestep_shift=noise.get("shift", 1.0),
             )
             return self._decode(latents.flatten(0, 1)).unflatten(0, shape[:2]).cpu()
 
+        new = {"offset": sampling.noise_offset, "shift": sampling.timestep_shift}
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
             separated = drawn(network, sampling.separation_guidance, sampling.separation_steps)
-            generated = drawn(
-                conditioned,
-                0.0,
-                sampling.generation_steps,
-                sampling.noise_offset,
-                sampling.timestep_shift,
-            )
+            generated = drawn(conditioned, 0.0, sampling.generation_steps, **new)
         examples = {}
         for index, crop in enumerate(crops):
             examples[f"mixture_{index}"] = Example(crop.sum(0), mixture[index], True)
             examples[f"true_{index}"] = Example(None, true[index], True)
             examples[f"separated_{index}"] = Example(None, separated[index])
             waveforms = synthesised(self.log_mel, separated[index], self.vocoder)
-            for stem, waveform, picture in zip(
-                self.run.stems, waveforms, separated[index], strict=True
-            ):
-                examples[f"separated_{index}/{stem}"] = Example(waveform, picture)
+            for number, stem in enumerate(self.run.stems):
+                sound = waveforms[number]
+                examples[f"separated_{index}/{stem}"] = Example(sound, separated[index, number])
             sounds = synthesised(self.log_mel, generated[index], self.vocoder)
             examples[f"generated_{index}"] = Example(sounds.sum(0), generated[index])
         return examples
@@ -263,7 +233,7 @@ class DenoiserStage:
         with torch.autocast(device.type, torch.bfloat16, self._bfloat16):
             loudest = [
                 self._decode(crop.float().to(device)).flatten(1).amax(dim=1)
-                for crop in self.shards.stem_means(0)[:LOUDEST_OF]
+                for crop in self.shards.stem_means()[:LOUDEST_OF]
             ]
         return [round(value, 2) for value in torch.stack(loudest).amax(dim=0).tolist()]
 

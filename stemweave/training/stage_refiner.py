@@ -12,10 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from stemweave.data.mask_targets import MaskTargets, MaskTargetShards
-from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import Arrays, ShardPlan
+from stemweave.data.shards import Arrays
 from stemweave.data.tar_songs import Songs
-from stemweave.models.log_mel import LogMel
 from stemweave.training.crops import train_and_validation
 from stemweave.training.lora import save_network
 from stemweave.training.losses import MAX_SI_SDR_DB, separation_error_db
@@ -36,37 +34,21 @@ class RefinerStage:
     def __init__(self, settings: RunSettings, train: Songs, validation: Songs) -> None:
         self.settings = settings.refiner
         self.bfloat16 = settings.mixed_precision == "bf16"
-        log_mel = LogMel(**settings.log_mel.model_dump())
         self.log_floor = math.log(settings.log_mel.log_floor)
         self.network = make_refiner(settings)
-        fine_spectra = copy.deepcopy(self.network.fine_spectra)  # stays where crops are made
-
-        def shards(
-            songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int
-        ) -> MaskTargetShards:
-            return MaskTargetShards(
-                settings.cache,
-                songs,
-                log_mel,
-                settings.stems,
-                mixing,
-                plan,
-                fine_spectra=fine_spectra,
-                seed=seed,
-                channels=settings.channels,
-                bfloat16=self.bfloat16,
-            )
-
         self.shards, self.validation_shards = train_and_validation(
-            shards, settings, self.settings, train, validation
+            MaskTargetShards,
+            settings,
+            self.settings,
+            (train, validation),
+            fine_spectra=copy.deepcopy(self.network.fine_spectra),  # stays where crops are made
+            bfloat16=self.bfloat16,
         )
 
     def loss(
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        device = next(network.parameters()).device
-        batch = self.shards.batch(step, self.settings.batch_size, rng)
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        batch = beside(network, self.shards.batch(step, self.settings.batch_size, rng))
         masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
         sounding = targets.stem_energy() > self.settings.silence_energy
@@ -89,9 +71,8 @@ class RefinerStage:
     def validate(self, network: Any) -> dict[str, float]:
         """SI-SDR improvement over the mixture by our masks, and by the best."""
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
-        device = next(network.parameters()).device
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, self.bfloat16):
+        batch = beside(network, batch)
+        with torch.autocast(batch["mixture"].device.type, torch.bfloat16, self.bfloat16):
             masks = network(batch["mixture"], batch.get("fine"))
         targets = _targets(batch)
         sounding = targets.stem_energy() > 10 ** (EVALUATED_DB / 10)
@@ -107,6 +88,12 @@ class RefinerStage:
 
     def export(self, network: Any, folder: Path) -> None:
         save_network(network, folder)
+
+
+def beside(network: nn.Module, batch: Arrays) -> Arrays:
+    """``batch`` on the device of ``network``."""
+    device = next(network.parameters()).device
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _targets(batch: Arrays) -> MaskTargets:

@@ -10,17 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from stemweave.data.scores import ScoreCorpus
 from stemweave.models.score_transformer import HEADER, Segments, Tokens
-from stemweave.music.sequences import (
-    FIELDS,
-    BarWindow,
-    segment_fields,
-    segment_order,
-    sequence_of,
-)
-from stemweave.training.music_networks import make_score_model
+from stemweave.music.sequences import BarWindow, segment_fields, segment_order, sequence_of
+from stemweave.training.networks import make_score_model
 from stemweave.training.part_settings import ScoreSettings
 from stemweave.training.settings import RunSettings
 
@@ -76,28 +71,20 @@ def as_batch(
     windows: Sequence[tuple[BarWindow, list[tuple[int, int, bool]]]], stems: Sequence[str]
 ) -> tuple[Tokens, Segments, Tensor]:
     """Padded events, their segments, and where events are (B, L) bool."""
-    sequences = [sequence_of(window, order, stems, HEADER) for window, order in windows]
-    length = max(map(len, sequences))
-    events = np.zeros((len(windows), length, len(FIELDS)), dtype=np.int64)
-    is_event = np.zeros((len(windows), length), dtype=bool)
-    for row, sequence in enumerate(sequences):
-        events[row, : len(sequence)] = sequence
-        is_event[row, : len(sequence)] = True
-    tokens = Tokens(*torch.from_numpy(events).unbind(dim=-1))
+    sequences = [
+        torch.as_tensor(np.asarray(sequence_of(window, order, stems, HEADER)), dtype=torch.int64)
+        for window, order in windows
+    ]
+    is_event = [torch.ones(len(sequence), dtype=torch.bool) for sequence in sequences]
+    tokens = Tokens(*pad_sequence(sequences, batch_first=True).unbind(dim=-1))
     named = [segment_fields(window, order, stems) for window, order in windows]
-    most = max(len(fields["bar"]) for fields in named)
 
     def stacked(name: str) -> Tensor:
-        arrays = [fields[name] for fields in named]
-        if arrays[0].ndim:
-            arrays = [
-                np.pad(array, [(0, most - len(array))] + [(0, 0)] * (array.ndim - 1))
-                for array in arrays
-            ]
-        return torch.from_numpy(np.stack(arrays))
+        fields = [torch.from_numpy(np.asarray(own[name])) for own in named]
+        return pad_sequence(fields, batch_first=True) if fields[0].ndim else torch.stack(fields)
 
     names = ("bar", "beats", "chords", "instrument", "style", "log_tempo")
-    return tokens, Segments(*map(stacked, names)), torch.from_numpy(is_event)
+    return tokens, Segments(*map(stacked, names)), pad_sequence(is_event, batch_first=True)
 
 
 class ScoreStage:
@@ -106,7 +93,7 @@ class ScoreStage:
     def __init__(self, settings: RunSettings, train: ScoreCorpus, validation: ScoreCorpus) -> None:
         self.settings = settings.score
         self.train, self.validation = train, validation
-        self.network = make_score_model(settings, STEMS, train.styles, train.instruments)
+        self.network = make_score_model(settings, STEMS, train.styles)
         self.stems = tuple(self.network.config.stems)
 
     def _draw(

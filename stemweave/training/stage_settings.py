@@ -1,11 +1,14 @@
-"""Settings that several stages of training have: optimiser, steps, cached crops."""
+"""What a stage of training is to the loop, and settings that several have."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import Tensor, nn
 
 MOST = 1e9
 """No number of the settings is larger that has no bound of its own."""
@@ -104,3 +107,33 @@ class ShardedSettings(StageSettings):
     first_shards: int = Field(8, ge=1)
     steps_per_shard: int = Field(64, ge=1)
     shard_size: int = Field(256, ge=1)
+
+
+class Stage(Protocol):
+    """What the loop needs to know of a stage.
+
+    A stage may also have ``examples(network) -> dict[str, Example]`` with averaged weights;
+    ``keep_start(folder)``, which writes what it begins with and a resumed run needs; and
+    ``is_spent``, whether what it may take is used up: the run ends after the current step.
+    """
+
+    network: Any
+
+    @property
+    def settings(self) -> StageSettings:
+        """Steps, batch, optimiser."""
+        ...
+
+    def loss(
+        self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Loss of one micro-batch and figures for the log."""
+        ...
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on held-out data, with averaged weights."""
+        ...
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """Write the averaged weights as a model component."""
+        ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 
 from stemweave.data.band_masks import BandMaskShards, factors_of
 from stemweave.data.mask_targets import explained_db
-from stemweave.data.mixing import MixSettings
-from stemweave.data.shards import Arrays, ShardPlan
+from stemweave.data.shards import Arrays
 from stemweave.data.tar_songs import Songs
 from stemweave.errors import InputError
 from stemweave.models.log_mel import LogMel
@@ -27,7 +25,7 @@ from stemweave.training.losses import separation_error_db
 from stemweave.training.networks import load_component, make_sharpener
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
-from stemweave.training.stage_refiner import EVALUATED_DB
+from stemweave.training.stage_refiner import EVALUATED_DB, beside
 
 FIRST_PASS_FOLDER = "first_pass"
 """In a run's folder: what made the factors of its second pass."""
@@ -38,8 +36,7 @@ def kept_first_pass(folder: Path) -> MaskSharpener | None:
 
     A run that began from given weights goes on without them, and would get other crops.
 
-    Raises:
-        InputError: if it cannot be read.
+    Raises ``InputError`` if it cannot be read.
     """
     kept = folder / FIRST_PASS_FOLDER
     if not (folder / CHECKPOINT).exists() or not kept.exists():
@@ -57,8 +54,7 @@ class SharpenerStage:
     A sharpener of two passes is trained in both. ``first_pass``, the weights that training begins
     with, makes the factors that the second one begins with, and stays as it is: the run keeps it.
 
-    Raises:
-        InputError: if the refiner is of other stems.
+    Raises ``InputError`` if the refiner is of other stems.
     """
 
     def __init__(
@@ -75,8 +71,7 @@ class SharpenerStage:
                 f"{len(settings.stems)}: name a refiner that was trained for them"
             )
         self.settings = settings.sharpener
-        log_mel = LogMel(**settings.log_mel.model_dump())
-        self.log_mel = copy.deepcopy(log_mel)  # goes where the network is
+        self.log_mel = LogMel(**settings.log_mel.model_dump())  # goes where the network is
         self.hop_length = settings.log_mel.hop_length
         to_channels_last(refiner.eval().requires_grad_(False))
         self.refiner = refiner
@@ -85,23 +80,14 @@ class SharpenerStage:
         if first_pass is not None:
             first_pass.eval().requires_grad_(False)
 
-        def shards(songs: Songs, mixing: MixSettings, plan: ShardPlan, seed: int) -> BandMaskShards:
-            return BandMaskShards(
-                settings.cache,
-                songs,
-                log_mel,
-                settings.stems,
-                mixing,
-                plan,
-                refiner=refiner,
-                sharpener=self.network,
-                first_pass=first_pass,
-                seed=seed,
-                channels=settings.channels,
-            )
-
         self.shards, self.validation_shards = train_and_validation(
-            shards, settings, self.settings, train, validation
+            BandMaskShards,
+            settings,
+            self.settings,
+            (train, validation),
+            refiner=refiner,
+            sharpener=self.network,
+            first_pass=first_pass,
         )
         self.separator = self.shards.separator
 
@@ -109,8 +95,7 @@ class SharpenerStage:
         self, network: nn.Module, step: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         batch = self.shards.batch(step, self.settings.batch_size, rng)
-        device = next(network.parameters()).device
-        batch = {name: tensor.to(device) for name, tensor in self._pieces(batch, rng).items()}
+        batch = beside(network, self._pieces(batch, rng))
         stems = batch["stems"]
         estimates, plain = self._separated(network, batch)
         sounding = _relative_energy(stems, stems) > self.settings.silence_energy
@@ -129,7 +114,7 @@ class SharpenerStage:
             "gained_db": gained_db[sounding].mean().item(),
         }
         if self.settings.mel_weight > 0:
-            self.log_mel.to(device)
+            self.log_mel.to(stems.device)
             mel_error = (self.log_mel(estimates) - self.log_mel(stems)).square().mean()
             loss = loss + self.settings.mel_weight * mel_error
             figures["log_mel_mse"] = mel_error.item()
@@ -138,10 +123,9 @@ class SharpenerStage:
     def validate(self, network: Any) -> dict[str, float]:
         """SI-SDR improvement over the mixture by sharpened masks, and by the bands' own."""
         batch = self.validation_shards.batch(0, 64, np.random.default_rng(1))
-        device = next(network.parameters()).device
         sharpened, banded = [], []
         for index in range(len(batch["stems"])):
-            one = {name: tensor[index : index + 1].to(device) for name, tensor in batch.items()}
+            one = beside(network, {n: tensor[index : index + 1] for n, tensor in batch.items()})
             stems = one["stems"]
             estimates, plain = self._separated(network, one)
             sounding = _relative_energy(stems, stems) > 10 ** (EVALUATED_DB / 10)

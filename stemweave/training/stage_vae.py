@@ -34,24 +34,14 @@ class VAEStage:
         self.network = make_autoencoder(settings)
 
     def mels(
-        self,
-        songs: Songs,
-        num_crops: int,
-        mix_settings: MixSettings,
-        rng: np.random.Generator,
+        self, songs: Songs, num_crops: int, mixing: MixSettings, rng: np.random.Generator
     ) -> Tensor:
         """Log-mels (num_crops · (S + 1), 1, F, M) of all stems and the mixture of random crops."""
-        num_samples = self.settings.crop_frames * self.log_mel.config.hop_length
-        crops = draw_crops(
-            songs,
-            self.run.stems,
-            num_crops,
-            num_samples,
-            self.log_mel.config.sample_rate,
-            mix_settings,
-            rng,
-        )
-        stems, mixture = mix_mels(self.log_mel, crops.waveforms, mix_settings, rng)
+        config = self.log_mel.config
+        num_samples = self.settings.crop_frames * config.hop_length
+        drawn_from = (songs, self.run.stems, num_crops, num_samples, config.sample_rate)
+        crops = draw_crops(*drawn_from, mixing, rng)
+        stems, mixture = mix_mels(self.log_mel, crops.waveforms, mixing, rng)
         return torch.cat([stems, mixture[:, None]], dim=1).flatten(0, 1)[:, None]
 
     def loss(

@@ -38,11 +38,7 @@ class VocoderStage:
     """
 
     def __init__(
-        self,
-        settings: RunSettings,
-        train: Songs,
-        validation: Songs,
-        vae: Any = None,
+        self, settings: RunSettings, train: Songs, validation: Songs, vae: Any = None
     ) -> None:
         self.settings = settings.vocoder
         self.run = settings
@@ -66,16 +62,9 @@ class VocoderStage:
 
         Audible ones, if any; N is at most ``num_crops`` · (S + 1).
         """
-        crops = draw_crops(
-            songs,
-            self.run.stems,
-            num_crops,
-            num_frames * hop_length_of(self.network.config),
-            self.sample_rate,
-            settings,
-            rng,
-        )
-        stems = crops.waveforms
+        num_samples = num_frames * hop_length_of(self.network.config)
+        drawn_from = (songs, self.run.stems, num_crops, num_samples, self.sample_rate)
+        stems = draw_crops(*drawn_from, settings, rng).waveforms
         waveforms = torch.cat([stems, stems.sum(dim=1, keepdim=True)], dim=1).flatten(0, 1)
         classes = torch.arange(len(self.run.stems) + 1).repeat(num_crops)
         audible = waveforms.square().mean(dim=-1) > 1e-8

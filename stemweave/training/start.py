@@ -30,7 +30,7 @@ from stemweave.training.logs import RunLog
 from stemweave.training.loop import TrainingRun
 from stemweave.training.run_folder import name_last
 from stemweave.training.settings import RunSettings, load_settings, save_settings
-from stemweave.training.stage import Stage
+from stemweave.training.stage_settings import Stage
 
 
 def prepare(
@@ -45,8 +45,7 @@ def prepare(
 def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs]:
     """Training and validation songs of all data; says what there is of every stem and split.
 
-    Raises:
-        InputError: if there are none, or a stem is in none of the training songs.
+    Raises ``InputError`` if there are none, or a stem is in none of the training songs.
     """
     urls: list[str] = []
     findings = Findings("")
@@ -61,17 +60,17 @@ def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs
                 classes=settings.classes,
                 layout=settings.layout,
             )
-            findings.songs += found.songs
-            findings.skipped += found.skipped
-            findings.notes += found.notes
+            for name in ("songs", "skipped", "notes"):
+                getattr(findings, name).extend(getattr(found, name))
     findings.songs = with_validation(findings.songs, settings.validation)
     if findings.songs and not quiet and int(os.environ.get("RANK", "0")) == 0:
         print(*hours_table(findings.songs, settings.stems), sep="\n")
         for what, some in (("noted", findings.notes), ("skipped", findings.skipped)):
             for one in some:
                 print(f"{what} {one.folder}: {one.reason}")
-    train = _of_split("train", urls, findings.songs, settings)
-    validation = _of_split("validation", urls, findings.songs, settings)
+    train, validation = (
+        _of_split(split, urls, findings.songs, settings) for split in ("train", "validation")
+    )
     if not quiet:
         require_audible(settings.stems, train)
     return train, validation
@@ -99,8 +98,7 @@ def with_validation(songs: list[Song], wanted: float | tuple[str, ...] | None) -
 
     Test songs stay test songs. Without a wish they are as they are, if any is held out.
 
-    Raises:
-        InputError: if a wanted song is not there, or there is nothing to hold out from.
+    Raises ``InputError`` if a wanted song is not there, or there is nothing to hold out from.
     """
     own = [song for song in songs if song.split != "test"]
     if wanted is None and (len(own) < 2 or any(song.split == "validation" for song in own)):

@@ -35,8 +35,7 @@ def sources(
     A stem that ``stem_map`` does not name takes over from the old one of its name; if there is none
     and it ``may_begin``, the index is -1.
 
-    Raises:
-        InputError: if there is none, or the map names a stem that neither side has.
+    Raises ``InputError`` if there is none, or the map names a stem that neither side has.
     """
     for new, old in stem_map.items():
         if new not in new_stems:
@@ -45,19 +44,14 @@ def sources(
             raise InputError(
                 f"the stem map says {new}={old}: the model's stems are {', '.join(old_stems)}"
             )
-    indices = []
-    for stem in new_stems:
-        old = stem_map.get(stem, stem)
-        if old not in old_stems and may_begin:
-            indices.append(-1)
-            continue
-        if old not in old_stems:
+    taken = [stem_map.get(stem, stem) for stem in new_stems]
+    for stem in taken:
+        if stem not in old_stems and not may_begin:
             raise InputError(
                 f"the model has no stem {stem}: let the stem map say which one it takes over "
                 f"from, e.g. {stem}={old_stems[0]}"
             )
-        indices.append(list(old_stems).index(old))
-    return indices
+    return [list(old_stems).index(old) if old in old_stems else -1 for old in taken]
 
 
 def mapped_state(network: nn.Module, num_old: int, indices: Sequence[int]) -> dict[str, Tensor]:

@@ -20,12 +20,13 @@ from stemweave.errors import InputError
 from stemweave.models.fine_spectra import FINE_CHANNELS
 from stemweave.models.vae import strides_of
 from stemweave.stems import STEMS
-from stemweave.training.music_networks import make_analyser, make_score_model
 from stemweave.training.networks import (
     autoencoder_in,
+    make_analyser,
     make_autoencoder,
     make_denoiser,
     make_refiner,
+    make_score_model,
     make_sharpener,
     make_vocoder,
 )
@@ -51,8 +52,7 @@ def network_and_inputs(
     ``vae`` is the autoencoder of a denoiser's latents, by default that of the settings. Of
     sharpeners, vocoders, score models and analysers there are no inputs.
 
-    Raises:
-        InputError: if the settings describe no network of that part.
+    Raises ``InputError`` if the settings describe no network of that part.
     """
     frames, bands = getattr(settings, part).crop_frames, settings.log_mel.num_mels
     with torch.device("meta"), torch.random.fork_rng([]):
@@ -60,10 +60,8 @@ def network_and_inputs(
             return make_autoencoder(settings), [torch.zeros(batch, 1, frames, bands)]
         if part == "denoiser":
             vae = vae or autoencoder_in(make_autoencoder(settings))
-            network, (time_stride, mel_stride) = (
-                make_denoiser(settings, vae),
-                strides_of(vae.config),
-            )
+            network = make_denoiser(settings, vae)
+            time_stride, mel_stride = strides_of(vae.config)
             channels = settings.channels * vae.config.latent_channels
             if frames % time_stride or bands % mel_stride:
                 raise InputError(

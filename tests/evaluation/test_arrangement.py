@@ -75,9 +75,9 @@ def test_a_part_left_silent_agrees_with_nothing() -> None:
     for names, chroma in ((["bass", "drums"], np.nan), (["bass", "piano"], 0.0)):
         scores = arrangement.SubsetScores(names, names[1:], 16_000)
         scores.add(stems, 0, rows)
-        assert scores.values[ONSET][arrangement.REAL_ROW][0] > 0.9
-        assert scores.values[ONSET]["mute"] == [0.0] and scores.values[BEAT]["mute"] == [0.0]
-        np.testing.assert_equal(scores.values[CHROMA]["mute"], [chroma])
+        assert scores.values[ONSET, arrangement.REAL_ROW, scores.code][0] > 0.9
+        assert [scores.values[m, "mute", scores.code] for m in (ONSET, BEAT)] == [[0.0], [0.0]]
+        np.testing.assert_equal(scores.values[CHROMA, "mute", scores.code], [chroma])
 
 
 def test_a_denoiser_without_known_stems_is_only_replaced(pipe: ToyPipeline, data: Path) -> None:

@@ -8,12 +8,7 @@ import torch
 
 from stemweave.data.song_conditions import SongConditions
 from stemweave.evaluation import obedience
-from stemweave.evaluation.obedience import (
-    Obedience,
-    mass_on_chords,
-    notes_played,
-    onsets_on_grid,
-)
+from stemweave.evaluation.obedience import Obedience, mass_on_chords, notes_played, onsets_on_grid
 from stemweave.evaluation.table import Table
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import roll_of_notes, timed_notes
@@ -108,7 +103,7 @@ def test_rows_are_compared_with_the_piece_before():
         stems = np.stack([clicks(song.notes["drums"][:, 0]), tone(60, 0, 2)])
         collected.add("ours", torch.from_numpy(stems), song, 0.0)
     table = Table("t")
-    collected.fill(table)
+    table.put_all(collected.values)
     assert table.value(obedience.PLAYED, "ours", "drums") > 0.5
     assert table.value(obedience.PLAYED_OTHER, "ours", "drums") < 0.2
     assert table.measures[obedience.PLAYED]["ours"]["drums"].count == 2

@@ -1,10 +1,8 @@
-"""``stemweave evaluate paper`` on a data set in Slakh2100's layout."""
+"""``stemweave evaluate paper``, and which row is the paper's."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from stemweave.cli import evaluate as commands
@@ -14,37 +12,19 @@ from stemweave.evaluation.segments import find_songs
 from stemweave.models.log_mel import LogMel
 from stemweave.stems import STEMS
 
-from .toys import BandEnergies, ToyPipeline, write_song
-
-CLASSES = {"bass": "Bass", "drums": "Drums", "guitar": "Guitar", "piano": "Piano"}
-
-
-def write_track(folder: Path, seed: int, tmp_path: Path) -> None:
-    write_song(tmp_path / f"song_{seed}", seed)
-    (folder / "stems").mkdir(parents=True)
-    described = {}
-    for index, stem in enumerate(STEMS):
-        name = f"S{index:02d}"
-        shutil.copy(tmp_path / f"song_{seed}" / f"{stem}.flac", folder / "stems" / f"{name}.flac")
-        described[name] = {
-            "inst_class": CLASSES[stem], "is_drum": stem == "drums", "audio_rendered": True,
-            "program_num": {"bass": 33, "drums": 128, "guitar": 25, "piano": 0}[stem],
-        }  # fmt: skip
-    (folder / "metadata.yaml").write_text(yaml.safe_dump({"stems": described}))
+from .toys import BandEnergies, ToyPipeline
 
 
 def test_prints_three_tables(
-    pipe: ToyPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipe: ToyPipeline, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for seed in range(2):
-        write_track(tmp_path / "slakh" / "test" / f"Track{seed:05d}", seed, tmp_path)
     monkeypatch.setattr(commands, "load", lambda *arguments, **options: pipe)
     pipe.methods = ("diffusion", "vocoder")  # as of models without a mask network
     few = [("bass",), ("drums", "guitar", "piano")]  # of 14: beats take long to track
     monkeypatch.setattr(arrangement, "proper_subsets", lambda stems: few)
     monkeypatch.setattr(commands, "_embeddings", lambda *arguments: [BandEnergies()])
     counts = ["--segments", "2", "-n", "2", "--arranged", "2", "--steps", "3", "--guidance", "1.5"]
-    arguments = ["evaluate", "paper", str(tmp_path / "slakh"), *counts]
+    arguments = ["evaluate", "paper", str(data), *counts]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     tables = result.stdout.split("\n\n")

@@ -122,8 +122,8 @@ def test_scores_of_a_known_estimate() -> None:
     half = stems + 0.5 * (mixture - stems)
     truth = Truth(stems, mixture, log_mel, gain=1.0)
     scores.add_estimate("row", (half, log_mel + 2), truth)
-    assert scores.values[separation.MSE]["row"]["a"] == [4.0]
-    gain = scores.values[separation.SI_SDRI]["row"]["a"][0]
+    assert scores.values[separation.MSE, "row", "a"] == [4.0]
+    gain = scores.values[separation.SI_SDRI, "row", "a"][0]
     assert gain == pytest.approx(20 * math.log10(2), abs=0.2)
 
 
@@ -133,13 +133,13 @@ def test_paper_front_end_needs_its_rate_and_sees_the_level_of_an_error() -> None
     scores = SegmentScores(["a", "b"], 16_000)
     scores.add_estimate("row", (stems / 2, truth.log_mel), truth)
     half_squared = math.log(2) ** 2
-    assert scores.values[separation.PAPER_MSE]["row"]["a"][0] == pytest.approx(
+    assert scores.values[separation.PAPER_MSE, "row", "a"][0] == pytest.approx(
         half_squared, rel=1e-3
     )
-    assert scores.values[separation.PAPER_L1]["row"]["a"][0] == pytest.approx(math.log(2), rel=1e-3)
+    assert scores.values[separation.PAPER_L1, "row", "a"][0] == pytest.approx(math.log(2), rel=1e-3)
     other_rate = SegmentScores(["a", "b"], 44_100)
     other_rate.add_estimate("row", (stems / 2, truth.log_mel), truth)
-    assert separation.PAPER_MSE not in other_rate.values
+    assert (separation.PAPER_MSE, "row", "a") not in other_rate.values
 
 
 def test_level_gain_brings_the_mixture_to_the_models_level(pipe: ToyPipeline) -> None:

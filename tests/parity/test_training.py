@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from benchmarks import unet3d_reference
 from stemweave.data.latents import LatentBatch
 from stemweave.training import stage_denoiser
-from stemweave.training.learning_rate import learning_rate_factor
 from stemweave.training.loop import TrainingRun
+from stemweave.training.optimiser import learning_rate_factor
 from stemweave.training.settings import load_settings
 from stemweave.training.stage_denoiser import DenoiserStage
 from stemweave.training.stage_settings import OptimiserSettings, StageSettings

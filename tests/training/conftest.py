@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from stemweave.data.songs import Song, append_to_manifest, write_song
+from tests.training.command import train
 
 STEMS = ("bass", "drums", "guitar", "piano")
 
@@ -45,6 +46,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path, tmp_path: Path) -> Path:
     """Settings of tiny stages, two steps each."""
     return write_settings(data, tmp_path)
+
+
+@pytest.fixture
+def vae(run, config: Path, tmp_path: Path) -> Path:
+    """A trained autoencoder."""
+    train(run, "vae", config, tmp_path / "vae")
+    return tmp_path / "vae" / "export"
 
 
 def write_settings(data: Path, folder: Path) -> Path:

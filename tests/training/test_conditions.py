@@ -29,11 +29,7 @@ from stemweave.music.score import Score, ScoreNote
 from stemweave.training.finetune import resolved, take_over
 from stemweave.training.networks import make_denoiser
 from stemweave.training.part_settings import ConditionSettings
-from stemweave.training.settings import (
-    FinetuneSettings,
-    RunSettings,
-    load_settings,
-)
+from stemweave.training.settings import FinetuneSettings, RunSettings, load_settings
 from stemweave.training.situations import hide
 from stemweave.training.stage_denoiser import DenoiserStage
 from stemweave.training.start import load_songs

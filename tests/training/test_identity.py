@@ -15,10 +15,10 @@ from stemweave.errors import InputError
 from stemweave.model import StemModel, load_model
 from stemweave.models.provenance import TRAINED
 from stemweave.training.identity import autoencoder_identity, write_record
-from stemweave.training.music_networks import make_analyser
 from stemweave.training.networks import (
     autoencoder_in,
     load_component,
+    make_analyser,
     make_autoencoder,
     make_denoiser,
     make_refiner,

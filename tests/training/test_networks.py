@@ -91,9 +91,7 @@ def test_networks_that_cannot_be(
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_of_another_network_are_refused(run, config: Path, tmp_path: Path):
-    train(run, "vae", config, tmp_path / "vae")
-    vae = tmp_path / "vae" / "export"
+def test_weights_of_another_network_are_refused(run, config: Path, vae: Path, tmp_path: Path):
     change(config, "vae", model={"latent_channels": 4, "hidden_channels": 8, "num_blocks": 1})
     result = run("train", "vae", config, "--run", tmp_path / "other", "--init", vae)
     assert result.code == 2 and "does not fit vae.model" in result.err
@@ -101,14 +99,12 @@ def test_weights_of_another_network_are_refused(run, config: Path, tmp_path: Pat
     assert result.code == 2 and "holds a PatchVAE, which is no vocoder" in result.err
 
 
-def test_attention_along_time_may_be_added_to_a_trained_denoiser(run, config: Path, tmp_path: Path):
-    train(run, "vae", config, tmp_path / "vae")
-    vae = ["--vae", tmp_path / "vae" / "export"]
-    train(run, "denoiser", config, tmp_path / "first", *vae)
+def test_attention_along_time_may_be_added_to_a_trained_denoiser(run, config, vae, tmp_path: Path):
+    train(run, "denoiser", config, tmp_path / "first", "--vae", vae)
     first = tmp_path / "first" / "export"
     model = yaml.safe_load(config.read_text())["denoiser"]["model"]
     change(config, "denoiser", model={**model, "time_attention_levels": [1]})
-    train(run, "denoiser", config, tmp_path / "second", *vae, "--init", first)
+    train(run, "denoiser", config, tmp_path / "second", "--vae", vae, "--init", first)
     weights = load_file(tmp_path / "second/export/diffusion_pytorch_model.safetensors")
     last = model["blocks_per_level"]
     assert weights[f"up_blocks.1.{last}.project.weight"].abs().max() > 0  # it has learned

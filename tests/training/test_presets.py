@@ -134,6 +134,7 @@ def test_a_file_may_say_only_how_it_differs(tmp_path: Path):
         ("extends: nothing.yaml", "cannot read settings"),
         ("extends: ../base.yaml\ndenoiser: {stepz: 9}", "changed.yaml: denoiser.stepz"),
         ("- 3", "holds no settings"),
+        ("seed: 3", "data: Field required"),
         ("data: [", "is not valid YAML"),
     ):
         changed.write_text(text)

@@ -45,9 +45,8 @@ def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> No
     pytest.fail(f"no step {step}: {process.communicate()[0]}")
 
 
-def test_two_processes_equal_one_with_twice_the_accumulation(run, config: Path, tmp_path: Path):
-    train(run, "vae", config, tmp_path / "vae")
-    vae = ("--vae", tmp_path / "vae" / "export")
+def test_two_processes_equal_one_with_twice_the_accumulation(run, config, vae: Path, tmp_path):
+    vae = ("--vae", vae)
     optimiser = {"learning_rate": 1e-3, "schedule": "constant", "ema_decay": 0.5}
     change(config, "denoiser", steps=1, accumulation_steps=2, optimiser=optimiser,
            validate_every_steps=3, examples=1, steps_per_shard=2)  # fmt: skip

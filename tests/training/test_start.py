@@ -59,8 +59,7 @@ def test_runs_are_named_by_stage_and_settings(run, config: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("wanted", "held_out"),
-    [(("song_1",), {"song_1"}), (0.5, 2), (0.01, 1), (None, {"song_3"})],
+    ("wanted", "held_out"), [(("song_1",), {"song_1"}), (0.5, 2), (0.01, 1), (None, {"song_3"})]
 )
 def test_validation_songs_by_list_or_share(config: Path, wanted: Any, held_out: Any):
     change(config, None, validation=list(wanted) if isinstance(wanted, tuple) else wanted)

@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from stemweave.models.provenance import TRAINED
-from stemweave.training.music_networks import make_analyser, make_score_model
-from stemweave.training.networks import load_component, load_weights, make_network, make_vocoder
+from stemweave.training.networks import (
+    load_component,
+    load_weights,
+    make_analyser,
+    make_network,
+    make_score_model,
+    make_vocoder,
+)
 from stemweave.training.settings import load_settings
 from stemweave.training.stage_score import STEMS
 from tests.training import test_stage_analyser, test_stage_score

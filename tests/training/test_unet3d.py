@@ -9,7 +9,7 @@ import yaml
 from diffusers import AutoencoderKL
 
 from stemweave.model import StemModel
-from stemweave.training.networks import load_component, make_denoiser
+from stemweave.training.networks import make_denoiser
 from stemweave.training.settings import load_settings
 from stemweave.training.situations import draw_situation
 
@@ -130,9 +130,3 @@ def test_loss_takes_less_memory_and_stays_the_same(paper_config: Path, predictio
         gradients.append([p.grad for p in network.parameters()])
     for one, two in zip(*gradients, strict=True):
         assert torch.allclose(one, two, atol=1e-6)
-
-
-def test_a_denoiser_folder_says_which_network_it_holds(paper_config: Path, tmp_path: Path):
-    network = make_denoiser(load_settings(paper_config), AutoencoderKL(latent_channels=2))
-    network.save_pretrained(tmp_path / "unet")
-    assert type(load_component("denoiser", tmp_path / "unet")).__name__ == "UNet3D"

@@ -1,19 +1,23 @@
-"""Muon: steps that turn a layer's weights in all directions alike (Jordan et al. 2024,
-https://kellerjordan.github.io/posts/muon; scaled to AdamW's steps as in arXiv 2502.16982).
+"""How weights change: learning rate, optimisers, and the average that is exported.
 
+Muon: steps that turn a layer's weights in all directions alike (Jordan et al. 2024,
+https://kellerjordan.github.io/posts/muon; scaled to AdamW's steps as in arXiv 2502.16982).
 ``torch.optim.Muon`` takes matrices alone; here a convolution's kernel, (O, I, h, w) say, is the
 matrix (O, I · h · w), and everything else is left to AdamW.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from stemweave.errors import InputError
+from stemweave.training.stage_settings import OptimiserSettings
 
 MOMENTUM = 0.95
 ITERATIONS = 5
@@ -26,29 +30,16 @@ OUTER_LAYERS = ("conv_in", "conv_out", "embedding", "fine_in", "head", "conditio
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but for the weights of inner layers.
+    """AdamW, but for the weights of inner layers; learning rate and weight decay are for both."""
 
-    Args:
-        named_parameters: of the network, in their order.
-        learning_rates: see ``in_groups``.
-        kwargs: AdamW's. The learning rate and the weight decay are for both.
-    """
-
-    def __init__(
-        self,
-        named_parameters: Iterable[tuple[str, Tensor]],
-        learning_rates: Mapping[str, float] = {},
-        **kwargs: Any,
-    ) -> None:
-        named = list(named_parameters)
-        self._inner = {id(parameter) for name, parameter in named if is_inner(name, parameter)}
-        super().__init__(in_groups(named, learning_rates), **kwargs)
+    def __init__(self, groups: list[dict[str, Any]], inner: set[int], **kwargs: Any) -> None:
+        """``inner``: identities of the inner layers' weights."""
+        super().__init__(groups, **kwargs)
+        self._inner = inner
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: None = None) -> Any:  # type: ignore[override]
         """One step from the gradients there are."""
-        if closure is not None:
-            raise ValueError("Muon takes no closure")
         turned: list[tuple[Tensor, Tensor]] = []
         for group in self.param_groups:
             for weight in group["params"]:
@@ -102,15 +93,13 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def in_groups(
-    named: Iterable[tuple[str, Tensor]], learning_rates: Mapping[str, float]
+    named: Sequence[tuple[str, Tensor]], learning_rates: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Parameter groups: first all that have the common learning rate, then one of each ``part``,
     a sub-module of the network that is named in ``learning_rates``.
 
-    Raises:
-        InputError: if one is named that has no parameters to train.
+    Raises ``InputError`` if one is named that has no parameters to train.
     """
-    named = list(named)
     parts = {name.split(".")[0] for name, _ in named}
     if unknown := sorted(learning_rates.keys() - parts):
         raise InputError(
@@ -128,12 +117,63 @@ def in_groups(
     return list(groups.values())
 
 
-def make_optimiser(
-    network: nn.Module, kind: str, learning_rates: Mapping[str, float] = {}, **kwargs: Any
-) -> torch.optim.Adam:
-    """Adam, AdamW or ``Muon`` (``kind``) for the parameters of ``network`` that are trained."""
+def make_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Adam:
+    """Adam, AdamW or ``Muon`` for the parameters of ``network`` that are trained."""
     named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
-    if kind == "muon":
-        return Muon(named, learning_rates, **kwargs)
-    optimiser = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
-    return optimiser(in_groups(named, learning_rates), **kwargs)
+    options: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "betas": settings.betas,
+        "weight_decay": settings.weight_decay,
+    }
+    groups = in_groups(named, settings.learning_rates)
+    if settings.kind == "muon":
+        return Muon(groups, {id(one) for name, one in named if is_inner(name, one)}, **options)
+    return (torch.optim.Adam if settings.kind == "adam" else torch.optim.AdamW)(groups, **options)
+
+
+def learning_rate_factor(settings: OptimiserSettings, num_steps: int) -> Callable[[int], float]:
+    """Step → factor of the learning rate: linear warm-up, then constant or cosine."""
+
+    def factor(step: int) -> float:
+        done = step if settings.warmup_from_zero else step + 1
+        warm = min(1.0, done / max(settings.warmup_steps, 1))
+        if settings.schedule == "constant":
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(step / num_steps, 1.0)))
+
+    return factor
+
+
+class WeightAverage(EMAModel):
+    """Moving average of weights, between them and the first ones.
+
+    After k steps the decay is min(``decay``, (1 + k) / (10 + k)), from k = 1 on, as in the paper's
+    code. Further training on new data unteaches what the data lack; a share of the first weights
+    keeps it (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+
+    ``first_share`` is that of the first weights in what ``copy_to`` gives, 0 to 1; ``foreach``
+    updates all weights in one call.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], decay: float, first_share: float, foreach: bool
+    ) -> None:
+        super().__init__(parameters, decay=decay, update_after_step=-1, foreach=foreach)
+        self.first_share = first_share
+        self.first = [weights.detach().clone() for weights in parameters] if first_share else []
+
+    def copy_to(self, parameters: Sequence[Tensor]) -> None:
+        """Set ``parameters`` to what is exported."""
+        super().copy_to(parameters)
+        for weights, first in zip(parameters, self.first, strict=False):
+            weights.data.lerp_(first.to(weights.device), self.first_share)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "first": self.first}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raises ``ValueError`` if a share of first weights is wanted that the state lacks."""
+        super().load_state_dict(state_dict)
+        if self.first_share and not state_dict.get("first"):
+            raise ValueError("the checkpoint has no first weights")
+        self.first = state_dict["first"] if self.first_share else []
