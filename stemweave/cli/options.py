@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -141,6 +141,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         own = get_type_hints(groups[name], include_extras=True)
         for one in fields(groups[name]):
             kind, default = Parameter.KEYWORD_ONLY, one.default
+            default = Parameter.empty if default is MISSING else default
             flat.append(Parameter(one.name, kind, default=default, annotation=own[one.name]))
 
     @wraps(command)
