@@ -96,10 +96,3 @@ def compress(
 
     compress_part(part, out)
     typer.echo(str(out))
-
-
-def register(app: typer.Typer) -> None:
-    """Add ``import``, ``average`` and ``compress`` to the command line."""
-    app.command("import")(import_model)
-    app.command("average")(average)
-    app.command("compress")(compress)

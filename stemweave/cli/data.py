@@ -106,8 +106,3 @@ def _names(stems: str) -> list[str]:
     if not names:
         raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
     return names
-
-
-def register(parent: typer.Typer) -> None:
-    """Add ``data`` to the command line."""
-    parent.add_typer(app, name="data")

@@ -33,7 +33,7 @@ Clap = Annotated[str | None, typer.Option(help="CLAP folder or hub name: adds di
 Segments = Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")]
 Several = Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")]
 
-evaluate = typer.Typer(help="Measure a model on a data set.", no_args_is_help=True)
+app = typer.Typer(help="Measure a model on a data set.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +91,8 @@ class DrawnReport(ModelReport):
 
     def draw(self, of_model: Callable[..., Evaluation], *size: int, **own: Any) -> None:
         """``measure`` with these options."""
-        drawn = {"sampler": self.sampler, "steps": self.steps, "seed": self.seed}
+        drawn: dict[str, Any] = {"sampler": self.sampler, "steps": self.steps, "seed": self.seed}
         self.measure(of_model, *size, **drawn, **own)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the ``evaluate`` commands to ``app``."""
-    app.add_typer(evaluate, name="evaluate")
 
 
 def _embeddings(vggish: str | None, clap: str | None = None) -> list[Embedding]:
@@ -111,7 +106,7 @@ def _embeddings(vggish: str | None, clap: str | None = None) -> list[Embedding]:
     return chosen
 
 
-@evaluate.command("separation")
+@app.command("separation")
 @with_options
 def separation_command(
     report: Report,
@@ -162,7 +157,7 @@ def separation_command(
     report.publish(evaluation, ", ".join([model, *further, *own]), compared)
 
 
-@evaluate.command("generation")
+@app.command("generation")
 @with_options
 def generation_command(
     report: DrawnReport,
@@ -189,7 +184,7 @@ def generation_command(
     report.draw(evaluate_generation, clips, embeddings=embeddings, kinds=chosen)
 
 
-@evaluate.command("arrangement")
+@app.command("arrangement")
 @with_options
 def arrangement_command(report: DrawnReport, segments: Several = 32, vggish: Vggish = None) -> None:
     """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
@@ -198,7 +193,7 @@ def arrangement_command(report: DrawnReport, segments: Several = 32, vggish: Vgg
     report.draw(evaluate_arrangement, segments, embedding=_embeddings(vggish)[-1])
 
 
-@evaluate.command("steps")
+@app.command("steps")
 @with_options
 def steps_command(
     report: ModelReport,
@@ -227,7 +222,7 @@ def steps_command(
     )
 
 
-@evaluate.command("editing")
+@app.command("editing")
 @with_options
 def editing_command(
     report: DrawnReport,
@@ -242,7 +237,7 @@ def editing_command(
     report.draw(evaluate_editing, segments, num_variations=varied)
 
 
-@evaluate.command("vocoder")
+@app.command("vocoder")
 @with_options
 def vocoder_command(report: ModelReport, segments: Segments = 48) -> None:
     """Copy synthesis: true log-mel in, waveform out, beside Griffin-Lim."""
@@ -251,7 +246,7 @@ def vocoder_command(report: ModelReport, segments: Segments = 48) -> None:
     report.measure(evaluate_copy_synthesis, segments)
 
 
-@evaluate.command("analysis")
+@app.command("analysis")
 @with_options
 def analysis_command(
     report: ModelReport,
@@ -263,7 +258,7 @@ def analysis_command(
     report.measure(evaluate_analysis, count)
 
 
-@evaluate.command("speed")
+@app.command("speed")
 def speed_command(
     out: Out = None,
     model: Model = None,
@@ -280,7 +275,7 @@ def speed_command(
     Report(data=Path("noise"), out=out, split="none").publish(measured, model)
 
 
-@evaluate.command("paper")
+@app.command("paper")
 @with_options
 def paper_command(
     report: DrawnReport,

@@ -86,28 +86,43 @@ Verbose = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Common:
-    """Options of every task: the model and how it runs, how results are written and shown."""
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Options of every command that gives results: how it says them."""
+
+    quiet: Quiet = False
+    json: Json = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneModel(Output):
+    """Options of commands that use a model, on the files that it is for."""
+
+    model: Model = None
+    device: Device = AUTO
+    overwrite: Overwrite = False
+
+    def load(self) -> StemModel:
+        """The model; see ``load``."""
+        return load(self.model, self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common(OneModel):
+    """Options of every task: how the model runs, how results are written."""
 
     plot: Plot = False
-    model: Model = None
     seed: Seed = 0
     steps: Steps = None
     sampler: Sampler = None
-    device: Device = AUTO
     dtype: Dtype = "auto"
     compile: Compile = False
     format: Format = "wav"
     bit_depth: BitDepth = None
     bitrate: Bitrate = None
-    overwrite: Overwrite = False
-    quiet: Quiet = False
-    json: Json = False
-    verbose: Verbose = False
 
     def load(self) -> StemModel:
-        """The model; see ``load``."""
         return load(self.model, self.device, self.sampler, self.dtype, self.compile)
 
     @property
@@ -123,10 +138,6 @@ class Common:
 
         generator = torch.Generator().manual_seed(self.seed + offset)
         return Sampling(steps=self.steps, generator=generator, progress=progress, **more)
-
-
-COMMON = Common()
-"""As they are where nothing is given."""
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemweave.cli.console import console
-from stemweave.cli.options import COMMON, Bar, Common, Out, chosen_stems, with_options
+from stemweave.cli.options import Bar, Common, Out, chosen_stems
 from stemweave.cli.piece_runs import (
     Change,
     change_piece,
@@ -20,7 +20,7 @@ from stemweave.cli.piece_runs import (
     require_room,
     write_piece,
 )
-from stemweave.cli.sheets import NO_SHEET, SheetOptions, common_folder, summary, written_s
+from stemweave.cli.sheets import SheetOptions, common_folder, summary, written_s
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
@@ -43,14 +43,10 @@ Source = Annotated[
 DEFAULT_SECONDS = 10.24
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    for command in (generate, arrange, edit, extend, vary):
-        app.command()(with_options(command))
-
-
 def generate(
     out: Out,
+    options: SheetOptions,
+    common: Common,
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=100_000, help="pieces to make")
     ] = 1,
@@ -64,8 +60,6 @@ def generate(
     mono: Annotated[
         bool, typer.Option("--mono", help="one channel, also of a stereo model")
     ] = False,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav, and their sheet and score.
 
@@ -103,6 +97,8 @@ def arrange(
     given: Annotated[
         list[str], typer.Option("--given", help="NAME=FILE, once for every stem you have")
     ],
+    options: SheetOptions,
+    common: Common,
     add: Annotated[str | None, typer.Option(help="only these, e.g. piano; default: all")] = None,
     inpainting: Annotated[
         str | None, typer.Option(help="known (trained) or replace (the paper's)")
@@ -111,8 +107,6 @@ def arrange(
         float | None,
         typer.Option(min=0, max=20, help="how much new stems listen to the given ones, e.g. 1.5"),
     ] = None,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Write the given stems, the missing ones and the sum to OUT/{stems...,mixture}.wav."""
     encoding, overwrite = common.encoding, common.overwrite
@@ -164,6 +158,8 @@ def arrange(
 def edit(
     source: Source,
     out: Out,
+    options: SheetOptions,
+    common: Common,
     stems: Annotated[
         str | None, typer.Option(help="to renew, e.g. bass,drums; all of INPUT if absent")
     ] = None,
@@ -171,8 +167,6 @@ def edit(
     end: Annotated[
         float | None, typer.Option(help="seconds at which it ends; the piece's end if absent")
     ] = None,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded
@@ -202,9 +196,9 @@ def edit(
 def extend(
     source: Source,
     out: Out,
+    options: SheetOptions,
+    common: Common,
     seconds: Annotated[float, typer.Option(help="length of what is added")] = 10.24,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded
@@ -230,9 +224,9 @@ def extend(
 def vary(
     source: Source,
     out: Out,
+    options: SheetOptions,
+    common: Common,
     strength: Annotated[float, typer.Option(help="0: INPUT itself, 1: a new piece")] = 0.5,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
     _ = common.encoding  # refused before a model is loaded

@@ -180,10 +180,3 @@ def freedoom(
         voices=[str(folder.absolute()) for folder in voices or ()],
     )
     typer.echo(f"{len(made)} songs, {total_hours(made):.1f} hours → {data}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add ``compose``, ``render`` and ``freedoom`` to the command line."""
-    app.command()(compose)
-    app.command()(render)
-    app.command()(freedoom)

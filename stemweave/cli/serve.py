@@ -13,11 +13,6 @@ from stemweave.errors import InputError
 from stemweave.models.devices import AUTO
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(serve)
-
-
 def serve(
     data: Annotated[
         Path, typer.Option(help="folder for audio and the database; nothing else is written to")

@@ -194,10 +194,6 @@ class SheetOptions:
         return {stem.strip(): kind.strip() for stem, _, kind in pairs}
 
 
-NO_SHEET = SheetOptions()
-"""Where nothing is given."""
-
-
 def _over(sheet: LeadSheet, other: LeadSheet) -> LeadSheet:
     """``sheet`` with the fields that ``other`` knows; beats and bars belong together."""
     fields = {name: value for name, value in vars(other).items() if value is not None}
