@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,6 @@ from stemweave.cli.console import console
 from stemweave.cli.options import Bar, Common, Out, chosen_stems
 from stemweave.cli.piece_runs import (
     Change,
-    change_piece,
     check_length,
     given_files,
     numbered_folders,
@@ -26,11 +25,6 @@ from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
 from stemweave.music.folder import music_files
 from stemweave.stems import MIXTURE
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from stemweave.io.piece import Piece
 
 Source = Annotated[
     Path,
@@ -86,7 +80,7 @@ def generate(
                 sampling=common.sampling(progress, index),
             )
         settings = dict(duration_s=duration_s, mono=mono)
-        record = record_of("generate", pipe, common, options, index, **settings)
+        record = record_of("generate", pipe, common, options, settings, index)
         write_piece(folder, piece, own_sheet, own_score, common, record)
         if own_sheet is not None:
             console.say(f"  {summary(own_sheet)}")
@@ -140,16 +134,8 @@ def arrange(
             sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
             **options.conditions(pipe, own_sheet, notes),
         )
-    record = record_of(
-        "arrange",
-        pipe,
-        common,
-        options,
-        given=sorted(files),
-        add=missing,
-        guidance=guidance,
-        inpainting=inpainting,
-    )
+    asked = dict(given=sorted(files), add=missing, guidance=guidance, inpainting=inpainting)
+    record = record_of("arrange", pipe, common, options, asked)
     write_piece(out, piece, own_sheet, notes, common, record)
     if own_sheet is not None:
         console.say(f"  {summary(own_sheet)}")
@@ -169,28 +155,17 @@ def edit(
     ] = None,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
-    _ = common.encoding  # refused before a model is loaded
-    pipe = common.load()
     from stemweave.tasks.requests import ranges_in_samples
 
+    change = Change(source, out, options, common)
+    pipe, piece = change.pipe, change.piece
     renewed = chosen_stems(pipe.stems, stems, "--stems") if stems is not None else None
-
-    def renew(piece: Mapping[str, Tensor]) -> dict[str, tuple[float, float | None]]:
-        present = [name for name in pipe.stems if name in piece]
-        return dict.fromkeys(renewed or present or pipe.stems, (start, end))
-
-    def check(piece: Mapping[str, Tensor], sample_rate: int) -> None:
-        ranges_in_samples(pipe.stems, piece, sample_rate, renew(piece))
-
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
-        return pipe.edit(piece, sample_rate, renew=renew(piece), **conditions)
-
-    def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
-        return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
-
-    record = record_of("edit", pipe, common, options, stems=renewed, start_s=start, end_s=end)
-    change = Change("editing", check, task, record, new_s)
-    change_piece(pipe, source, out, change, options, common)
+    present = [name for name in pipe.stems if name in piece]
+    renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
+    ranges_in_samples(pipe.stems, piece, change.sample_rate, renew)
+    new_s = dict.fromkeys(renewed or pipe.stems, (start, end or change.duration_s))
+    settings = dict(stems=renewed, start_s=start, end_s=end)
+    change.write("edit", partial(pipe.edit, renew=renew), settings, new_s, pipe.writes_scores)
 
 
 def extend(
@@ -201,24 +176,16 @@ def extend(
     seconds: Annotated[float, typer.Option(help="length of what is added")] = 10.24,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
-    _ = common.encoding  # refused before a model is loaded
     check_length(seconds)
-    pipe = common.load()
+    change = Change(source, out, options, common)
+    pipe, duration_s = change.pipe, change.duration_s
     from stemweave.tasks.requests import check_long_enough, check_seconds
 
-    def check(piece: Mapping[str, Tensor], sample_rate: int) -> None:
-        check_seconds(seconds, next(iter(piece.values())).shape[-1] / sample_rate)
-        check_long_enough(piece, pipe.position_s, sample_rate)
-
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
-        return pipe.extend(piece, sample_rate, seconds=seconds, **conditions)
-
-    def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
-        return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
-
-    record = record_of("extend", pipe, common, options, duration_s=seconds)
-    change = Change("extending", check, task, record, new_s)
-    change_piece(pipe, source, out, change, options, common)
+    check_seconds(seconds, duration_s)
+    check_long_enough(change.piece, pipe.position_s, change.sample_rate)
+    new_s = dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
+    settings = dict(duration_s=seconds)
+    change.write("extend", partial(pipe.extend, seconds=seconds), settings, new_s, True)
 
 
 def vary(
@@ -229,13 +196,8 @@ def vary(
     strength: Annotated[float, typer.Option(help="0: INPUT itself, 1: a new piece")] = 0.5,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
-    _ = common.encoding  # refused before a model is loaded
-    pipe = common.load()
     from stemweave.tasks.requests import check_strength
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
-        return pipe.vary(piece, sample_rate, strength=strength, **conditions)
-
-    record = record_of("vary", pipe, common, options, strength=strength)
-    change = Change("varying", lambda *_: check_strength(strength), task, record)
-    change_piece(pipe, source, out, change, options, common)
+    change = Change(source, out, options, common)
+    check_strength(strength)
+    change.write("vary", partial(change.pipe.vary, strength=strength), dict(strength=strength))

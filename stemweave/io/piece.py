@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -10,7 +11,11 @@ from torch import Tensor
 from stemweave.io.encode import AudioWriter, Document, WriterGroup
 from stemweave.io.encoding import Encoding
 from stemweave.io.files import require_absent
+from stemweave.io.records import PIECE_RECORD
 from stemweave.stems import MIXTURE
+
+RecordText = Callable[[Mapping[str, Path], int, float], str]
+"""Of the files of a piece, their sample rate and their gain."""
 
 
 class Piece(dict[str, Tensor]):
@@ -32,10 +37,26 @@ class Piece(dict[str, Tensor]):
         return self[MIXTURE]
 
     def save(
-        self, folder: str | Path, encoding: str | Encoding = "wav", overwrite: bool = False
+        self,
+        folder: str | Path,
+        encoding: str | Encoding = "wav",
+        overwrite: bool = False,
+        record: RecordText | None = None,
     ) -> dict[str, Path]:
-        """Write ``folder/NAME.ENCODING`` for each, all or none; raises ``InputError``."""
-        return write_stems(Path(folder), self, self.sample_rate, encoding, overwrite)
+        """Write ``folder/NAME.ENCODING`` for each, all or none; raises ``InputError``.
+
+        ``record`` is the text of ``piece.json``, by the files, their rate and their gain.
+        """
+        out = Path(folder)
+        files = {name: out / f"{name}.{encoding}" for name in self}
+        require_absent(list(files.values()), overwrite)
+        texts = [] if record is None else [partial(record, files, self.sample_rate)]
+        documents = [Document(out / PIECE_RECORD, text) for text in texts]
+        channels = next(iter(self.values())).shape[0]
+        writers = open_writers(files, self.sample_rate, channels, encoding)
+        with WriterGroup(writers, documents) as group:
+            group.write(self)
+        return files
 
 
 def open_writers(
@@ -55,22 +76,3 @@ def open_writers(
             writer.discard()
         raise
     return writers
-
-
-def write_stems(
-    out: Path,
-    waveforms: Mapping[str, Tensor],
-    sample_rate: int,
-    encoding: str | Encoding,
-    overwrite: bool,
-    documents: Sequence[Document] = (),
-) -> dict[str, Path]:
-    """Write ``out/<name>.<suffix>`` for every waveform (channels, samples), all or none; and
-    ``documents`` with them.
-    """
-    files = {name: out / f"{name}.{encoding}" for name in waveforms}
-    require_absent(list(files.values()), overwrite)
-    channels = next(iter(waveforms.values())).shape[0]
-    with WriterGroup(open_writers(files, sample_rate, channels, encoding), documents) as group:
-        group.write(waveforms)
-    return files
