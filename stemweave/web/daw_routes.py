@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from stemweave.errors import InputError
@@ -18,13 +18,12 @@ from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.music_routes import music_of
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
 from stemweave.web.version_routes import file_stem, saved_as
 from stemweave.web.zipping import zipped
 
 router = APIRouter(prefix="/api/versions", tags=["music"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 Bar = Annotated[int | None, Query(ge=1, le=100_000)]
 
 

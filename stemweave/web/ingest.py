@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemweave.audio.waveforms import ResultError
 from stemweave.errors import InputError, OutputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
-from stemweave.io.encode import AudioWriter, WriterGroup
-from stemweave.io.fitting import BLOCK_SAMPLES, Shape, changes, common_shape, fitted
+from stemweave.io.fitting import Shape, changes, common_shape, fitted
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
-from stemweave.web.library import Library
+from stemweave.web.library import Library, write_blocks, write_sum
 from stemweave.web.settings import Settings
 from stemweave.web.uploads import Upload
 
@@ -50,7 +48,9 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
             _write_track(path, labels[name], folder / f"{name}.wav", shape)
             path.unlink()
         if MIXTURE not in infos:
-            _write_sum(folder, list(infos), shape)
+            write_sum([folder / f"{name}.wav" for name in infos], folder / f"{MIXTURE}.wav")
+    except ResultError as error:
+        raise Refused(415, "the sum of the files is not finite: send quieter ones") from error
     except OutputError as error:
         raise Refused(507, DISK_FULL) from error
     notes = []
@@ -98,33 +98,8 @@ def _check_size(info: AudioInfo, label: str, settings: Settings) -> None:
 
 
 def _write_track(path: Path, label: str, target: Path, shape: Shape) -> None:
-    with (
-        _Sound(path, label) as reader,
-        WriterGroup({label: _writer(target, shape)}) as group,
-    ):
-        try:
-            for block in fitted(reader, reader.info, shape):
-                group.write({label: block})
-        except ResultError as error:
-            raise Refused(415, f"{label} is too loud to be resampled: make it quieter") from error
-
-
-def _write_sum(folder: Path, names: Sequence[str], shape: Shape) -> None:
-    """Write the mixture of the tracks ``names``. Raises ``Refused`` if it is not finite."""
-    readers = [AudioReader(folder / f"{name}.wav") for name in names]
     try:
-        with WriterGroup({MIXTURE: _writer(folder / f"{MIXTURE}.wav", shape)}) as group:
-            for start in range(0, shape.num_samples, BLOCK_SAMPLES):
-                length = min(BLOCK_SAMPLES, shape.num_samples - start)
-                parts = [reader(start, length) for reader in readers]
-                block = sum(parts[1:], parts[0])
-                if not block.isfinite().all():
-                    raise Refused(415, "the sum of the files is not finite: send quieter ones")
-                group.write({MIXTURE: block})
-    finally:
-        for reader in readers:
-            reader.__exit__()
-
-
-def _writer(path: Path, shape: Shape) -> AudioWriter:
-    return AudioWriter(path, shape.sample_rate, shape.channels, "wav", shape.num_samples)
+        with _Sound(path, label) as reader:
+            write_blocks(fitted(reader, reader.info, shape), target, "wav", shape)
+    except ResultError as error:
+        raise Refused(415, f"{label} is too loud to be resampled: make it quieter") from error

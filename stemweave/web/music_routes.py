@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
 
 from stemweave.errors import InputError, OutputError
 from stemweave.music.folder import read_music, write_music
@@ -15,9 +15,9 @@ from stemweave.music.lead_sheet import VERSION, LeadSheet
 from stemweave.music.midi import part_of
 from stemweave.music.midi_file import read_midi_file
 from stemweave.music.score import Score
+from stemweave.web.bodies import Closed, Note
 from stemweave.web.errors import DISK_FULL, Refused
-from stemweave.web.job_requests import Note
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
 
 MAX_BEATS = 100_000
@@ -25,17 +25,14 @@ Text = Annotated[str | None, Field(max_length=100)]
 Beat = Annotated[float, Field(allow_inf_nan=False)]
 
 router = APIRouter(prefix="/api/versions", tags=["music"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
-class Sheet(BaseModel):
+class Sheet(Closed):
     """A ``sheet.json``; what is null is unknown.
 
     ``beats_s`` are times of the beats, ``downbeats`` indices of those that begin bars, ``chords``
     are [start in beats, symbol].
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     version: int = VERSION
     tempo_bpm: Beat | None = None

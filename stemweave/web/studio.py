@@ -8,9 +8,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Annotated, TypeVar
 
 from anyio import CapacityLimiter
-from fastapi import Request
+from fastapi import Depends, Request
 
 from stemweave.web.answers import (
     JobAnswer,
@@ -31,6 +32,8 @@ from stemweave.web.worker import Worker
 EXPIRY_INTERVAL_S = 600.0
 CONVERSIONS = 2
 """Audio files that are decoded or encoded for clients at once."""
+
+Row = TypeVar("Row", Project, Version, Job)
 
 log = logging.getLogger("stemweave.web")
 
@@ -109,17 +112,10 @@ class Studio:
 
     def tell_packing(self, version: Version, fmt: str, done: int) -> None:
         """``done`` tracks of ``version`` are in a zip for a client; with all of them it is done."""
-        total = len(version.tracks)
-        if done < total:
-            self._packings[version.id, fmt] = Packing(
-                project_id=version.project_id,
-                version_id=version.id,
-                format=fmt,
-                done=done,
-                total=total,
-            )
-        else:
-            self._packings.pop((version.id, fmt), None)
+        about = dict(project_id=version.project_id, version_id=version.id, format=fmt)
+        self._packings[version.id, fmt] = Packing(**about, done=done, total=len(version.tracks))
+        if done == len(version.tracks):
+            del self._packings[version.id, fmt]
         self.feed.changed(version.project_id)
 
     def packings_of(self, project_id: str) -> list[Packing]:
@@ -129,22 +125,19 @@ class Studio:
     # rows or 404
 
     def project(self, project_id: str) -> Project:
-        project = self.store.project(project_id)
-        if project is None:
-            raise Refused(404, "there is no such project")
-        return project
+        return self._row(Project, project_id)
 
     def version(self, version_id: str) -> Version:
-        version = self.store.version(version_id)
-        if version is None:
-            raise Refused(404, "there is no such version")
-        return version
+        return self._row(Version, version_id)
 
     def job(self, job_id: str) -> Job:
-        job = self.store.job(job_id)
-        if job is None:
-            raise Refused(404, "there is no such job")
-        return job
+        return self._row(Job, job_id)
+
+    def _row(self, kind: type[Row], row_id: str) -> Row:
+        row = self.store.row(kind, row_id)
+        if row is None:
+            raise Refused(404, f"there is no such {kind.__name__.lower()}")
+        return row
 
     # rows as answers
 
@@ -166,3 +159,6 @@ def studio_of(request: Request) -> Studio:
     studio = request.app.state.studio
     assert isinstance(studio, Studio)
     return studio
+
+
+InStudio = Annotated[Studio, Depends(studio_of)]

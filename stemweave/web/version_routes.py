@@ -30,7 +30,7 @@ from stemweave.web.answers import VersionAnswer, version_answer
 from stemweave.web.errors import DISK_FULL, Refused, plain
 from stemweave.web.mixdown import LARGEST_GAIN, Mix, mix_of, write_mix
 from stemweave.web.music_routes import music_of
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
 from stemweave.web.zipping import CHUNK_BYTES, zipped
 
@@ -50,7 +50,6 @@ MIX_OPTIONS = ("start", "end", "speed", "semitones", "click", "format", "downloa
 log = logging.getLogger("stemweave.web")
 
 router = APIRouter(prefix="/api/versions", tags=["versions"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
 def _stretch(

@@ -123,7 +123,7 @@ class Worker:
         self._stop_if_told(job.id)
         self._runner.run(job.task, job.params, job.seed, source, folder, progress)
         self._stop_if_told(job.id)
-        parent = self._store.version(job.version_id) if job.version_id else None
+        parent = self._store.row(Version, job.version_id) if job.version_id else None
         return self._library.describe(
             folder, job.project_id, job.task, job.params, job.seed, parent
         )
