@@ -127,11 +127,11 @@ def record_of(
     index: int = 0,
 ) -> RecordText:
     """The text of ``piece.json`` for the files and their gain."""
-    from stemweave.io.piece_record import record_text
+    from stemweave.io.separation_record import piece_text
 
     given = {name: str(value) for name, value in vars(options).items() if value}
     drawn = {"seed": common.seed + index, "steps": common.steps, "sampler": common.sampler}
-    return partial(record_text, task, pipe, {**drawn, **settings, **given})
+    return partial(piece_text, task, pipe, {**drawn, **settings, **given})
 
 
 def write_piece(

@@ -21,12 +21,14 @@ from stemweave.io.catalogue import (
     Separation,
     Success,
     failure_of,
+    separate_here,
+    separate_on_workers,
+    separation_workers,
     unfinished,
 )
 from stemweave.io.decode import probe_audio
 from stemweave.io.files import appearing, remove_left, require_absent, require_writable
 from stemweave.io.mixtures import Catalogue, find_mixtures
-from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
 from stemweave.models.devices import AUTO
 
 if TYPE_CHECKING:
