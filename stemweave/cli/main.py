@@ -37,11 +37,7 @@ from stemweave.io.files import path_problem
 from stemweave.io.notices import show_warnings
 from stemweave.io.threads import prepare_threads
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:

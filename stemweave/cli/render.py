@@ -46,8 +46,7 @@ def compose(
     ] = False,
     voices: VoicesOption = None,
     instruments: Annotated[
-        Path | None,
-        typer.Option(help="SoundFonts and cabinets of scripts/recorded_instruments.py"),
+        Path | None, typer.Option(help="SoundFonts and cabinets of scripts/recorded_instruments.py")
     ] = None,
     mastered: Annotated[
         bool, typer.Option("--mastered", help="most songs are compressed and limited")
@@ -60,8 +59,7 @@ def compose(
         bool, typer.Option("--scores-only", help="only sheet.json and score.mid, no sound")
     ] = False,
     add_sheets: Annotated[
-        bool,
-        typer.Option("--add-sheets", help="sheet.json and score.mid for songs that lack them"),
+        bool, typer.Option("--add-sheets", help="sheet.json and score.mid for songs that lack them")
     ] = False,
 ) -> None:
     """Compose and render songs with mma and fluidsynth, each with its sheet and score."""

@@ -37,11 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def separate_file(
-    pipe: StemModel,
-    path: Path,
-    out: Path,
-    asked: Separation,
-    progress: Progress | None = None,
+    pipe: StemModel, path: Path, out: Path, asked: Separation, progress: Progress | None = None
 ) -> dict[str, Path]:
     """Write ``out/<stem>.<suffix>`` for every stem, of the input's rate, channels and length.
 

@@ -33,14 +33,7 @@ from stemweave.io.files import (
 from stemweave.io.jobs import MAX_FAILURES, Failed, WorkerDied, Workers, outcomes
 from stemweave.io.mixtures import Mixture, Separation, stem_files
 from stemweave.io.notices import made_privately, public, show_warnings
-from stemweave.io.records import (
-    PICTURE,
-    RECORD,
-    is_foreign,
-    is_record_of,
-    keep_earlier,
-    left_out,
-)
+from stemweave.io.records import PICTURE, RECORD, is_foreign, is_record_of, keep_earlier, left_out
 from stemweave.io.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -278,11 +271,7 @@ def separate_here(
 
 
 def separate_on_workers(
-    mixtures: Sequence[Mixture],
-    asked: Separation,
-    model: str | None,
-    device: str,
-    workers: Workers,
+    mixtures: Sequence[Mixture], asked: Separation, model: str | None, device: str, workers: Workers
 ) -> Iterator[Success | Failure]:
     """Separate ``mixtures`` over ``workers``; what becomes of each, as they finish.
 

@@ -75,11 +75,7 @@ class AudioWriter:
 
     def _open(self) -> Encoder:
         return encoder(
-            self._partial.file,
-            self.encoding,
-            self._sample_rate,
-            self._channels,
-            self._num_samples,
+            self._partial.file, self.encoding, self._sample_rate, self._channels, self._num_samples
         )
 
     def write(self, waveform: Tensor) -> None:

@@ -87,10 +87,7 @@ class Failed(Generic[Job]):
 
 
 def map_jobs(
-    make: Callable[[Job], Made],
-    jobs: Iterable[Job],
-    workers: Workers,
-    total: int | None = None,
+    make: Callable[[Job], Made], jobs: Iterable[Job], workers: Workers, total: int | None = None
 ) -> Iterator[Made]:
     """What ``make``, a module's function, returns for every job, as they finish, with a bar.
 

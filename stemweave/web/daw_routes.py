@@ -33,11 +33,7 @@ Bar = Annotated[int | None, Query(ge=1, le=100_000)]
     responses={200: {"content": {"application/zip": {}}, "description": "zip of a session"}},
 )
 async def download_session(
-    version_id: str,
-    studio: InStudio,
-    request: Request,
-    first_bar: Bar = None,
-    last_bar: Bar = None,
+    version_id: str, studio: InStudio, request: Request, first_bar: Bar = None, last_bar: Bar = None
 ) -> Response:
     """Stems as Broadcast WAV, MIDI, Reaper project and DAWproject; bars from 1 are a loop."""
     version = await to_thread.run_sync(studio.version, version_id)

@@ -52,10 +52,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 }
 
 
-FRAMEWORK_SENTENCES = {
-    400: "the body cannot be read",
-    404: "there is nothing at this address",
-}
+FRAMEWORK_SENTENCES = {400: "the body cannot be read", 404: "there is nothing at this address"}
 """For what the framework refuses by itself."""
 
 

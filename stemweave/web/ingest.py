@@ -89,8 +89,7 @@ def _named(sentence: str, path: Path, label: str) -> str:
 def _check_size(info: AudioInfo, label: str, settings: Settings) -> None:
     if info.duration_s > settings.max_seconds:
         raise Refused(
-            413,
-            f"{label} is too long: this server takes at most {settings.max_minutes:g} minutes",
+            413, f"{label} is too long: this server takes at most {settings.max_minutes:g} minutes"
         )
     decoded = info.num_samples * info.channels * BYTES_PER_SAMPLE
     if decoded > settings.max_seconds * MAX_BYTES_PER_SECOND:

@@ -21,13 +21,7 @@ from stemweave.music.midi import SCORE_FILE
 from stemweave.music.score import Score, ScoreNote
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
-from stemweave.tasks.compose import (
-    drawn_sheet,
-    found_sheet,
-    summed,
-    with_new_bars,
-    with_new_stems,
-)
+from stemweave.tasks.compose import drawn_sheet, found_sheet, summed, with_new_bars, with_new_stems
 from stemweave.tasks.sampling import Sampling
 from stemweave.web.answers import Limits, ModelAnswer
 from stemweave.web.library import share_file

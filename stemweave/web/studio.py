@@ -13,13 +13,7 @@ from typing import Annotated, TypeVar
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from stemweave.web.answers import (
-    JobAnswer,
-    Packing,
-    ProjectAnswer,
-    job_answer,
-    project_answer,
-)
+from stemweave.web.answers import JobAnswer, Packing, ProjectAnswer, job_answer, project_answer
 from stemweave.web.errors import Refused
 from stemweave.web.feed import Feed
 from stemweave.web.library import Library

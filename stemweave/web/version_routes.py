@@ -15,13 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import QueryParams
 
-from stemweave.audio.stretching import (
-    FASTEST,
-    MOST_SEMITONES,
-    SLOWEST,
-    Stretch,
-    can_stretch,
-)
+from stemweave.audio.stretching import FASTEST, MOST_SEMITONES, SLOWEST, Stretch, can_stretch
 from stemweave.audio.waveforms import ResultError
 from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
