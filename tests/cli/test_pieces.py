@@ -34,23 +34,8 @@ def song(tmp_path: Path) -> Path:
 
 def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path):
     out = tmp_path / "out"
-    result = run(
-        "generate",
-        "-o",
-        out,
-        "-n",
-        2,
-        "--seconds",
-        1,
-        "--model",
-        tiny_model,
-        "--plot",
-        "--steps",
-        1,
-        "--sample-rate",
-        22050,
-        "--mono",
-    )
+    command = ["generate", "-o", out, "-n", 2, "--seconds", 1, "--steps", 1, "--model", tiny_model]
+    result = run(*command, "--plot", "--sample-rate", 22050, "--mono")
     assert result.code == 0, result.err
     names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "piece.json", "spectrograms.png"]
     assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
@@ -220,17 +205,12 @@ def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
         (["edit"], "nothing of the piece would stay"),
         (["edit", "--end", "soon"], "--end"),
         (["extend", "--seconds", 0], "positive"),
-        (["extend", "--seconds", -3], "positive"),
         (["extend", "--seconds", "1e9"], "at most 3600 s"),
         (["extend", "--seconds", "nan"], "positive"),
         (["vary", "--strength", 1.5], "between 0 and 1"),
         (["vary", "--strength", -0.1], "between 0 and 1"),
         (["vary", "--format", "aac"], "format must be one of"),
-        (["edit", "--bit-depth", "12"], "bit depth must be"),
-        (["extend", "--bitrate", "128k"], "bitrate is for"),
         (["vary", "--steps", 0], "--steps"),
-        (["vary", "--model", "nowhere/at/all"], "nowhere/at/all"),
-        (["vary", "--device", "cuda:77"], "device cuda:77"),
     ],
 )
 def test_bad_options(run, tiny_model, song, tmp_path, arguments, message):
@@ -241,37 +221,29 @@ def test_bad_options(run, tiny_model, song, tmp_path, arguments, message):
     assert not (tmp_path / "o").exists()
 
 
-def spoil(song: Path, how: str) -> None:
-    if how == "channels":
-        write_noise(song / "bass.flac", 66_150, 3, 44100)
-    elif how == "twice":
-        write_noise(song / "bass.wav", 66_150, 2, 44100)
-    elif how == "text":
-        (song / "bass.flac").write_text("no")
-    elif how == "nan":
-        (song / "bass.flac").unlink()
-        soundfile.write(song / "bass.wav", np.full((66_150, 2), np.nan), 44100, subtype="FLOAT")
-    elif how == "none":
-        for stem in STEMS:
-            (song / f"{stem}.flac").unlink()
-    elif how == "short":
-        for stem in STEMS:
-            write_noise(song / f"{stem}.flac", 3000, 2, 44100)
+def write_stems(song: Path, num_samples: int) -> None:
+    for stem in STEMS:
+        write_noise(song / f"{stem}.flac", num_samples, 2, 44100)
+
+
+def write_no_numbers(song: Path) -> None:
+    (song / "bass.flac").unlink()
+    soundfile.write(song / "bass.wav", np.full((66_150, 2), np.nan), 44100, subtype="FLOAT")
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("spoil", "message"),
     [
-        ("channels", "has 2 channels and"),
-        ("twice", "both bass.flac and bass.wav"),
-        ("text", "not audio"),
-        ("nan", "not numbers"),
-        ("none", "no audio file named"),
-        ("short", "too short to continue"),
+        (lambda song: write_noise(song / "bass.flac", 66_150, 3, 44100), "has 2 channels and"),
+        (lambda song: write_noise(song / "bass.wav", 66_150), "both bass.flac and bass.wav"),
+        (lambda song: (song / "bass.flac").write_text("no"), "not audio"),
+        (write_no_numbers, "not numbers"),
+        (lambda song: [path.unlink() for path in song.glob("*.flac")], "no audio file named"),
+        (lambda song: write_stems(song, 3000), "too short to continue"),
     ],
 )
-def test_bad_folders(run, tiny_model, song, tmp_path, how, message):
-    spoil(song, how)
+def test_bad_folders(run, tiny_model, song, tmp_path, spoil, message):
+    spoil(song)
     result = run("extend", song, "-o", tmp_path / "o", "--model", tiny_model)
     assert result.code == 2 and message in result.err, result
     assert result.err.count("\n") == 1 and not (tmp_path / "o").exists()
@@ -291,12 +263,6 @@ def test_stems_of_other_shapes_and_names_are_fitted(run, tiny_model, song, tmp_p
     assert len(bass) == 66_150 and not bass[60_000:].any()
     kept = soundfile.read(tmp_path / "o" / "drums.wav", dtype="float32")[0]
     assert np.array_equal(kept, drums)
-
-
-def test_no_such_input(run, tiny_model, tmp_path):
-    for command in ("edit", "extend", "vary"):
-        result = run(command, tmp_path / "gone", "-o", tmp_path / "o", "--model", tiny_model)
-        assert result.code == 2 and "gone does not exist" in result.err
 
 
 def test_what_a_killed_run_left_is_no_obstacle(run, tiny_model, tmp_path):

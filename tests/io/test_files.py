@@ -63,13 +63,6 @@ def test_folders_of_others_stay(tiny_pipe, tmp_path):
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_noise_named_mp3_is_not_called_missing(tmp_path):
-    (tmp_path / "a.mp3").write_bytes(np.random.default_rng(0).bytes(50_000))
-    with pytest.raises(InputError, match="not audio that can be read") as error:
-        probe_audio(tmp_path / "a.mp3")
-    assert "does not exist" not in str(error.value)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
 def test_a_name_that_is_not_unicode(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav")
