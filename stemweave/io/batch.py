@@ -19,11 +19,10 @@ from stemweave.audio.waveforms import ResultError, checked
 from stemweave.diffusion.sampler import Progress
 from stemweave.errors import InputError
 from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader, probe_audio
-from stemweave.io.encode import Document, WriterGroup
+from stemweave.io.encode import WriterGroup
 from stemweave.io.files import require_absent
 from stemweave.io.fitting import changes, common_shape, fitted
 from stemweave.io.mixtures import Separation, stem_files
-from stemweave.io.piece import open_writers
 from stemweave.io.records import RECORD
 from stemweave.io.separation_record import record_text
 from stemweave.stems import MIXTURE, stem_of_file
@@ -70,11 +69,16 @@ def separate_file(
             method=cast(Any, asked.method),
             sampling=Sampling(asked.steps, asked.guidance, generator=generator, progress=progress),
         )
-        writers = open_writers(
-            files, info.sample_rate, info.channels, asked.encoding, info.num_samples
+        group = WriterGroup(
+            files,
+            info.sample_rate,
+            info.channels,
+            asked.encoding,
+            info.num_samples,
+            texts={out / RECORD: record},
+            optional=asked.optional,
         )
-        documents = [Document(out / RECORD, record)]
-        with WriterGroup(writers, documents, optional=asked.optional) as group, naming(path):
+        with group, naming(path):
             for block in blocks:
                 group.write({stem: block[stem] for stem in asked.stems})
                 for name, parts in asked.sums.items():

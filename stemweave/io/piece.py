@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stemweave.io.encode import AudioWriter, Document, WriterGroup
+from stemweave.io.encode import WriterGroup
 from stemweave.io.encoding import Encoding
 from stemweave.io.files import require_absent
 from stemweave.io.records import PIECE_RECORD
@@ -50,29 +50,8 @@ class Piece(dict[str, Tensor]):
         out = Path(folder)
         files = {name: out / f"{name}.{encoding}" for name in self}
         require_absent(list(files.values()), overwrite)
-        texts = [] if record is None else [partial(record, files, self.sample_rate)]
-        documents = [Document(out / PIECE_RECORD, text) for text in texts]
+        texts = {out / PIECE_RECORD: partial(record, files, self.sample_rate)} if record else {}
         channels = next(iter(self.values())).shape[0]
-        writers = open_writers(files, self.sample_rate, channels, encoding)
-        with WriterGroup(writers, documents) as group:
+        with WriterGroup(files, self.sample_rate, channels, encoding, texts=texts) as group:
             group.write(self)
         return files
-
-
-def open_writers(
-    files: Mapping[str, Path],
-    sample_rate: int,
-    channels: int,
-    encoding: str | Encoding,
-    num_samples: int | None = None,
-) -> dict[str, AudioWriter]:
-    """A writer for each file; if one cannot be opened, none stays behind."""
-    writers: dict[str, AudioWriter] = {}
-    try:
-        for name, path in files.items():
-            writers[name] = AudioWriter(path, sample_rate, channels, encoding, num_samples)
-    except BaseException:
-        for writer in reversed(writers.values()):
-            writer.discard()
-        raise
-    return writers

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stemweave.audio.stretching import PLAIN, Stretch, stretched_blocks
 from stemweave.io.decode import AudioReader, probe_audio
-from stemweave.io.encode import AudioWriter, WriterGroup, check_format
+from stemweave.io.encode import WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.io.fitting import BLOCK_SAMPLES, Shape
 from stemweave.io.records import sha256_of
@@ -207,8 +207,8 @@ def write_blocks(
     Raises:
         InputError: if they are not finite, or the disk is full.
     """
-    writer = AudioWriter(path, shape.sample_rate, shape.channels, fmt, shape.num_samples)
-    with WriterGroup({path.name: writer}, peak=peak) as group:
+    size = shape.sample_rate, shape.channels, fmt, shape.num_samples
+    with WriterGroup({path.name: path}, *size, peak=peak) as group:
         for block in blocks:
             group.write({path.name: block})
 

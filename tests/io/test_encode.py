@@ -1,6 +1,7 @@
 """Audio files out: every encoding, its length, level, rate and what it refuses."""
 
 import itertools
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader, probe_audio, read_audio
-from stemweave.io.encode import AudioWriter, WriterGroup, check_format, write_audio
+from stemweave.io.encode import WriterGroup, check_format, write_audio
 from stemweave.io.encoders import Quantiser
 from stemweave.io.encoding import CHANNELS, Encoding, encoding_of
 from tests.io.sounds import click, music
@@ -39,8 +40,7 @@ each_encoding = pytest.mark.parametrize("encoding", ENCODINGS, ids=name_of)
 
 def write_in_blocks(path: Path, samples: np.ndarray, rate: int, encoding: Encoding) -> Path:
     """Write (n, channels) in unequal blocks."""
-    writer = AudioWriter(path, rate, samples.shape[1], encoding)
-    with WriterGroup({"a": writer}) as group:
+    with WriterGroup({"a": path}, rate, samples.shape[1], encoding) as group:
         for start in range(0, len(samples), 7001):
             group.write({"a": torch.from_numpy(samples[start : start + 7001].T)})
     return path
@@ -171,8 +171,7 @@ def test_files_that_would_clip_share_one_gain(tmp_path, encoding, caplog):
     loud = 1.6 * click(20_000, 10_000, 1) / 0.9
     quiet = 0.2 * loud
     paths = {name: tmp_path / f"{name}.{encoding}" for name in ("loud", "quiet")}
-    writers = {name: AudioWriter(path, 48000, 1, encoding) for name, path in paths.items()}
-    with WriterGroup(writers) as group:
+    with WriterGroup(paths, 48000, 1, encoding) as group:
         for start in range(0, 20_000, 6000):
             group.write(
                 {
@@ -195,13 +194,14 @@ def test_files_that_would_clip_share_one_gain(tmp_path, encoding, caplog):
 
 
 def test_waiting_files_need_no_memory_and_leave_nothing(tmp_path):
-    writer = AudioWriter(tmp_path / "new" / "a.flac", 48000, 2, "flac")
-    block = torch.rand(2, 1 << 20)
-    for _ in range(4):
-        writer.write(block)
-    assert writer._waiting is not None and writer._waiting._rolled  # on the disk, without a name
-    assert [p.suffix for p in tmp_path.rglob("*.flac")] == []
-    writer.discard()
+    path, block = tmp_path / "new" / "a.flac", torch.rand(2, 1 << 20)
+    with suppress(KeyError), WriterGroup({"a": path}, 48000, 2, "flac") as group:
+        for _ in range(4):
+            group.write({"a": block})
+        waiting = group.writers["a"]._waiting
+        assert waiting is not None and waiting._rolled  # on the disk, without a name
+        assert [p.suffix for p in tmp_path.rglob("*.flac")] == []
+        raise KeyError
     assert list(tmp_path.iterdir()) == []
 
 
@@ -216,8 +216,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, encoding, room):
 
 def test_large_wavs_are_rf64(tmp_path):
     for num_samples, form in ((1000, b"RIFF"), (600_000_000, b"RF64")):
-        writer = AudioWriter(tmp_path / "a.wav", 48000, 2, "wav", num_samples)
-        with WriterGroup({"a": writer}) as group:
+        with WriterGroup({"a": tmp_path / "a.wav"}, 48000, 2, "wav", num_samples) as group:
             group.write({"a": torch.zeros(2, 1000)})
         assert (tmp_path / "a.wav").read_bytes()[:4] == form
         assert soundfile.info(tmp_path / "a.wav").frames == 1000

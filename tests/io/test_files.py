@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from stemweave.errors import InputError
 from stemweave.io.batch import separate_file
 from stemweave.io.decode import probe_audio
-from stemweave.io.encode import AudioWriter, write_audio
+from stemweave.io.encode import WriterGroup, write_audio
 from stemweave.io.encoding import Encoding
 from stemweave.io.mixtures import Separation
 from tests.waiting import is_being_written, wait_for
@@ -101,15 +101,15 @@ def test_a_run_that_is_ended_leaves_nothing(run, tiny_model, tmp_path, number, c
 
 def test_the_next_run_clears_up_after_a_killed_one(tmp_path):
     program = (
-        "import os, pathlib, sys; from stemweave.io.encode import AudioWriter; "
-        "AudioWriter(pathlib.Path(sys.argv[1]), 16000, 1); os.kill(os.getpid(), 9)"
+        "import os, pathlib, sys; from stemweave.io.encode import WriterGroup; "
+        "WriterGroup({'a': pathlib.Path(sys.argv[1])}, 16000, 1); os.kill(os.getpid(), 9)"
     )
     path = tmp_path / "out" / "bass.wav"
     subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert len(list(path.parent.iterdir())) == 1 and not path.exists()
-    writer = AudioWriter(path, 16000, 1)
-    assert len(list(path.parent.iterdir())) == 1
-    writer.discard()
+    with suppress(KeyError), WriterGroup({"a": path}, 16000, 1):
+        assert len(list(path.parent.iterdir())) == 1
+        raise KeyError
     assert list(path.parent.iterdir()) == []
 
 
