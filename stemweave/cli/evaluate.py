@@ -57,7 +57,6 @@ class Report:
     def publish(
         self, evaluation: Evaluation, model: str | None, compared: Sequence[str] = ()
     ) -> None:
-        """Print the table and write the report."""
         from stemweave.evaluation.report import publish
 
         publish(evaluation, model or "bundled", self.data, self.split, self.out, compared)
@@ -90,7 +89,6 @@ class DrawnReport(ModelReport):
     seed: Seed = 0
 
     def draw(self, of_model: Callable[..., Evaluation], *size: int, **own: Any) -> None:
-        """``measure`` with these options."""
         drawn: dict[str, Any] = {"sampler": self.sampler, "steps": self.steps, "seed": self.seed}
         self.measure(of_model, *size, **drawn, **own)
 

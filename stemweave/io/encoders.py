@@ -239,7 +239,6 @@ def state_mp3_length(path: Path, num_samples: int) -> None:
 
 
 def _crc16(data: bytes) -> int:
-    """CRC-16 of an Info frame."""
     value = 0
     for byte in data:
         value ^= byte

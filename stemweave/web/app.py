@@ -21,13 +21,13 @@ from stemweave.web import (
     version_routes,
 )
 from stemweave.web.answers import Health, ModelAnswer
-from stemweave.web.attempts import Attempts
 from stemweave.web.errors import PROBLEMS, answer_errors, name_methods
 from stemweave.web.guards import (
     COOKIE,
     HEADERS,
     SESSION_PATH,
     UPLOAD_PATH,
+    Attempts,
     Guard,
     address_of,
     check_token,

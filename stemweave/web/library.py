@@ -138,7 +138,6 @@ class Library:
         return path
 
     def _setting(self, version: Version, stretch: Stretch) -> Path:
-        """The folder of a version at one speed and pitch."""
         folder = self.folder(version.id)
         if not stretch.changes:
             return folder
@@ -192,7 +191,6 @@ class Library:
         return self._peaks[key]
 
     def without_paths(self, sentence: str) -> str:
-        """``sentence`` without where the server keeps its files."""
         return sentence.replace(f"{self.data}/", "")
 
     def free_bytes(self) -> int:
@@ -214,7 +212,6 @@ def write_blocks(
 
 
 def write_sum(paths: Iterable[Path], path: Path) -> None:
-    """Write the sum of files of equal length."""
     with ExitStack() as files:
         readers = [files.enter_context(AudioReader(one)) for one in paths]
         rows = zip(*map(blocks_of, readers), strict=True)
@@ -222,7 +219,6 @@ def write_sum(paths: Iterable[Path], path: Path) -> None:
 
 
 def shape_of(reader: AudioReader) -> Shape:
-    """Of what is read."""
     return Shape(reader.info.sample_rate, reader.info.channels, reader.info.num_samples)
 
 

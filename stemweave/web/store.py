@@ -72,13 +72,11 @@ class Store:
     # projects and versions
 
     def projects(self) -> list[Project]:
-        """All of them, newest first."""
         with self.transaction() as session:
             newest_first = (col(Project.created_at).desc(), col(Project.id))
             return list(session.exec(select(Project).order_by(*newest_first)))
 
     def row(self, kind: type[Row], row_id: str) -> Row | None:
-        """The project, version or job with an id."""
         with self.transaction() as session:
             return _row(session, kind, row_id)
 

@@ -71,7 +71,6 @@ class Studio:
                 await asyncio.wait_for(stopping.wait(), EXPIRY_INTERVAL_S)
 
     def expire(self, at: datetime | None = None) -> None:
-        """Delete the projects whose time is over."""
         for project_id in self.store.idle_projects(self.settings.keep_days, at):
             self.delete_project(project_id)
 
@@ -113,7 +112,6 @@ class Studio:
         self.feed.changed(version.project_id)
 
     def packings_of(self, project_id: str) -> list[Packing]:
-        """The zips that are being made of a project's versions."""
         return [one for one in list(self._packings.values()) if one.project_id == project_id]
 
     # rows or 404
@@ -140,7 +138,6 @@ class Studio:
         return project_answer(project, versions, self.settings.keep_days)
 
     def latest_jobs(self, project_id: str, ended: int) -> list[JobAnswer]:
-        """A project's jobs that go on, and the latest that have ended."""
         return [self.job_answer(job) for job in self.store.latest_jobs(project_id, ended)]
 
     def job_answer(self, job: Job) -> JobAnswer:
@@ -149,7 +146,6 @@ class Studio:
 
 
 def studio_of(request: Request) -> Studio:
-    """The studio of the application that got ``request``."""
     studio = request.app.state.studio
     assert isinstance(studio, Studio)
     return studio

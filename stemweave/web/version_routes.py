@@ -240,7 +240,6 @@ def saved_as(filename: str) -> str:
 
 
 def _check_format(version: Version, fmt: AudioFormat) -> None:
-    """Raise ``Refused`` if ``fmt`` cannot hold the version's tracks."""
     try:
         check_format(fmt, version.channels)
     except InputError as error:
@@ -271,7 +270,6 @@ async def _encoded(
 
 
 async def file_stem(studio: Studio, version: Version) -> str:
-    """The project's name as a file's."""
     project = await to_thread.run_sync(studio.project, version.project_id)
     return "".join("_" if char in '/\\:*?"<>|' else char for char in project.name).strip(". ")
 

@@ -51,7 +51,6 @@ class Worker:
         self._thread.join(timeout=60)
 
     def wake(self) -> None:
-        """There is something in the queue."""
         self._wake.set()
 
     def cancel(self, job_id: str) -> None:
