@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from stemweave.io.decode import read_audio
-from stemweave.io.encode import write_audio
 from stemweave.model import StemModel
 from stemweave.stems import STEMS
 from tests.cli.test_main import left_behind, write_noise
@@ -100,19 +98,6 @@ def test_edit_of_part_of_the_stems_adds_none(run, tiny_model, song, tmp_path):
     assert "piano.wav" in left_behind(tmp_path / "p")
 
 
-def test_edit_a_mixture(run, tiny_model, tmp_path):
-    mixture = write_noise(tmp_path / "a.wav", 30_001, 2, 22050, subtype="FLOAT")
-    command = ["edit", tmp_path / "a.wav", "--stems", "piano", "--start", 0.5, "--end", 0.9]
-    assert run(*command, "-o", tmp_path / "o", "--model", tiny_model, "--steps", 1).code == 0
-    assert left_behind(tmp_path / "o") == WRITTEN
-    edited = read(tmp_path / "o" / "mixture.wav")
-    inside = slice(11_025, 19_845)
-    assert np.array_equal(np.delete(edited, inside, 0), np.delete(mixture, inside, 0))
-    assert not np.array_equal(edited, mixture)
-    total = sum(read(tmp_path / "o" / f"{stem}.wav") for stem in STEMS)
-    assert np.abs(total - edited).max() < 1e-5
-
-
 def test_the_record_says_how_a_piece_was_made(run, tiny_model, song, tmp_path):
     out = tmp_path / "o"
     command = ["vary", song, "--strength", 0.25, "--seed", 7, "--steps", 1]
@@ -161,37 +146,14 @@ def test_vary(run, tiny_model, song, tmp_path):
         assert varied.shape == before.shape and not np.array_equal(varied, before)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--format", "flac", "--bit-depth", "16"],
-        ["--format", "m4a"],
-        ["--format", "mp3", "--bitrate", "96k"],
-    ],
-)
-def test_other_encodings_share_one_gain(run, tiny_model, song, tmp_path, options):
+def test_encodings_are_those_that_are_asked_for(run, tiny_model, song, tmp_path):
     command = ["edit", song, "--stems", "bass", "--end", 0.5, "--model", tiny_model, "--steps", 1]
-    result = run(*command, "-o", tmp_path / "o", *options)
-    assert result.code == 0
-    suffix, gains = options[1], []
-    for stem in STEMS[1:]:
-        before = read(song / f"{stem}.flac")[:, 0]
-        after = read_audio(tmp_path / "o" / f"{stem}.{suffix}")[0][0].numpy()
-        assert len(after) == len(before)
-        gains.append(float(before @ after / (before @ before)))
-    assert max(gains) - min(gains) < 0.1 * max(gains)
-    assert (max(gains) < 0.95) == result.err.startswith("warning: ")
-
-
-def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
-    """Stems as m4a, opus and mp3 of one length make a piece as well."""
-    for stem, fmt in (("bass", "m4a"), ("drums", "mp3")):
-        waveform, rate = read_audio(song / f"{stem}.flac")
-        write_audio(song / f"{stem}.{fmt}", waveform, rate, fmt)
-        (song / f"{stem}.flac").unlink()
-    command = ["vary", song, "--model", tiny_model, "--steps", 1]
-    assert run(*command, "-o", tmp_path / "o").code == 0
-    assert left_behind(tmp_path / "o") == WRITTEN
+    for options in (["--format", "flac", "--bit-depth", "16"], ["--format", "mp3"]):
+        out = tmp_path / options[1]
+        assert run(*command, "-o", out, *options).code == 0
+        audio = [name for name in left_behind(out) if name != "piece.json"]
+        assert audio == sorted(f"{name}.{options[1]}" for name in (*STEMS, "mixture"))
+    assert soundfile.info(tmp_path / "flac" / "drums.flac").subtype == "PCM_16"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Audio files out: every encoding, its length, level, rate and what it refuses."""
 
-import itertools
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import soundfile
 import torch
 
 from stemweave.errors import InputError
-from stemweave.io.decode import AudioReader, probe_audio, read_audio
-from stemweave.io.encode import WriterGroup, check_format, write_audio
+from stemweave.io.decode import probe_audio, read_audio
+from stemweave.io.encode import WriterGroup, write_audio
 from stemweave.io.encoders import Quantiser
 from stemweave.io.encoding import CHANNELS, Encoding, encoding_of
 from tests.io.sounds import click, music
@@ -104,14 +103,14 @@ def test_rates_that_a_format_lacks_become_the_next_one(tmp_path, fmt, rate, file
     assert (f"no sample rate of {rate} Hz" in caplog.text) <= (rate != file_rate)
 
 
-@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("channels", range(1, 10))
 @pytest.mark.parametrize("fmt", ["wav", "flac", "mp3", "m4a", "opus"])
 def test_channels_keep_their_order_or_are_refused(tmp_path, fmt, channels):
     path = tmp_path / f"a.{fmt}"
     time_s = torch.arange(24_000) / 48000
     tones = torch.stack([0.3 * torch.sin(200 * (n + 2) * time_s) for n in range(channels)])
     tones[3:4] = 0.3 * torch.sin(200 * time_s)  # of 5.1 it is for bass
-    if channels not in CHANNELS.get(fmt, range(1, 9)):
+    if channels not in CHANNELS.get(fmt, range(1, 10)):
         with pytest.raises(InputError, match=f"cannot hold {channels} channels"):
             write_audio(path, tones, 48000, fmt)
         assert list(tmp_path.iterdir()) == []
@@ -121,13 +120,6 @@ def test_channels_keep_their_order_or_are_refused(tmp_path, fmt, channels):
     likeness = torch.corrcoef(torch.cat([read, tones]))[:channels, channels:]
     assert likeness.argmax(dim=1).tolist() == list(range(channels))
     assert likeness.diagonal().min() > 0.8
-
-
-def test_too_many_channels_are_refused_before_anything(tmp_path):
-    for fmt, channels in (("flac", 9), ("mp3", 3), ("m4a", 7), ("opus", 5)):
-        with pytest.raises(InputError, match="use format wav"):
-            check_format(fmt, channels)
-    check_format("wav", 99)
 
 
 def test_bit_rates(tmp_path):
@@ -254,16 +246,6 @@ def test_options(asked, expected):
 def test_options_that_contradict(asked, message):
     with pytest.raises(InputError, match=message):
         encoding_of(*asked)
-
-
-def test_every_pair_of_formats_goes_from_one_to_the_other(tmp_path):
-    """What was written can be read and written again, as users do who edit what we made."""
-    for first, second in itertools.permutations(["wav", "flac", "mp3", "m4a", "opus"], 2):
-        write_audio(tmp_path / f"a.{first}", torch.from_numpy(music(5000).T), 48000, first)
-        with AudioReader(tmp_path / f"a.{first}") as reader:
-            again = reader(0, reader.info.num_samples)
-        write_audio(tmp_path / f"b.{second}", again, 48000, second)
-        assert probe_audio(tmp_path / f"b.{second}").num_samples == 5000
 
 
 @each_encoding

@@ -53,16 +53,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_folder(tiny_pipe, tmp_path, f
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_folders_of_others_stay(tiny_pipe, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "nan.wav").touch()
-    soundfile.write(tmp_path / "nan.wav", np.full((9000, 1), np.nan), 16000, subtype="FLOAT")
-    with pytest.raises(InputError, match="not numbers"):
-        asked = Separation(tiny_pipe.stems)
-        separate_file(tiny_pipe, tmp_path / "nan.wav", tmp_path / "mine" / "new", asked)
-    assert list((tmp_path / "mine").iterdir()) == []
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
 def test_a_name_that_is_not_unicode(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav")
@@ -146,11 +136,3 @@ def test_a_file_is_no_model_and_no_seed_overflows(run, tiny_model, tmp_path):
     assert result.code == 2 and "is a file, not a model folder" in result.err
     result = run("generate", "-o", tmp_path / "out", "--model", tiny_model, "--seed", 2**63)
     assert result.code == 2 and "--seed" in result.err
-
-
-def test_arrange_refuses_before_it_reads_or_samples(run, tiny_model, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mixture.wav").touch()
-    given = f"bass={tmp_path / 'not_looked_at.wav'}"
-    result = run("arrange", "--given", given, "-o", tmp_path / "out", "--model", tiny_model)
-    assert result.code == 2 and "mixture.wav exists" in result.err
