@@ -6,7 +6,7 @@ Heavy imports wait until a command runs.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
@@ -208,12 +208,6 @@ def chosen_stems(stems: Sequence[str], names: str | None, option: str) -> list[s
         if name not in stems:
             raise InputError(f"{option} {name!r} is not one of {', '.join(stems)}")
     return [stem for stem in stems if stem in wanted]
-
-
-def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
-    """Say that a task has written ``files`` to ``folder``."""
-    paths = {name: str(path) for name, path in files.items()}
-    console.give({"folder": str(folder), "files": paths}, str(folder))
 
 
 def chosen_sums(

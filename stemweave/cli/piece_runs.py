@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemweave.cli.options import Bar, Common, give_folder, plot_if, uncollected
+from stemweave.cli.console import console
+from stemweave.cli.options import Bar, Common, plot_if, uncollected
 from stemweave.cli.sheets import SheetOptions
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
@@ -146,7 +147,8 @@ def write_piece(
     written = piece.save(out, common.encoding, common.overwrite, record)
     music = write_music(out, sheet, score)
     plot_if(common.plot, written, out)
-    give_folder(out, written | music)
+    files = {name: str(path) for name, path in (written | music).items()}
+    console.give({"folder": str(out), "files": files}, str(out))
 
 
 def given_files(given: list[str]) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from stemweave.cli.piece_runs import (
     require_room,
     write_piece,
 )
-from stemweave.cli.sheets import SheetOptions, common_folder, summary, written_s
+from stemweave.cli.sheets import SheetOptions, summary
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
@@ -62,7 +62,10 @@ def generate(
     """
     _ = common.encoding  # refused before a model is loaded
     given, notes = options.read()
-    duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
+    from stemweave.music.rolls import score_end_s
+
+    written_s = score_end_s(notes, given) if notes is not None and given is not None else None
+    duration_s = seconds or written_s or DEFAULT_SECONDS
     folders = numbered_folders(out, number, common.overwrite)
     check_length(duration_s)
     pipe = common.load()
@@ -109,7 +112,9 @@ def arrange(
     files = given_files(given)
     require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
     require_room(out, common)
-    own_sheet, notes = options.read(beside=common_folder(files.values()), with_score=True)
+    folders = {path.parent for path in files.values()}
+    beside = folders.pop() if len(folders) == 1 else None
+    own_sheet, notes = options.read(beside, with_score=True)
     require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     require_writable(out)
     from stemweave.io.batch import read_given

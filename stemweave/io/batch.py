@@ -50,7 +50,8 @@ def separate_file(
     settings = dict(guidance=asked.guidance, steps=asked.steps, seed=asked.seed)
     with AudioReader(path) as reader:
         info = reader.info
-        warn_of_shortfall(info)
+        if info.shortfall:
+            logger.warning(info.shortfall)
         requests.check_channels(info.channels, str(path))
 
         def record(gain: float) -> str:
@@ -107,7 +108,8 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
     infos: dict[str, AudioInfo] = {}
     for stem, path in given.items():
         infos[stem] = probe_audio(path)
-        warn_of_shortfall(infos[stem])
+        if shortfall := infos[stem].shortfall:
+            logger.warning(shortfall)
         requests.check_duration(infos[stem].duration_s, str(path))
         requests.check_channels(infos[stem].channels, str(path))
     shape = common_shape(infos, {stem: str(path) for stem, path in given.items()})
@@ -143,9 +145,3 @@ def read_piece(source: Path, pipe: StemModel) -> tuple[dict[str, torch.Tensor], 
             "folder of stems or a mixture file"
         )
     return read_given(files)
-
-
-def warn_of_shortfall(info: AudioInfo) -> None:
-    """Say in one line if a file holds less than it states."""
-    if info.shortfall:
-        logger.warning(info.shortfall)
