@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
@@ -20,8 +20,8 @@ from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.music_routes import music_of
 from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
-from stemweave.web.version_routes import file_stem, saved_as
-from stemweave.web.zipping import zipped
+from stemweave.web.version_routes import file_stem
+from stemweave.web.zipping import zip_named, zipped
 
 router = APIRouter(prefix="/api/versions", tags=["music"])
 Bar = Annotated[int | None, Query(ge=1, le=100_000)]
@@ -40,10 +40,7 @@ async def download_session(
     if (first_bar is None) != (last_bar is None):
         raise Refused(422, "a loop needs first_bar and last_bar")
     title = await file_stem(studio, version)
-    about: dict[str, Any] = {
-        "media_type": "application/zip",
-        "headers": {"content-disposition": saved_as(f"{title} - DAW.zip")},
-    }
+    about = zip_named(f"{title} - DAW.zip")
     if request.method == "HEAD":
         return Response(**about)
     room = 2 * sum(track["bytes"] for track in version.tracks)
@@ -80,13 +77,8 @@ async def _session(
 
 async def _after(
     first: tuple[str, Path], others: AsyncGenerator[tuple[str, Path], None]
-) -> AsyncGenerator[tuple[str, Awaitable[Path]], None]:
-    """``first`` and ``others`` as ``zipped`` takes them."""
-
-    async def made(file: Path) -> Path:
-        return file
-
+) -> AsyncGenerator[tuple[str, Path], None]:
     async with aclosing(others):
-        yield first[0], made(first[1])
-        async for name, file in others:
-            yield name, made(file)
+        yield first
+        async for file in others:
+            yield file

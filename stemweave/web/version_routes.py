@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -26,7 +26,7 @@ from stemweave.web.mixdown import LARGEST_GAIN, Mix, mix_of, write_mix
 from stemweave.web.music_routes import music_of
 from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
-from stemweave.web.zipping import CHUNK_BYTES, zipped
+from stemweave.web.zipping import CHUNK_BYTES, saved_as, zip_named, zipped
 
 MEDIA_TYPES = {
     "wav": "audio/wav",
@@ -116,10 +116,7 @@ async def download_version(
     """A zip of all tracks, sent while it is made: one track is encoded after the other."""
     version = await to_thread.run_sync(studio.version, version_id)
     _check_format(version, format)
-    about: dict[str, Any] = {
-        "media_type": "application/zip",
-        "headers": {"content-disposition": saved_as(f"{await file_stem(studio, version)}.zip")},
-    }
+    about = zip_named(f"{await file_stem(studio, version)}.zip")
     if request.method == "HEAD":
         return Response(**about)
     return StreamingResponse(zipped(_tracks(studio, version, format, stretch)), **about)
@@ -172,9 +169,7 @@ async def get_mix(
         mix = replace(mix, beats=await _beats(studio, version), click_gain=click)
     headers = {"cache-control": "no-store"}
     if download:
-        headers["content-disposition"] = saved_as(
-            f"{await file_stem(studio, version)} - mix.{format}"
-        )
+        headers |= saved_as(f"{await file_stem(studio, version)} - mix.{format}")
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPES[format], headers=headers)
     file, gain = await _rendered(studio, version, mix, format)
@@ -232,11 +227,6 @@ def _sent(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-
-
-def saved_as(filename: str) -> str:
-    """Content-Disposition that makes browsers save an answer under ``filename``."""
-    return FileResponse("", filename=filename).headers["content-disposition"]
 
 
 def _check_format(version: Version, fmt: AudioFormat) -> None:
