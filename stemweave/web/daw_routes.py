@@ -11,7 +11,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from stemweave.errors import InputError
 from stemweave.music.daw import export_files
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score
@@ -51,11 +50,7 @@ async def download_session(
         raise Refused(422, "no beat was found in it: give its sheet a tempo")
     loop_bars = None if first_bar is None or last_bar is None else (first_bar, last_bar)
     files = _session(studio, version, title, sheet, score, loop_bars)
-    try:
-        first = await anext(files)
-    except InputError as error:
-        raise Refused(422, studio.library.without_paths(str(error))) from error
-    return StreamingResponse(zipped(_after(first, files)), **about)
+    return StreamingResponse(zipped(_after(await anext(files), files)), **about)
 
 
 async def _session(

@@ -15,6 +15,8 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from stemweave.errors import InputError, OutputError
+
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 DISK_FULL = "the server's disk is full: delete projects, or ask whoever runs it"
 
@@ -94,7 +96,10 @@ def plain(text: str) -> str:
 
 
 def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
-    """Errors of ``app`` become ``{"detail": sentence}``; ``headers`` go on unexpected ones."""
+    """Errors of ``app`` become ``{"detail": sentence}``; ``headers`` go on unexpected ones.
+
+    What was given and cannot be used is the client's fault; what cannot be written, the disk's.
+    """
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -107,14 +112,14 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
             sentence = FRAMEWORK_SENTENCES.get(error.status_code, sentence)
         return JSONResponse({"detail": plain(sentence)}, error.status_code, error.headers)
 
-    async def disk(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, OSError)
-        if error.errno in DISK_ERRORS:
-            return JSONResponse({"detail": DISK_FULL}, 507)
-        raise error
+    async def unusable(request: Request, error: Exception) -> JSONResponse:
+        sentence = request.app.state.studio.library.without_paths(str(error))
+        return JSONResponse({"detail": plain(sentence)}, 422)
 
-    async def database(request: Request, error: Exception) -> JSONResponse:
-        if "full" in str(error):
+    async def full(request: Request, error: Exception) -> JSONResponse:
+        number = getattr(error, "errno", None)
+        is_full = number in DISK_ERRORS if number is not None else "full" in str(error)
+        if is_full or isinstance(error, OutputError):
             return JSONResponse({"detail": DISK_FULL}, 507)
         raise error
 
@@ -123,8 +128,9 @@ def answer_errors(app: FastAPI, headers: dict[str, str]) -> None:
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(OSError, disk)
-    app.add_exception_handler(OperationalError, database)
+    app.add_exception_handler(InputError, unusable)
+    for kind in (OutputError, OSError, OperationalError):
+        app.add_exception_handler(kind, full)
     app.add_exception_handler(Exception, unexpected)
 
 

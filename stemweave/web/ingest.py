@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemweave.audio.waveforms import ResultError
-from stemweave.errors import InputError, OutputError
+from stemweave.errors import InputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
 from stemweave.io.fitting import Shape, changes, common_shape, fitted
 from stemweave.stems import MIXTURE
@@ -35,10 +35,7 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
     infos = {name: _probe(path, labels[name], longest_s) for name, path in upload.files.items()}
     for name, info in infos.items():
         _check_size(info, labels[name], settings)
-    try:
-        shape = common_shape(infos, labels)
-    except InputError as error:
-        raise Refused(422, str(error)) from error
+    shape = common_shape(infos, labels)
     if shape.bytes > settings.max_seconds * MAX_BYTES_PER_SECOND:
         raise Refused(413, "the files have too different lengths, rates and channels")
     if library.free_bytes() < 2 * len(infos) * shape.bytes + settings.min_free_mb * 1e6:
@@ -51,8 +48,6 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
             write_sum([folder / f"{name}.wav" for name in infos], folder / f"{MIXTURE}.wav")
     except ResultError as error:
         raise Refused(415, "the sum of the files is not finite: send quieter ones") from error
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
     notes = []
     for name, info in infos.items():
         if info.shortfall:

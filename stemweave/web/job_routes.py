@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from stemweave.errors import InputError
 from stemweave.web.answers import JobAnswer
 from stemweave.web.bodies import JobRequest, chosen_params
 from stemweave.web.errors import Refused
@@ -32,10 +31,7 @@ def create_job(project_id: str, wanted: JobRequest, studio: InStudio) -> JobAnsw
     if version is None and wanted.task != "generate":
         raise Refused(409, "the project is empty: only generate is possible")
     params = chosen_params(wanted)
-    try:
-        studio.runner.check(wanted.task, params, version, studio.settings.max_seconds)
-    except InputError as error:
-        raise Refused(422, studio.library.without_paths(str(error))) from error
+    studio.runner.check(wanted.task, params, version, studio.settings.max_seconds)
     job = Job(
         project_id=project_id,
         version_id=version_id,

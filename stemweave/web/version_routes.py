@@ -21,7 +21,7 @@ from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.web.answers import VersionAnswer, version_answer
-from stemweave.web.errors import DISK_FULL, Refused, plain
+from stemweave.web.errors import Refused, plain
 from stemweave.web.mixdown import LARGEST_GAIN, Mix, mix_of, write_mix
 from stemweave.web.music_routes import music_of
 from stemweave.web.studio import InStudio, Studio
@@ -115,7 +115,7 @@ async def download_version(
 ) -> Response:
     """A zip of all tracks, sent while it is made: one track is encoded after the other."""
     version = await to_thread.run_sync(studio.version, version_id)
-    _check_format(version, format)
+    check_format(format, version.channels)
     about = zip_named(f"{await file_stem(studio, version)}.zip")
     if request.method == "HEAD":
         return Response(**about)
@@ -160,11 +160,8 @@ async def get_mix(
     """
     version = await to_thread.run_sync(studio.version, version_id)
     gains, pans = _faders(request.query_params)
-    try:
-        mix = mix_of(version, gains, pans, start, end, stretch)
-        check_format(format, mix.channels)
-    except InputError as error:
-        raise Refused(422, str(error)) from error
+    mix = mix_of(version, gains, pans, start, end, stretch)
+    check_format(format, mix.channels)
     if click:
         mix = replace(mix, beats=await _beats(studio, version), click_gain=click)
     headers = {"cache-control": "no-store"}
@@ -215,12 +212,7 @@ async def _rendered(
             gain = write_mix(studio.library, version, mix, path, fmt)
             return path.open("rb"), gain
 
-    try:
-        return await to_thread.run_sync(render, limiter=studio.conversions)
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
-    except InputError as error:
-        raise Refused(422, studio.library.without_paths(str(error))) from error
+    return await to_thread.run_sync(render, limiter=studio.conversions)
 
 
 def _sent(file: BinaryIO) -> Iterator[bytes]:
@@ -229,26 +221,17 @@ def _sent(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-def _check_format(version: Version, fmt: AudioFormat) -> None:
-    try:
-        check_format(fmt, version.channels)
-    except InputError as error:
-        raise Refused(422, str(error)) from error
-
-
 async def _encoded(
     studio: Studio, version: Version, name: str, fmt: AudioFormat, stretch: Stretch
 ) -> Path:
     """The file to send. Raises ``Refused``."""
-    _check_format(version, fmt)
+    check_format(fmt, version.channels)
     try:
         path = await to_thread.run_sync(
             studio.library.encoded, version, name, fmt, stretch, limiter=studio.conversions
         )
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
-    except ResultError as error:
-        raise Refused(422, str(error)) from error
+    except (OutputError, ResultError):
+        raise
     except InputError as error:
         if not studio.library.folder(version.id).exists():
             raise Refused(404, "the version was deleted") from error
