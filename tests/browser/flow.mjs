@@ -8,7 +8,8 @@ import * as studio from "./studio.mjs";
 import { checkUnits } from "./units.mjs";
 
 const [base, audio, out] = process.argv.slice(2);
-const STEMS = ["bass", "drums", "guitar", "piano"];
+const STEMS = ["bass", "drums", "guitar", "piano"]; // new pieces have no other
+const LANES = [...STEMS, "other", "mixture"];
 
 async function playAndSolo(page) {
   await page.keyboard.press("Space");
@@ -63,7 +64,7 @@ async function fillRegion(page) {
   await page.locator("#steps").fill("2");
   await page.locator("#fill").click();
   await studio.waitForVersion(page, 3);
-  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.waitForLanes(page, LANES);
   return range;
 }
 
@@ -80,7 +81,7 @@ async function makeTakes(page) {
     await page.locator(".version", { hasText: new RegExp(`^${version}`) }).waitFor({ state: "detached" });
   }
   await studio.waitForVersion(page, 3);
-  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.waitForLanes(page, LANES);
 }
 
 /** Slower and higher: what is saved then, and how fast the clock runs. */
@@ -117,7 +118,7 @@ async function comeBack(page) {
   await page.getByRole("button", { name: "Version 2 is a favourite" }).click();
   await marked;
   await page.reload();
-  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.waitForLanes(page, LANES);
   await page.locator('[aria-label="Solo drums"][aria-pressed="true"]').waitFor();
   const filename = await studio.download(page, "mix", join(out, "heard.wav"));
   await page.locator('[aria-label="Version 2 is a favourite"][aria-pressed="true"]').waitFor();
@@ -284,7 +285,7 @@ try {
   await studio.waitForLanes(page, ["mixture"]);
   await studio.begin(await studio.task(page, "separate"));
   await studio.waitForVersion(page, 2);
-  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.waitForLanes(page, LANES);
   const played = await playAndSolo(page);
   const keys = await useKeysAfterTheMouse(page);
   await studio.download(page, "drums", join(out, "before.wav"));

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import * as studio from "./studio.mjs";
 
 const [base, audio, out, tokenBase] = process.argv.slice(2);
-const STEMS = ["bass", "drums", "guitar", "piano"];
+const STEMS = ["bass", "drums", "guitar", "piano"]; // new pieces have no other
+const LANES = [...STEMS, "other", "mixture"];
 const WIDE = { width: 1440, height: 900 };
 const NARROW = { width: 360, height: 780 };
 
@@ -35,7 +36,7 @@ async function bring(page) {
   await page.locator(".card.job").waitFor();
   await shoot(page, "separating");
   await studio.waitForVersion(page, 2);
-  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.waitForLanes(page, LANES);
   await page.locator("#ruler").click({ position: { x: 260, y: 10 } });
   await shoot(page, "lanes");
 }
@@ -72,7 +73,7 @@ async function moreVersions(page) {
   await extend.locator("input").fill("8");
   await studio.begin(extend);
   await studio.waitForVersion(page, 5);
-  await studio.waitForLanes(page, [...STEMS, "mixture"]);
+  await studio.waitForLanes(page, LANES);
   await page.locator("#steps").fill("");
   await page.getByRole("button", { name: "Solo drums" }).click();
   await page.keyboard.press("Escape");
@@ -108,7 +109,7 @@ try {
   await shoot(page, "error");
 
   const dark = await elsewhere(address, { viewport: WIDE, colorScheme: "dark" });
-  await studio.waitForLanes(dark, [...STEMS, "mixture"]);
+  await studio.waitForLanes(dark, LANES);
   await studio.drag(dark, "guitar", 0.2, "piano", 0.45);
   await shoot(dark, "dark");
   await dark.goto(`${base}/#/`);
@@ -116,7 +117,7 @@ try {
   await shoot(dark, "home-dark");
 
   const narrow = await elsewhere(address, { viewport: NARROW, hasTouch: true, isMobile: true });
-  await studio.waitForLanes(narrow, [...STEMS, "mixture"]);
+  await studio.waitForLanes(narrow, LANES);
   await shoot(narrow, "narrow");
   await studio.drag(narrow, "bass", 0.3, "bass", 0.6);
   await narrow.locator(".selection").evaluate((card) => card.scrollIntoView());
@@ -126,7 +127,7 @@ try {
   await shoot(narrow, "home-narrow");
 
   const help = await elsewhere(address, { viewport: WIDE });
-  await studio.waitForLanes(help, [...STEMS, "mixture"]);
+  await studio.waitForLanes(help, LANES);
   await help.keyboard.press("?");
   await shoot(help, "keys");
   await write();

@@ -17,7 +17,7 @@ import soundfile
 
 BROWSER = Path(__file__).parent.parent / "browser"
 SONG = Path(__file__).parent.parent.parent / "examples/freedoom_excerpt/mixture.flac"
-STEMS = ["bass", "drums", "guitar", "piano"]
+STEMS = ["bass", "drums", "guitar", "piano", "other"]
 NUM_SAMPLES = 3 * 44_100 + 57
 
 
@@ -81,9 +81,9 @@ def test_lanes_play_together_and_can_be_soloed(seen):
     assert seen["player"]["led"] == 2000, "a count-in of 0.25 s"
     assert seen["player"]["trimmed"] == pytest.approx(0.5, abs=1e-3)
     assert seen["player"]["slow"] == {"duration": 0.5, "same": True}
-    assert seen["played"]["silent"] == ["bass", "guitar", "piano", "mixture"]
+    assert seen["played"]["silent"] == ["bass", "guitar", "piano", "other", "mixture"]
     assert 0.4 <= seen["played"]["position"] <= 3.1
-    assert seen["keys"] == {"silent": 4, "atEnd": 3.0}
+    assert seen["keys"] == {"silent": 5, "atEnd": 3.0}
 
 
 def test_a_project_that_is_deleted_elsewhere_is_left(seen):
