@@ -24,10 +24,10 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"io.plots", "io.separation_record"},
-    {"io.batch", "io.piece_record"},
+    {"io.batch"},
     {"web"},
     {"cli.console", "cli.options"},
-    {"io.catalogue", "io.separation_runs"},
+    {"io.catalogue"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json as text_json
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stemweave.cli.console import console
-from stemweave.cli.options import Device, Json, Model, Overwrite, Quiet, Verbose, load
+from stemweave.cli.options import OneModel
 from stemweave.cli.pieces import Source
 from stemweave.cli.sheets import summary
 from stemweave.errors import InputError
-from stemweave.models.devices import AUTO
+from stemweave.io.files import require_absent, require_writable
 from stemweave.music.folder import write_music
 
 if TYPE_CHECKING:
@@ -23,35 +23,24 @@ if TYPE_CHECKING:
 MIDI_FILE = "sheet.mid"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(analyse)
-
-
 def analyse(
     source: Source,
+    common: OneModel,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="folder for sheet.json and sheet.mid")
     ] = None,
-    model: Model = None,
-    device: Device = AUTO,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     """Find tempo, bars, metre, key and chords of INPUT; -o writes them as a sheet and as MIDI."""
-    from stemweave.io.files import require_absent, require_writable
     from stemweave.music.lead_sheet import SHEET_FILE
 
-    pipe = load(model, device, None, "auto", False)
+    pipe = common.load()
     if out is not None:
-        require_absent([out / SHEET_FILE, out / MIDI_FILE], overwrite)
+        require_absent([out / SHEET_FILE, out / MIDI_FILE], common.overwrite)
         require_writable(out)
     sheet = sheet_of(pipe, source)
     if out is not None:
         write_sheet(out, sheet)
-    console.give(text_json.loads(sheet.to_json()), summary(sheet))
+    console.give(json.loads(sheet.to_json()), summary(sheet))
 
 
 def sheet_of(pipe: StemModel, source: Path) -> LeadSheet:

@@ -106,8 +106,3 @@ def cache(
     source = CacheSource(config, stage, vae, Path.cwd(), tuple(changes or ()))
     made, kept, folder = cache_crops(source, shards, Workers(workers, ray))
     typer.echo(f"{made} shards made, {kept} were there → {folder}")
-
-
-def register(parent: typer.Typer) -> None:
-    """Add ``assemble`` to the command line."""
-    parent.command()(assemble)

@@ -24,7 +24,7 @@ def import_model(
 ) -> None:
     """Turn published weights into a model folder for --model."""
     from stemweave.errors import InputError
-    from stemweave.io.files import require_absent, writing_failed
+    from stemweave.io.files import require_absent, staging_in, writing_failed
 
     require_absent([out], overwrite)
     if out.is_file():
@@ -39,17 +39,16 @@ def import_model(
     pipe = import_checkpoint(
         str(checkpoint), vae=vae, vocoder=vocoder, musicldm=musicldm, stems=names
     )
-    partial = out.with_name(out.name + ".partial")
     try:
-        pipe.save_pretrained(partial)
-        (partial / "LICENCE.txt").write_text(LICENCE_NOTE + "\n")
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
+        with staging_in(out.parent) as private:
+            made = private / out.name
+            pipe.save_pretrained(made)
+            (made / "LICENCE.txt").write_text(LICENCE_NOTE + "\n")
+            if out.exists():
+                shutil.rmtree(out)
+            made.rename(out)
     except (OSError, SafetensorError) as error:
         raise writing_failed(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     typer.echo(f"{out}\n{LICENCE_NOTE}")
 
 
@@ -96,10 +95,3 @@ def compress(
 
     compress_part(part, out)
     typer.echo(str(out))
-
-
-def register(app: typer.Typer) -> None:
-    """Add ``import``, ``average`` and ``compress`` to the command line."""
-    app.command("import")(import_model)
-    app.command("average")(average)
-    app.command("compress")(compress)

@@ -13,12 +13,9 @@ from stemweave.errors import ExistsError, InputError
 
 
 class Console:
-    """What this command says, and how."""
-
     quiet = as_json = verbose = False
 
     def reset(self) -> None:
-        """As before any option."""
         self.quiet = self.as_json = self.verbose = False
 
     def say(self, text: str) -> None:
@@ -51,7 +48,6 @@ class Console:
 
     @property
     def draws_bars(self) -> bool:
-        """Whether progress is drawn."""
         return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
 
 

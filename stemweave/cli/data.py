@@ -9,7 +9,7 @@ import typer
 
 from stemweave.cli.options import names_in
 from stemweave.errors import InputError
-from stemweave.io.files import require_absent
+from stemweave.io.files import appearing, require_absent
 from stemweave.io.jobs import Workers
 from stemweave.stems import STEMS
 
@@ -64,9 +64,8 @@ def check(
         raise InputError(f"no song of {data} can be used")
     if manifest is not None:
         lines = [manifest_line(song, manifest.parent) for song in findings.songs]
-        partial = manifest.with_name(manifest.name + ".partial")
-        partial.write_text("".join(lines))
-        partial.replace(manifest)
+        with appearing(manifest) as partial:
+            partial.write_text("".join(lines))
         typer.echo(f"{len(lines)} songs → {manifest}")
 
 
@@ -106,8 +105,3 @@ def _names(stems: str) -> list[str]:
     if not names:
         raise InputError("--stems needs at least one name, e.g. --stems bass,drums")
     return names
-
-
-def register(parent: typer.Typer) -> None:
-    """Add ``data`` to the command line."""
-    parent.add_typer(app, name="data")

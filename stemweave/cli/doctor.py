@@ -7,10 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from stemweave.cli.console import console
-from stemweave.cli.options import Json, Model, Quiet, Verbose
+from stemweave.cli.options import Model, Output, load
 from stemweave.errors import InputError
 from stemweave.io.threads import usable_cores
 
@@ -20,14 +18,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "soundfile", "av", "soxr", "ray")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(doctor)
-
-
-def doctor(
-    model: Model = None, quiet: Quiet = False, json: Json = False, verbose: Verbose = False
-) -> None:
+def doctor(output: Output, model: Model = None) -> None:
     """Say what is installed, what this machine computes on, and whether the model works here."""
     found: dict[str, Any] = {
         "stemweave": version("stemweave"),
@@ -120,8 +111,6 @@ def _model(name: str | None) -> dict[str, Any]:
     import time
 
     import torch
-
-    from stemweave.cli.options import load
 
     began_s = time.perf_counter()
     pipe: StemModel = load(name, "cpu")

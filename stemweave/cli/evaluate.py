@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemweave.cli.options import load, names_in, whole_numbers
+from stemweave.cli.options import load, names_in, whole_numbers, with_options
 from stemweave.errors import InputError
 
 if TYPE_CHECKING:
     from stemweave.data.songs import Song
     from stemweave.evaluation.embeddings import Embedding
     from stemweave.evaluation.results import Evaluation
+    from stemweave.model import StemModel
 
 Data = Annotated[Path, typer.Argument(help="Data set: folder with a manifest or song folders.")]
 Model = Annotated[str | None, typer.Option(help="Model folder or hub name (bundled if not given).")]
@@ -27,16 +30,70 @@ Vggish = Annotated[
     str | None, typer.Option(help="VGGish state dict (path or https): adds distances in VGGish.")
 ]
 Clap = Annotated[str | None, typer.Option(help="CLAP folder or hub name: adds distances in CLAP.")]
+Segments = Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")]
+Several = Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")]
 
-evaluate = typer.Typer(help="Measure a model on a data set.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the ``evaluate`` commands to ``app``."""
-    app.add_typer(evaluate, name="evaluate")
+app = typer.Typer(help="Measure a model on a data set.", no_args_is_help=True)
 
 
-def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Options of every table: on which songs, and where the report goes."""
+
+    data: Data
+    out: Out = None
+    split: Split = "all"
+    overwrite: Overwrite = False
+
+    def songs(self, pipe: StemModel) -> list[Song]:
+        """Those to measure on; raises ``InputError`` if the report would replace another."""
+        from stemweave.evaluation.report import require_new_folder
+        from stemweave.evaluation.segments import find_songs
+
+        if self.out is not None:
+            require_new_folder(self.out, self.overwrite)
+        return find_songs(self.data, pipe.separated_stems, self.split)
+
+    def publish(
+        self, evaluation: Evaluation, model: str | None, compared: Sequence[str] = ()
+    ) -> None:
+        from stemweave.evaluation.report import publish
+
+        publish(evaluation, model or "bundled", self.data, self.split, self.out, compared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport(Report):
+    """Options of tables of one model."""
+
+    model: Model = None
+
+    def measure(
+        self,
+        of_model: Callable[..., Evaluation],
+        *size: int,
+        sampler: str | None = None,
+        **own: Any,
+    ) -> None:
+        """Publish what ``of_model`` finds in the songs."""
+        pipe = load(self.model, sampler=sampler)
+        self.publish(of_model(pipe, self.songs(pipe), *size, progress=True, **own), self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnReport(ModelReport):
+    """Options of tables of what one model draws."""
+
+    steps: Steps = None
+    sampler: Sampler = None
+    seed: Seed = 0
+
+    def draw(self, of_model: Callable[..., Evaluation], *size: int, **own: Any) -> None:
+        drawn: dict[str, Any] = {"sampler": self.sampler, "steps": self.steps, "seed": self.seed}
+        self.measure(of_model, *size, **drawn, **own)
+
+
+def _embeddings(vggish: str | None, clap: str | None = None) -> list[Embedding]:
     from stemweave.evaluation.embeddings import ClapEmbedding, MusicnnEmbedding, VggishEmbedding
 
     chosen: list[Embedding] = [MusicnnEmbedding()]
@@ -47,32 +104,10 @@ def _embeddings(vggish: str | None, clap: str | None) -> list[Embedding]:
     return chosen
 
 
-def _songs(data: Path, pipe: Any, split: str, out: Path | None, overwrite: bool) -> list[Song]:
-    from stemweave.evaluation.report import require_new_folder
-    from stemweave.evaluation.segments import find_songs
-
-    if out is not None:
-        require_new_folder(out, overwrite)
-    return find_songs(data, pipe.separated_stems, split)
-
-
-def _finish(
-    evaluation: Evaluation,
-    model: str | None,
-    data: Path,
-    split: str,
-    out: Path | None,
-    compared: tuple[str, ...] = (),
-) -> None:
-    from stemweave.evaluation.report import publish
-
-    publish(evaluation, model or "bundled", data, split, out, compared)
-
-
-@evaluate.command("separation")
+@app.command("separation")
+@with_options
 def separation_command(
-    data: Data,
-    out: Out = None,
+    report: Report,
     models: Annotated[
         list[str] | None,
         typer.Option("--model", help="Folder, hub name, module:function; more are compared."),
@@ -84,13 +119,11 @@ def separation_command(
     methods: Annotated[
         str | None, typer.Option(help="Of spectra, mask, diffusion and vocoder; all that it has.")
     ] = None,
-    split: Split = "all",
-    segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
+    segments: Segments = 48,
     steps: Steps = None,
     sampler: Sampler = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight w.")] = None,
     seed: Seed = 0,
-    overwrite: Overwrite = False,
 ) -> None:
     """Per stem: log-mel MSE and L1, SI-SDR improvement, SDR, beside baselines and limits."""
     from stemweave.evaluation import separation, systems
@@ -98,7 +131,7 @@ def separation_command(
 
     own, (model, *further) = systems.functions_and_models(models or ())
     pipe = load(model, sampler=sampler)
-    songs = _songs(data, pipe, split, out, overwrite)
+    songs = report.songs(pipe)
     scored = separation.scored_stems(pipe, songs), pipe.log_mel.config.sample_rate
     compared_to = {name: load(name, sampler=sampler) for name in further}
     others = systems.separators(own, compared_to, *scored, steps=steps, guidance=guidance)
@@ -113,32 +146,26 @@ def separation_command(
         metrics={name.partition(":")[2]: imported(name) for name in metrics or ()},
         methods=chosen,
         seed=seed,
-        num_examples=4 if out else 0,
+        num_examples=4 if report.out else 0,
         progress=True,
     )
     first = separation.METHOD_ROWS[(chosen or pipe.methods)[0]]
     systems.put_differences(evaluation.table, first if baseline == model else baseline)
     compared = ("true stems", separation.METHOD_ROWS[pipe.methods[0]], separation.VOCODED_ROW)
-    _finish(evaluation, ", ".join([model, *further, *own]), data, split, out, compared)
+    report.publish(evaluation, ", ".join([model, *further, *own]), compared)
 
 
-@evaluate.command("generation")
+@app.command("generation")
+@with_options
 def generation_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
+    report: DrawnReport,
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="How many.")] = 300,
     kinds: Annotated[
         str | None,
         typer.Option(help="Of new, score, sheet, nothing: a row each; new and score if absent."),
     ] = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
     vggish: Vggish = None,
     clap: Clap = None,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
 ) -> None:
     """FAD, FAD-inf and KAD of generated mixtures, with a real floor and ceilings beside.
 
@@ -147,59 +174,27 @@ def generation_command(
     from stemweave.evaluation.generation import evaluate_generation
     from stemweave.evaluation.pieces import KIND_ROWS
 
-    chosen: Any = None if kinds is None else names_in(kinds)
+    chosen = None if kinds is None else names_in(kinds)
     for kind in chosen or ():
         if kind not in KIND_ROWS:
             raise InputError(f"--kinds takes new, score, sheet, nothing, not {kind!r}")
-    pipe = load(model, sampler=sampler)
-    evaluation = evaluate_generation(
-        pipe,
-        _songs(data, pipe, split, out, overwrite),
-        clips,
-        embeddings=_embeddings(vggish, clap),
-        kinds=chosen,
-        steps=steps,
-        seed=seed,
-        progress=True,
-    )
-    _finish(evaluation, model, data, split, out)
+    embeddings = _embeddings(vggish, clap)
+    report.draw(evaluate_generation, clips, embeddings=embeddings, kinds=chosen)
 
 
-@evaluate.command("arrangement")
-def arrangement_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
-    segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 32,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    vggish: Vggish = None,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-) -> None:
+@app.command("arrangement")
+@with_options
+def arrangement_command(report: DrawnReport, segments: Several = 32, vggish: Vggish = None) -> None:
     """All subsets of stems given the rest: sub-FAD, and how well they keep time and harmony."""
     from stemweave.evaluation.arrangement import evaluate_arrangement
 
-    pipe = load(model, sampler=sampler)
-    evaluation = evaluate_arrangement(
-        pipe,
-        _songs(data, pipe, split, out, overwrite),
-        segments,
-        embedding=_embeddings(vggish, None)[-1],
-        steps=steps,
-        seed=seed,
-        progress=True,
-    )
-    _finish(evaluation, model, data, split, out)
+    report.draw(evaluate_arrangement, segments, embedding=_embeddings(vggish)[-1])
 
 
-@evaluate.command("steps")
+@app.command("steps")
+@with_options
 def steps_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
+    report: ModelReport,
     segments: Annotated[
         int, typer.Option("--segments", "-n", min=0, help="Separated ones; 0: no separation.")
     ] = 48,
@@ -209,94 +204,59 @@ def steps_command(
     generation: Annotated[str, typer.Option(help="Numbers of passes.")] = "8,16,25,50",
     vggish: Vggish = None,
     seed: Seed = 0,
-    overwrite: Overwrite = False,
 ) -> None:
     """Quality by number of network passes, for each sampler: what fewer passes cost."""
     from stemweave.evaluation.steps import evaluate_steps
 
-    passes = whole_numbers("--separation", separation), whole_numbers("--generation", generation)
-    pipe = load(model)
-    evaluation = evaluate_steps(
-        pipe,
-        _songs(data, pipe, split, out, overwrite),
-        embedding=_embeddings(vggish, None)[-1],
+    report.measure(
+        evaluate_steps,
+        separation_steps=whole_numbers("--separation", separation),
+        generation_steps=whole_numbers("--generation", generation),
+        embedding=_embeddings(vggish)[-1],
         samplers=names_in(samplers),
-        separation_steps=passes[0],
-        generation_steps=passes[1],
         num_segments=segments,
         num_clips=clips,
         seed=seed,
-        progress=True,
     )
-    _finish(evaluation, model, data, split, out)
 
 
-@evaluate.command("editing")
+@app.command("editing")
+@with_options
 def editing_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
-    segments: Annotated[int, typer.Option("--segments", "-n", min=2, help="How many.")] = 16,
+    report: DrawnReport,
+    segments: Several = 16,
     varied: Annotated[
         int | None, typer.Option("--varied", min=1, help="How many of them to vary (all).")
     ] = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
 ) -> None:
     """Joints of edited and extended songs beside real ones; distance by strength of variation."""
     from stemweave.evaluation.editing import evaluate_editing
 
-    pipe = load(model, sampler=sampler)
-    evaluation = evaluate_editing(
-        pipe,
-        _songs(data, pipe, split, out, overwrite),
-        segments,
-        num_variations=varied,
-        steps=steps,
-        seed=seed,
-        progress=True,
-    )
-    _finish(evaluation, model, data, split, out)
+    report.draw(evaluate_editing, segments, num_variations=varied)
 
 
-@evaluate.command("vocoder")
-def vocoder_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
-    segments: Annotated[int, typer.Option("--segments", "-n", min=1, help="How many.")] = 48,
-    overwrite: Overwrite = False,
-) -> None:
+@app.command("vocoder")
+@with_options
+def vocoder_command(report: ModelReport, segments: Segments = 48) -> None:
     """Copy synthesis: true log-mel in, waveform out, beside Griffin-Lim."""
     from stemweave.evaluation.copy_synthesis import evaluate_copy_synthesis
 
-    pipe = load(model)
-    songs = _songs(data, pipe, split, out, overwrite)
-    _finish(evaluate_copy_synthesis(pipe, songs, segments, progress=True), model, data, split, out)
+    report.measure(evaluate_copy_synthesis, segments)
 
 
-@evaluate.command("analysis")
+@app.command("analysis")
+@with_options
 def analysis_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
+    report: ModelReport,
     count: Annotated[int, typer.Option("--songs", "-n", min=1, help="How many.")] = 64,
-    overwrite: Overwrite = False,
 ) -> None:
     """Beats, bars, key and chords that the analyser finds, beside libraries."""
     from stemweave.evaluation.analysis import evaluate_analysis
 
-    pipe = load(model)
-    songs = _songs(data, pipe, split, out, overwrite)
-    _finish(evaluate_analysis(pipe, songs, count, progress=True), model, data, split, out)
+    report.measure(evaluate_analysis, count)
 
 
-@evaluate.command("speed")
+@app.command("speed")
 def speed_command(
     out: Out = None,
     model: Model = None,
@@ -309,35 +269,35 @@ def speed_command(
 
     if out is not None:
         require_new_folder(out, overwrite)
-    _finish(evaluate_speed(load(model), repeats), model, Path("noise"), "none", out)
+    measured = evaluate_speed(load(model), repeats)
+    Report(data=Path("noise"), out=out, split="none").publish(measured, model)
 
 
-@evaluate.command("paper")
+@app.command("paper")
+@with_options
 def paper_command(
-    data: Data,
-    out: Out = None,
-    model: Model = None,
-    split: Split = "all",
+    report: DrawnReport,
     segments: Annotated[int, typer.Option("--segments", min=2, help="Separation.")] = 48,
     clips: Annotated[int, typer.Option("--clips", "-n", min=2, help="Generation.")] = 300,
     arranged: Annotated[int, typer.Option("--arranged", min=2, help="Arrangement.")] = 32,
-    steps: Steps = None,
-    sampler: Sampler = None,
     guidance: Annotated[float | None, typer.Option(help="Separation's weight w.")] = None,
     vggish: Vggish = None,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
 ) -> None:
     """Print Tables I-III in the paper's form; reports of all three go below OUT."""
     from stemweave.evaluation.paper import PaperSizes, evaluate_paper, write_reports
 
-    pipe = load(model, sampler=sampler)
-    songs = _songs(data, pipe, split, out / "separation" if out else None, overwrite)
-    embedding = _embeddings(vggish, None)[-1]
-    sizes = PaperSizes(segments, clips, arranged)
+    model, out = report.model, report.out
+    pipe = load(model, sampler=report.sampler)
+    songs = replace(report, out=out / "separation" if out else None).songs(pipe)
     results, text = evaluate_paper(
-        pipe, songs, sizes, embedding, steps=steps, guidance=guidance, seed=seed
+        pipe,
+        songs,
+        PaperSizes(segments, clips, arranged),
+        _embeddings(vggish)[-1],
+        steps=report.steps,
+        guidance=guidance,
+        seed=report.seed,
     )
     typer.echo(text)
     if out is not None:
-        write_reports(results, model or "bundled", data, split, out)
+        write_reports(results, model or "bundled", report.data, report.split, out)

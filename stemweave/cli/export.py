@@ -10,24 +10,19 @@ import typer
 
 from stemweave.cli.analyse import sheet_of
 from stemweave.cli.console import console
-from stemweave.cli.options import Device, Json, Model, Overwrite, Quiet, Verbose, load
+from stemweave.cli.options import OneModel
 from stemweave.errors import InputError
-from stemweave.models.devices import AUTO
 
 if TYPE_CHECKING:
     from stemweave.music.lead_sheet import LeadSheet
     from stemweave.music.score import Score
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(export)
-
-
 def export(
     folder: Annotated[
         Path, typer.Argument(help="results of separate, generate, arrange, edit, extend or vary")
     ],
+    common: OneModel,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="a folder, or a NAME.zip; a zip beside FOLDER by default"),
@@ -42,12 +37,6 @@ def export(
     loop: Annotated[
         str | None, typer.Option(help="first and last bar that samplers and DAWs repeat: 5-8")
     ] = None,
-    model: Model = None,
-    device: Device = AUTO,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    verbose: Verbose = False,
 ) -> None:
     """Write the stems of FOLDER as Broadcast WAV with MIDI, Reaper project and DAWproject.
 
@@ -62,8 +51,8 @@ def export(
     sounds = stem_sounds(folder)
     title = _title(folder.resolve())
     out = out or folder.resolve().with_name(f"{title}.zip")
-    require_absent([out], overwrite)
-    sheet, score = _read(folder, model, device)
+    require_absent([out], common.overwrite)
+    sheet, score = _read(folder, common)
     with staging_in(out.parent) as private:
         made = private / title
         made.mkdir()
@@ -95,14 +84,14 @@ def _bars(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _read(folder: Path, model: str | None, device: str) -> tuple[LeadSheet, Score | None]:
+def _read(folder: Path, common: OneModel) -> tuple[LeadSheet, Score | None]:
     """Sheet and score of a folder; the sheet is what the analyser finds if there is none."""
     from stemweave.music.folder import read_music
 
     sheet, score = read_music(folder)
     if sheet is not None and sheet.has_tempo:
         return sheet, score
-    pipe = load(model, device)
+    pipe = common.load()
     if not pipe.analyses:
         raise InputError(
             f"{folder} has no sheet.json and the model has no analyser: write a sheet.json with a "

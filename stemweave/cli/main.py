@@ -30,17 +30,14 @@ from stemweave.cli import (
     train,
 )
 from stemweave.cli.console import console, sentence
+from stemweave.cli.options import with_options
 from stemweave.errors import InputError
 from stemweave.io.ends import handled_signals
 from stemweave.io.files import path_problem
 from stemweave.io.notices import show_warnings
 from stemweave.io.threads import prepare_threads
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:
@@ -58,21 +55,28 @@ def options_of_all(
     """Separate, generate, arrange and edit multi-track music with one diffusion model."""
 
 
-for commands in (
-    separate,
-    pieces,
-    analyse,
-    export,
-    data,
-    render,
-    train,
-    assemble,
-    evaluate,
-    checkpoints,
-    serve,
-    doctor,
+for command in (
+    separate.separate,
+    pieces.generate,
+    pieces.arrange,
+    pieces.edit,
+    pieces.extend,
+    pieces.vary,
+    analyse.analyse,
+    export.export,
+    render.compose,
+    render.render,
+    render.freedoom,
+    assemble.assemble,
+    checkpoints.average,
+    checkpoints.compress,
+    serve.serve,
+    doctor.doctor,
 ):
-    commands.register(app)
+    app.command()(with_options(command))
+app.command("import")(checkpoints.import_model)
+for name, group in {"data": data.app, "train": train.app, "evaluate": evaluate.app}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

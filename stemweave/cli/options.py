@@ -6,9 +6,9 @@ Heavy imports wait until a command runs.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -86,28 +86,43 @@ Verbose = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Common:
-    """Options of every task: the model and how it runs, how results are written and shown."""
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Options of every command that gives results: how it says them."""
+
+    quiet: Quiet = False
+    json: Json = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneModel(Output):
+    """Options of commands that use a model, on the files that it is for."""
+
+    model: Model = None
+    device: Device = AUTO
+    overwrite: Overwrite = False
+
+    def load(self) -> StemModel:
+        """The model; see ``load``."""
+        return load(self.model, self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common(OneModel):
+    """Options of every task: how the model runs, how results are written."""
 
     plot: Plot = False
-    model: Model = None
     seed: Seed = 0
     steps: Steps = None
     sampler: Sampler = None
-    device: Device = AUTO
     dtype: Dtype = "auto"
     compile: Compile = False
     format: Format = "wav"
     bit_depth: BitDepth = None
     bitrate: Bitrate = None
-    overwrite: Overwrite = False
-    quiet: Quiet = False
-    json: Json = False
-    verbose: Verbose = False
 
     def load(self) -> StemModel:
-        """The model; see ``load``."""
         return load(self.model, self.device, self.sampler, self.dtype, self.compile)
 
     @property
@@ -125,10 +140,6 @@ class Common:
         return Sampling(steps=self.steps, generator=generator, progress=progress, **more)
 
 
-COMMON = Common()
-"""As they are where nothing is given."""
-
-
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` for typer: of each parameter that is a class of options, these options."""
     hints = get_type_hints(command, include_extras=True)
@@ -141,6 +152,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         own = get_type_hints(groups[name], include_extras=True)
         for one in fields(groups[name]):
             kind, default = Parameter.KEYWORD_ONLY, one.default
+            default = Parameter.empty if default is MISSING else default
             flat.append(Parameter(one.name, kind, default=default, annotation=own[one.name]))
 
     @wraps(command)
@@ -196,12 +208,6 @@ def chosen_stems(stems: Sequence[str], names: str | None, option: str) -> list[s
         if name not in stems:
             raise InputError(f"{option} {name!r} is not one of {', '.join(stems)}")
     return [stem for stem in stems if stem in wanted]
-
-
-def give_folder(folder: Path, files: Mapping[str, Path]) -> None:
-    """Say that a task has written ``files`` to ``folder``."""
-    paths = {name: str(path) for name, path in files.items()}
-    console.give({"folder": str(folder), "files": paths}, str(folder))
 
 
 def chosen_sums(

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stemweave.cli.options import Bar, Common, give_folder, plot_if, uncollected
+from stemweave.cli.console import console
+from stemweave.cli.options import Bar, Common, plot_if, uncollected
 from stemweave.cli.sheets import SheetOptions
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
@@ -25,69 +25,65 @@ from stemweave.music.folder import music_files, write_music
 from stemweave.stems import MIXTURE
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from stemweave.io.piece import Piece
+    from stemweave.io.piece import Piece, RecordText
     from stemweave.model import StemModel
     from stemweave.music.lead_sheet import LeadSheet
     from stemweave.music.score import Score
 
-RecordText = Callable[[Mapping[str, Path], int, float], str]
-"""Of the files of a piece, their sample rate and their gain."""
 
-
-@dataclass(frozen=True)
 class Change:
-    """What a command does to a piece.
+    """The piece in ``source``, of which a command makes another in ``out``.
 
-    Attributes:
-        label: of its bar.
-        check: (piece, sample_rate) raises ``InputError`` if this piece cannot be changed so.
-        task: (piece, sample_rate, sheet=, score=, sampling=) → the changed piece.
-        record: of what it makes.
-        new_s: of the piece's seconds: between which each stem is new.
+    Raises:
+        InputError: if there is none that can be read, or no room for the other.
     """
 
-    label: str
-    check: Callable[[Mapping[str, Tensor], int], object]
-    task: Callable[..., Piece]
-    record: RecordText
-    new_s: Callable[[float], dict[str, tuple[float, float]]] | None = None
+    def __init__(self, source: Path, out: Path, options: SheetOptions, common: Common) -> None:
+        self.source, self.out, self.options, self.common = source, out, options, common
+        encoding = common.encoding  # refused before a model is loaded
+        self.pipe = common.load()
+        from stemweave.io.batch import read_piece
 
+        self.piece, self.sample_rate = read_piece(source, self.pipe)
+        one = next(iter(self.piece.values()))
+        self.duration_s = one.shape[-1] / self.sample_rate
+        check_format(encoding, len(one))
+        names = (*self.pipe.separated_stems, MIXTURE)
+        require_absent([out / f"{name}.{encoding}" for name in names], common.overwrite)
+        require_room(out, common)
 
-def change_piece(
-    pipe: StemModel, source: Path, out: Path, change: Change, options: SheetOptions, common: Common
-) -> None:
-    """Read the piece and its sheet, change it, write the result."""
-    from stemweave.io.batch import naming, read_piece
-    from stemweave.music.drawing import lasting
+    def write(
+        self,
+        name: str,
+        task: Callable[..., Piece],
+        settings: Mapping[str, Any],
+        new_s: Mapping[str, tuple[float, float]] | None = None,
+        with_score: bool = False,
+    ) -> None:
+        """Read the sheet, and the score if wanted; change the piece, write the result.
 
-    encoding, overwrite, seed = common.encoding, common.overwrite, common.seed
-    piece, sample_rate = read_piece(source, pipe)
-    check_format(encoding, len(next(iter(piece.values()))))
-    names = (*pipe.separated_stems, MIXTURE)
-    require_absent([out / f"{name}.{encoding}" for name in names], overwrite)
-    require_room(out, common)
-    change.check(piece, sample_rate)
-    folder = source if source.is_dir() else None
-    writes = change.label == "extending" or (change.label == "editing" and pipe.writes_scores)
-    sheet, score = options.read(folder, with_score=writes)
-    duration_s = next(iter(piece.values())).shape[-1] / sample_rate
-    sheet = options.analysed(pipe, sheet, piece, sample_rate)
-    if change.new_s is not None and sheet is not None and score is not None:
-        score = options.rewritten(pipe, sheet, score, change.new_s(duration_s), seed)
-    require_absent(list(music_files(out, sheet, score).values()), overwrite)
-    require_writable(out)
-    with Bar(change.label) as progress, naming(source):
-        changed = change.task(
-            piece,
-            sample_rate,
-            **options.conditions(pipe, sheet, score),
-            sampling=common.sampling(progress),
-        )
-    if sheet is not None:
-        sheet = lasting(sheet, changed[MIXTURE].shape[-1] / sample_rate)
-    write_piece(out, changed, sheet, score, common, change.record)
+        ``task`` of (piece, sample_rate, sheet=, score=, sampling=) is called ``name`` and has
+        ``settings``; ``new_s`` are the seconds between which each stem is new.
+        """
+        from stemweave.io.batch import naming
+        from stemweave.music.drawing import lasting
+
+        pipe, options, common = self.pipe, self.options, self.common
+        folder = self.source if self.source.is_dir() else None
+        sheet, score = options.read(folder, with_score)
+        sheet = options.analysed(pipe, sheet, self.piece, self.sample_rate)
+        if new_s is not None and sheet is not None and score is not None:
+            score = options.rewritten(pipe, sheet, score, new_s, common.seed)
+        require_absent(list(music_files(self.out, sheet, score).values()), common.overwrite)
+        require_writable(self.out)
+        with Bar(f"{name}ing") as progress, naming(self.source):
+            conditions = options.conditions(pipe, sheet, score)
+            sampling = common.sampling(progress)
+            changed = task(self.piece, self.sample_rate, **conditions, sampling=sampling)
+        if sheet is not None:
+            sheet = lasting(sheet, changed[MIXTURE].shape[-1] / self.sample_rate)
+        record = record_of(name, pipe, common, options, settings)
+        write_piece(self.out, changed, sheet, score, common, record)
 
 
 def check_length(seconds: float) -> None:
@@ -128,15 +124,15 @@ def record_of(
     pipe: StemModel,
     common: Common,
     options: SheetOptions,
+    settings: Mapping[str, Any],
     index: int = 0,
-    **settings: Any,
 ) -> RecordText:
     """The text of ``piece.json`` for the files and their gain."""
-    from stemweave.io.piece_record import record_text
+    from stemweave.io.separation_record import piece_text
 
     given = {name: str(value) for name, value in vars(options).items() if value}
     drawn = {"seed": common.seed + index, "steps": common.steps, "sampler": common.sampler}
-    return partial(record_text, task, pipe, {**drawn, **settings, **given})
+    return partial(piece_text, task, pipe, {**drawn, **settings, **given})
 
 
 def write_piece(
@@ -148,16 +144,11 @@ def write_piece(
     record: RecordText,
 ) -> None:
     """Write a piece with its record and music, and its picture if wanted, and say so."""
-    from stemweave.io.encode import Document
-    from stemweave.io.piece import write_stems
-
-    encoding = common.encoding
-    files = {name: out / f"{name}.{encoding}" for name in piece}
-    document = Document(out / PIECE_RECORD, partial(record, files, piece.sample_rate))
-    written = write_stems(out, piece, piece.sample_rate, encoding, common.overwrite, [document])
+    written = piece.save(out, common.encoding, common.overwrite, record)
     music = write_music(out, sheet, score)
     plot_if(common.plot, written, out)
-    give_folder(out, written | music)
+    files = {name: str(path) for name, path in (written | music).items()}
+    console.give({"folder": str(out), "files": files}, str(out))
 
 
 def given_files(given: list[str]) -> dict[str, Path]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from stemweave.cli.console import console
-from stemweave.cli.options import COMMON, Bar, Common, Out, chosen_stems, with_options
+from stemweave.cli.options import Bar, Common, Out, chosen_stems
 from stemweave.cli.piece_runs import (
     Change,
-    change_piece,
     check_length,
     given_files,
     numbered_folders,
@@ -20,17 +19,12 @@ from stemweave.cli.piece_runs import (
     require_room,
     write_piece,
 )
-from stemweave.cli.sheets import NO_SHEET, SheetOptions, common_folder, summary, written_s
+from stemweave.cli.sheets import SheetOptions, summary
 from stemweave.errors import InputError
 from stemweave.io.encode import check_format
 from stemweave.io.files import require_absent, require_writable
 from stemweave.music.folder import music_files
 from stemweave.stems import MIXTURE
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from stemweave.io.piece import Piece
 
 Source = Annotated[
     Path,
@@ -43,14 +37,10 @@ Source = Annotated[
 DEFAULT_SECONDS = 10.24
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to ``app``."""
-    for command in (generate, arrange, edit, extend, vary):
-        app.command()(with_options(command))
-
-
 def generate(
     out: Out,
+    options: SheetOptions,
+    common: Common,
     number: Annotated[
         int, typer.Option("-n", "--number", min=1, max=100_000, help="pieces to make")
     ] = 1,
@@ -64,8 +54,6 @@ def generate(
     mono: Annotated[
         bool, typer.Option("--mono", help="one channel, also of a stereo model")
     ] = False,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Write new pieces to OUT/<index>/{stems...,mixture}.wav, and their sheet and score.
 
@@ -74,7 +62,10 @@ def generate(
     """
     _ = common.encoding  # refused before a model is loaded
     given, notes = options.read()
-    duration_s = seconds or written_s(given, notes) or DEFAULT_SECONDS
+    from stemweave.music.rolls import score_end_s
+
+    written_s = score_end_s(notes, given) if notes is not None and given is not None else None
+    duration_s = seconds or written_s or DEFAULT_SECONDS
     folders = numbered_folders(out, number, common.overwrite)
     check_length(duration_s)
     pipe = common.load()
@@ -92,7 +83,7 @@ def generate(
                 sampling=common.sampling(progress, index),
             )
         settings = dict(duration_s=duration_s, mono=mono)
-        record = record_of("generate", pipe, common, options, index, **settings)
+        record = record_of("generate", pipe, common, options, settings, index)
         write_piece(folder, piece, own_sheet, own_score, common, record)
         if own_sheet is not None:
             console.say(f"  {summary(own_sheet)}")
@@ -103,6 +94,8 @@ def arrange(
     given: Annotated[
         list[str], typer.Option("--given", help="NAME=FILE, once for every stem you have")
     ],
+    options: SheetOptions,
+    common: Common,
     add: Annotated[str | None, typer.Option(help="only these, e.g. piano; default: all")] = None,
     inpainting: Annotated[
         str | None, typer.Option(help="known (trained) or replace (the paper's)")
@@ -111,8 +104,6 @@ def arrange(
         float | None,
         typer.Option(min=0, max=20, help="how much new stems listen to the given ones, e.g. 1.5"),
     ] = None,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Write the given stems, the missing ones and the sum to OUT/{stems...,mixture}.wav."""
     encoding, overwrite = common.encoding, common.overwrite
@@ -121,7 +112,9 @@ def arrange(
     files = given_files(given)
     require_absent([out / f"{name}.{encoding}" for name in (*files, MIXTURE)], overwrite)
     require_room(out, common)
-    own_sheet, notes = options.read(beside=common_folder(files.values()), with_score=True)
+    folders = {path.parent for path in files.values()}
+    beside = folders.pop() if len(folders) == 1 else None
+    own_sheet, notes = options.read(beside, with_score=True)
     require_absent(list(music_files(out, own_sheet, notes).values()), overwrite)
     require_writable(out)
     from stemweave.io.batch import read_given
@@ -146,16 +139,8 @@ def arrange(
             sampling=common.sampling(progress, guidance=guidance, inpainting=inpainting),
             **options.conditions(pipe, own_sheet, notes),
         )
-    record = record_of(
-        "arrange",
-        pipe,
-        common,
-        options,
-        given=sorted(files),
-        add=missing,
-        guidance=guidance,
-        inpainting=inpainting,
-    )
+    asked = dict(given=sorted(files), add=missing, guidance=guidance, inpainting=inpainting)
+    record = record_of("arrange", pipe, common, options, asked)
     write_piece(out, piece, own_sheet, notes, common, record)
     if own_sheet is not None:
         console.say(f"  {summary(own_sheet)}")
@@ -164,6 +149,8 @@ def arrange(
 def edit(
     source: Source,
     out: Out,
+    options: SheetOptions,
+    common: Common,
     stems: Annotated[
         str | None, typer.Option(help="to renew, e.g. bass,drums; all of INPUT if absent")
     ] = None,
@@ -171,77 +158,51 @@ def edit(
     end: Annotated[
         float | None, typer.Option(help="seconds at which it ends; the piece's end if absent")
     ] = None,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Renew stems of INPUT between two times; all else stays. OUT/{stems...,mixture}.wav."""
-    _ = common.encoding  # refused before a model is loaded
-    pipe = common.load()
     from stemweave.tasks.requests import ranges_in_samples
 
+    change = Change(source, out, options, common)
+    pipe, piece = change.pipe, change.piece
     renewed = chosen_stems(pipe.stems, stems, "--stems") if stems is not None else None
-
-    def renew(piece: Mapping[str, Tensor]) -> dict[str, tuple[float, float | None]]:
-        present = [name for name in pipe.stems if name in piece]
-        return dict.fromkeys(renewed or present or pipe.stems, (start, end))
-
-    def check(piece: Mapping[str, Tensor], sample_rate: int) -> None:
-        ranges_in_samples(pipe.stems, piece, sample_rate, renew(piece))
-
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
-        return pipe.edit(piece, sample_rate, renew=renew(piece), **conditions)
-
-    def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
-        return dict.fromkeys(renewed or pipe.stems, (start, end or duration_s))
-
-    record = record_of("edit", pipe, common, options, stems=renewed, start_s=start, end_s=end)
-    change = Change("editing", check, task, record, new_s)
-    change_piece(pipe, source, out, change, options, common)
+    present = [name for name in pipe.stems if name in piece]
+    renew = dict.fromkeys(renewed or present or pipe.stems, (start, end))
+    ranges_in_samples(pipe.stems, piece, change.sample_rate, renew)
+    new_s = dict.fromkeys(renewed or pipe.stems, (start, end or change.duration_s))
+    settings = dict(stems=renewed, start_s=start, end_s=end)
+    change.write("edit", partial(pipe.edit, renew=renew), settings, new_s, pipe.writes_scores)
 
 
 def extend(
     source: Source,
     out: Out,
+    options: SheetOptions,
+    common: Common,
     seconds: Annotated[float, typer.Option(help="length of what is added")] = 10.24,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Continue INPUT after its end; all of it stays as it is. OUT/{stems...,mixture}.wav."""
-    _ = common.encoding  # refused before a model is loaded
     check_length(seconds)
-    pipe = common.load()
+    change = Change(source, out, options, common)
+    pipe, duration_s = change.pipe, change.duration_s
     from stemweave.tasks.requests import check_long_enough, check_seconds
 
-    def check(piece: Mapping[str, Tensor], sample_rate: int) -> None:
-        check_seconds(seconds, next(iter(piece.values())).shape[-1] / sample_rate)
-        check_long_enough(piece, pipe.position_s, sample_rate)
-
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
-        return pipe.extend(piece, sample_rate, seconds=seconds, **conditions)
-
-    def new_s(duration_s: float) -> dict[str, tuple[float, float]]:
-        return dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
-
-    record = record_of("extend", pipe, common, options, duration_s=seconds)
-    change = Change("extending", check, task, record, new_s)
-    change_piece(pipe, source, out, change, options, common)
+    check_seconds(seconds, duration_s)
+    check_long_enough(change.piece, pipe.position_s, change.sample_rate)
+    new_s = dict.fromkeys(pipe.stems, (duration_s, duration_s + seconds))
+    settings = dict(duration_s=seconds)
+    change.write("extend", partial(pipe.extend, seconds=seconds), settings, new_s, True)
 
 
 def vary(
     source: Source,
     out: Out,
+    options: SheetOptions,
+    common: Common,
     strength: Annotated[float, typer.Option(help="0: INPUT itself, 1: a new piece")] = 0.5,
-    options: SheetOptions = NO_SHEET,
-    common: Common = COMMON,
 ) -> None:
     """Make a piece that is similar to INPUT and as long. OUT/{stems...,mixture}.wav."""
-    _ = common.encoding  # refused before a model is loaded
-    pipe = common.load()
     from stemweave.tasks.requests import check_strength
 
-    def task(piece: dict[str, Tensor], sample_rate: int, **conditions: Any) -> Piece:
-        return pipe.vary(piece, sample_rate, strength=strength, **conditions)
-
-    record = record_of("vary", pipe, common, options, strength=strength)
-    change = Change("varying", lambda *_: check_strength(strength), task, record)
-    change_piece(pipe, source, out, change, options, common)
+    change = Change(source, out, options, common)
+    check_strength(strength)
+    change.write("vary", partial(change.pipe.vary, strength=strength), dict(strength=strength))

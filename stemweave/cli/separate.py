@@ -14,19 +14,21 @@ import typer
 from stemweave.cli.analyse import MIDI_FILE, sheet_of, write_sheet
 from stemweave.cli.console import console
 from stemweave.cli.data import MAX_PROCESSES, RayOption
-from stemweave.cli.options import COMMON, Common, chosen_stems, chosen_sums, with_options
+from stemweave.cli.options import Common, chosen_stems, chosen_sums
 from stemweave.errors import InputError
 from stemweave.io.catalogue import (
     Failure,
     Separation,
     Success,
     failure_of,
+    separate_here,
+    separate_on_workers,
+    separation_workers,
     unfinished,
 )
 from stemweave.io.decode import probe_audio
 from stemweave.io.files import appearing, remove_left, require_absent, require_writable
 from stemweave.io.mixtures import Catalogue, find_mixtures
-from stemweave.io.separation_runs import separate_here, separate_on_workers, separation_workers
 from stemweave.models.devices import AUTO
 
 if TYPE_CHECKING:
@@ -36,16 +38,12 @@ MAX_SHOWN = 20
 """Failures of a run over workers that are printed."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(with_options(separate))
-
-
 def separate(
     files: Annotated[
         list[Path],  # one that may not be read is its own failure
         typer.Argument(readable=False, help="audio files or folders of them"),
     ],
+    common: Common,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="folder for the results; <FILE>.stems by default"),
@@ -73,7 +71,6 @@ def separate(
         bool,
         typer.Option("--midi", help="also sheet.mid: tempo map, click and chords of each FILE"),
     ] = False,
-    common: Common = COMMON,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="go on: leave out files whose stems are there")
     ] = False,

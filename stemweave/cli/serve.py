@@ -13,11 +13,6 @@ from stemweave.errors import InputError
 from stemweave.models.devices import AUTO
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to ``app``."""
-    app.command()(serve)
-
-
 def serve(
     data: Annotated[
         Path, typer.Option(help="folder for audio and the database; nothing else is written to")
@@ -27,8 +22,7 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     token: Annotated[
-        str | None,
-        typer.Option(envvar="STEMWEAVE_TOKEN", help="what users must know to get in"),
+        str | None, typer.Option(envvar="STEMWEAVE_TOKEN", help="what users must know to get in")
     ] = None,
     allow_host: Annotated[
         list[str] | None,

@@ -6,7 +6,7 @@ Heavy imports wait until a command runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -194,10 +194,6 @@ class SheetOptions:
         return {stem.strip(): kind.strip() for stem, _, kind in pairs}
 
 
-NO_SHEET = SheetOptions()
-"""Where nothing is given."""
-
-
 def _over(sheet: LeadSheet, other: LeadSheet) -> LeadSheet:
     """``sheet`` with the fields that ``other`` knows; beats and bars belong together."""
     fields = {name: value for name, value in vars(other).items() if value is not None}
@@ -205,19 +201,6 @@ def _over(sheet: LeadSheet, other: LeadSheet) -> LeadSheet:
     if "beats_s" in fields:
         fields["downbeats"] = other.downbeats
     return replace(sheet, **fields)
-
-
-def written_s(sheet: LeadSheet | None, score: Score | None) -> float | None:
-    """How long the piece is that ``score`` has the notes of; None without one."""
-    from stemweave.music.rolls import score_end_s
-
-    return None if sheet is None or score is None else score_end_s(score, sheet)
-
-
-def common_folder(paths: Iterable[Path]) -> Path | None:
-    """The folder that all of ``paths`` lie in; None if they lie in several."""
-    folders = {path.parent for path in paths}
-    return folders.pop() if len(folders) == 1 else None
 
 
 def summary(sheet: LeadSheet) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemweave.cli.options import with_options
+from stemweave.errors import InputError
 
 if TYPE_CHECKING:
+    from stemweave.model import StemModel
     from stemweave.training.settings import RunSettings
 
 VAE, REFINER = Path("runs/vae/export"), Path("runs/refiner/export")
@@ -53,10 +56,10 @@ class Run:
     device: Device = "auto"
     changes: Changes = None
 
-    def settings(
-        self, stage: str, config: Path, init: Path | None, *base_options: Any
-    ) -> tuple[RunSettings, Path]:
-        """Settings and folder of a run, which is new if there are weights to start from.
+    def begin(
+        self, kind: str, config: Path, init: Path | None, *base_options: Any, masks: bool = False
+    ) -> Beginning:
+        """What a stage trains by; its run is new if there are weights to start from.
 
         ``base_options`` of a stage that may start from a model are its data, stem map and LoRA.
         """
@@ -67,73 +70,100 @@ class Run:
         settings = prepare(config, self.changes)
         if base_options:
             settings = finetune.with_options(settings, init, *base_options)
-        folder = run_folder(stage, settings, self.run)
+        folder = run_folder(kind, settings, self.run)
         require_new(folder, init)
-        return settings, folder
+        base = finetune.load_base(settings) if base_options else None
+        if base is not None:
+            settings = finetune.resolved(settings, base, masks=masks)
+        return Beginning(kind, self, settings, folder, base, init if base is None else None)
 
-    def start(self, stage: Any, settings: RunSettings, folder: Path, songs: Any = None) -> None:
+
+@dataclass(frozen=True)
+class Beginning:
+    """A run that is about to train.
+
+    Attributes:
+        base: model that is trained further, if any.
+        init: or a part's weights to start from.
+    """
+
+    kind: str
+    run: Run
+    settings: RunSettings
+    folder: Path
+    base: StemModel | None
+    init: Path | None
+
+    def songs(self, autoencoder: Any = None, **parts: Any) -> tuple[Any, Any]:
+        """To train and to validate on, once settings and ``parts`` are seen to go together."""
+        from stemweave.training.identity import check_parts
+        from stemweave.training.start import load_songs
+        from stemweave.training.trial import require_network
+
+        check_parts(self.settings, **parts)
+        require_network(self.kind, self.settings, autoencoder, self.run.device)
+        return load_songs(self.settings)
+
+    def load(self, network: Any, part: str, stems: Sequence[str] | None = None) -> None:
+        """Give ``network`` the weights that it starts from, if any."""
+        from stemweave.training.finetune import start_from
+        from stemweave.training.networks import load_weights
+
+        if self.base is not None:
+            start_from(network, getattr(self.base, part), self.base, self.settings)
+        elif self.init is not None:
+            load_weights(network, part, self.init, stems)
+
+    def start(self, stage: Any, songs: Any = None) -> None:
         """Train ``stage`` until it is done or stopped."""
         from stemweave.training.start import start
 
-        start(stage, settings, folder, self.minutes, self.device, songs)
-
-
-RUN = Run()
-"""As it is where nothing is given."""
+        start(stage, self.settings, self.folder, self.run.minutes, self.run.device, songs)
 
 
 @app.command("vae")
 @with_options
 def train_vae(
     config: Config,
+    run: Run,
     init: Annotated[Path | None, typer.Option(help="autoencoder to start from")] = None,
-    run: Run = RUN,
     dry_run: DryRun = False,
 ) -> None:
     """Train the autoencoder of log-mels."""
-    from stemweave.training.identity import check_parts
-    from stemweave.training.networks import autoencoder_in, load_weights
+    from stemweave.training.networks import autoencoder_in
     from stemweave.training.stage_vae import VAEStage
-    from stemweave.training.start import load_songs
-    from stemweave.training.trial import forecast, require_network
+    from stemweave.training.trial import forecast
 
-    settings, folder = run.settings("vae", config, init)
+    begun = run.begin("vae", config, init)
     if dry_run:
-        return typer.echo(forecast("vae", settings))
-    check_parts(settings, vae=init)
-    require_network("vae", settings, device=run.device)
-    songs = load_songs(settings)
-    stage = VAEStage(settings, *songs)
-    if init is not None:
-        load_weights(autoencoder_in(stage.network), "vae", init)
-    run.start(stage, settings, folder, songs[0])
+        return typer.echo(forecast("vae", begun.settings))
+    songs = begun.songs(vae=init)
+    stage = VAEStage(begun.settings, *songs)
+    begun.load(autoencoder_in(stage.network), "vae")
+    begun.start(stage, songs[0])
 
 
 @app.command("denoiser")
 @with_options
 def train_denoiser(
     config: Config,
+    run: Run,
     vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
     init: Init = None,
     data: Data = None,
     stem_map: StemMap = None,
     lora: Lora = None,
     vocoder: Annotated[Path | None, typer.Option(help="for the logged examples")] = None,
-    run: Run = RUN,
     dry_run: DryRun = False,
 ) -> None:
     """Train the diffusion model on cached latents, from nothing or from an existing model."""
-    from stemweave.training.finetune import load_base, resolved, start_from
-    from stemweave.training.identity import check_parts, require_own_autoencoder
-    from stemweave.training.networks import load_component, load_weights
+    from stemweave.training.identity import require_own_autoencoder
+    from stemweave.training.networks import load_component
     from stemweave.training.stage_denoiser import DenoiserStage
-    from stemweave.training.start import load_songs
-    from stemweave.training.trial import forecast, require_network
+    from stemweave.training.trial import forecast
 
-    settings, folder = run.settings("denoiser", config, init, data, stem_map, lora)
-    base = load_base(settings)
-    if base is not None:
-        settings = resolved(settings, base)
+    begun = run.begin("denoiser", config, init, data, stem_map, lora)
+    base, settings = begun.base, begun.settings
     if dry_run:
         return typer.echo(forecast("denoiser", settings, base.vae if base else None))
     autoencoder = base.vae if base and vae is None else load_component("vae", vae or VAE)
@@ -142,189 +172,138 @@ def train_denoiser(
     examples_vocoder = base.vocoder if base else None
     if vocoder is not None:
         examples_vocoder = load_component("vocoder", vocoder)
-    check_parts(
-        settings,
-        vae=autoencoder,
-        vocoder=examples_vocoder,
-        denoiser=init if base is None else None,
-    )
-    require_network("denoiser", settings, autoencoder, run.device)
-    songs = load_songs(settings)
+    parts = {"vae": autoencoder, "vocoder": examples_vocoder, "denoiser": begun.init}
+    songs = begun.songs(autoencoder, **parts)
     stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
-    if base is not None:
-        start_from(stage.network, base.denoiser, base, settings)
-    elif init is not None:
-        load_weights(stage.network, "denoiser", init)
-    run.start(stage, settings, folder, songs[0])
+    begun.load(stage.network, "denoiser")
+    begun.start(stage, songs[0])
 
 
 @app.command("refiner")
 @with_options
 def train_refiner(
     config: Config,
+    run: Run,
     init: Init = None,
     data: Data = None,
     stem_map: StemMap = None,
     lora: Lora = None,
-    run: Run = RUN,
     dry_run: DryRun = False,
 ) -> None:
     """Train the mask network."""
-    from stemweave.errors import InputError
-    from stemweave.training.finetune import load_base, resolved, start_from
-    from stemweave.training.identity import check_parts
-    from stemweave.training.networks import load_weights
     from stemweave.training.stage_refiner import RefinerStage
-    from stemweave.training.start import load_songs
-    from stemweave.training.trial import forecast, require_network
+    from stemweave.training.trial import forecast
 
-    settings, folder = run.settings("refiner", config, init, data, stem_map, lora)
-    base = load_base(settings)
-    if base is not None:
-        if base.refiner is None:
-            raise InputError(f"the model {settings.finetune.model} has no refiner to train further")
-        settings = resolved(settings, base, masks=True)
+    begun = run.begin("refiner", config, init, data, stem_map, lora, masks=True)
+    settings = begun.settings
+    if begun.base is not None and begun.base.refiner is None:
+        raise InputError(f"the model {settings.finetune.model} has no refiner to train further")
     if dry_run:
         return typer.echo(forecast("refiner", settings))
-    check_parts(settings, refiner=init if base is None else None)
-    require_network("refiner", settings, device=run.device)
-    songs = load_songs(settings)
+    songs = begun.songs(refiner=begun.init)
     stage = RefinerStage(settings, *songs)
-    if base is not None:
-        start_from(stage.network, base.refiner, base, settings)
-    elif init is not None:
-        load_weights(stage.network, "refiner", init, settings.stems)
-    run.start(stage, settings, folder, songs[0])
+    begun.load(stage.network, "refiner", settings.stems)
+    begun.start(stage, songs[0])
 
 
 @app.command("sharpener")
 @with_options
 def train_sharpener(
     config: Config,
+    run: Run,
     refiner: Annotated[Path | None, typer.Option(help=f"trained refiner; {REFINER}")] = None,
     init: Init = None,
     data: Data = None,
     stem_map: StemMap = None,
-    run: Run = RUN,
 ) -> None:
     """Train what brings the refiner's masks from bands to single bins."""
-    from stemweave.training.finetune import load_base, resolved, take_over
-    from stemweave.training.identity import check_parts
-    from stemweave.training.networks import (
-        load_component,
-        load_weights,
-        make_refiner,
-        make_sharpener,
-    )
+    from stemweave.training.finetune import take_over
+    from stemweave.training.networks import load_component, make_refiner, make_sharpener
     from stemweave.training.stage_sharpener import SharpenerStage, kept_first_pass
-    from stemweave.training.start import load_songs
-    from stemweave.training.trial import require_network
 
-    settings, folder = run.settings("sharpener", config, init, data, stem_map, None)
-    base = load_base(settings)
-    if base is not None:
-        settings = resolved(settings, base, masks=True)
+    begun = run.begin("sharpener", config, init, data, stem_map, None, masks=True)
+    base, settings = begun.base, begun.settings
     if base is not None and base.refiner is not None and refiner is None:
         trained: Any = make_refiner(settings)
         take_over(trained, base.refiner, base, settings)
     else:
         trained = load_component("refiner", refiner or REFINER)
-    check_parts(settings, refiner=trained, sharpener=init if base is None else None)
 
     def begin(network: Any) -> Any:
-        if base is not None and base.sharpener is not None:
+        if base is None:
+            begun.load(network, "sharpener", settings.stems)
+        elif base.sharpener is not None:
             take_over(network, base.sharpener, base, settings)
-        elif base is None and init is not None:
-            load_weights(network, "sharpener", init, settings.stems)
         return network
 
-    first_pass = kept_first_pass(folder)
+    songs = begun.songs(refiner=trained, sharpener=begun.init)
+    first_pass = kept_first_pass(begun.folder)
     if first_pass is None and settings.sharpener.model.get("later_components"):
         first_pass = begin(make_sharpener(settings))
-    require_network("sharpener", settings, device=run.device)
-    songs = load_songs(settings)
     stage = SharpenerStage(settings, *songs, trained, first_pass)
     begin(stage.network)
-    run.start(stage, settings, folder, songs[0])
+    begun.start(stage, songs[0])
 
 
 @app.command("vocoder")
 @with_options
 def train_vocoder(
     config: Config,
+    run: Run,
     vae: Annotated[
         Path | None, typer.Option(help="train on mels that went through this autoencoder too")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="vocoder whose weights to start from")] = None,
-    run: Run = RUN,
 ) -> None:
     """Train the vocoder."""
-    from stemweave.training.identity import check_parts
-    from stemweave.training.networks import load_component, load_weights
+    from stemweave.training.networks import load_component
     from stemweave.training.stage_vocoder import VocoderStage
-    from stemweave.training.start import load_songs
-    from stemweave.training.trial import require_network
 
-    settings, folder = run.settings("vocoder", config, init)
+    begun = run.begin("vocoder", config, init)
     autoencoder = load_component("vae", vae) if vae is not None else None
-    check_parts(settings, vae=autoencoder, vocoder=init)
-    require_network("vocoder", settings, device=run.device)
-    songs = load_songs(settings)
-    stage = VocoderStage(settings, *songs, autoencoder)
-    if init is not None:
-        load_weights(stage.network, "vocoder", init, settings.stems)
-    run.start(stage, settings, folder, songs[0])
+    songs = begun.songs(vae=autoencoder, vocoder=init)
+    stage = VocoderStage(begun.settings, *songs, autoencoder)
+    begun.load(stage.network, "vocoder", begun.settings.stems)
+    begun.start(stage, songs[0])
 
 
 @app.command("score")
 @with_options
 def train_score(
     config: Config,
+    run: Run,
     init: Annotated[Path | None, typer.Option(help="score model to start from")] = None,
-    run: Run = RUN,
 ) -> None:
     """Train the score model on the notes and sheets of songs."""
     from stemweave.data.scores import ScoreCorpus, score_folders
-    from stemweave.training.networks import load_weights
     from stemweave.training.stage_score import STEMS, ScoreStage
     from stemweave.training.trial import require_network
 
-    settings, folder = run.settings("score", config, init)
+    begun = run.begin("score", config, init)
+    settings = begun.settings
     require_network("score", settings, device=run.device)
     train = ScoreCorpus(score_folders(settings.data), STEMS)
     held_out = ScoreCorpus(score_folders(settings.score.validation), STEMS, train.styles)
     stage = ScoreStage(settings, train, held_out)
-    if init is not None:
-        load_weights(stage.network, "score_model", init)
-    run.start(stage, settings, folder)
+    begun.load(stage.network, "score_model")
+    begun.start(stage)
 
 
 @app.command("analyser")
 @with_options
 def train_analyser(
     config: Config,
+    run: Run,
     init: Annotated[Path | None, typer.Option(help="analyser to start from")] = None,
-    run: Run = RUN,
 ) -> None:
     """Train the analyser of beats, bars and harmony on songs with their sheets."""
     from stemweave.data.tar_songs import TarSongs
-    from stemweave.errors import InputError
-    from stemweave.training.networks import load_weights
     from stemweave.training.stage_analyser import AnalyserStage
-    from stemweave.training.start import load_songs
-    from stemweave.training.trial import require_network
 
-    settings, folder = run.settings("analyser", config, init)
-    require_network("analyser", settings, device=run.device)
-    train, validation = load_songs(settings)
-    if isinstance(train, TarSongs) or isinstance(validation, TarSongs):
+    begun = run.begin("analyser", config, init)
+    songs = begun.songs()
+    if any(isinstance(some, TarSongs) for some in songs):
         raise InputError("the analyser trains on folders of songs, not on tar shards")
-    stage = AnalyserStage(settings, train, validation)
-    if init is not None:
-        load_weights(stage.network, "analyser", init)
-    run.start(stage, settings, folder, train)
-
-
-def register(parent: typer.Typer) -> None:
-    """Add ``train`` to the command line."""
-    parent.add_typer(app, name="train")
+    stage = AnalyserStage(begun.settings, *songs)
+    begun.load(stage.network, "analyser")
+    begun.start(stage, songs[0])

@@ -19,11 +19,10 @@ from stemweave.audio.waveforms import ResultError, checked
 from stemweave.diffusion.sampler import Progress
 from stemweave.errors import InputError
 from stemweave.io.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES, AudioInfo, AudioReader, probe_audio
-from stemweave.io.encode import Document, WriterGroup
+from stemweave.io.encode import WriterGroup
 from stemweave.io.files import require_absent
 from stemweave.io.fitting import changes, common_shape, fitted
 from stemweave.io.mixtures import Separation, stem_files
-from stemweave.io.piece import open_writers
 from stemweave.io.records import RECORD
 from stemweave.io.separation_record import record_text
 from stemweave.stems import MIXTURE, stem_of_file
@@ -37,11 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def separate_file(
-    pipe: StemModel,
-    path: Path,
-    out: Path,
-    asked: Separation,
-    progress: Progress | None = None,
+    pipe: StemModel, path: Path, out: Path, asked: Separation, progress: Progress | None = None
 ) -> dict[str, Path]:
     """Write ``out/<stem>.<suffix>`` for every stem, of the input's rate, channels and length.
 
@@ -55,7 +50,8 @@ def separate_file(
     settings = dict(guidance=asked.guidance, steps=asked.steps, seed=asked.seed)
     with AudioReader(path) as reader:
         info = reader.info
-        warn_of_shortfall(info)
+        if info.shortfall:
+            logger.warning(info.shortfall)
         requests.check_channels(info.channels, str(path))
 
         def record(gain: float) -> str:
@@ -74,11 +70,16 @@ def separate_file(
             method=cast(Any, asked.method),
             sampling=Sampling(asked.steps, asked.guidance, generator=generator, progress=progress),
         )
-        writers = open_writers(
-            files, info.sample_rate, info.channels, asked.encoding, info.num_samples
+        group = WriterGroup(
+            files,
+            info.sample_rate,
+            info.channels,
+            asked.encoding,
+            info.num_samples,
+            texts={out / RECORD: record},
+            optional=asked.optional,
         )
-        documents = [Document(out / RECORD, record)]
-        with WriterGroup(writers, documents, optional=asked.optional) as group, naming(path):
+        with group, naming(path):
             for block in blocks:
                 group.write({stem: block[stem] for stem in asked.stems})
                 for name, parts in asked.sums.items():
@@ -107,7 +108,8 @@ def read_given(given: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], int]
     infos: dict[str, AudioInfo] = {}
     for stem, path in given.items():
         infos[stem] = probe_audio(path)
-        warn_of_shortfall(infos[stem])
+        if shortfall := infos[stem].shortfall:
+            logger.warning(shortfall)
         requests.check_duration(infos[stem].duration_s, str(path))
         requests.check_channels(infos[stem].channels, str(path))
     shape = common_shape(infos, {stem: str(path) for stem, path in given.items()})
@@ -143,9 +145,3 @@ def read_piece(source: Path, pipe: StemModel) -> tuple[dict[str, torch.Tensor], 
             "folder of stems or a mixture file"
         )
     return read_given(files)
-
-
-def warn_of_shortfall(info: AudioInfo) -> None:
-    """Say in one line if a file holds less than it states."""
-    if info.shortfall:
-        logger.warning(info.shortfall)

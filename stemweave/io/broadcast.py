@@ -6,14 +6,12 @@ both, from structs of its header file.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from pathlib import Path
-from typing import Any
 
 from stemweave.io.decode import AudioInfo, AudioReader
-from stemweave.io.encoders import LARGEST_WAV_BYTES, SFC_SET_ADD_PEAK_CHUNK
+from stemweave.io.encoders import command, open_sound
 from stemweave.io.files import writing_failed
 
 BLOCK_SAMPLES = 1 << 19
@@ -35,41 +33,19 @@ def write_broadcast_wav(
     Raises:
         InputError: if ``source`` cannot be read or ``target`` cannot be written.
     """
-    import soundfile
-
     with AudioReader(source) as reader:
         info = reader.info
-        large = info.num_samples * info.channels * 4 > LARGEST_WAV_BYTES
-        container = "RF64" if large else "WAV"
+        size = info.sample_rate, info.channels, info.num_samples
         try:
-            with soundfile.SoundFile(
-                os.fsencode(target),
-                "w",
-                info.sample_rate,
-                info.channels,
-                format=container,
-                subtype="FLOAT",
-            ) as sound:
-                _command(sound, SFC_SET_ADD_PEAK_CHUNK, None)
-                _command(sound, SFC_SET_BROADCAST_INFO, _broadcast_info(info, start_s))
+            with open_sound(target, "WAV", "FLOAT", *size) as sound:
+                command(sound, SFC_SET_BROADCAST_INFO, _broadcast_info(info, start_s))
                 if loop_s is not None:
-                    _command(sound, SFC_SET_INSTRUMENT, _instrument(info, loop_s))
+                    command(sound, SFC_SET_INSTRUMENT, _instrument(info, loop_s))
                 for start in range(0, info.num_samples, BLOCK_SAMPLES):
                     block = reader(start, min(BLOCK_SAMPLES, info.num_samples - start))
                     sound.write(block.numpy().T)
         except (OSError, RuntimeError) as error:  # libsndfile's are RuntimeErrors
             raise writing_failed(target, error) from error
-
-
-def _command(sound: Any, command: int, data: bytes | None) -> None:
-    """Tell libsndfile what it writes before the samples; None switches something off."""
-    import soundfile
-
-    ffi = soundfile._ffi
-    pointer, size = (ffi.NULL, 0) if data is None else (ffi.from_buffer(data), len(data))
-    done = soundfile._snd.sf_command(sound._file, command, pointer, size)
-    if data is not None and not done:
-        raise RuntimeError("a chunk cannot be written")
 
 
 def _broadcast_info(info: AudioInfo, start_s: float) -> bytes:

@@ -1,4 +1,4 @@
-"""Separation of a file among many: what is asked of each and what becomes of it.
+"""Separation of many files, one after the other or over workers, and what becomes of each.
 
 Results of a file are whole or absent whatever dies, so a run that was stopped goes on with
 ``--skip-existing``. What goes wrong with a file is its failure and stops no other.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
-from stemweave.cli.console import sentence
-from stemweave.cli.options import load
+from stemweave.cli.console import console, sentence
+from stemweave.cli.options import Bar, load, plot_if
 from stemweave.errors import ExistsError, InputError, OutputError
 from stemweave.io.decode import probe_audio
 from stemweave.io.files import (
@@ -26,22 +27,21 @@ from stemweave.io.files import (
     path_problem,
     publish,
     require_absent,
+    staging_in,
     writing_failed,
 )
+from stemweave.io.jobs import MAX_FAILURES, Failed, WorkerDied, Workers, outcomes
 from stemweave.io.mixtures import Mixture, Separation, stem_files
 from stemweave.io.notices import made_privately, public, show_warnings
-from stemweave.io.records import (
-    PICTURE,
-    RECORD,
-    is_foreign,
-    is_record_of,
-    keep_earlier,
-    left_out,
-)
+from stemweave.io.records import PICTURE, RECORD, is_foreign, is_record_of, keep_earlier, left_out
+from stemweave.io.threads import usable_cores
 
 if TYPE_CHECKING:
     from stemweave.diffusion.sampler import Progress
     from stemweave.model import StemModel
+
+MAX_FOLDERS = 64
+"""For results, that a run over workers keeps an eye on."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ def _separate(
     job: SeparationJob, pipe: StemModel | None, progress: Progress | None
 ) -> dict[str, Path]:
     """``separate_song`` that raises what goes wrong."""
+    from stemweave.io import batch
+
     asked = job.asked
     try:
         with Staging(job.out, job.name) as private:
@@ -171,7 +173,8 @@ def _separate(
             partial = private / "stems"
             with made_privately(partial, job.folder):
                 try:
-                    files = separate_into(pipe, job.source, partial, asked, progress)
+                    files = batch.separate_file(pipe, job.source, partial, asked, progress)
+                    plot_if(asked.plot, {"mixture": job.source, **files}, partial)
                 except OutputError as error:
                     raise OutputError(public(str(error))) from error
             require_room(job)
@@ -228,19 +231,90 @@ def failure_of(source: str | Path, error: Exception) -> Failure:
     return Failure(str(source), f"{source}: {problem}", "".join(format_exception(error)))
 
 
-def separate_into(
-    pipe: StemModel,
-    source: Path,
-    folder: Path,
-    asked: Separation,
-    progress: Progress | None = None,
-) -> dict[str, Path]:
-    """Write the stems of ``source``, and the picture if wanted, to ``folder``."""
-    from stemweave.io import batch
+def separation_workers(number: int | None, ray: str | None, device: str) -> Workers | None:
+    """What ``--workers``, ``--ray`` and ``--device`` ask for; None: this process alone.
 
-    written = batch.separate_file(pipe, source, folder, asked, progress)
-    if asked.plot:
-        from stemweave.io.plots import plot_files
+    Raises:
+        InputError: if they contradict each other.
+    """
+    if ray is None:
+        return Workers(number) if number is not None and number > 1 else None
+    if ray != "local" and number is not None:
+        raise InputError(
+            "a number of workers is for one machine: on a Ray cluster every core is a worker"
+        )
+    kind, _, index = device.partition(":")
+    if index:
+        raise InputError(f"device {device}: Ray chooses among GPUs, give device {kind}")
+    return Workers(number or usable_cores(), ray, gpus=int(kind == "cuda"))
 
-        plot_files({"mixture": source, **written}, folder / PICTURE)
-    return written
+
+def separate_here(
+    pipe: StemModel, mixtures: Sequence[Mixture], asked: Separation
+) -> Iterator[Success | Failure]:
+    """Separate ``mixtures`` one after the other, each with a bar.
+
+    Ends early if so many results cannot be written that going on is useless.
+    """
+    unwritten = 0
+    for file, out, name in mixtures:
+        job = SeparationJob(Path(file), Path(out), name, asked)
+        try:
+            with Bar(job.source.name) as progress:
+                outcome = _refused(job) or separate_song(job, pipe, progress)
+        except OutputError as error:
+            outcome = failure_of(file, error)
+            unwritten += 1
+        yield outcome
+        if unwritten >= MAX_FAILURES:
+            return
+
+
+def separate_on_workers(
+    mixtures: Sequence[Mixture], asked: Separation, model: str | None, device: str, workers: Workers
+) -> Iterator[Success | Failure]:
+    """Separate ``mixtures`` over ``workers``; what becomes of each, as they finish.
+
+    Ends early if so many fail through no fault of theirs that going on is useless.
+
+    Raises:
+        InputError: if Ray, its cluster or its GPUs are missing.
+        OutputError: if a folder for results cannot be made.
+    """
+    if model is not None and Path(model).is_dir():
+        model = str(Path(model).absolute())
+
+    def job(mixture: Mixture) -> SeparationJob:
+        file, out, name = mixture
+        source, folder = Path(file).absolute(), Path(out).absolute()
+        return SeparationJob(source, folder, name, asked, model, device, workers.threads)
+
+    with ExitStack() as stack:
+        # what workers leave goes when they have ended, and so do folders that were made for nothing
+        for out in sorted({mixture.out for mixture in mixtures}, key=os.path.exists)[:MAX_FOLDERS]:
+            stack.enter_context(staging_in(Path(out)))
+        todo = []
+        for mixture in mixtures:
+            refused = _refused(job(mixture))
+            if refused is None:
+                todo.append(mixture)
+            else:
+                yield refused
+        for outcome in outcomes(
+            separate_song, map(job, todo), workers, len(todo), console.draws_bars
+        ):
+            if not isinstance(outcome, Failed):
+                yield outcome
+            elif isinstance(outcome.error, WorkerDied):
+                yield Failure(str(outcome.job.source), str(outcome.error))
+            else:
+                yield failure_of(outcome.job.source, outcome.error)
+
+
+def _refused(job: SeparationJob) -> Failure | None:
+    """The failure of a file whose results would take the place of others."""
+    try:
+        require_room(job)
+    except InputError as error:
+        return failure_of(job.source, error)
+    return None

@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from stemweave.errors import InputError
 from stemweave.io import ffmpeg
 from stemweave.io.sndfile import INDEXED, PCM_CONTAINERS, NotReadable, SndfileSound
-from stemweave.io.stated import riff_sound
+from stemweave.io.stated import AudioInfo, riff_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,47 +37,6 @@ VIDEO_SUFFIXES = (
 VORBIS_BLOCK_S = 0.02
 """By so much FFmpeg may miscount a short OGG, which libsndfile does not."""
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What an audio file holds.
-
-    Attributes:
-        sample_rate: in Hz.
-        num_samples: per channel, as many as can be read.
-        stated_samples: as many as the file states, if that is more.
-        lost_samples: of ``num_samples``, those that are silent because they are damaged.
-    """
-
-    path: Path
-    sample_rate: int
-    channels: int
-    num_samples: int
-    stated_samples: int | None = None
-    lost_samples: int = 0
-
-    @property
-    def duration_s(self) -> float:
-        return self.num_samples / self.sample_rate
-
-    @property
-    def shortfall(self) -> str | None:
-        """One sentence if something is missing, for users."""
-        if self.stated_samples is not None and self.stated_samples > self.num_samples:
-            stated_s = self.stated_samples / self.sample_rate
-            digits = 1 if stated_s - self.duration_s >= 0.1 else 3
-            return (
-                f"{self.path} is damaged or cut off: {self.duration_s:.{digits}f} of "
-                f"{stated_s:.{digits}f} s can be decoded"
-            )
-        if self.lost_samples:
-            lost_s = self.lost_samples / self.sample_rate
-            return (
-                f"{self.path} is damaged: {lost_s:.3f} of {self.duration_s:.1f} s cannot be "
-                "decoded and are silent"
-            )
-        return None
 
 
 class _Sound(Protocol):
@@ -226,19 +184,19 @@ def _find_in(
         if start.startswith(INDEXED) and not counted and (found := _by_sndfile(path)):
             return found
         try:
-            counts = ffmpeg.count(path, max_duration_s=max_duration_s)
+            info, options = ffmpeg.count(path, max_duration_s=max_duration_s)
         except ffmpeg.NotDecodable as error:
             raise InputError(f"{path} is not audio that can be read: {error}") from error
-        if start.startswith(INDEXED) and not counts.lost_samples and not counts.is_short:
+        if start.startswith(INDEXED) and not info.shortfall:
             found = _by_sndfile(path)
-            if found and _agree(found.info, counts, start.startswith(b"OggS")):
+            if found and _agree(found.info, info, start.startswith(b"OggS")):
                 return found
-        return _by_ffmpeg(path, counts)
+        return _by_ffmpeg(info, options)
 
 
-def _agree(info: AudioInfo, counts: ffmpeg.Counted, ogg: bool) -> bool:
+def _agree(info: AudioInfo, counted: AudioInfo, ogg: bool) -> bool:
     """Whether libsndfile reads all of a file, with its channels in the order of a WAV's."""
-    apart_s = abs(info.duration_s - counts.num_samples / counts.sample_rate)
+    apart_s = abs(info.duration_s - counted.duration_s)
     return info.channels <= 2 and apart_s <= VORBIS_BLOCK_S if ogg else apart_s == 0
 
 
@@ -248,7 +206,7 @@ def _uncompressed(path: Path, start: bytes) -> _Found | None:
         riff = riff_sound(path)
         if riff is not None and riff.is_longer:
             with suppress(ffmpeg.NotDecodable):
-                return _by_ffmpeg(path, ffmpeg.count(path, {"ignore_length": "1"}))
+                return _by_ffmpeg(*ffmpeg.count(path, {"ignore_length": "1"}))
         if riff is not None and not riff.there:
             raise InputError(f"{path} holds no samples")
     return _by_sndfile(path)
@@ -268,16 +226,8 @@ def _by_sndfile(path: Path) -> _Found | None:
     return _Found(_checked(info), lambda: SndfileSound(path))
 
 
-def _by_ffmpeg(path: Path, counts: ffmpeg.Counted) -> _Found:
-    info = AudioInfo(
-        path,
-        counts.sample_rate,
-        counts.channels,
-        counts.num_samples,
-        counts.stated_samples,
-        counts.lost_samples,
-    )
-    return _Found(_checked(info), lambda: ffmpeg.FFmpegSound(path, counts))
+def _by_ffmpeg(info: AudioInfo, options: ffmpeg.Options) -> _Found:
+    return _Found(_checked(info), lambda: ffmpeg.FFmpegSound(info, options))
 
 
 def _checked(info: AudioInfo) -> AudioInfo:

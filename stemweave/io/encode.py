@@ -11,9 +11,8 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from stemweave.errors import InputError
@@ -36,51 +35,33 @@ logger = logging.getLogger(__name__)
 
 
 class AudioWriter:
-    """Writes an audio file block by block under a temporary name; see ``WriterGroup``.
+    """Writes the audio file that becomes ``path`` block by block as ``file``; see ``WriterGroup``.
 
     Samples beyond full scale stay in 32-bit float WAV; files of other encodings wait until their
     gain is known, on the disk of the output, and are then encoded.
-
-    Raises:
-        InputError: if the folder cannot be written, the disk is full, or the encoding cannot hold
-            the channels.
     """
 
     def __init__(
         self,
         path: Path,
+        file: Path,
         sample_rate: int,
         channels: int,
-        encoding: str | Encoding = "wav",
-        num_samples: int | None = None,
+        encoding: Encoding,
+        num_samples: int | None,
     ) -> None:
-        self.path, self.encoding, self.peak = path, encoding_of(encoding), 0.0
-        self.encoding.check(channels)
-        self._sample_rate, self._channels, self._num_samples = sample_rate, channels, num_samples
-        _say_resampled(self.encoding, sample_rate)
-        self._partial = _Partial(path)
+        self.path, self.file, self.clips, self.peak = path, file, encoding.clips, 0.0
+        self._channels = channels
+        self._open = partial(encoder, file, encoding, sample_rate, channels, num_samples)
         self._encoder: Encoder | None = None
         self._waiting: IO[bytes] | None = None
-        try:
-            with _writing(path):
-                if self.encoding.clips:
-                    self._waiting = tempfile.SpooledTemporaryFile(  # noqa: SIM115
-                        MEMORY_BYTES, dir=str(self._partial.folder)
-                    )
-                else:
-                    self._encoder = self._open()
-        except InputError:
-            self.discard()
-            raise
-
-    def _open(self) -> Encoder:
-        return encoder(
-            self._partial.file,
-            self.encoding,
-            self._sample_rate,
-            self._channels,
-            self._num_samples,
-        )
+        with _writing(path):
+            if self.clips:
+                self._waiting = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+                    MEMORY_BYTES, dir=str(file.parent)
+                )
+            else:
+                self._encoder = self._open()
 
     def write(self, waveform: Tensor) -> None:
         """Append samples (channels, n).
@@ -106,8 +87,8 @@ class AudioWriter:
             elif self._encoder is not None:
                 self._encoder.write(samples)
 
-    def close(self, gain: float = 1.0) -> None:
-        """Bring everything to the disk under a temporary name, times ``gain`` where it waited."""
+    def close(self, gain: float) -> None:
+        """Bring everything to the disk, times ``gain`` where it waited."""
         import numpy as np
 
         with _writing(self.path):
@@ -120,68 +101,65 @@ class AudioWriter:
             assert self._encoder is not None
             self._encoder.close()
 
-    def publish(self) -> None:
-        """Give the closed file its name."""
-        self._partial.publish()
-
     def discard(self) -> None:
-        """Leave nothing behind, nor empty folders made for this file."""
+        """Let go of the open file."""
         if self._waiting is not None:
             self._waiting.close()
         if self._encoder is not None:
             with suppress(Exception):  # it may have failed for want of room
                 self._encoder.close()
-        self._partial.discard()
-
-
-class Document:
-    """A text file that appears with the audio files of a group.
-
-    Args:
-        text: what is in it, by the files' gain.
-    """
-
-    def __init__(self, path: Path, text: Callable[[float], str]) -> None:
-        self.path, self._text = path, text
-        self._partial: _Partial | None = None
-
-    def close(self, gain: float = 1.0) -> None:
-        self._partial = _Partial(self.path)
-        with _writing(self.path):
-            self._partial.file.write_text(self._text(gain), encoding="utf-8")
-
-    def publish(self) -> None:
-        if self._partial is not None:
-            self._partial.publish()
-
-    def discard(self) -> None:
-        if self._partial is not None:
-            self._partial.discard()
 
 
 class WriterGroup:
-    """Several files that appear together when the ``with`` block ends well, or not at all.
+    """Files of one folder that appear together when the ``with`` block ends well, or not at all.
 
     If a sample of any would clip, all are made quieter by the same gain, and a line says so.
 
     Args:
+        files: their paths, by name.
+        texts: what else appears with them: what is in it, by the files' gain.
         peak: of files that are written at other times and take the same gain.
         optional: names of files that do not appear if all of their samples are zero.
 
     Attributes:
         writers: of the files by name, once the block has ended only of those that appear.
         gain: of the written files, once the block has ended.
+
+    Raises:
+        InputError: if the folder cannot be written, the disk is full, or the encoding cannot hold
+            the channels.
     """
 
     def __init__(
         self,
-        writers: Mapping[str, AudioWriter],
-        documents: Sequence[Document] = (),
+        files: Mapping[str, Path],
+        sample_rate: int,
+        channels: int,
+        encoding: str | Encoding = "wav",
+        num_samples: int | None = None,
+        texts: Mapping[Path, Callable[[float], str]] | None = None,
         peak: float = 0.0,
         optional: Sequence[str] = (),
     ) -> None:
-        self.writers, self.documents, self.gain = dict(writers), tuple(documents), 1.0
-        self._others_peak, self._optional = peak, tuple(optional)
+        encoding = encoding_of(encoding)
+        encoding.check(channels)
+        _say_resampled(encoding, sample_rate)
+        self.gain, self._texts, self._peak, self._optional = 1.0, texts or {}, peak, optional
+        self.writers: dict[str, AudioWriter] = {}
+        first = next(iter(files.values()))
+        try:
+            self._staging = Staging(first.parent)
+        except OSError as error:
+            raise writing_failed(first, error) from error
+        try:
+            for name, path in files.items():
+                file = self._staging.path / path.name
+                self.writers[name] = AudioWriter(
+                    path, file, sample_rate, channels, encoding, num_samples
+                )
+        except BaseException:
+            self._end()
+            raise
 
     def write(self, waveforms: Mapping[str, Tensor]) -> None:
         """Append (channels, n) samples to the file of each name."""
@@ -191,33 +169,39 @@ class WriterGroup:
     def __enter__(self) -> WriterGroup:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for name in self._optional:
             if self.writers[name].peak == 0:
                 self.writers.pop(name).discard()
-        files: list[AudioWriter | Document] = [*self.writers.values(), *self.documents]
         try:
             if kind is None:
-                self.gain = self._common_gain()
-                for file in files:
-                    file.close(self.gain)
-                for file in files:
-                    file.publish()
+                self._publish()
         finally:
-            for file in reversed(files):  # the first one made the folders
-                file.discard()
+            self._end()
+
+    def _publish(self) -> None:
+        self.gain = self._common_gain()
+        for writer in self.writers.values():
+            writer.close(self.gain)
+        for path, text in self._texts.items():
+            with _writing(path):
+                (self._staging.path / path.name).write_text(text(self.gain), encoding="utf-8")
+        for path in (*(writer.path for writer in self.writers.values()), *self._texts):
+            try:
+                (self._staging.path / path.name).replace(path)
+            except OSError as error:
+                raise writing_failed(path, error) from error
+
+    def _end(self) -> None:
+        """Leave nothing behind, nor empty folders made for the files."""
+        for writer in self.writers.values():
+            writer.discard()
+        self._staging.close()
 
     def _common_gain(self) -> float:
-        clipping = [writer for writer in self.writers.values() if writer.encoding.clips]
-        if not clipping:
-            return 1.0
-        peak = max(self._others_peak, *(writer.peak for writer in clipping))
-        if peak <= FULL_SCALE:
+        clipping = [writer for writer in self.writers.values() if writer.clips]
+        peak = max([self._peak, *(writer.peak for writer in clipping)])
+        if not clipping or peak <= FULL_SCALE:
             return 1.0
         first = clipping[0].path
         those = f"{first}:" if len(clipping) == 1 else f"{first.parent}: all files"
@@ -231,37 +215,15 @@ class WriterGroup:
 def write_audio(
     path: Path, waveform: Tensor, sample_rate: int, encoding: str | Encoding = "wav"
 ) -> None:
-    """Write ``waveform`` (channels, samples); see ``AudioWriter``."""
-    writer = AudioWriter(path, sample_rate, waveform.shape[0], encoding, waveform.shape[-1])
-    with WriterGroup({path.name: writer}) as group:
+    """Write ``waveform`` (channels, samples); see ``WriterGroup``."""
+    channels, num_samples = waveform.shape
+    with WriterGroup({path.name: path}, sample_rate, channels, encoding, num_samples) as group:
         group.write({path.name: waveform})
 
 
 def check_format(encoding: str | Encoding, channels: int) -> None:
     """Raise ``InputError`` if there is no such format, or it cannot hold so many channels."""
     encoding_of(encoding).check(channels)
-
-
-class _Partial:
-    """A file that is made in a private folder and then moved to its place."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._staging = Staging(path.parent)
-        except OSError as error:
-            raise writing_failed(path, error) from error
-        self.folder = self._staging.path
-        self.file = self.folder / path.name
-
-    def publish(self) -> None:
-        try:
-            self.file.replace(self.path)
-        except OSError as error:
-            raise writing_failed(self.path, error) from error
-
-    def discard(self) -> None:
-        self._staging.close()
 
 
 @lru_cache

@@ -49,6 +49,37 @@ def encoder(
     return SndfileEncoder(path, encoding, sample_rate, channels, num_samples)
 
 
+def open_sound(
+    path: Path,
+    container: str,
+    subtype: str,
+    sample_rate: int,
+    channels: int,
+    num_samples: int | None,
+) -> Any:
+    """libsndfile's open file, without the chunk that has the time of writing."""
+    import soundfile
+
+    if container == "WAV" and (num_samples or 0) * channels * 4 > LARGEST_WAV_BYTES:
+        container = "RF64"
+    sound = soundfile.SoundFile(
+        os.fsencode(path), "w", sample_rate, channels, format=container, subtype=subtype
+    )
+    command(sound, SFC_SET_ADD_PEAK_CHUNK, None)
+    return sound
+
+
+def command(sound: Any, number: int, data: bytes | None) -> None:
+    """Tell libsndfile what it writes before the samples; None switches something off."""
+    import soundfile
+
+    ffi = soundfile._ffi
+    pointer, size = (ffi.NULL, 0) if data is None else (ffi.from_buffer(data), len(data))
+    done = soundfile._snd.sf_command(sound._file, number, pointer, size)
+    if data is not None and not done:
+        raise RuntimeError("a chunk cannot be written")
+
+
 class SndfileEncoder:
     """WAV and FLAC. Integers of 16 bits are dithered."""
 
@@ -60,18 +91,10 @@ class SndfileEncoder:
         channels: int,
         num_samples: int | None = None,
     ) -> None:
-        import soundfile
-
-        container = encoding.fmt.upper()
-        if container == "WAV" and (num_samples or 0) * channels * 4 > LARGEST_WAV_BYTES:
-            container = "RF64"
         subtype = f"PCM_{encoding.bits}" if encoding.bits else "FLOAT"
         self._quantise = Quantiser(encoding.bits) if encoding.bits else None
-        self._sound: Any = soundfile.SoundFile(
-            os.fsencode(path), "w", sample_rate, channels, format=container, subtype=subtype
-        )
-        soundfile._snd.sf_command(
-            self._sound._file, SFC_SET_ADD_PEAK_CHUNK, soundfile._ffi.NULL, soundfile._snd.SF_FALSE
+        self._sound = open_sound(
+            path, encoding.fmt.upper(), subtype, sample_rate, channels, num_samples
         )
 
     def write(self, samples: np.ndarray) -> None:
@@ -216,7 +239,6 @@ def state_mp3_length(path: Path, num_samples: int) -> None:
 
 
 def _crc16(data: bytes) -> int:
-    """CRC-16 of an Info frame."""
     value = 0
     for byte in data:
         value ^= byte

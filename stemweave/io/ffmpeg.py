@@ -7,13 +7,12 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemweave.io.frames import Alike, as_float
-from stemweave.io.stated import caf_samples, find_info, mp3_samples
+from stemweave.io.stated import AudioInfo, caf_samples, find_info, mp3_samples
 
 if TYPE_CHECKING:
     import av
@@ -52,34 +51,12 @@ class NotDecodable(Exception):
     """FFmpeg finds no sound in a file; the message is a reason."""
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What can be decoded of a file.
-
-    Attributes:
-        num_samples: per channel, padding that the container knows of left out.
-        stated_samples: what the container says, if it says anything.
-        lost_samples: of ``num_samples``, those that are silent because they are damaged.
-        options: for the demuxer.
-    """
-
-    sample_rate: int
-    channels: int
-    num_samples: int
-    stated_samples: int | None
-    lost_samples: int = 0
-    options: Options = field(default_factory=dict)
-
-    @property
-    def is_short(self) -> bool:
-        """Whether less is there than the container states."""
-        return self.stated_samples is not None and self.num_samples < self.stated_samples
-
-
 def count(
     path: Path, options: Options | None = None, max_duration_s: float | None = None
-) -> Counted:
-    """Decode ``path`` to see how much there is, up to ``max_duration_s``.
+) -> tuple[AudioInfo, Options]:
+    """Decode ``path`` to see how much there is, up to ``max_duration_s``; with what options.
+
+    Padding that the container knows of does not count.
 
     Raises:
         NotDecodable: if there is nothing.
@@ -109,14 +86,14 @@ def count(
     tolerance = 0 if name == "flac" else round(TOLERANCE_S * rate)
     if stated is not None and total < stated <= total + tolerance:
         stated = total
-    return Counted(rate, channels, total, stated, lost, options)
+    return AudioInfo(path, rate, channels, total, stated, lost), options
 
 
 class FFmpegSound:
     """Samples of a counted file in order; going back means to begin again."""
 
-    def __init__(self, path: Path, counted: Counted) -> None:
-        self._path, self._counted = path, counted
+    def __init__(self, info: AudioInfo, options: Options) -> None:
+        self._info, self._options = info, options
         self._decoding: Decoding | None = None
         self._position = 0
         self.seek(0)
@@ -127,9 +104,9 @@ class FFmpegSound:
 
         if self._decoding is None or start < self._position:
             self.close()
-            self._decoding = Decoding(self._path, self._counted.options)
+            self._decoding = Decoding(self._info.path, self._options)
             self._blocks = self._decoding.blocks()
-            self._left = np.zeros((0, self._counted.channels), np.float32)
+            self._left = np.zeros((0, self._info.channels), np.float32)
             self._position = 0
         while self._position < start and len(self.read(min(start - self._position, 1 << 18))):
             pass
@@ -138,7 +115,7 @@ class FFmpegSound:
         """The next samples (length, channels), fewer at the end."""
         import numpy as np
 
-        length = max(min(length, self._counted.num_samples - self._position), 0)
+        length = max(min(length, self._info.num_samples - self._position), 0)
         parts, there = [self._left], len(self._left)
         while there < length and (block := next(self._blocks, None)) is not None:
             parts.append(block)

@@ -13,11 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stemweave.errors import ExistsError, InputError, OutputError
+from stemweave.errors import ExistsError, OutputError
 from stemweave.io.ends import kept_at_end, removing_at_end, signals_held_back
 from stemweave.io.records import RECORD
-
-__all__ = ["InputError", "OutputError"]  # where others found them before
 
 if sys.platform != "win32":
     import fcntl

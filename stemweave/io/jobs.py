@@ -87,10 +87,7 @@ class Failed(Generic[Job]):
 
 
 def map_jobs(
-    make: Callable[[Job], Made],
-    jobs: Iterable[Job],
-    workers: Workers,
-    total: int | None = None,
+    make: Callable[[Job], Made], jobs: Iterable[Job], workers: Workers, total: int | None = None
 ) -> Iterator[Made]:
     """What ``make``, a module's function, returns for every job, as they finish, with a bar.
 
@@ -250,7 +247,10 @@ def _next(
 def _over_ray(
     make: Callable[[Job], Made], jobs: Iterator[Job], workers: Workers
 ) -> Iterator[Made | Failed[Job]]:
-    ray = _imported_ray()
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("this needs Ray: pip install 'stemweave[scale]'") from error
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, workers)
@@ -258,7 +258,11 @@ def _over_ray(
     running: dict[Any, Job] = {}
     counted_s = -float("inf")
     try:
-        _check_gpus(ray.cluster_resources(), workers)
+        if ray.cluster_resources().get("GPU", 0) < workers.gpus:  # Ray would wait for ever
+            raise InputError(
+                f"the Ray at {workers.ray} has too few GPUs: add machines that have them, or use "
+                "device cpu"
+            )
         while True:
             if time.monotonic() - counted_s > 5:  # clusters grow and shrink
                 slots = _slots(ray.cluster_resources(), workers)
@@ -283,14 +287,6 @@ def _over_ray(
             ray.shutdown()
 
 
-def _check_gpus(resources: dict[str, float], workers: Workers) -> None:
-    if resources.get("GPU", 0) < workers.gpus:  # Ray itself would wait for one for ever
-        raise InputError(
-            f"the Ray at {workers.ray} has too few GPUs: add machines that have them, or use "
-            "device cpu"
-        )
-
-
 def _slots(resources: dict[str, float], workers: Workers) -> int:
     """Jobs that a cluster can do at a time."""
     slots = resources.get("CPU", 1)
@@ -304,14 +300,6 @@ def _death(job: object) -> WorkerDied:
         f"the worker died {MAX_RETRIES + 1} times, perhaps for lack of memory (fewer workers?), "
         f"on {str(job)[:200]}"
     )
-
-
-def _imported_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("this needs Ray: pip install 'stemweave[scale]'") from error
-    return ray
 
 
 def _connect(ray: Any, workers: Workers) -> None:

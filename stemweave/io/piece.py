@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from stemweave.io.encode import AudioWriter, Document, WriterGroup
+from stemweave.io.encode import WriterGroup
 from stemweave.io.encoding import Encoding
 from stemweave.io.files import require_absent
+from stemweave.io.records import PIECE_RECORD
 from stemweave.stems import MIXTURE
+
+RecordText = Callable[[Mapping[str, Path], int, float], str]
+"""Of the files of a piece, their sample rate and their gain."""
 
 
 class Piece(dict[str, Tensor]):
@@ -32,45 +37,21 @@ class Piece(dict[str, Tensor]):
         return self[MIXTURE]
 
     def save(
-        self, folder: str | Path, encoding: str | Encoding = "wav", overwrite: bool = False
+        self,
+        folder: str | Path,
+        encoding: str | Encoding = "wav",
+        overwrite: bool = False,
+        record: RecordText | None = None,
     ) -> dict[str, Path]:
-        """Write ``folder/NAME.ENCODING`` for each, all or none; raises ``InputError``."""
-        return write_stems(Path(folder), self, self.sample_rate, encoding, overwrite)
+        """Write ``folder/NAME.ENCODING`` for each, all or none; raises ``InputError``.
 
-
-def open_writers(
-    files: Mapping[str, Path],
-    sample_rate: int,
-    channels: int,
-    encoding: str | Encoding,
-    num_samples: int | None = None,
-) -> dict[str, AudioWriter]:
-    """A writer for each file; if one cannot be opened, none stays behind."""
-    writers: dict[str, AudioWriter] = {}
-    try:
-        for name, path in files.items():
-            writers[name] = AudioWriter(path, sample_rate, channels, encoding, num_samples)
-    except BaseException:
-        for writer in reversed(writers.values()):
-            writer.discard()
-        raise
-    return writers
-
-
-def write_stems(
-    out: Path,
-    waveforms: Mapping[str, Tensor],
-    sample_rate: int,
-    encoding: str | Encoding,
-    overwrite: bool,
-    documents: Sequence[Document] = (),
-) -> dict[str, Path]:
-    """Write ``out/<name>.<suffix>`` for every waveform (channels, samples), all or none; and
-    ``documents`` with them.
-    """
-    files = {name: out / f"{name}.{encoding}" for name in waveforms}
-    require_absent(list(files.values()), overwrite)
-    channels = next(iter(waveforms.values())).shape[0]
-    with WriterGroup(open_writers(files, sample_rate, channels, encoding), documents) as group:
-        group.write(waveforms)
-    return files
+        ``record`` is the text of ``piece.json``, by the files, their rate and their gain.
+        """
+        out = Path(folder)
+        files = {name: out / f"{name}.{encoding}" for name in self}
+        require_absent(list(files.values()), overwrite)
+        texts = {out / PIECE_RECORD: partial(record, files, self.sample_rate)} if record else {}
+        channels = next(iter(self.values())).shape[0]
+        with WriterGroup(files, self.sample_rate, channels, encoding, texts=texts) as group:
+            group.write(self)
+        return files

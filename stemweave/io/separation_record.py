@@ -1,4 +1,4 @@
-"""``separation.json`` beside stems: of what file they are, and how they were made."""
+"""Records beside stems: ``separation.json`` of those of a file, ``piece.json`` of a task's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def record_text(
         elapsed_s: what it took.
         left_out: of ``files``, since they are silent.
     """
-    defaults = {}
+    defaults: dict[str, Any] = {}
     if settings["method"] != "mask":  # the diffusion has more to say
         defaults = {
             "guidance": pipe.config.separation_guidance,
@@ -62,7 +62,7 @@ def record_text(
             "duration_s": info.duration_s,
         },
         "model": described_model(pipe.source),
-        "settings": {**defaults, **{name: v for name, v in settings.items() if v is not None}},
+        "settings": {**defaults, **_given(settings)},
         "outputs": {name: path.name for name, path in files.items() if name not in left_out},
         **({LEFT_OUT: list(left_out)} if left_out else {}),
         "encoding": {
@@ -75,6 +75,40 @@ def record_text(
         "gain_db": round(20 * math.log10(gain), 3),
         "seconds": round(elapsed_s, 3),
     }
+    return _as_text(record)
+
+
+def piece_text(
+    task: str,
+    pipe: StemModel,
+    settings: Mapping[str, Any],
+    files: Mapping[str, Path],
+    sample_rate: int,
+    gain: float,
+) -> str:
+    """The JSON for a piece that ``task`` made, in the audio files ``files``.
+
+    Args:
+        settings: of the task; those that are None are left out.
+        gain: of all files, below 1 if samples would have clipped.
+    """
+    record = {
+        **made_by(),
+        "task": task,
+        "model": described_model(pipe.source),
+        "settings": _given(settings),
+        "sample_rate": sample_rate,
+        "outputs": {name: path.name for name, path in files.items()},
+        "gain": gain,
+    }
+    return _as_text(record)
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _as_text(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What headers say about the length of the sound that follows, read from the bytes themselves."""
+"""What a file is said to hold, and what headers say of the length of the sound that follows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,47 @@ INFO_FIELDS = {1: 4, 2: 4, 4: 100, 8: 4}
 LAME_DELAY_OFFSET = 21
 """From the name of the encoder to its delay and padding, 12 bits each."""
 LAME_CRC_OFFSET = 34
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file holds.
+
+    Attributes:
+        sample_rate: in Hz.
+        num_samples: per channel, as many as can be read.
+        stated_samples: as many as the file states, if that is more.
+        lost_samples: of ``num_samples``, those that are silent because they are damaged.
+    """
+
+    path: Path
+    sample_rate: int
+    channels: int
+    num_samples: int
+    stated_samples: int | None = None
+    lost_samples: int = 0
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sample_rate
+
+    @property
+    def shortfall(self) -> str | None:
+        """One sentence if something is missing, for users."""
+        if self.stated_samples is not None and self.stated_samples > self.num_samples:
+            stated_s = self.stated_samples / self.sample_rate
+            digits = 1 if stated_s - self.duration_s >= 0.1 else 3
+            return (
+                f"{self.path} is damaged or cut off: {self.duration_s:.{digits}f} of "
+                f"{stated_s:.{digits}f} s can be decoded"
+            )
+        if self.lost_samples:
+            lost_s = self.lost_samples / self.sample_rate
+            return (
+                f"{self.path} is damaged: {lost_s:.3f} of {self.duration_s:.1f} s cannot be "
+                "decoded and are silent"
+            )
+        return None
 
 
 @dataclass(frozen=True)

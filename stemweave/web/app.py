@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
@@ -22,13 +21,13 @@ from stemweave.web import (
     version_routes,
 )
 from stemweave.web.answers import Health, ModelAnswer
-from stemweave.web.attempts import Attempts
 from stemweave.web.errors import PROBLEMS, answer_errors, name_methods
 from stemweave.web.guards import (
     COOKIE,
     HEADERS,
     SESSION_PATH,
     UPLOAD_PATH,
+    Attempts,
     Guard,
     address_of,
     check_token,
@@ -36,11 +35,10 @@ from stemweave.web.guards import (
 )
 from stemweave.web.runner import Runner
 from stemweave.web.settings import Settings
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio, Studio
 
 VERSION = metadata.version("stemweave")
 PAGE = Path(__file__).parent / "static"
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
 class Credentials(BaseModel):

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from stemweave.errors import InputError
 from stemweave.music.daw import export_files
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.music_routes import music_of
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
-from stemweave.web.version_routes import file_stem, saved_as
-from stemweave.web.zipping import zipped
+from stemweave.web.version_routes import file_stem
+from stemweave.web.zipping import zip_named, zipped
 
 router = APIRouter(prefix="/api/versions", tags=["music"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 Bar = Annotated[int | None, Query(ge=1, le=100_000)]
 
 
@@ -34,21 +32,14 @@ Bar = Annotated[int | None, Query(ge=1, le=100_000)]
     responses={200: {"content": {"application/zip": {}}, "description": "zip of a session"}},
 )
 async def download_session(
-    version_id: str,
-    studio: InStudio,
-    request: Request,
-    first_bar: Bar = None,
-    last_bar: Bar = None,
+    version_id: str, studio: InStudio, request: Request, first_bar: Bar = None, last_bar: Bar = None
 ) -> Response:
     """Stems as Broadcast WAV, MIDI, Reaper project and DAWproject; bars from 1 are a loop."""
     version = await to_thread.run_sync(studio.version, version_id)
     if (first_bar is None) != (last_bar is None):
         raise Refused(422, "a loop needs first_bar and last_bar")
     title = await file_stem(studio, version)
-    about: dict[str, Any] = {
-        "media_type": "application/zip",
-        "headers": {"content-disposition": saved_as(f"{title} - DAW.zip")},
-    }
+    about = zip_named(f"{title} - DAW.zip")
     if request.method == "HEAD":
         return Response(**about)
     room = 2 * sum(track["bytes"] for track in version.tracks)
@@ -59,11 +50,7 @@ async def download_session(
         raise Refused(422, "no beat was found in it: give its sheet a tempo")
     loop_bars = None if first_bar is None or last_bar is None else (first_bar, last_bar)
     files = _session(studio, version, title, sheet, score, loop_bars)
-    try:
-        first = await anext(files)
-    except InputError as error:
-        raise Refused(422, studio.library.without_paths(str(error))) from error
-    return StreamingResponse(zipped(_after(first, files)), **about)
+    return StreamingResponse(zipped(_after(await anext(files), files)), **about)
 
 
 async def _session(
@@ -85,13 +72,8 @@ async def _session(
 
 async def _after(
     first: tuple[str, Path], others: AsyncGenerator[tuple[str, Path], None]
-) -> AsyncGenerator[tuple[str, Awaitable[Path]], None]:
-    """``first`` and ``others`` as ``zipped`` takes them."""
-
-    async def made(file: Path) -> Path:
-        return file
-
+) -> AsyncGenerator[tuple[str, Path], None]:
     async with aclosing(others):
-        yield first[0], made(first[1])
-        async for name, file in others:
-            yield name, made(file)
+        yield first
+        async for file in others:
+            yield file

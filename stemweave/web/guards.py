@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
 import math
 import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -16,7 +19,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stemweave.web.attempts import Attempts
 from stemweave.web.errors import Refused
 from stemweave.web.settings import Settings, is_loopback
 
@@ -32,6 +34,11 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 ONE_RANGE = re.compile(
     r"bytes=[ \t]*(?:(\d{1,18})-(\d{1,18})?|-\d{1,18})[ \t]*", re.IGNORECASE | re.ASCII
 )
+FREE_ATTEMPTS = 5
+LONGEST_WAIT_S = 60.0
+FORGOTTEN_AFTER_S = 900.0
+MAX_CLIENTS = 10_000
+"""Whose wrong tokens are counted."""
 WWW_AUTHENTICATE = {"www-authenticate": 'Bearer realm="stemweave"'}
 
 HEADERS = {
@@ -47,6 +54,61 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+
+
+@dataclass
+class _Record:
+    wrong: int = 0
+    last_s: float = 0.0
+
+    def blocked_until_s(self) -> float:
+        if self.wrong < FREE_ATTEMPTS:
+            return 0.0
+        return self.last_s + min(2.0 ** (self.wrong - FREE_ATTEMPTS), LONGEST_WAIT_S)
+
+
+class Attempts:
+    """Five wrong tokens are free; then each doubles the wait, from one second to a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._records: dict[str, _Record] = {}  # the latest failure last
+
+    def check_allowed(self, client: str) -> None:
+        """Raise ``Refused`` if ``client`` has to wait, before its next token is looked at."""
+        record = self._records.get(_network(client))
+        left_s = record.blocked_until_s() - self._clock() if record else 0.0
+        if left_s > 0:
+            seconds = math.ceil(left_s)
+            raise Refused(
+                429,
+                f"too many wrong tokens: wait {seconds} s before the next one",
+                {"retry-after": str(seconds)},
+            )
+
+    def failed(self, client: str) -> None:
+        network, now_s = _network(client), self._clock()
+        record = self._records.pop(network, None)
+        if record is None or now_s - record.last_s > FORGOTTEN_AFTER_S:
+            record = _Record()
+        record.wrong, record.last_s = record.wrong + 1, now_s
+        self._records[network] = record
+        if len(self._records) > MAX_CLIENTS:
+            del self._records[next(iter(self._records))]
+
+    def succeeded(self, client: str) -> None:
+        self._records.pop(_network(client), None)
+
+
+def _network(client: str) -> str:
+    """The client's address; of IPv6 the half that one household has."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if address.version == 4:
+        return client
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def session_of(token: str) -> str:
@@ -110,7 +172,6 @@ class Guard:
         await self._app(scope, body.receive, say)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        """Raise ``Refused`` for requests that may not be made."""
         host = headers.get("host", "")
         if self._settings.on_loopback and not self._knows(host):
             raise Refused(400, f"this server is not known as {host!r}: see --allow-host")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemweave.audio.waveforms import ResultError
-from stemweave.errors import InputError, OutputError
+from stemweave.errors import InputError
 from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
-from stemweave.io.encode import AudioWriter, WriterGroup
-from stemweave.io.fitting import BLOCK_SAMPLES, Shape, changes, common_shape, fitted
+from stemweave.io.fitting import Shape, changes, common_shape, fitted
 from stemweave.stems import MIXTURE
 from stemweave.web.errors import DISK_FULL, Refused
-from stemweave.web.library import Library
+from stemweave.web.library import Library, write_blocks, write_sum
 from stemweave.web.settings import Settings
 from stemweave.web.uploads import Upload
 
@@ -37,10 +35,7 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
     infos = {name: _probe(path, labels[name], longest_s) for name, path in upload.files.items()}
     for name, info in infos.items():
         _check_size(info, labels[name], settings)
-    try:
-        shape = common_shape(infos, labels)
-    except InputError as error:
-        raise Refused(422, str(error)) from error
+    shape = common_shape(infos, labels)
     if shape.bytes > settings.max_seconds * MAX_BYTES_PER_SECOND:
         raise Refused(413, "the files have too different lengths, rates and channels")
     if library.free_bytes() < 2 * len(infos) * shape.bytes + settings.min_free_mb * 1e6:
@@ -50,9 +45,9 @@ def ingest(upload: Upload, folder: Path, settings: Settings, library: Library) -
             _write_track(path, labels[name], folder / f"{name}.wav", shape)
             path.unlink()
         if MIXTURE not in infos:
-            _write_sum(folder, list(infos), shape)
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
+            write_sum([folder / f"{name}.wav" for name in infos], folder / f"{MIXTURE}.wav")
+    except ResultError as error:
+        raise Refused(415, "the sum of the files is not finite: send quieter ones") from error
     notes = []
     for name, info in infos.items():
         if info.shortfall:
@@ -89,8 +84,7 @@ def _named(sentence: str, path: Path, label: str) -> str:
 def _check_size(info: AudioInfo, label: str, settings: Settings) -> None:
     if info.duration_s > settings.max_seconds:
         raise Refused(
-            413,
-            f"{label} is too long: this server takes at most {settings.max_minutes:g} minutes",
+            413, f"{label} is too long: this server takes at most {settings.max_minutes:g} minutes"
         )
     decoded = info.num_samples * info.channels * BYTES_PER_SAMPLE
     if decoded > settings.max_seconds * MAX_BYTES_PER_SECOND:
@@ -98,33 +92,8 @@ def _check_size(info: AudioInfo, label: str, settings: Settings) -> None:
 
 
 def _write_track(path: Path, label: str, target: Path, shape: Shape) -> None:
-    with (
-        _Sound(path, label) as reader,
-        WriterGroup({label: _writer(target, shape)}) as group,
-    ):
-        try:
-            for block in fitted(reader, reader.info, shape):
-                group.write({label: block})
-        except ResultError as error:
-            raise Refused(415, f"{label} is too loud to be resampled: make it quieter") from error
-
-
-def _write_sum(folder: Path, names: Sequence[str], shape: Shape) -> None:
-    """Write the mixture of the tracks ``names``. Raises ``Refused`` if it is not finite."""
-    readers = [AudioReader(folder / f"{name}.wav") for name in names]
     try:
-        with WriterGroup({MIXTURE: _writer(folder / f"{MIXTURE}.wav", shape)}) as group:
-            for start in range(0, shape.num_samples, BLOCK_SAMPLES):
-                length = min(BLOCK_SAMPLES, shape.num_samples - start)
-                parts = [reader(start, length) for reader in readers]
-                block = sum(parts[1:], parts[0])
-                if not block.isfinite().all():
-                    raise Refused(415, "the sum of the files is not finite: send quieter ones")
-                group.write({MIXTURE: block})
-    finally:
-        for reader in readers:
-            reader.__exit__()
-
-
-def _writer(path: Path, shape: Shape) -> AudioWriter:
-    return AudioWriter(path, shape.sample_rate, shape.channels, "wav", shape.num_samples)
+        with _Sound(path, label) as reader:
+            write_blocks(fitted(reader, reader.info, shape), target, "wav", shape)
+    except ResultError as error:
+        raise Refused(415, f"{label} is too loud to be resampled: make it quieter") from error

@@ -5,19 +5,17 @@ from __future__ import annotations
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
-from stemweave.errors import InputError
 from stemweave.web.answers import JobAnswer
+from stemweave.web.bodies import JobRequest, chosen_params
 from stemweave.web.errors import Refused
-from stemweave.web.job_requests import JobRequest, chosen_params
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio
 from stemweave.web.tables import Job
 
 RANDOM_SEEDS = 2**31
 
 router = APIRouter(prefix="/api", tags=["jobs"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
 @router.post("/projects/{project_id}/jobs", status_code=202)
@@ -33,10 +31,7 @@ def create_job(project_id: str, wanted: JobRequest, studio: InStudio) -> JobAnsw
     if version is None and wanted.task != "generate":
         raise Refused(409, "the project is empty: only generate is possible")
     params = chosen_params(wanted)
-    try:
-        studio.runner.check(wanted.task, params, version, studio.settings.max_seconds)
-    except InputError as error:
-        raise Refused(422, studio.library.without_paths(str(error))) from error
+    studio.runner.check(wanted.task, params, version, studio.settings.max_seconds)
     job = Job(
         project_id=project_id,
         version_id=version_id,

@@ -7,7 +7,6 @@ formats, ``versions/<id>/stretched/`` at another speed or pitch: what was asked 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
@@ -17,17 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stemweave.audio.stretching import PLAIN, Stretch, stretched_blocks
-from stemweave.io.decode import AudioInfo, AudioReader, probe_audio
-from stemweave.io.encode import AudioWriter, WriterGroup, check_format
+from stemweave.io.decode import AudioReader, probe_audio
+from stemweave.io.encode import WriterGroup, check_format
 from stemweave.io.encoding import AudioFormat
-from stemweave.io.fitting import BLOCK_SAMPLES
+from stemweave.io.fitting import BLOCK_SAMPLES, Shape
+from stemweave.io.records import sha256_of
 from stemweave.stems import MIXTURE
 from stemweave.web.tables import Version, new_id
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CHUNK_BYTES = 1 << 20
 KEPT_SETTINGS = 3
 """Speeds and pitches of a version that are kept; drums lie in one of their own."""
 
@@ -135,11 +134,10 @@ class Library:
         if not path.exists():
             peak = self._peak(version, stretch)
             with AudioReader(source) as reader:
-                write_blocks(blocks_of(reader), path, fmt, reader.info, peak=peak)
+                write_blocks(blocks_of(reader), path, fmt, shape_of(reader), peak)
         return path
 
     def _setting(self, version: Version, stretch: Stretch) -> Path:
-        """The folder of a version at one speed and pitch."""
         folder = self.folder(version.id)
         if not stretch.changes:
             return folder
@@ -176,9 +174,9 @@ class Library:
 
     def _write_stretched(self, version: Version, name: str, stretch: Stretch, path: Path) -> None:
         length, rate = version.num_samples, version.sample_rate
+        shape = Shape(rate, version.channels, stretch.samples(length))
         with AudioReader(self.track(version.id, name)) as reader:
-            blocks = stretched_blocks(reader, length, rate, stretch)
-            write_blocks(blocks, path, "wav", reader.info, stretch.samples(length))
+            write_blocks(stretched_blocks(reader, length, rate, stretch), path, "wav", shape)
 
     def _peak(self, version: Version, stretch: Stretch) -> float:
         """Of all tracks: what would clip makes all of them quieter, so that they still add up."""
@@ -193,7 +191,6 @@ class Library:
         return self._peaks[key]
 
     def without_paths(self, sentence: str) -> str:
-        """``sentence`` without where the server keeps its files."""
         return sentence.replace(f"{self.data}/", "")
 
     def free_bytes(self) -> int:
@@ -201,30 +198,28 @@ class Library:
 
 
 def write_blocks(
-    blocks: Iterable[Tensor],
-    path: Path,
-    fmt: AudioFormat,
-    info: AudioInfo,
-    num_samples: int | None = None,
-    peak: float = 0.0,
+    blocks: Iterable[Tensor], path: Path, fmt: AudioFormat, shape: Shape, peak: float = 0.0
 ) -> None:
-    """Write ``blocks`` (channels, samples) with the rate and channels of ``info``.
+    """Write ``blocks`` (channels, samples), which are of ``shape``; ``peak``: see ``WriterGroup``.
 
-    ``num_samples`` is their length, that of ``info`` if None; ``peak``: see ``WriterGroup``.
+    Raises:
+        InputError: if they are not finite, or the disk is full.
     """
-    length = info.num_samples if num_samples is None else num_samples
-    writer = AudioWriter(path, info.sample_rate, info.channels, fmt, length)
-    with WriterGroup({path.name: writer}, peak=peak) as group:
+    size = shape.sample_rate, shape.channels, fmt, shape.num_samples
+    with WriterGroup({path.name: path}, *size, peak=peak) as group:
         for block in blocks:
             group.write({path.name: block})
 
 
 def write_sum(paths: Iterable[Path], path: Path) -> None:
-    """Write the sum of files of equal length."""
     with ExitStack() as files:
         readers = [files.enter_context(AudioReader(one)) for one in paths]
         rows = zip(*map(blocks_of, readers), strict=True)
-        write_blocks((sum(row[1:], row[0]) for row in rows), path, "wav", readers[0].info)
+        write_blocks((sum(row[1:], row[0]) for row in rows), path, "wav", shape_of(readers[0]))
+
+
+def shape_of(reader: AudioReader) -> Shape:
+    return Shape(reader.info.sample_rate, reader.info.channels, reader.info.num_samples)
 
 
 def blocks_of(reader: AudioReader) -> Iterator[Tensor]:
@@ -243,8 +238,4 @@ def share_file(source: Path, target: Path) -> None:
 
 def content_of(path: Path) -> str:
     """What stands for the bytes of a file: files of equal content have equal ones."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]
+    return sha256_of(path)[:32]

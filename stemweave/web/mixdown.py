@@ -13,11 +13,11 @@ from stemweave.audio.click import click
 from stemweave.audio.stretching import PLAIN, Stretch
 from stemweave.errors import InputError
 from stemweave.io.decode import AudioReader
-from stemweave.io.encode import AudioWriter, WriterGroup, check_format
+from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
-from stemweave.io.fitting import BLOCK_SAMPLES
+from stemweave.io.fitting import BLOCK_SAMPLES, Shape
 from stemweave.stems import MIXTURE
-from stemweave.web.library import Library
+from stemweave.web.library import Library, write_blocks
 from stemweave.web.tables import Version
 
 if TYPE_CHECKING:
@@ -100,11 +100,9 @@ def write_mix(library: Library, version: Version, mix: Mix, path: Path, fmt: Aud
     if fmt != "wav":
         peak = max(float(block.abs().max()) for block in _blocks(library, version, mix))
         gain = min(1.0, 1.0 / peak) if peak > 0 else 1.0
-    length = mix.end - mix.start
-    writer = AudioWriter(path, version.sample_rate, mix.channels, fmt, length)
-    with WriterGroup({path.name: writer}) as group:
-        for block in _blocks(library, version, mix):
-            group.write({path.name: block * gain if gain < 1 else block})
+    shape = Shape(version.sample_rate, mix.channels, mix.end - mix.start)
+    blocks = _blocks(library, version, mix)
+    write_blocks((block * gain if gain < 1 else block for block in blocks), path, fmt, shape)
     return gain
 
 

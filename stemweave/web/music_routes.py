@@ -6,18 +6,18 @@ from dataclasses import asdict
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
 
-from stemweave.errors import InputError, OutputError
+from stemweave.errors import InputError
 from stemweave.music.folder import read_music, write_music
 from stemweave.music.lead_sheet import VERSION, LeadSheet
 from stemweave.music.midi import part_of
 from stemweave.music.midi_file import read_midi_file
 from stemweave.music.score import Score
-from stemweave.web.errors import DISK_FULL, Refused
-from stemweave.web.job_requests import Note
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.bodies import Closed, Note
+from stemweave.web.errors import Refused
+from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
 
 MAX_BEATS = 100_000
@@ -25,17 +25,14 @@ Text = Annotated[str | None, Field(max_length=100)]
 Beat = Annotated[float, Field(allow_inf_nan=False)]
 
 router = APIRouter(prefix="/api/versions", tags=["music"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
-class Sheet(BaseModel):
+class Sheet(Closed):
     """A ``sheet.json``; what is null is unknown.
 
     ``beats_s`` are times of the beats, ``downbeats`` indices of those that begin bars, ``chords``
     are [start in beats, symbol].
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     version: int = VERSION
     tempo_bpm: Beat | None = None
@@ -60,10 +57,7 @@ async def get_sheet(version_id: str, studio: InStudio) -> Sheet:
 def correct_sheet(version_id: str, corrected: Sheet, studio: InStudio) -> Sheet:
     """Correct the sheet: jobs on this version follow it. Notes keep their times."""
     version = studio.version(version_id)
-    try:
-        sheet = LeadSheet.from_json(corrected.model_dump_json())
-    except InputError as error:
-        raise Refused(422, str(error)) from error
+    sheet = LeadSheet.from_json(corrected.model_dump_json())
     _keep(studio, version, sheet)
     studio.feed.changed(version.project_id)
     return _answer(sheet)
@@ -139,10 +133,7 @@ def _keep(studio: Studio, version: Version, sheet: LeadSheet) -> None:
     folder = studio.library.folder(version.id)
     if not folder.is_dir():
         raise Refused(404, "the version was deleted")
-    try:
-        write_music(folder, sheet, None)
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
+    write_music(folder, sheet, None)
 
 
 def _answer(sheet: LeadSheet) -> Sheet:

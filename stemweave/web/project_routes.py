@@ -6,26 +6,23 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Request
+from pydantic import Field
 
 from stemweave.stems import MIXTURE
 from stemweave.web.answers import ProjectAnswer, project_answer
-from stemweave.web.desk import DeskState
+from stemweave.web.bodies import Closed, DeskState
 from stemweave.web.errors import DISK_FULL, Refused
 from stemweave.web.ingest import ingest
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio
 from stemweave.web.tables import Project, Version
 from stemweave.web.uploads import MAX_NAME_LENGTH, Upload, harmless_text, receive_upload
 
 router = APIRouter(prefix="/api/projects", tags=["projects"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
-class ProjectChange(BaseModel):
+class ProjectChange(Closed):
     """A new name, or the version to go on with (undo and redo)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str | None, Field(min_length=1, max_length=MAX_NAME_LENGTH)] = None
     head_version_id: Annotated[str | None, Field(max_length=100)] = None

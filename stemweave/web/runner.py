@@ -21,13 +21,7 @@ from stemweave.music.midi import SCORE_FILE
 from stemweave.music.score import Score, ScoreNote
 from stemweave.stems import MIXTURE
 from stemweave.tasks import requests
-from stemweave.tasks.compose import (
-    drawn_sheet,
-    found_sheet,
-    summed,
-    with_new_bars,
-    with_new_stems,
-)
+from stemweave.tasks.compose import drawn_sheet, found_sheet, summed, with_new_bars, with_new_stems
 from stemweave.tasks.sampling import Sampling
 from stemweave.web.answers import Limits, ModelAnswer
 from stemweave.web.library import share_file
@@ -246,7 +240,6 @@ class Runner:
     def _check_notes(
         self, notes: Mapping[str, list[dict[str, Any]]], renew: Mapping[str, object]
     ) -> None:
-        """Raise ``InputError`` for notes that nobody would play."""
         if notes and not self.pipe.takes_sheets:
             raise InputError("this model plays no notes that are given")
         for name, given in notes.items():
@@ -271,7 +264,6 @@ class Runner:
         return []
 
     def _own_arguments(self, task: str, params: Params) -> dict[str, Any]:
-        """What a task on a piece takes beside its sampling."""
         if task == "edit":
             return {"renew": {name: tuple(ends) for name, ends in params["renew"].items()}}
         own = {"arrange": "add", "extend": "seconds", "vary": "strength"}[task]

@@ -167,7 +167,6 @@ def protocol(patience_s: float) -> type[H11Protocol]:
 
 
 async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer while too many clients are connected."""
     headers = {"connection": "close", "retry-after": "5"}
     busy = JSONResponse({"detail": "too many clients at once: try again soon"}, 503, headers)
     await busy(scope, receive, send)

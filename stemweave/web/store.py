@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event, func
 from sqlalchemy.exc import DatabaseError
@@ -20,6 +20,7 @@ from sqlmodel import Session, SQLModel, col, create_engine, delete, select
 from stemweave.errors import InputError
 from stemweave.web.tables import ENDED, Desk, Job, Project, Version, iso, now
 
+Row = TypeVar("Row", Project, Version, Job)
 INTERRUPTED = "the server stopped while this job ran: start it again"
 
 
@@ -71,14 +72,13 @@ class Store:
     # projects and versions
 
     def projects(self) -> list[Project]:
-        """All of them, newest first."""
         with self.transaction() as session:
             newest_first = (col(Project.created_at).desc(), col(Project.id))
             return list(session.exec(select(Project).order_by(*newest_first)))
 
-    def project(self, project_id: str) -> Project | None:
+    def row(self, kind: type[Row], row_id: str) -> Row | None:
         with self.transaction() as session:
-            return session.get(Project, project_id)
+            return _row(session, kind, row_id)
 
     def versions(self, project_id: str | None = None) -> list[Version]:
         """Versions of one project, or all, oldest first."""
@@ -87,10 +87,6 @@ class Store:
             if project_id is not None:
                 query = query.where(Version.project_id == project_id)
             return list(session.exec(query))
-
-    def version(self, version_id: str) -> Version | None:
-        with self.transaction() as session:
-            return session.get(Version, version_id)
 
     def add_project(self, project: Project, version: Version | None) -> None:
         with self.transaction() as session:
@@ -193,10 +189,6 @@ class Store:
             over = of_project.where(col(Job.state).in_(ENDED)).order_by(newest_first).limit(ended)
             return sorted([*begun, *session.exec(over)], key=lambda job: job.number or 0)
 
-    def job(self, job_id: str) -> Job | None:
-        with self.transaction() as session:
-            return _job(session, job_id)
-
     def position(self, job: Job) -> int | None:
         """1 for the job that is next; None if it does not wait."""
         if job.state != "queued":
@@ -230,7 +222,7 @@ class Store:
     def requeue_job(self, job_id: str) -> None:
         """A running job waits again, in its old place."""
         with self.transaction() as session:
-            job = _job(session, job_id)
+            job = _row(session, Job, job_id)
             if job is not None:
                 job.state, job.started_at = "queued", None
 
@@ -247,7 +239,7 @@ class Store:
         False if it was deleted meanwhile.
         """
         with self.transaction() as session:
-            job = _job(session, job_id)
+            job = _row(session, Job, job_id)
             if job is None:
                 return False
             job.state, job.error, job.finished_at = state, error, now()
@@ -263,20 +255,20 @@ class Store:
     def cancel_queued_job(self, job_id: str) -> bool:
         """Whether the job waited and is now cancelled."""
         with self.transaction() as session:
-            job = _job(session, job_id)
-            waits = job is not None and job.state == "queued"
-            if job is not None and waits:
-                job.state, job.finished_at = "cancelled", now()
-            return waits
+            job = _row(session, Job, job_id)
+            if job is None or job.state != "queued":
+                return False
+            job.state, job.finished_at = "cancelled", now()
+            return True
 
     def delete_job(self, job_id: str) -> bool:
         """Whether the job had ended and is now forgotten."""
         with self.transaction() as session:
-            job = _job(session, job_id)
-            ended = job is not None and job.state in ENDED
-            if ended:
-                session.delete(job)
-            return ended
+            job = _row(session, Job, job_id)
+            if job is None or job.state not in ENDED:
+                return False
+            session.delete(job)
+            return True
 
     def fail_interrupted_jobs(self) -> None:
         """Jobs that ran when the last server was killed have failed."""
@@ -285,8 +277,8 @@ class Store:
                 job.state, job.error, job.finished_at = "failed", INTERRUPTED, now()
 
 
-def _job(session: Session, job_id: str) -> Job | None:
-    return session.exec(select(Job).where(Job.id == job_id)).first()
+def _row(session: Session, kind: type[Row], row_id: str) -> Row | None:
+    return session.exec(select(kind).where(kind.id == row_id)).first()
 
 
 def _configure(connection: Any, _: object) -> None:

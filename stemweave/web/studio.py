@@ -8,17 +8,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Annotated, TypeVar
 
 from anyio import CapacityLimiter
-from fastapi import Request
+from fastapi import Depends, Request
 
-from stemweave.web.answers import (
-    JobAnswer,
-    Packing,
-    ProjectAnswer,
-    job_answer,
-    project_answer,
-)
+from stemweave.web.answers import JobAnswer, Packing, ProjectAnswer, job_answer, project_answer
 from stemweave.web.errors import Refused
 from stemweave.web.feed import Feed
 from stemweave.web.library import Library
@@ -31,6 +26,8 @@ from stemweave.web.worker import Worker
 EXPIRY_INTERVAL_S = 600.0
 CONVERSIONS = 2
 """Audio files that are decoded or encoded for clients at once."""
+
+Row = TypeVar("Row", Project, Version, Job)
 
 log = logging.getLogger("stemweave.web")
 
@@ -74,7 +71,6 @@ class Studio:
                 await asyncio.wait_for(stopping.wait(), EXPIRY_INTERVAL_S)
 
     def expire(self, at: datetime | None = None) -> None:
-        """Delete the projects whose time is over."""
         for project_id in self.store.idle_projects(self.settings.keep_days, at):
             self.delete_project(project_id)
 
@@ -109,42 +105,31 @@ class Studio:
 
     def tell_packing(self, version: Version, fmt: str, done: int) -> None:
         """``done`` tracks of ``version`` are in a zip for a client; with all of them it is done."""
-        total = len(version.tracks)
-        if done < total:
-            self._packings[version.id, fmt] = Packing(
-                project_id=version.project_id,
-                version_id=version.id,
-                format=fmt,
-                done=done,
-                total=total,
-            )
-        else:
-            self._packings.pop((version.id, fmt), None)
+        about = dict(project_id=version.project_id, version_id=version.id, format=fmt)
+        self._packings[version.id, fmt] = Packing(**about, done=done, total=len(version.tracks))
+        if done == len(version.tracks):
+            del self._packings[version.id, fmt]
         self.feed.changed(version.project_id)
 
     def packings_of(self, project_id: str) -> list[Packing]:
-        """The zips that are being made of a project's versions."""
         return [one for one in list(self._packings.values()) if one.project_id == project_id]
 
     # rows or 404
 
     def project(self, project_id: str) -> Project:
-        project = self.store.project(project_id)
-        if project is None:
-            raise Refused(404, "there is no such project")
-        return project
+        return self._row(Project, project_id)
 
     def version(self, version_id: str) -> Version:
-        version = self.store.version(version_id)
-        if version is None:
-            raise Refused(404, "there is no such version")
-        return version
+        return self._row(Version, version_id)
 
     def job(self, job_id: str) -> Job:
-        job = self.store.job(job_id)
-        if job is None:
-            raise Refused(404, "there is no such job")
-        return job
+        return self._row(Job, job_id)
+
+    def _row(self, kind: type[Row], row_id: str) -> Row:
+        row = self.store.row(kind, row_id)
+        if row is None:
+            raise Refused(404, f"there is no such {kind.__name__.lower()}")
+        return row
 
     # rows as answers
 
@@ -153,7 +138,6 @@ class Studio:
         return project_answer(project, versions, self.settings.keep_days)
 
     def latest_jobs(self, project_id: str, ended: int) -> list[JobAnswer]:
-        """A project's jobs that go on, and the latest that have ended."""
         return [self.job_answer(job) for job in self.store.latest_jobs(project_id, ended)]
 
     def job_answer(self, job: Job) -> JobAnswer:
@@ -162,7 +146,9 @@ class Studio:
 
 
 def studio_of(request: Request) -> Studio:
-    """The studio of the application that got ``request``."""
     studio = request.app.state.studio
     assert isinstance(studio, Studio)
     return studio
+
+
+InStudio = Annotated[Studio, Depends(studio_of)]

@@ -8,31 +8,25 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.datastructures import QueryParams
 
-from stemweave.audio.stretching import (
-    FASTEST,
-    MOST_SEMITONES,
-    SLOWEST,
-    Stretch,
-    can_stretch,
-)
+from stemweave.audio.stretching import FASTEST, MOST_SEMITONES, SLOWEST, Stretch, can_stretch
 from stemweave.audio.waveforms import ResultError
 from stemweave.errors import InputError, OutputError
 from stemweave.io.encode import check_format
 from stemweave.io.encoding import AudioFormat
 from stemweave.web.answers import VersionAnswer, version_answer
-from stemweave.web.errors import DISK_FULL, Refused, plain
+from stemweave.web.errors import Refused, plain
 from stemweave.web.mixdown import LARGEST_GAIN, Mix, mix_of, write_mix
 from stemweave.web.music_routes import music_of
-from stemweave.web.studio import Studio, studio_of
+from stemweave.web.studio import InStudio, Studio
 from stemweave.web.tables import Version
-from stemweave.web.zipping import CHUNK_BYTES, zipped
+from stemweave.web.zipping import CHUNK_BYTES, saved_as, zip_named, zipped
 
 MEDIA_TYPES = {
     "wav": "audio/wav",
@@ -50,7 +44,6 @@ MIX_OPTIONS = ("start", "end", "speed", "semitones", "click", "format", "downloa
 log = logging.getLogger("stemweave.web")
 
 router = APIRouter(prefix="/api/versions", tags=["versions"])
-InStudio = Annotated[Studio, Depends(studio_of)]
 
 
 def _stretch(
@@ -122,11 +115,8 @@ async def download_version(
 ) -> Response:
     """A zip of all tracks, sent while it is made: one track is encoded after the other."""
     version = await to_thread.run_sync(studio.version, version_id)
-    _check_format(version, format)
-    about: dict[str, Any] = {
-        "media_type": "application/zip",
-        "headers": {"content-disposition": saved_as(f"{await file_stem(studio, version)}.zip")},
-    }
+    check_format(format, version.channels)
+    about = zip_named(f"{await file_stem(studio, version)}.zip")
     if request.method == "HEAD":
         return Response(**about)
     return StreamingResponse(zipped(_tracks(studio, version, format, stretch)), **about)
@@ -170,18 +160,13 @@ async def get_mix(
     """
     version = await to_thread.run_sync(studio.version, version_id)
     gains, pans = _faders(request.query_params)
-    try:
-        mix = mix_of(version, gains, pans, start, end, stretch)
-        check_format(format, mix.channels)
-    except InputError as error:
-        raise Refused(422, str(error)) from error
+    mix = mix_of(version, gains, pans, start, end, stretch)
+    check_format(format, mix.channels)
     if click:
         mix = replace(mix, beats=await _beats(studio, version), click_gain=click)
     headers = {"cache-control": "no-store"}
     if download:
-        headers["content-disposition"] = saved_as(
-            f"{await file_stem(studio, version)} - mix.{format}"
-        )
+        headers |= saved_as(f"{await file_stem(studio, version)} - mix.{format}")
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPES[format], headers=headers)
     file, gain = await _rendered(studio, version, mix, format)
@@ -227,12 +212,7 @@ async def _rendered(
             gain = write_mix(studio.library, version, mix, path, fmt)
             return path.open("rb"), gain
 
-    try:
-        return await to_thread.run_sync(render, limiter=studio.conversions)
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
-    except InputError as error:
-        raise Refused(422, studio.library.without_paths(str(error))) from error
+    return await to_thread.run_sync(render, limiter=studio.conversions)
 
 
 def _sent(file: BinaryIO) -> Iterator[bytes]:
@@ -241,32 +221,17 @@ def _sent(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-def saved_as(filename: str) -> str:
-    """Content-Disposition that makes browsers save an answer under ``filename``."""
-    return FileResponse("", filename=filename).headers["content-disposition"]
-
-
-def _check_format(version: Version, fmt: AudioFormat) -> None:
-    """Raise ``Refused`` if ``fmt`` cannot hold the version's tracks."""
-    try:
-        check_format(fmt, version.channels)
-    except InputError as error:
-        raise Refused(422, str(error)) from error
-
-
 async def _encoded(
     studio: Studio, version: Version, name: str, fmt: AudioFormat, stretch: Stretch
 ) -> Path:
     """The file to send. Raises ``Refused``."""
-    _check_format(version, fmt)
+    check_format(fmt, version.channels)
     try:
         path = await to_thread.run_sync(
             studio.library.encoded, version, name, fmt, stretch, limiter=studio.conversions
         )
-    except OutputError as error:
-        raise Refused(507, DISK_FULL) from error
-    except ResultError as error:
-        raise Refused(422, str(error)) from error
+    except (OutputError, ResultError):
+        raise
     except InputError as error:
         if not studio.library.folder(version.id).exists():
             raise Refused(404, "the version was deleted") from error
@@ -278,7 +243,6 @@ async def _encoded(
 
 
 async def file_stem(studio: Studio, version: Version) -> str:
-    """The project's name as a file's."""
     project = await to_thread.run_sync(studio.project, version.project_id)
     return "".join("_" if char in '/\\:*?"<>|' else char for char in project.name).strip(". ")
 

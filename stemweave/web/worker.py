@@ -51,7 +51,6 @@ class Worker:
         self._thread.join(timeout=60)
 
     def wake(self) -> None:
-        """There is something in the queue."""
         self._wake.set()
 
     def cancel(self, job_id: str) -> None:
@@ -123,7 +122,7 @@ class Worker:
         self._stop_if_told(job.id)
         self._runner.run(job.task, job.params, job.seed, source, folder, progress)
         self._stop_if_told(job.id)
-        parent = self._store.version(job.version_id) if job.version_id else None
+        parent = self._store.row(Version, job.version_id) if job.version_id else None
         return self._library.describe(
             folder, job.project_id, job.task, job.params, job.seed, parent
         )

@@ -58,10 +58,7 @@ def test_results_for_programs_and_for_nobody(run, tiny_model: Path, tmp_path: Pa
     result = run(*command, "-o", tmp_path / "b", "--quiet")
     assert (result.code, result.out, result.err) == (0, "", "")
     result = run(*command, "-o", tmp_path / "c")
-    assert result.out.splitlines() == [
-        str(tmp_path / "c" / "0"),
-        str(tmp_path / "c" / "1"),
-    ]
+    assert result.out.splitlines() == [str(tmp_path / "c" / "0"), str(tmp_path / "c" / "1")]
     result = run(*command, "-o", tmp_path / "c", "--verbose")
     assert result.code == 2 and "Traceback" in result.err and "exists" in result.err
 

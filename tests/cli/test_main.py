@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -56,48 +55,15 @@ def test_separate_keeps_rate_channels_and_length(
     assert soundfile.info(out / "a" / "bass.wav").subtype == "FLOAT"
 
 
-@pytest.mark.parametrize(("fmt", "tolerance"), [("flac", 1e-4), ("mp3", 0.3)])
-def test_other_formats_sum_to_the_mixture_too(run, tiny_model, tmp_path, fmt, tolerance):
-    mixture = 0.5 * write_noise(tmp_path / "a.wav", channels=2, sample_rate=44100)
-    soundfile.write(tmp_path / "a.wav", mixture, 44100)
-    mixture = soundfile.read(tmp_path / "a.wav", dtype="float32")[0]
-    result = run(
-        "separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model, "--format", fmt
-    )
-    assert result.code == 0, result.err
-    read = [soundfile.read(tmp_path / "o" / "a" / f"{s}.{fmt}", dtype="float32")[0] for s in STEMS]
-    length = min(len(samples) for samples in read)
-    assert length >= len(mixture)
-    assert np.abs(sum(s[: len(mixture)] for s in read) - mixture).max() < tolerance
-
-
-def test_clipping_input_and_very_short_input(run, tiny_model, tmp_path):
-    loud = 3 * np.random.default_rng(0).standard_normal((20_000, 1)).astype(np.float32)
-    soundfile.write(tmp_path / "loud.wav", loud, 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "short.wav", loud[:1], 16000, subtype="FLOAT")
-    out = tmp_path / "out"
-    files = [tmp_path / "loud.wav", tmp_path / "short.wav"]
-    assert run("separate", *files, "-o", out, "--model", tiny_model).code == 0
-    for name, mixture in (("loud", loud[:, 0]), ("short", loud[:1, 0])):
-        total = sum(
-            soundfile.read(out / name / f"{stem}.wav", dtype="float32")[0] for stem in STEMS
-        )
-        assert np.abs(total - mixture).max() < 2e-6
-
-
 def bad_files(folder: Path) -> dict[str, Path]:
     """Files that are no audio, by what the sentence has to say."""
     (folder / "empty.wav").write_bytes(b"")
-    (folder / "text.wav").write_text("this is not audio\n")
-    soundfile.write(folder / "no_samples.wav", np.zeros((0, 1)), 16000)
     soundfile.write(folder / "nan.wav", np.full((9000, 1), np.nan), 16000, subtype="FLOAT")
     write_noise(folder / "slow.wav", sample_rate=4000)
     (folder / "folder_without_audio").mkdir()
     return {
         "does not exist": folder / "missing.wav",
         "empty": folder / "empty.wav",
-        "not audio": folder / "text.wav",
-        "no samples": folder / "no_samples.wav",
         "not numbers": folder / "nan.wav",
         "4000 Hz": folder / "slow.wav",
         "no audio files": folder / "folder_without_audio",
@@ -250,9 +216,6 @@ def test_a_bad_file_does_not_stop_the_others(run, tiny_model, tmp_path):
         (["--stems", "flute"], "--stems"),
         (["--method", "magic"], "method must be one of mask, diffusion, vocoder"),
         (["--format", "aac"], "format must be one of"),
-        (["--bit-depth", "8"], "bit depth must be"),
-        (["--format", "mp3", "--bit-depth", "16"], "there is a bitrate"),
-        (["--bitrate", "128k"], "bitrate is for"),
         (["--format", "mp3", "--bitrate", "x"], "bitrate is a number"),
         (["--mix", "bass"], "--stems bass writes it"),
         (["--mix", "bass,flute"], "--mix 'flute'"),
@@ -293,23 +256,3 @@ def test_an_output_that_is_a_file_is_refused(run, tiny_model, tmp_path):
     result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "taken", "--model", tiny_model)
     assert result.code == 2 and "taken" in result.err
     assert (tmp_path / "taken").read_text() == "mine"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_output(run, tiny_model, tmp_path):
-    write_noise(tmp_path / "a.wav")
-    (tmp_path / "locked").mkdir(mode=0o500)
-    result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "locked", "--model", tiny_model)
-    assert result.code == 2 and "locked" in result.err
-
-
-def test_full_disk_leaves_nothing(run, tiny_model, tmp_path, monkeypatch):
-    write_noise(tmp_path / "a.wav")
-
-    def no_space(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("soundfile.SoundFile.write", no_space)
-    result = run("separate", tmp_path / "a.wav", "-o", tmp_path / "o", "--model", tiny_model)
-    assert result.code == 2 and "No space left" in result.err
-    assert left_behind(tmp_path / "o") == []

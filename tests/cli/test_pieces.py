@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from stemweave.io.decode import read_audio
-from stemweave.io.encode import write_audio
 from stemweave.model import StemModel
 from stemweave.stems import STEMS
 from tests.cli.test_main import left_behind, write_noise
@@ -34,23 +32,8 @@ def song(tmp_path: Path) -> Path:
 
 def test_generate_writes_numbered_pieces_and_pictures(run, tiny_model, tmp_path):
     out = tmp_path / "out"
-    result = run(
-        "generate",
-        "-o",
-        out,
-        "-n",
-        2,
-        "--seconds",
-        1,
-        "--model",
-        tiny_model,
-        "--plot",
-        "--steps",
-        1,
-        "--sample-rate",
-        22050,
-        "--mono",
-    )
+    command = ["generate", "-o", out, "-n", 2, "--seconds", 1, "--steps", 1, "--model", tiny_model]
+    result = run(*command, "--plot", "--sample-rate", 22050, "--mono")
     assert result.code == 0, result.err
     names = [*(f"{stem}.wav" for stem in STEMS), "mixture.wav", "piece.json", "spectrograms.png"]
     assert left_behind(out) == sorted(f"{i}/{name}" for i in (0, 1) for name in names)
@@ -115,19 +98,6 @@ def test_edit_of_part_of_the_stems_adds_none(run, tiny_model, song, tmp_path):
     assert "piano.wav" in left_behind(tmp_path / "p")
 
 
-def test_edit_a_mixture(run, tiny_model, tmp_path):
-    mixture = write_noise(tmp_path / "a.wav", 30_001, 2, 22050, subtype="FLOAT")
-    command = ["edit", tmp_path / "a.wav", "--stems", "piano", "--start", 0.5, "--end", 0.9]
-    assert run(*command, "-o", tmp_path / "o", "--model", tiny_model, "--steps", 1).code == 0
-    assert left_behind(tmp_path / "o") == WRITTEN
-    edited = read(tmp_path / "o" / "mixture.wav")
-    inside = slice(11_025, 19_845)
-    assert np.array_equal(np.delete(edited, inside, 0), np.delete(mixture, inside, 0))
-    assert not np.array_equal(edited, mixture)
-    total = sum(read(tmp_path / "o" / f"{stem}.wav") for stem in STEMS)
-    assert np.abs(total - edited).max() < 1e-5
-
-
 def test_the_record_says_how_a_piece_was_made(run, tiny_model, song, tmp_path):
     out = tmp_path / "o"
     command = ["vary", song, "--strength", 0.25, "--seed", 7, "--steps", 1]
@@ -176,37 +146,14 @@ def test_vary(run, tiny_model, song, tmp_path):
         assert varied.shape == before.shape and not np.array_equal(varied, before)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--format", "flac", "--bit-depth", "16"],
-        ["--format", "m4a"],
-        ["--format", "mp3", "--bitrate", "96k"],
-    ],
-)
-def test_other_encodings_share_one_gain(run, tiny_model, song, tmp_path, options):
+def test_encodings_are_those_that_are_asked_for(run, tiny_model, song, tmp_path):
     command = ["edit", song, "--stems", "bass", "--end", 0.5, "--model", tiny_model, "--steps", 1]
-    result = run(*command, "-o", tmp_path / "o", *options)
-    assert result.code == 0
-    suffix, gains = options[1], []
-    for stem in STEMS[1:]:
-        before = read(song / f"{stem}.flac")[:, 0]
-        after = read_audio(tmp_path / "o" / f"{stem}.{suffix}")[0][0].numpy()
-        assert len(after) == len(before)
-        gains.append(float(before @ after / (before @ before)))
-    assert max(gains) - min(gains) < 0.1 * max(gains)
-    assert (max(gains) < 0.95) == result.err.startswith("warning: ")
-
-
-def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
-    """Stems as m4a, opus and mp3 of one length make a piece as well."""
-    for stem, fmt in (("bass", "m4a"), ("drums", "mp3")):
-        waveform, rate = read_audio(song / f"{stem}.flac")
-        write_audio(song / f"{stem}.{fmt}", waveform, rate, fmt)
-        (song / f"{stem}.flac").unlink()
-    command = ["vary", song, "--model", tiny_model, "--steps", 1]
-    assert run(*command, "-o", tmp_path / "o").code == 0
-    assert left_behind(tmp_path / "o") == WRITTEN
+    for options in (["--format", "flac", "--bit-depth", "16"], ["--format", "mp3"]):
+        out = tmp_path / options[1]
+        assert run(*command, "-o", out, *options).code == 0
+        audio = [name for name in left_behind(out) if name != "piece.json"]
+        assert audio == sorted(f"{name}.{options[1]}" for name in (*STEMS, "mixture"))
+    assert soundfile.info(tmp_path / "flac" / "drums.flac").subtype == "PCM_16"
 
 
 @pytest.mark.parametrize(
@@ -220,17 +167,12 @@ def test_inputs_may_be_of_any_format(run, tiny_model, song, tmp_path):
         (["edit"], "nothing of the piece would stay"),
         (["edit", "--end", "soon"], "--end"),
         (["extend", "--seconds", 0], "positive"),
-        (["extend", "--seconds", -3], "positive"),
         (["extend", "--seconds", "1e9"], "at most 3600 s"),
         (["extend", "--seconds", "nan"], "positive"),
         (["vary", "--strength", 1.5], "between 0 and 1"),
         (["vary", "--strength", -0.1], "between 0 and 1"),
         (["vary", "--format", "aac"], "format must be one of"),
-        (["edit", "--bit-depth", "12"], "bit depth must be"),
-        (["extend", "--bitrate", "128k"], "bitrate is for"),
         (["vary", "--steps", 0], "--steps"),
-        (["vary", "--model", "nowhere/at/all"], "nowhere/at/all"),
-        (["vary", "--device", "cuda:77"], "device cuda:77"),
     ],
 )
 def test_bad_options(run, tiny_model, song, tmp_path, arguments, message):
@@ -241,37 +183,29 @@ def test_bad_options(run, tiny_model, song, tmp_path, arguments, message):
     assert not (tmp_path / "o").exists()
 
 
-def spoil(song: Path, how: str) -> None:
-    if how == "channels":
-        write_noise(song / "bass.flac", 66_150, 3, 44100)
-    elif how == "twice":
-        write_noise(song / "bass.wav", 66_150, 2, 44100)
-    elif how == "text":
-        (song / "bass.flac").write_text("no")
-    elif how == "nan":
-        (song / "bass.flac").unlink()
-        soundfile.write(song / "bass.wav", np.full((66_150, 2), np.nan), 44100, subtype="FLOAT")
-    elif how == "none":
-        for stem in STEMS:
-            (song / f"{stem}.flac").unlink()
-    elif how == "short":
-        for stem in STEMS:
-            write_noise(song / f"{stem}.flac", 3000, 2, 44100)
+def write_stems(song: Path, num_samples: int) -> None:
+    for stem in STEMS:
+        write_noise(song / f"{stem}.flac", num_samples, 2, 44100)
+
+
+def write_no_numbers(song: Path) -> None:
+    (song / "bass.flac").unlink()
+    soundfile.write(song / "bass.wav", np.full((66_150, 2), np.nan), 44100, subtype="FLOAT")
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("spoil", "message"),
     [
-        ("channels", "has 2 channels and"),
-        ("twice", "both bass.flac and bass.wav"),
-        ("text", "not audio"),
-        ("nan", "not numbers"),
-        ("none", "no audio file named"),
-        ("short", "too short to continue"),
+        (lambda song: write_noise(song / "bass.flac", 66_150, 3, 44100), "has 2 channels and"),
+        (lambda song: write_noise(song / "bass.wav", 66_150), "both bass.flac and bass.wav"),
+        (lambda song: (song / "bass.flac").write_text("no"), "not audio"),
+        (write_no_numbers, "not numbers"),
+        (lambda song: [path.unlink() for path in song.glob("*.flac")], "no audio file named"),
+        (lambda song: write_stems(song, 3000), "too short to continue"),
     ],
 )
-def test_bad_folders(run, tiny_model, song, tmp_path, how, message):
-    spoil(song, how)
+def test_bad_folders(run, tiny_model, song, tmp_path, spoil, message):
+    spoil(song)
     result = run("extend", song, "-o", tmp_path / "o", "--model", tiny_model)
     assert result.code == 2 and message in result.err, result
     assert result.err.count("\n") == 1 and not (tmp_path / "o").exists()
@@ -291,12 +225,6 @@ def test_stems_of_other_shapes_and_names_are_fitted(run, tiny_model, song, tmp_p
     assert len(bass) == 66_150 and not bass[60_000:].any()
     kept = soundfile.read(tmp_path / "o" / "drums.wav", dtype="float32")[0]
     assert np.array_equal(kept, drums)
-
-
-def test_no_such_input(run, tiny_model, tmp_path):
-    for command in ("edit", "extend", "vary"):
-        result = run(command, tmp_path / "gone", "-o", tmp_path / "o", "--model", tiny_model)
-        assert result.code == 2 and "gone does not exist" in result.err
 
 
 def test_what_a_killed_run_left_is_no_obstacle(run, tiny_model, tmp_path):

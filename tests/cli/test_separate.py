@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from stemweave.errors import ExistsError, InputError
-from stemweave.io import batch, catalogue
+from stemweave.io import batch
 from stemweave.io.catalogue import Failure, Separation, SeparationJob, Success, separate_song
 from stemweave.io.files import Staging
 from stemweave.model import StemModel
@@ -93,15 +93,15 @@ def test_results_that_appear_meanwhile_stay(
 ):
     """As of a run on a machine that has no locks in common with this one."""
     write_noise(tmp_path / "a.wav", 2000)
-    folder, separate_into = tmp_path / "out" / "a", catalogue.separate_into
+    folder, separate_file = tmp_path / "out" / "a", batch.separate_file
 
     def beside_another(*arguments):
-        files = separate_into(*arguments)
+        files = separate_file(*arguments)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "drums.wav").write_text("another's")
         return files
 
-    monkeypatch.setattr(catalogue, "separate_into", beside_another)
+    monkeypatch.setattr(batch, "separate_file", beside_another)
     for existing, code in (("refuse", Failure), ("replace", Success)):
         asked = Separation(STEMS, method="diffusion", existing=existing)  # type: ignore[arg-type]
         job = SeparationJob(tmp_path / "a.wav", tmp_path / "out", "a", asked)

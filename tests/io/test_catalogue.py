@@ -21,10 +21,10 @@ from stemweave.io.catalogue import (
     Success,
     is_complete,
     separate_song,
+    separation_workers,
     worker_pipeline,
 )
 from stemweave.io.jobs import Workers, map_jobs
-from stemweave.io.separation_runs import separation_workers
 from tests.cli.test_main import STEMS, left_behind, write_noise
 from tests.waiting import wait_for
 
@@ -48,7 +48,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_who_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stemweave.io.jobs.usable_cores", lambda: 8)
-    monkeypatch.setattr("stemweave.io.separation_runs.usable_cores", lambda: 8)
+    monkeypatch.setattr("stemweave.io.catalogue.usable_cores", lambda: 8)
     assert separation_workers(None, None, "cuda:1") is None
     assert separation_workers(1, None, "cpu") is None
     for number, ray, processes, threads in (

@@ -1,6 +1,6 @@
 """Audio files out: every encoding, its length, level, rate and what it refuses."""
 
-import itertools
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,8 @@ import soundfile
 import torch
 
 from stemweave.errors import InputError
-from stemweave.io.decode import AudioReader, probe_audio, read_audio
-from stemweave.io.encode import AudioWriter, WriterGroup, check_format, write_audio
+from stemweave.io.decode import probe_audio, read_audio
+from stemweave.io.encode import WriterGroup, write_audio
 from stemweave.io.encoders import Quantiser
 from stemweave.io.encoding import CHANNELS, Encoding, encoding_of
 from tests.io.sounds import click, music
@@ -39,8 +39,7 @@ each_encoding = pytest.mark.parametrize("encoding", ENCODINGS, ids=name_of)
 
 def write_in_blocks(path: Path, samples: np.ndarray, rate: int, encoding: Encoding) -> Path:
     """Write (n, channels) in unequal blocks."""
-    writer = AudioWriter(path, rate, samples.shape[1], encoding)
-    with WriterGroup({"a": writer}) as group:
+    with WriterGroup({"a": path}, rate, samples.shape[1], encoding) as group:
         for start in range(0, len(samples), 7001):
             group.write({"a": torch.from_numpy(samples[start : start + 7001].T)})
     return path
@@ -104,14 +103,14 @@ def test_rates_that_a_format_lacks_become_the_next_one(tmp_path, fmt, rate, file
     assert (f"no sample rate of {rate} Hz" in caplog.text) <= (rate != file_rate)
 
 
-@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("channels", range(1, 10))
 @pytest.mark.parametrize("fmt", ["wav", "flac", "mp3", "m4a", "opus"])
 def test_channels_keep_their_order_or_are_refused(tmp_path, fmt, channels):
     path = tmp_path / f"a.{fmt}"
     time_s = torch.arange(24_000) / 48000
     tones = torch.stack([0.3 * torch.sin(200 * (n + 2) * time_s) for n in range(channels)])
     tones[3:4] = 0.3 * torch.sin(200 * time_s)  # of 5.1 it is for bass
-    if channels not in CHANNELS.get(fmt, range(1, 9)):
+    if channels not in CHANNELS.get(fmt, range(1, 10)):
         with pytest.raises(InputError, match=f"cannot hold {channels} channels"):
             write_audio(path, tones, 48000, fmt)
         assert list(tmp_path.iterdir()) == []
@@ -121,13 +120,6 @@ def test_channels_keep_their_order_or_are_refused(tmp_path, fmt, channels):
     likeness = torch.corrcoef(torch.cat([read, tones]))[:channels, channels:]
     assert likeness.argmax(dim=1).tolist() == list(range(channels))
     assert likeness.diagonal().min() > 0.8
-
-
-def test_too_many_channels_are_refused_before_anything(tmp_path):
-    for fmt, channels in (("flac", 9), ("mp3", 3), ("m4a", 7), ("opus", 5)):
-        with pytest.raises(InputError, match="use format wav"):
-            check_format(fmt, channels)
-    check_format("wav", 99)
 
 
 def test_bit_rates(tmp_path):
@@ -171,8 +163,7 @@ def test_files_that_would_clip_share_one_gain(tmp_path, encoding, caplog):
     loud = 1.6 * click(20_000, 10_000, 1) / 0.9
     quiet = 0.2 * loud
     paths = {name: tmp_path / f"{name}.{encoding}" for name in ("loud", "quiet")}
-    writers = {name: AudioWriter(path, 48000, 1, encoding) for name, path in paths.items()}
-    with WriterGroup(writers) as group:
+    with WriterGroup(paths, 48000, 1, encoding) as group:
         for start in range(0, 20_000, 6000):
             group.write(
                 {
@@ -195,13 +186,14 @@ def test_files_that_would_clip_share_one_gain(tmp_path, encoding, caplog):
 
 
 def test_waiting_files_need_no_memory_and_leave_nothing(tmp_path):
-    writer = AudioWriter(tmp_path / "new" / "a.flac", 48000, 2, "flac")
-    block = torch.rand(2, 1 << 20)
-    for _ in range(4):
-        writer.write(block)
-    assert writer._waiting is not None and writer._waiting._rolled  # on the disk, without a name
-    assert [p.suffix for p in tmp_path.rglob("*.flac")] == []
-    writer.discard()
+    path, block = tmp_path / "new" / "a.flac", torch.rand(2, 1 << 20)
+    with suppress(KeyError), WriterGroup({"a": path}, 48000, 2, "flac") as group:
+        for _ in range(4):
+            group.write({"a": block})
+        waiting = group.writers["a"]._waiting
+        assert waiting is not None and waiting._rolled  # on the disk, without a name
+        assert [p.suffix for p in tmp_path.rglob("*.flac")] == []
+        raise KeyError
     assert list(tmp_path.iterdir()) == []
 
 
@@ -216,8 +208,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, encoding, room):
 
 def test_large_wavs_are_rf64(tmp_path):
     for num_samples, form in ((1000, b"RIFF"), (600_000_000, b"RF64")):
-        writer = AudioWriter(tmp_path / "a.wav", 48000, 2, "wav", num_samples)
-        with WriterGroup({"a": writer}) as group:
+        with WriterGroup({"a": tmp_path / "a.wav"}, 48000, 2, "wav", num_samples) as group:
             group.write({"a": torch.zeros(2, 1000)})
         assert (tmp_path / "a.wav").read_bytes()[:4] == form
         assert soundfile.info(tmp_path / "a.wav").frames == 1000
@@ -255,16 +246,6 @@ def test_options(asked, expected):
 def test_options_that_contradict(asked, message):
     with pytest.raises(InputError, match=message):
         encoding_of(*asked)
-
-
-def test_every_pair_of_formats_goes_from_one_to_the_other(tmp_path):
-    """What was written can be read and written again, as users do who edit what we made."""
-    for first, second in itertools.permutations(["wav", "flac", "mp3", "m4a", "opus"], 2):
-        write_audio(tmp_path / f"a.{first}", torch.from_numpy(music(5000).T), 48000, first)
-        with AudioReader(tmp_path / f"a.{first}") as reader:
-            again = reader(0, reader.info.num_samples)
-        write_audio(tmp_path / f"b.{second}", again, 48000, second)
-        assert probe_audio(tmp_path / f"b.{second}").num_samples == 5000
 
 
 @each_encoding

@@ -64,30 +64,30 @@ def test_imports_end_without_a_traceback(begin, tmp_path: Path, number: int, del
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_workers_end_with_the_command(begin, tiny_model: Path, tmp_path: Path, number: int):
-    for name in ("a", "b"):
-        write_noise(tmp_path / f"{name}.wav", 16_000 * 200)
+@pytest.fixture
+def separating(begin, tiny_model: Path, tmp_path: Path) -> subprocess.Popen[str]:
+    """Two workers in the middle of two files."""
     files = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for file in files:
+        write_noise(file, 16_000 * 200)
     options = ["-o", tmp_path / "out", "--model", tiny_model, "--workers", 2]
     process = begin("separate", *files, *options)
     wait_for(lambda: is_being_written(tmp_path / "out", "piano"), 120)
-    process.send_signal(number)
-    assert process.communicate(timeout=60) == ("", "")
-    assert process.returncode == 128 + number
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_workers_end_with_the_command(separating, tmp_path: Path, number: int):
+    separating.send_signal(number)
+    assert separating.communicate(timeout=60) == ("", "")
+    assert separating.returncode == 128 + number
     assert not (tmp_path / "out").exists()
 
 
-def test_workers_end_when_the_command_is_killed(begin, tiny_model: Path, tmp_path: Path):
-    for name in ("a", "b"):
-        write_noise(tmp_path / f"{name}.wav", 16_000 * 200)
-    files = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    options = ["-o", tmp_path / "out", "--model", tiny_model, "--workers", 2]
-    process = begin("separate", *files, *options)
-    wait_for(lambda: is_being_written(tmp_path / "out", "piano"), 120)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate()
+def test_workers_end_when_the_command_is_killed(separating, tmp_path: Path):
+    children = psutil.Process(separating.pid).children(recursive=True)
+    separating.kill()
+    separating.communicate()
     _, alive = psutil.wait_procs(children, 60)
     assert alive == []
     assert not list((tmp_path / "out").glob("**/*.wav"))

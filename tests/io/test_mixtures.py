@@ -134,24 +134,14 @@ def test_a_record_is_utf_8_whatever_the_locale(tmp_path: Path):
     assert done.stdout == "['\\xe4.wav']\n", done.stderr
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "CON",
-        "con.mp3",
-        "LPT¹",
-        "a.",
-        "a ",
-        "what?",
-        "a:b",
-        "a|b",
-        "<a>",
-        "*",
-        'say "a"',
-        "a\\b",
-        "\x07",
-    ],
-)
+NOT_IN_WINDOWS = [
+    "a ",
+    'say "a"',
+    *["CON", "con.mp3", "LPT¹", "a.", "what?", "a:b", "a|b", "<a>", "*", "a\\b", "\x07"],
+]
+
+
+@pytest.mark.parametrize("name", NOT_IN_WINDOWS)
 def test_names_that_windows_cannot_hold(tmp_path: Path, name: str):
     changed = portable_name(name)
     assert portable_name(changed) == changed != name

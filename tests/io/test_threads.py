@@ -101,11 +101,7 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             },
             3,
         ),
-        (
-            "1:cpu:/\n",
-            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
-            16,
-        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
     ],
 )
 def test_control_groups_limit_the_cores(groups, membership, files, cores):

@@ -48,13 +48,32 @@ def visit(base: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str
     return json.loads(done.stdout), out
 
 
-def test_page_asks_nobody_else_and_logs_no_error(visit: tuple[dict[str, Any], Path]) -> None:
-    seen, _ = visit
+@pytest.fixture
+def seen(visit):
+    return visit[0]
+
+
+@pytest.fixture
+def out(visit):
+    return visit[1]
+
+
+@pytest.fixture
+def versions(visit, base: str) -> list[dict[str, Any]]:
+    """Of all projects."""
+    return [version for one in get(f"{base}/api/projects") for version in one["versions"]]
+
+
+def get(address: str) -> Any:
+    with urllib.request.urlopen(address) as answer:
+        return json.load(answer)
+
+
+def test_page_asks_nobody_else_and_logs_no_error(seen):
     assert seen["faults"] == {"foreign": [], "console": []}
 
 
-def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path]) -> None:
-    seen, _ = visit
+def test_lanes_play_together_and_can_be_soloed(seen):
     assert seen["player"]["opposites"] == 0, "opposite tracks cancel only if sample-synchronous"
     assert seen["player"]["loopDifference"] == 0
     assert seen["player"]["loudest"] > 0.9
@@ -67,17 +86,12 @@ def test_lanes_play_together_and_can_be_soloed(visit: tuple[dict[str, Any], Path
     assert seen["keys"] == {"silent": 5, "atEnd": 3.0}
 
 
-def test_a_project_that_is_deleted_elsewhere_is_left(visit: tuple[dict[str, Any], Path]) -> None:
-    seen, _ = visit
+def test_a_project_that_is_deleted_elsewhere_is_left(seen):
     assert seen["lost"].startswith("This project is not here any more")
 
 
-def test_filled_region_is_new_and_all_else_is_kept(
-    visit: tuple[dict[str, Any], Path], base: str
-) -> None:
-    seen, out = visit
-    with urllib.request.urlopen(f"{base}/api/projects") as answer:
-        project = next(one for one in json.load(answer) if one["name"] == "short song")
+def test_filled_region_is_new_and_all_else_is_kept(seen, out, base):
+    project = next(one for one in get(f"{base}/api/projects") if one["name"] == "short song")
     version = project["versions"][-1]
     ((stem, (start_s, end_s)),) = version["params"]["renew"].items()
     assert (stem, version["seed"], version["params"]["steps"]) == ("drums", 7, 2)
@@ -105,55 +119,41 @@ def test_filled_region_is_new_and_all_else_is_kept(
         assert sorted(archive.namelist()) == sorted(f"{name}.wav" for name in [*STEMS, "mixture"])
 
 
-def test_a_piece_is_practised_slowly(visit: tuple[dict[str, Any], Path]) -> None:
-    seen, out = visit
+def test_a_piece_is_practised_slowly(seen, out):
     assert 1.2 <= seen["practised"]["seconds"] <= 6, "0.7 s of the piece at half speed"
     assert seen["practised"]["faster"] == "0.6"
     assert seen["practised"]["moved"] == pytest.approx(-0.1, abs=1e-6), "an edge, by a key"
     assert soundfile.info(out / "slow.wav").frames == 2 * NUM_SAMPLES
 
 
-def test_bars_are_shown_and_corrected(visit: tuple[dict[str, Any], Path], base: str) -> None:
-    seen, _ = visit
+def test_bars_are_shown_and_corrected(seen, versions, base):
     facts, heading, button = seen["music"]["shown"]
     assert facts.startswith("96 bpm · ")
     assert heading.startswith("Bar 1, ") and button == "Write bar 1 anew"
     assert seen["music"]["inks"].count(True) >= 2, "notes of written stems are drawn"
-    with urllib.request.urlopen(f"{base}/api/projects") as answer:
-        versions = [version for one in json.load(answer) for version in one["versions"]]
     (piece,) = [version for version in versions if version["task"] == "generate"]
-    with urllib.request.urlopen(f"{base}/api/versions/{piece['id']}/sheet") as answer:
-        assert json.load(answer)["chords"][0] == [0, "Ebmaj7"]
+    sheet = get(f"{base}/api/versions/{piece['id']}/sheet")
+    assert sheet["chords"][0] == [0, "Ebmaj7"]
 
 
-def test_everybody_can_use_it(visit: tuple[dict[str, Any], Path]) -> None:
-    seen, _ = visit
+def test_everybody_can_use_it(seen):
     assert seen["violations"] == seen["edited"]["violations"] == [], "by axe-core"
     # 2.0 s at 96 bpm are a bar of 4/4, or one of 3/4 and a bit: the metre is drawn
     assert re.match("Bar 1, |Bars 1–2, ", seen["selected"]), "AltGr 8 is [ on German keyboards"
 
 
-def test_notes_are_edited_and_played(visit: tuple[dict[str, Any], Path], base: str) -> None:
-    seen, _ = visit
+def test_notes_are_edited_and_played(seen, versions, base):
     assert ", 1.1, 0.25 beats, struck with 90" in seen["edited"]["name"]
     assert len(seen["dropped"]) == 1 and seen["dropped"][0].endswith("1.1, 1 beat, struck with 100")
-    with urllib.request.urlopen(f"{base}/api/projects") as answer:
-        versions = [version for one in json.load(answer) for version in one["versions"]]
     (edited,) = [version for version in versions if version["params"].get("notes")]
-    with urllib.request.urlopen(f"{base}/api/versions/{edited['id']}/score") as answer:
-        notes = json.load(answer)["bass"]
+    notes = get(f"{base}/api/versions/{edited['id']}/score")["bass"]
     assert (0.25, 0.5, 90) in [
         tuple(round(note[name], 3) for name in ("start_beat", "end_beat", "velocity"))
         for note in notes
     ]
 
 
-def test_a_piece_is_written_in_the_wanted_tempo(
-    visit: tuple[dict[str, Any], Path], base: str
-) -> None:
-    seen, _ = visit
+def test_a_piece_is_written_in_the_wanted_tempo(seen, versions):
     assert seen["written"] == ["any", "96 bpm", "Written, 0:02, 96 bpm"]
-    with urllib.request.urlopen(f"{base}/api/projects") as answer:
-        versions = [version for one in json.load(answer) for version in one["versions"]]
     (piece,) = [version for version in versions if version["task"] == "generate"]
     assert (piece["params"]["tempo_bpm"], piece["params"]["steps"]) == (96, 2)

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from stemweave.errors import InputError
-from stemweave.web.attempts import Attempts
 from stemweave.web.errors import Refused
+from stemweave.web.guards import Attempts
 from stemweave.web.settings import Settings
 from tests.web.conftest import sound, upload
 

@@ -15,10 +15,7 @@ from tests.web.conftest import RATE, finish, sound, track, upload
 @pytest.fixture
 def version(client) -> dict:
     """Bass and drums, 0.5 s of stereo."""
-    files = {
-        "bass": ("b.wav", sound(0.5, 2)),
-        "drums": ("d.wav", sound(0.5, 2)),
-    }
+    files = {"bass": ("b.wav", sound(0.5, 2)), "drums": ("d.wav", sound(0.5, 2))}
     return client.post("/api/projects", files=files).json()["versions"][0]
 
 

@@ -19,6 +19,7 @@ from stemweave.web import server as web_server
 from stemweave.web.settings import Settings
 from tests.conftest import make_tiny_pipeline
 from tests.io.test_ends import unignore_signals
+from tests.waiting import wait_for
 from tests.web.conftest import (
     ServerProcess,
     files_below,
@@ -71,14 +72,6 @@ def working(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "data" / "working").iterdir())
 
 
-def eventually(condition) -> bool:
-    for _ in range(200):
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_slow_clients_are_cut_off_and_hold_up_nobody(client, url, tmp_path):
     silent, half_a_head, half_a_body, trickle = (connect(url) for _ in range(4))
     half_a_head.sendall(b"GET /health HTTP/1.1\r\nhost: loc")
@@ -105,16 +98,16 @@ def test_slow_clients_are_cut_off_and_hold_up_nobody(client, url, tmp_path):
     stop.set()
     dripping.join()
     trickle.close()
-    assert eventually(lambda: working(tmp_path) == [])
+    wait_for(lambda: working(tmp_path) == [], 4)
 
 
 def test_cancelled_uploads_leave_nothing(client, url, tmp_path):
     for _ in range(3):
         connection = connect(url)
         connection.sendall(UPLOAD_HEAD + b"x" * 100_000)
-        assert eventually(lambda: working(tmp_path) != [])
+        wait_for(lambda: working(tmp_path) != [], 4)
         connection.close()
-    assert eventually(lambda: working(tmp_path) == [])
+    wait_for(lambda: working(tmp_path) == [], 4)
     assert client.get("/api/projects").json() == []
 
 
@@ -276,7 +269,6 @@ def test_more_clients_than_can_be_served(studio, monkeypatch):
     ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "give a --token"),
-        (["--host", "0.0.0.0", "--token", "short"], "at least 8"),
         (["--port", "70000"], "--port"),
         (["--host", "198.51.100.7", "--token", "long enough"], "cannot listen at 198.51.100.7"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),

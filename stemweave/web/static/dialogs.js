@@ -1,6 +1,6 @@
 // Dialogs and messages: the token, "really delete?", and errors as one sentence.
 
-import { h, icon } from "./dom.js";
+import { h, iconButton } from "./dom.js";
 import { openSession } from "./api.js";
 
 const byId = (id) => document.getElementById(id);
@@ -42,7 +42,7 @@ export async function confirmed(question) {
 }
 
 /** The error's message as a sentence: a capital, a full stop. */
-export function asSentence(text) {
+function asSentence(text) {
   const isWord = /^[a-z]+\s/.test(text); // not the name of a file
   const begun = isWord ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
@@ -50,11 +50,7 @@ export function asSentence(text) {
 
 /** Show an error until it is closed or the next thing is begun. */
 export function showError(error) {
-  const close = h(
-    "button",
-    { type: "button", class: "quiet", "aria-label": "Close the message", onclick: clearErrors },
-    icon("close"),
-  );
+  const close = iconButton("close", "Close the message", clearErrors);
   byId("alerts").replaceChildren(h("p", { class: "alert" }, h("span", {}, asSentence(error.message)), close));
 }
 

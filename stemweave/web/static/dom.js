@@ -55,6 +55,20 @@ export function icon(name) {
   );
 }
 
+/** A button with words, or whatever else is in it. */
+export function button(content, onclick, properties = {}) {
+  return h("button", { type: "button", onclick, ...properties }, content);
+}
+
+/** A quiet button with an icon; `label` says what it does, and so does a `title` of its own. */
+export function iconButton(name, label, onclick, { kind = "", ...properties } = {}, ...more) {
+  const words = { class: `quiet ${kind}`.trim(), "aria-label": label, title: label };
+  return button([icon(name), ...more], onclick, { ...words, ...properties });
+}
+
+/** A control with its label above it. */
+export const field = (label, ...control) => h("label", { class: "field" }, label, ...control);
+
 /** A button that is off stays in the order of the tab key and keeps the focus. */
 export function setOff(button, off) {
   button.setAttribute("aria-disabled", String(off));
@@ -74,6 +88,18 @@ export function keepingFocus(host, change) {
   const again = [...host.querySelectorAll("button, input, select, summary")].find((one) => nameOf(one) === name);
   host.tabIndex = -1;
   (again ?? host).focus();
+}
+
+/** Tell `move` of the pointer's moves over `target` until it is lifted, and `end` of that. */
+export function followPointer(target, move, end = () => {}) {
+  const ended = new AbortController();
+  const { signal } = ended;
+  const stop = (event) => {
+    ended.abort();
+    end(event);
+  };
+  target.addEventListener("pointermove", move, { signal });
+  for (const type of ["pointerup", "pointercancel"]) target.addEventListener(type, stop, { signal });
 }
 
 /** Replace what `element` holds. */

@@ -1,6 +1,6 @@
 // The first page: bring a file, begin with nothing, or open an earlier project.
 
-import { h, icon, fill } from "./dom.js";
+import { button, fill, h, iconButton } from "./dom.js";
 import { clock, listed, title, whatElse, when } from "./format.js";
 import { hueOf } from "./hues.js";
 import { weave } from "./weave.js";
@@ -67,7 +67,7 @@ function begin(app) {
         "div",
         { class: "blank" },
         h("p", {}, "Nothing at hand?"),
-        h("button", { type: "button", id: "begin-empty", onclick: () => app.beginEmpty() }, "Write a new piece"),
+        button("Write a new piece", () => app.beginEmpty(), { id: "begin-empty" }),
         h("p", { class: "hint" }, "The model plays all of its instruments; you keep what you like."),
       ),
   );
@@ -84,7 +84,7 @@ function uploading(app) {
       "div",
       { class: "row" },
       h("span", { class: "hint", id: "upload-state" }, ""),
-      h("button", { type: "button", onclick: () => app.sending.abort() }, "Cancel"),
+      button("Cancel", () => app.sending.abort()),
     ),
   );
 }
@@ -118,17 +118,7 @@ function projectCard(project, app) {
       h("b", {}, project.name),
       h("span", { class: "facts" }, `${facts} · kept until ${when(project.expires_at)}`),
     ),
-    h(
-      "button",
-      {
-        class: "quiet",
-        type: "button",
-        "aria-label": `Delete ${project.name}`,
-        title: `Delete ${project.name}`,
-        onclick: () => app.remove(project),
-      },
-      icon("delete"),
-    ),
+    iconButton("delete", `Delete ${project.name}`, () => app.remove(project)),
   );
 }
 

@@ -1,6 +1,6 @@
 // One lane: the controls of a track, its waveform or spectrogram, and what is drawn over it.
 
-import { h, icon, setOff } from "./dom.js";
+import { button, h, iconButton, setOff } from "./dom.js";
 import { placeName, title } from "./format.js";
 import { context2d, marksOf } from "./grid.js";
 import { drawNotes } from "./notes.js";
@@ -63,18 +63,12 @@ export class Lane {
   #makeHead(actions) {
     const name = this.name;
     const toggle = (key, letter, label, hint = `${label} ${name}`) =>
-      h(
-        "button",
-        {
-          class: `toggle ${key}`,
-          type: "button",
-          "aria-pressed": "false",
-          "aria-label": `${label} ${name}`,
-          title: hint,
-          onclick: () => actions.toggle(key),
-        },
-        letter,
-      );
+      button(letter, () => actions.toggle(key), {
+        class: `toggle ${key}`,
+        "aria-pressed": "false",
+        "aria-label": `${label} ${name}`,
+        title: hint,
+      });
     this.mute = toggle("muted", "M", "Mute");
     const instead = name === "mixture" ? "Hear the mixture instead of the stems" : undefined;
     this.solo = toggle("soloed", "S", "Solo", instead);
@@ -95,19 +89,8 @@ export class Lane {
       title: "Left or right; twice: the middle",
       ondblclick: () => actions.pan(0),
     });
-    this.again =
-      actions.regenerate &&
-      h(
-        "button",
-        {
-          class: "quiet regenerate",
-          type: "button",
-          "aria-label": `Write all of ${name} anew`,
-          title: `Write all of ${name} anew`,
-          onclick: actions.regenerate,
-        },
-        icon("renew"),
-      );
+    const again = [`Write all of ${name} anew`, actions.regenerate, { kind: "regenerate" }];
+    this.again = actions.regenerate && iconButton("renew", ...again);
     return h(
       "div",
       { class: "lane-head" },

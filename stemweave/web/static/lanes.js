@@ -1,7 +1,7 @@
 // The lanes of a version, and pointing at them: a click seeks, a drag selects a range over one or
 // more lanes, the edges of a selection can be dragged.
 
-import { fill } from "./dom.js";
+import { fill, followPointer } from "./dom.js";
 import { hueOf } from "./hues.js";
 import { Lane } from "./lane.js";
 import { followFingers } from "./pinch.js";
@@ -189,16 +189,10 @@ export class Lanes {
       const ends = bars && !to.altKey ? bars.snapped(anchor, at(to)) : [anchor, at(to)];
       this.#selection.select(...ends, stems, this.#view.duration);
     };
-    const end = (to) => {
-      field.removeEventListener("pointermove", move);
-      field.removeEventListener("pointerup", end);
-      field.removeEventListener("pointercancel", end);
-      if (!dragged && to.type === "pointerup") this.#options.onSeek(at(to));
-    };
     field.setPointerCapture(event.pointerId);
-    field.addEventListener("pointermove", move);
-    field.addEventListener("pointerup", end);
-    field.addEventListener("pointercancel", end);
+    followPointer(field, move, (to) => {
+      if (!dragged && to.type === "pointerup") this.#options.onSeek(at(to));
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 // Beside the lanes: the running job, the selection, the tasks, seed and steps, the versions.
 
-import { h, icon, fill, isOff, keepingFocus, setOff } from "./dom.js";
+import { button, field, fill, h, iconButton, isOff, keepingFocus, setOff } from "./dom.js";
 import { clock, parseClock, title } from "./format.js";
 import { chordsText, withChords } from "./corrections.js";
 import { chips, fittingTasks } from "./tasks.js";
@@ -32,30 +32,14 @@ export class Panel {
       placeholder: "new each time",
       autocomplete: "off",
     });
-    this.steps = h("input", {
-      id: "steps",
-      type: "number",
-      min: 1,
-      max: 1000,
-      placeholder: "usual",
-    });
+    this.steps = h("input", { id: "steps", type: "number", min: 1, max: 1000, placeholder: "usual" });
     this.takes = h("input", { id: "takes", type: "number", min: 1, max: MOST_TAKES, value: 1 });
-    const clear = h(
-      "button",
-      {
-        class: "quiet",
-        type: "button",
-        "aria-label": "A new number each time",
-        title: "A new number each time",
-        onclick: () => (this.seed.value = ""),
-      },
-      icon("dice"),
-    );
+    const clear = iconButton("dice", "A new number each time", () => (this.seed.value = ""));
     return h(
       "section",
       { class: "settings", "aria-label": "Takes and steps" },
-      h("label", { class: "field" }, "Number of the take", h("span", { class: "joined" }, this.seed, clear)),
-      h("div", { class: "row halves" }, h("label", { class: "field" }, "Takes", this.takes), h("label", { class: "field" }, "Steps", this.steps)),
+      field("Number of the take", h("span", { class: "joined" }, this.seed, clear)),
+      h("div", { class: "row halves" }, field("Takes", this.takes), field("Steps", this.steps)),
       h("p", { class: "hint" }, "The same number gives the same music again. Several takes are versions beside each other: X compares them. Fewer steps are faster and rougher."),
     );
   }
@@ -137,29 +121,15 @@ export class Panel {
     const stems = app.model.stems.filter((name) => range.stems.has(name));
     const { bars } = app.music;
     const place = bars ? bars.range(range.start, range.end) : "part";
-    const field = (edge, label) =>
-      h(
-        "label",
-        { class: "field" },
-        label,
-        h("input", {
-          name: edge,
-          value: clock(range[edge], 2),
-          inputmode: "decimal",
-          autocomplete: "off",
-          onchange: (event) => this.#moveEdge(edge, event.target),
-        }),
-      );
-    const fillButton = h(
-      "button",
-      {
-        class: "primary",
-        type: "button",
-        id: "fill",
-        data: { ready: stems.length ? "yes" : "no" },
-        onclick: (event) => isOff(event.currentTarget) || app.fillSelection(),
-      },
+    const edgeField = (edge, label) => {
+      const onchange = (event) => this.#moveEdge(edge, event.target);
+      const value = clock(range[edge], 2);
+      return field(label, h("input", { name: edge, value, inputmode: "decimal", autocomplete: "off", onchange }));
+    };
+    const fillButton = button(
       stems.length ? `Write ${place.startsWith("bar") ? place : "this part"} anew` : "Choose a stem to write",
+      (event) => isOff(event.currentTarget) || app.fillSelection(),
+      { class: "primary", id: "fill", data: { ready: stems.length ? "yes" : "no" } },
     );
     fill(
       this.chosen,
@@ -167,28 +137,16 @@ export class Panel {
         "div",
         { class: "row between" },
         h("h2", {}, `${bars ? title(place) : "Selection"}, ${(range.end - range.start).toFixed(1)} s`),
-        h(
-          "button",
-          {
-            class: "quiet",
-            type: "button",
-            "aria-label": "Clear the selection",
-            title: "Clear the selection (Esc)",
-            onclick: () => app.selection.clear(),
-          },
-          icon("close"),
-        ),
+        iconButton("close", "Clear the selection", () => app.selection.clear(), { title: "Clear the selection (Esc)" }),
       ),
-      h("div", { class: "row halves" }, field("start", "From"), field("end", "To")),
+      h("div", { class: "row halves" }, edgeField("start", "From"), edgeField("end", "To")),
       this.#chordField(bars?.barsBetween(range.start, range.end) ?? []),
       chips({
         label: "Stems to write anew",
         names: app.model.stems,
         on: stems,
         stems: app.model.stems,
-        onchange: (names) => {
-          app.selection.select(range.start, range.end, names, app.view.duration);
-        },
+        onchange: (names) => app.selection.select(range.start, range.end, names, app.view.duration),
       }),
       fillButton,
       this.#notesButton(stems, bars?.barsBetween(range.start, range.end) ?? []),
@@ -201,7 +159,7 @@ export class Panel {
   #notesButton([stem, ...others], bars) {
     const { app } = this;
     if (!bars.length || bars.length > MOST_BARS || others.length || !app.music.notes[stem]) return null;
-    return h("button", { type: "button", onclick: () => app.roll.open(stem, bars) }, `Edit the notes of ${stem}`);
+    return button(`Edit the notes of ${stem}`, () => app.roll.open(stem, bars));
   }
 
   /** The chords of selected bars, to be corrected; the next task follows them. */
@@ -219,7 +177,7 @@ export class Panel {
       spellcheck: "false",
       onchange: (event) => app.correct(() => withChords(sheet, bars, event.target.value)),
     });
-    return h("label", { class: "field" }, "Chords", this.chords);
+    return field("Chords", this.chords);
   }
 
   #moveEdge(edge, input) {
@@ -253,5 +211,4 @@ export class Panel {
       }
     }
   }
-
 }

@@ -1,7 +1,7 @@
 // A piano roll of some bars of one written stem: notes are moved, added and deleted, and then played.
 
 import { readMidi } from "./api.js";
-import { h, icon, fill, isOff } from "./dom.js";
+import { button, fill, followPointer, h, iconButton, isOff } from "./dom.js";
 import { drumName, noteName, title } from "./format.js";
 import { hueOf } from "./hues.js";
 
@@ -82,7 +82,6 @@ export class Roll {
   }
 
   #build(barBeats) {
-    const button = (label, onclick) => h("button", { type: "button", onclick }, label);
     const step = h(
       "select",
       { "aria-label": "Grid", onchange: () => (this.#step = Number(step.value)) },
@@ -95,11 +94,8 @@ export class Roll {
     const names = this.rows.map((pitch) => h("span", {}, this.#name(pitch)));
     this.field = h("div", { class: "roll-field" }, h("div", { class: "roll-names", "aria-hidden": "true" }, names), this.grid);
     this.undoButton = button("Undo", () => this.#undo());
-    const play = h(
-      "button",
-      { type: "button", class: "primary", onclick: (event) => isOff(event.currentTarget) || this.#play() },
-      "Play these notes",
-    );
+    const onplay = (event) => isOff(event.currentTarget) || this.#play();
+    const play = button("Play these notes", onplay, { class: "primary" });
     fill(
       this.host,
       h(
@@ -110,11 +106,7 @@ export class Roll {
         button("Add a note", () => this.#add(this.start, this.rows[this.rows.length >> 1])),
         this.undoButton,
         play,
-        h(
-          "button",
-          { type: "button", class: "quiet", "aria-label": "Close the notes", onclick: () => this.close() },
-          icon("close"),
-        ),
+        iconButton("close", "Close the notes", () => this.close()),
       ),
       this.field,
       h("p", { class: "hint" }, "Press to add, drag to move, drag the right end to lengthen, Delete to remove. With the keys: arrows move, with Shift they lengthen or change how hard it is struck."),
@@ -217,14 +209,7 @@ export class Roll {
       current = this.#change(current, { ...old, ...changes }, dragged);
       dragged = true;
     };
-    const end = () => {
-      removeEventListener("pointermove", move);
-      removeEventListener("pointerup", end);
-      removeEventListener("pointercancel", end);
-    };
-    addEventListener("pointermove", move);
-    addEventListener("pointerup", end);
-    addEventListener("pointercancel", end);
+    followPointer(window, move);
   }
 
   #key(event) {

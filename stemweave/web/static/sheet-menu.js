@@ -1,7 +1,7 @@
 // Tempo, metre and key of the open version: shown in the bar at the top, and corrected there.
 
 import * as correct from "./corrections.js";
-import { h, fill } from "./dom.js";
+import { button, field, fill, h } from "./dom.js";
 
 const METRES = ["2/4", "3/4", "4/4", "5/4", "6/8", "7/8", "9/8", "12/8"];
 const TEMPO_BPM = [10, 500];
@@ -17,7 +17,6 @@ export class SheetMenu {
     this.app = app;
     this.element = element;
     this.facts = element.querySelector("summary");
-    const button = (label, onclick, title) => h("button", { type: "button", title, onclick }, label);
     const change = (make) => () => app.correct(make);
     this.tempo = h("input", { inputmode: "decimal", autocomplete: "off", onchange: () => this.#setTempo() });
     this.metre = h("select", {
@@ -28,10 +27,10 @@ export class SheetMenu {
       placeholder: "unknown",
       onchange: () => app.correct((json) => ({ ...json, key: this.key.value.trim() || null })),
     });
-    this.tap = button("Tap", () => this.#tap(), "Tap along with the beat, from the first of a bar");
+    this.tap = button("Tap", () => this.#tap(), { title: "Tap along with the beat, from the first of a bar" });
     this.needBars = [
-      button("Half", change(correct.halved), "Half as many beats"),
-      button("Double", change(correct.doubled), "Twice as many beats"),
+      button("Half", change(correct.halved), { title: "Half as many beats" }),
+      button("Double", change(correct.doubled), { title: "Twice as many beats" }),
     ];
     this.shifts = h(
       "div",
@@ -42,9 +41,9 @@ export class SheetMenu {
     this.unit = button("", () => app.music.toggleBars());
     fill(
       element.querySelector(".sheet"),
-      h("label", { class: "field" }, "Tempo in beats a minute", this.tempo),
+      field("Tempo in beats a minute", this.tempo),
       h("div", { class: "row" }, ...this.needBars, this.tap),
-      h("div", { class: "row halves" }, h("label", { class: "field" }, "Metre", this.metre), h("label", { class: "field" }, "Key", this.key)),
+      h("div", { class: "row halves" }, field("Metre", this.metre), field("Key", this.key)),
       (this.lines = h("div", { class: "field", role: "group", "aria-label": "Bars begin" }, "Bars begin", this.shifts)),
       h("p", { class: "hint" }, "The next task follows what you correct here. Chords are corrected in a selection of bars."),
       this.unit,

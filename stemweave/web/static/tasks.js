@@ -1,6 +1,6 @@
 // What can be done with a piece: one form for each task, made of the model's stems and limits.
 
-import { h, isOff } from "./dom.js";
+import { button, field, h, isOff } from "./dom.js";
 import { clock, listed, title, whatElse } from "./format.js";
 import { hueOf } from "./hues.js";
 
@@ -11,20 +11,14 @@ export function chips({ label, names, on: pressed, stems, onchange }) {
     "div",
     { class: "chips", role: "group", "aria-label": label },
     names.map((name) =>
-      h(
-        "button",
-        {
-          type: "button",
-          class: "chip",
-          "aria-pressed": String(on.has(name)),
-          data: { stem: name, hue: hueOf(name, stems) },
-          onclick: (event) => {
-            if (!on.delete(name)) on.add(name);
-            event.currentTarget.setAttribute("aria-pressed", String(on.has(name)));
-            onchange(names.filter((candidate) => on.has(candidate)));
-          },
-        },
+      button(
         title(name),
+        (event) => {
+          if (!on.delete(name)) on.add(name);
+          event.currentTarget.setAttribute("aria-pressed", String(on.has(name)));
+          onchange(names.filter((candidate) => on.has(candidate)));
+        },
+        { class: "chip", "aria-pressed": String(on.has(name)), data: { stem: name, hue: hueOf(name, stems) } },
       ),
     ),
   );
@@ -60,8 +54,7 @@ export function slider(label, { min, max, step, value: initial, show, name }) {
 }
 
 function run(label, submit) {
-  const onclick = (event) => isOff(event.currentTarget) || submit();
-  return h("button", { class: "primary", type: "button", onclick }, label);
+  return button(label, (event) => isOff(event.currentTarget) || submit(), { class: "primary" });
 }
 
 /** For a tempo within `range`, or none: its lowest value leaves it open. Nothing without `range`. */
@@ -100,7 +93,7 @@ const TASKS = [
       );
       method.value = chosen.get("method") ?? "mask";
       return [
-        h("label", { class: "field" }, "Sound", method),
+        field("Sound", method),
         run("Separate", () => start("separate", { method: method.value })),
       ];
     },

@@ -2,7 +2,7 @@
 
 import { deleteVersion } from "./api.js";
 import { confirmed } from "./dialogs.js";
-import { h, icon } from "./dom.js";
+import { button, h, iconButton } from "./dom.js";
 import { clock, versionTitle, when } from "./format.js";
 
 const byId = (project, id) => project.versions.find((version) => version.id === id) ?? null;
@@ -47,55 +47,30 @@ function entry(app, version, number) {
   return h(
     "li",
     { class: isHead ? "version current" : "version" },
-    h(
-      "button",
-      {
-        type: "button",
-        class: "version-open",
-        "aria-current": isHead ? "true" : null,
-        onclick: () => app.goTo(version.id),
-      },
-      h("span", { class: "number" }, String(number)),
-      h("span", { class: "version-title" }, versionTitle(version)),
-      h("span", { class: "facts" }, facts.join(" · ")),
+    button(
+      [
+        h("span", { class: "number" }, String(number)),
+        h("span", { class: "version-title" }, versionTitle(version)),
+        h("span", { class: "facts" }, facts.join(" · ")),
+      ],
+      () => app.goTo(version.id),
+      { class: "version-open", "aria-current": isHead ? "true" : null },
     ),
     version.seed != null &&
-      h(
-        "button",
-        {
-          type: "button",
-          class: "quiet seed",
-          title: `Use the take's number ${version.seed} again`,
-          "aria-label": `Use the take's number ${version.seed} again`,
-          onclick: () => app.panel.useSeed(version.seed),
-        },
-        icon("dice"),
+      iconButton(
+        "dice",
+        `Use the take's number ${version.seed} again`,
+        () => app.panel.useSeed(version.seed),
+        { kind: "seed" },
         h("span", {}, String(version.seed)),
       ),
-    h(
-      "button",
-      {
-        type: "button",
-        class: "quiet favourite",
-        title: "A favourite: a version to come back to",
-        "aria-label": `Version ${number} is a favourite`,
-        "aria-pressed": String(app.desk.favourites.has(version.id)),
-        onclick: () => app.desk.toggleFavourite(version.id),
-      },
-      icon("star"),
-    ),
+    iconButton("star", `Version ${number} is a favourite`, () => app.desk.toggleFavourite(version.id), {
+      kind: "favourite",
+      title: "A favourite: a version to come back to",
+      "aria-pressed": String(app.desk.favourites.has(version.id)),
+    }),
     project.versions.length > 1 &&
-      h(
-        "button",
-        {
-          type: "button",
-          class: "quiet",
-          title: `Delete version ${number}`,
-          "aria-label": `Delete version ${number}`,
-          onclick: () => remove(app, version, number),
-        },
-        icon("delete"),
-      ),
+      iconButton("delete", `Delete version ${number}`, () => remove(app, version, number)),
   );
 }
 
@@ -111,7 +86,7 @@ export function versionList(app) {
       "div",
       { class: "row between foot" },
       h("span", { class: "hint" }, `Kept until ${when(project.expires_at)}`),
-      h("button", { class: "text danger", type: "button", onclick: () => app.remove(project) }, "Delete project"),
+      button("Delete project", () => app.remove(project), { class: "text danger" }),
     ),
   ];
 }
