@@ -8,12 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stemweave.checkpoints.part import (
-    part_record,
-    part_weights,
-    require_replaceable,
-    write_part,
-)
+from stemweave.checkpoints.part import part_record, part_weights, require_replaceable, write_part
 from stemweave.errors import InputError
 from stemweave.models.provenance import misfits
 

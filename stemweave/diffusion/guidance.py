@@ -14,11 +14,7 @@ ConditionedDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(latents, timestep, known) → prediction, of a mixture or none that it holds already."""
 
 
-def guided(
-    denoiser: Denoiser,
-    mixture: Tensor | None,
-    guidance: float,
-) -> ConditionedDenoiser:
+def guided(denoiser: Denoiser, mixture: Tensor | None, guidance: float) -> ConditionedDenoiser:
     """A denoiser that predicts ``guidance · conditional + (1 - guidance) · unconditional``.
 
     At 0 (or without a mixture) and at 1 only one of the two passes is made.
@@ -37,10 +33,7 @@ def guided(
 
 
 def guided_by_stems(
-    denoiser: ConditionedDenoiser,
-    guidance: float,
-    noise: Tensor,
-    last_timestep: int,
+    denoiser: ConditionedDenoiser, guidance: float, noise: Tensor, last_timestep: int
 ) -> ConditionedDenoiser:
     """A denoiser of (latents, timestep, known) that listens to given stems ``guidance`` times.
 

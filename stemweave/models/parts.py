@@ -96,10 +96,7 @@ class Parts:
     """Folder or hub id that it was read from."""
 
     def __init__(
-        self,
-        parts: Mapping[str, Any],
-        config: TaskSettings,
-        device: str | torch.device = "cpu",
+        self, parts: Mapping[str, Any], config: TaskSettings, device: str | torch.device = "cpu"
     ) -> None:
         self.config = config
         self.compute_device = torch.device(device)

@@ -113,10 +113,7 @@ class SpectralVocoder(Part):
         self.register_buffer("window", window)
 
     def forward(
-        self,
-        log_mel: Tensor,
-        stems: Tensor | None = None,
-        noise: Tensor | None = None,
+        self, log_mel: Tensor, stems: Tensor | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """Waveform (N, F · hop_length) of ``log_mel`` (N, F, M).
 
@@ -138,10 +135,7 @@ class SpectralVocoder(Part):
         )
 
     def predict(
-        self,
-        log_mel: Tensor,
-        stems: Tensor | None = None,
-        noise: Tensor | None = None,
+        self, log_mel: Tensor, stems: Tensor | None = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Log-magnitude and phase (N, n_fft // 2 + 1, F · upsampling) of the spectrum."""
         config = self.config

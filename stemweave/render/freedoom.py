@@ -28,10 +28,7 @@ from stemweave.render.soundfonts import OTHER, VALIDATION_SOUNDFONT, find_soundf
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
 
-WADS = (
-    Path("/usr/share/games/doom/freedoom1.wad"),
-    Path("/usr/share/games/doom/freedoom2.wad"),
-)
+WADS = (Path("/usr/share/games/doom/freedoom1.wad"), Path("/usr/share/games/doom/freedoom2.wad"))
 MIN_CLASSES = 3
 MAX_DURATION_S = 150.0
 VOICE_LEVEL_DB = -3.0

@@ -105,12 +105,7 @@ def render_file(job: MidiJob) -> Song | Skipped:
     music = excerpt(Music(sheet, score_of(stems, sheet)), 0.0, duration_s)
     samples = len(next(iter(waveforms.values())))
     song = Song(
-        folder,
-        split,
-        samples / job.sample_rate,
-        job.sample_rate,
-        tuple(waveforms),
-        details=details,
+        folder, split, samples / job.sample_rate, job.sample_rate, tuple(waveforms), details=details
     )
     write_stems(folder, waveforms, job.sample_rate, song, music)
     return song

@@ -57,10 +57,7 @@ def draw_riff(form: Form, rng: np.random.Generator) -> list[Stroke]:
 
 
 def play_riff(
-    strokes: list[Stroke],
-    form: Form,
-    lowest: int,
-    rng: np.random.Generator,
+    strokes: list[Stroke], form: Form, lowest: int, rng: np.random.Generator
 ) -> list[Note]:
     """The riff through the song, from ``lowest`` up; pass after pass not quite the same."""
     riff_bars = int(max(stroke.beat for stroke in strokes) // form.beats_per_bar) + 1

@@ -42,10 +42,7 @@ def summed(pipe: StemModel, piece: Mapping[str, Tensor]) -> Tensor:
 
 
 def found_sheet(
-    pipe: StemModel,
-    piece: Mapping[str, Tensor],
-    sample_rate: int,
-    given: LeadSheet | None = None,
+    pipe: StemModel, piece: Mapping[str, Tensor], sample_rate: int, given: LeadSheet | None = None
 ) -> LeadSheet | None:
     """``given``, or if it knows no tempo what the analyser finds in ``piece``, ``summed``.
 
@@ -58,11 +55,7 @@ def found_sheet(
 
 
 def with_new_stems(
-    pipe: StemModel,
-    sheet: LeadSheet | None,
-    score: Score | None,
-    stems: Collection[str],
-    seed: int,
+    pipe: StemModel, sheet: LeadSheet | None, score: Score | None, stems: Collection[str], seed: int
 ) -> Score | None:
     """``score`` and what the score model writes of those of ``stems`` that it lacks."""
     missing = set(stems) - set({} if score is None else score.notes)

@@ -125,10 +125,7 @@ def check_duration(duration_s: float, what: str = "the piece") -> None:
 
 
 def check_arrangement(
-    parts: Parts,
-    given: Mapping[str, Tensor],
-    add: Sequence[str] | None,
-    sample_rate: int,
+    parts: Parts, given: Mapping[str, Tensor], add: Sequence[str] | None, sample_rate: int
 ) -> list[str]:
     """The stems to add to ``given``: ``add``, or all that are missing."""
     stems = parts.stems

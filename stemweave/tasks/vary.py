@@ -65,11 +65,7 @@ def _varied(
         shape = (channels, num_samples)
         return from_nothing(parts, list(old), shape, sample_rate, sampling, conditioning)
     encoded = encode_stems(
-        parts,
-        old,
-        sample_rate,
-        min_positions=parts.window_positions,
-        generator=sampling.generator,
+        parts, old, sample_rate, min_positions=parts.window_positions, generator=sampling.generator
     )
     absent = torch.tensor([name not in old for name in parts.stems])
     known = absent[:, None].repeat(1, encoded.latents.shape[-2])

@@ -196,10 +196,7 @@ def test_windows_more_or_less_a_sample(pipe, task, more):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("level", [0.0, 3e-5])
 def test_a_silent_piece_is_said_to_be_silent_and_new_stems_sound(pipe, task, level, caplog):
-    piece = {
-        "bass": level * torch.ones(2, 30_000),
-        "drums": level * torch.sign(noise(2, 30_000)),
-    }
+    piece = {"bass": level * torch.ones(2, 30_000), "drums": level * torch.sign(noise(2, 30_000))}
     with caplog.at_level(logging.WARNING):
         result = changed(pipe, task, piece, 44100)
     assert [record.getMessage().count("silent") for record in caplog.records] == [1]

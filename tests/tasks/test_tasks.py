@@ -45,9 +45,7 @@ def test_chosen_stems_are_those_of_the_whole_separation(tiny_pipe: StemModel):
     assert torch.equal(chosen["drums"], whole["drums"])
 
 
-def test_vocoded_separation_has_the_inputs_shape_and_follows_its_level(
-    tiny_pipe: StemModel,
-):
+def test_vocoded_separation_has_the_inputs_shape_and_follows_its_level(tiny_pipe: StemModel):
     mixture = noise(2, 70_001)
     loud = tiny_pipe.separate(mixture, 44100, method="vocoder", generator=seeded())
     quiet = tiny_pipe.separate(0.1 * mixture, 44100, method="vocoder", generator=seeded())
@@ -167,10 +165,7 @@ def test_other_stem_names_work():
         (lambda pipe: pipe.arrange({}, 16000), "at least one"),
         (lambda pipe: pipe.arrange({"kazoo": noise(1, 99)}, 16000), "kazoo"),
         (lambda pipe: pipe.arrange(dict.fromkeys(STEMS, noise(1, 99)), 16000), "not all"),
-        (
-            lambda pipe: pipe.arrange({"bass": noise(1, 99), "drums": noise(1, 98)}, 16000),
-            "equal",
-        ),
+        (lambda pipe: pipe.arrange({"bass": noise(1, 99), "drums": noise(1, 98)}, 16000), "equal"),
         (lambda pipe: pipe.arrange({"bass": noise(1, 99)}, 16000, add=["bass"]), "both"),
         (
             lambda pipe: pipe.arrange(
