@@ -7,7 +7,7 @@ own sample rate and channel count. Stems keep the mixture's phase and stereo ima
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,21 +22,11 @@ HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
 
 
-class FrontEnd(Protocol):
-    """What masks need of a ``LogMel``: its settings and its filter bank (bins, M)."""
-
-    config: Any
-    mel_basis: Tensor
-
-    @property
-    def frames_per_second(self) -> float: ...
-
-
 def mel_masks(log_mels: Tensor, exponent: float = 1.0) -> Tensor:
     """Soft masks (..., S, F, M) that add up to one over S, from log-mels of the same shape.
 
-    ``exponent`` 2 weighs powers (Wiener's rule for true spectra), 1 magnitudes: the softer masks
-    are the better ones for estimates, whose errors a sharp mask turns into holes.
+    ``exponent`` 2 weighs powers (Wiener's rule for true spectra), 1 magnitudes, which is better for
+    estimates: a sharp mask turns their errors into holes.
     """
     return torch.softmax(exponent * log_mels, dim=-3)
 
@@ -45,15 +35,14 @@ class MaskSeparator:
     """Applies mel-grid masks to waveforms of one sample rate.
 
     Args:
-        log_mel: the model's front end, which defines the masks' grid.
+        log_mel: the model's ``LogMel``, which defines the masks' grid.
         sample_rate: Hz of the waveforms to separate.
-        sharpen: refines masks of bins (B, S, bins, frames), given the spectrum at the model's level
-            and scale first: ``MaskSharpener.sharpen``. None leaves the mel masks as they are.
+        sharpen: ``MaskSharpener.sharpen``, for spectra at the model's level and scale; or None.
     """
 
     def __init__(
         self,
-        log_mel: FrontEnd,
+        log_mel: Any,
         sample_rate: int,
         sharpen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
@@ -139,23 +128,20 @@ def silence_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> No
 
     In place. The loudest stem takes what was in them: all still add up to ``mixture``.
     """
-    faint = [index for index in optional if _level(stems[index]) <= FAINT * _level(mixture)]
+    levels = torch.linalg.vector_norm(stems, dim=(1, 2), dtype=torch.float64)
+    limit = FAINT * torch.linalg.vector_norm(mixture, dtype=torch.float64)
+    faint = [index for index in optional if levels[index] <= limit]
     if faint:
-        stems[faint] = 0
-        loudest = max(range(len(stems)), key=lambda index: _level(stems[index]))
-        others = [index for index in range(len(stems)) if index != loudest]
-        stems[loudest] = mixture - stems[others].sum(dim=0)
-
-
-def _level(waveform: Tensor) -> float:
-    return float(torch.linalg.vector_norm(waveform, dtype=torch.float64))
+        stems[faint] = levels[faint] = 0
+        loudest = int(levels.argmax())
+        stems[loudest] = 0
+        stems[loudest] = mixture - stems.sum(dim=0)
 
 
 def fast_fft_size(wanted: float) -> int:
     """The multiple of 4 nearest to ``wanted`` (≥ 4) samples without prime factors above 11.
 
-    Fourier transforms of other sizes take up to four times as long: 2048 samples at 16 kHz are 5645
-    at 44.1 kHz, and 5644 = 4 · 17 · 83 is slow where 5632 = 2⁹ · 11 is not.
+    Fourier transforms of other sizes take up to four times as long.
     """
     step = 0
     while True:
@@ -169,7 +155,7 @@ def fast_fft_size(wanted: float) -> int:
         step += 1
 
 
-def mel_to_bins(log_mel: FrontEnd, n_fft: int, sample_rate: int) -> Tensor:
+def mel_to_bins(log_mel: Any, n_fft: int, sample_rate: int) -> Tensor:
     """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
 
     Bins beyond the model's highest band take the mean of its upper octave.
@@ -193,7 +179,7 @@ def mel_to_bins(log_mel: FrontEnd, n_fft: int, sample_rate: int) -> Tensor:
     return cast(Tensor, matrix.float())
 
 
-def separate_with_masks(log_mel: FrontEnd, mixture: Tensor, log_mels: Tensor) -> Tensor:
+def separate_with_masks(log_mel: Any, mixture: Tensor, log_mels: Tensor) -> Tensor:
     """Stems (S, channels, T) of ``mixture`` (channels, T) at the model's own sample rate.
 
     ``log_mels`` (S, F, M) are the stems' true spectra: masks weigh powers.

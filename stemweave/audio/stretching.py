@@ -28,11 +28,8 @@ CONTEXT_S = 0.5
 
 @dataclass(frozen=True)
 class Stretch:
-    """How a piece is played.
-
-    Attributes:
-        speed: times its own, 0.5 to 1.5; the pitch stays.
-        semitones: up (or down, below 0), at most 6; the speed stays.
+    """How a piece is played: ``speed`` times as fast, 0.5 to 1.5; ``semitones`` up, at most 6 or
+    -6.
 
     Raises:
         InputError: if one is outside its limits.

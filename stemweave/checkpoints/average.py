@@ -16,11 +16,8 @@ from stemweave.models.provenance import misfits
 def average_parts(shares: Mapping[Path, float], out: Path) -> None:
     """Write the ``mean_state`` of parts (folders of one network's weights), in float16, to ``out``.
 
-    The first part's configuration is taken.
-
-    Raises:
-        InputError: if a folder is no part, or parts are of different shapes or trainings; if
-            ``out`` is something else than a part to replace.
+    The first part's configuration is taken. Raises ``InputError`` if a folder is no part, parts are
+    of different shapes or trainings, or ``out`` is something else than a part to replace.
     """
     require_replaceable(out)
     states = {str(folder): part_weights(folder) for folder in shares}
@@ -38,20 +35,16 @@ def average_parts(shares: Mapping[Path, float], out: Path) -> None:
 
 
 def mean_state(
-    states: Mapping[str, Mapping[str, Tensor]], shares: Iterable[float] | None = None
+    states: Mapping[str, Mapping[str, Tensor]], shares: Iterable[float]
 ) -> dict[str, Tensor]:
     """The mean, in float32, of some networks' weights, which are given by the networks' names.
 
-    Shares are of their sum; None: equal ones. A weight that not all networks have is the mean of
-    those that do.
-
-    Raises:
-        InputError: if weights of one name are of different shapes.
+    A weight that not all networks have is the mean of those that do; ``InputError`` if it is of
+    different shapes.
     """
-    weight_of = dict(zip(states, shares or [1.0] * len(states), strict=True))
-    names = dict.fromkeys(name for state in states.values() for name in state)
+    weight_of = dict(zip(states, shares, strict=True))
     mean = {}
-    for name in names:
+    for name in dict.fromkeys(name for state in states.values() for name in state):
         having = {key: state[name] for key, state in states.items() if name in state}
         first = next(iter(having.values()))
         for key, tensor in having.items():

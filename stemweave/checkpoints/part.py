@@ -63,9 +63,7 @@ def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
 def compress_part(folder: Path, out: Path) -> None:
     """Write the part in ``folder`` to ``out`` with large layers in int8 (``quantised``).
 
-    Raises:
-        InputError: if ``folder`` is no part that may be; if ``out`` is something else than a part
-            to replace.
+    Raises ``InputError`` if it may not be so, or ``out`` is something else than a part to replace.
     """
     require_replaceable(out)
     state = part_weights(folder)

@@ -43,27 +43,15 @@ class Refused(pickle.UnpicklingError):
 
 
 class Ignored:
-    """Stands for an object that is not made: takes whatever is done to it."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Anything."""
+    """Stands for an object that is not made: takes whatever is done to it, and keeps nothing."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Ignored:
         return super().__new__(cls)
 
-    def __setstate__(self, state: Any) -> None:
-        """Nothing is kept."""
+    def _ignore(self, *arguments: Any, **options: Any) -> None:
+        """Whatever it is."""
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Nothing is kept."""
-
-    def append(self, value: Any) -> None:
-        """Nothing is kept."""
-
-    def extend(self, values: Any) -> None:
-        """Nothing is kept."""
-
-    add = append
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore
 
 
 def _tensor_maker(module: str, name: str) -> Callable[..., Any] | None:

@@ -85,7 +85,7 @@ def compose(
         _add_sheets(data, fonts, options, pool)
         return
     if scores_only:
-        from stemweave.render.scores_only import compose_scores
+        from stemweave.render.collection import compose_scores
 
         new = compose_scores(
             data, songs, seed=seed, first=first, soundfonts=fonts, options=options, workers=pool

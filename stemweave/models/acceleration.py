@@ -51,12 +51,7 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     pipe.alter("denoiser", prepare)
     if dtype == "float32":
         for part in ("refiner", "sharpener"):
-            pipe.alter(part, make_exact)
-
-
-def make_exact(masks: Any) -> None:
-    """Let a network of masks compute in float32 everywhere."""
-    masks.exact = True
+            pipe.alter(part, lambda masks: setattr(masks, "exact", True))
 
 
 def channels_last(network: nn.Module) -> nn.Module:

@@ -47,7 +47,6 @@ class LogMel(Part):
         log_floor: float = 1e-5,
     ) -> None:
         super().__init__()
-        window = torch.empty(win_length)
         # on the CPU even if the weights are about to be loaded: "meta" would import a compiler
         window = torch.hann_window(win_length, periodic=True, device="cpu")
         basis = torch.empty(n_fft // 2 + 1, num_mels)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemweave.models.compact import turned
 from stemweave.models.part import Part
 from stemweave.music.events import (
     CHORD_ROWS,
@@ -141,12 +142,8 @@ class ScoreTransformer(Part):
         return own + piece[:, None]
 
     def states(self, tokens: Tokens, segment_states: Tensor, cache: Cache | None = None) -> Tensor:
-        """Hidden states (B, L, E) after every event.
-
-        Args:
-            tokens: events; those that follow what is in ``cache`` if one is given.
-            segment_states: of all segments, (B, N, E).
-            cache: keys and values of earlier events, which is extended.
+        """Hidden states (B, L, E) after every event; with ``cache`` of those that follow what is in
+        it.
         """
         index = tokens.segment[..., None].expand(-1, -1, segment_states.shape[-1])
         is_note = (tokens.step != HEADER)[..., None]
@@ -199,12 +196,7 @@ class Head(nn.Module):
 
 
 class Cache:
-    """Keys and values of the events so far, of every layer.
-
-    Args:
-        network: whose layers they are of.
-        capacity: events that there is room for.
-    """
+    """Keys and values of the events so far, of every layer; there is room for ``capacity``."""
 
     def __init__(self, network: ScoreTransformer, capacity: int) -> None:
         config = network.config
@@ -262,7 +254,4 @@ def rotated(vectors: Tensor, first: int) -> Tensor:
     half = vectors.shape[-1] // 2
     frequencies = 10_000.0 ** -(torch.arange(half, device=vectors.device) / half)
     positions = torch.arange(first, first + vectors.shape[2], device=vectors.device)
-    angles = positions[:, None] * frequencies
-    cos, sin = angles.cos(), angles.sin()
-    a, b = vectors.split(half, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    return turned(vectors, positions[:, None] * frequencies)

@@ -7,30 +7,14 @@ at full resolution (diffusers' ``AutoencoderKL``, the paper's, which shares this
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.models.convolution import Convolution
+from stemweave.models.convolution import ResidualBlock
 from stemweave.models.part import Part
-
-
-class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with group norm around a skip connection; shape (N, C, H, W) kept."""
-
-    def __init__(self, channels: int, num_groups: int = 8) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(num_groups, channels)
-        self.conv1 = Convolution(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(num_groups, channels)
-        self.conv2 = Convolution(channels, channels, 3, padding=1)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        update = self.conv1(functional.silu(self.norm1(hidden)))
-        return hidden + self.conv2(functional.silu(self.norm2(update)))
 
 
 def strides_of(config: Any) -> tuple[int, int]:
@@ -81,15 +65,13 @@ class Posterior:
         return 0.5 * terms.flatten(1).sum(1)
 
 
-@dataclass
-class Encoded:
+class Encoded(NamedTuple):
     """What ``encode`` returns, named as in diffusers."""
 
     latent_dist: Posterior
 
 
-@dataclass
-class Decoded:
+class Decoded(NamedTuple):
     """What ``decode`` returns, named as in diffusers."""
 
     sample: Tensor
@@ -121,14 +103,14 @@ class PatchVAE(Part):
         super().__init__()
         self.encoder = nn.Sequential(
             nn.Conv2d(4 * time_stride * mel_stride, hidden_channels, 1),
-            *(ResidualBlock(hidden_channels) for _ in range(num_blocks)),
+            *(ResidualBlock(hidden_channels, 8) for _ in range(num_blocks)),
             nn.GroupNorm(8, hidden_channels),
             nn.SiLU(),
             nn.Conv2d(hidden_channels, 2 * latent_channels, 3, padding=1),
         )
         self.decoder = nn.Sequential(
             nn.Conv2d(latent_channels, hidden_channels, 3, padding=1),
-            *(ResidualBlock(hidden_channels) for _ in range(num_blocks)),
+            *(ResidualBlock(hidden_channels, 8) for _ in range(num_blocks)),
             nn.GroupNorm(8, hidden_channels),
             nn.SiLU(),
             nn.Conv2d(hidden_channels, 4 * time_stride * mel_stride, 1),
@@ -164,9 +146,7 @@ class PatchVAE(Part):
     def decode(self, latents: Tensor) -> Decoded:
         """Log-mel (N, 1, F, M) of unscaled ``latents`` (N, C, H, W)."""
         config = self.config
-        patches = self.decoder(
-            channels_last(latents)
-        ).float()  # (N, 4 · time_stride · mel_stride, H, W)
+        patches = self.decoder(channels_last(latents)).float()
         size = (latents.shape[-2] * config.time_stride, latents.shape[-1] * config.mel_stride)
         # patches are (N, 4 · time_stride · mel_stride, H, W)
         image = functional.fold(patches.flatten(-2), size, **self._patches)

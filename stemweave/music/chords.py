@@ -1,7 +1,6 @@
 """Chord symbols: what a musician writes, as pitch classes; and bars of them as text.
 
-pychord knows the qualities; spellings that it does not know ("CΔ", "C°", "Cmi7") become ones that
-it does.
+pychord knows the qualities; other spellings ("CΔ", "C°", "Cmi7") become ones that it knows.
 """
 
 from __future__ import annotations
@@ -23,17 +22,9 @@ REPEATED_BAR = "%"
 SAME_CHORD = "/"
 
 SPELLINGS = (
-    ("♭", "b"),
-    ("♯", "#"),
-    ("Δ7", "maj7"),
-    ("△7", "maj7"),
-    ("Δ", "maj7"),
-    ("△", "maj7"),
-    ("ø7", "m7b5"),
-    ("ø", "m7b5"),
-    ("°", "dim"),
-    ("6/9", "69"),
-)
+    ("♭", "b"), ("♯", "#"), ("Δ7", "maj7"), ("△7", "maj7"), ("Δ", "maj7"), ("△", "maj7"),
+    ("ø7", "m7b5"), ("ø", "m7b5"), ("°", "dim"), ("6/9", "69"),
+)  # fmt: skip
 """Signs for what pychord writes in letters."""
 
 QUALITY_SPELLINGS = (
@@ -74,6 +65,11 @@ class Chord:
     tones: tuple[int, ...]
     bass: int
 
+    @property
+    def rows(self) -> list[int]:
+        """Which of 36 rows are one: root, tones and bass, a dozen pitch classes each."""
+        return [self.root, *(12 + tone for tone in self.tones), 24 + self.bass]
+
 
 @dataclass(frozen=True)
 class ChordChange:
@@ -113,9 +109,9 @@ def tone_name(symbol: str, pitch_class: int) -> str:
 
 def _known_quality(quality: str) -> str:
     qualities = _qualities()
+    if quality in qualities:
+        return quality
     plain = re.sub(r"[(),\s]", "", quality)
-    if quality in qualities or not plain:
-        return quality if quality in qualities else ""
     for pattern, replacement in QUALITY_SPELLINGS:
         if plain in qualities:
             break
@@ -167,14 +163,16 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
             chord = bars[-1][-1].chord
             continue
         changes: list[ChordChange] = []
-        for start, symbol in zip(
-            chord_starts(len(symbols), beats_per_bar(metre)), symbols, strict=True
-        ):
+        starts = chord_starts(len(symbols), beats_per_bar(metre))
+        for start, symbol in zip(starts, symbols, strict=True):
             if symbol in (SAME_CHORD, REPEATED_BAR) and (changes or bars):
                 if not changes:
                     changes.append(ChordChange(start, chord))
                 continue
-            chord = _chord_in_bar(symbol, number)
+            try:
+                chord = parse_symbol(symbol)
+            except InputError as error:
+                raise InputError(f"bar {number}: {error}") from error
             changes.append(ChordChange(start, chord))
         bars.append(changes)
     return bars
@@ -183,10 +181,3 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
 def parse_symbol(symbol: str) -> Chord | None:
     """A chord, or None for "N.C."; ``InputError`` if it is neither."""
     return None if symbol.strip().lower() in NO_CHORD_SPELLINGS else parse_chord(symbol)
-
-
-def _chord_in_bar(symbol: str, bar: int) -> Chord | None:
-    try:
-        return parse_symbol(symbol)
-    except InputError as error:
-        raise InputError(f"bar {bar}: {error}") from error

@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from stemweave.errors import InputError
-from stemweave.music.chords import Chord
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score, ScoreNote
 
@@ -38,20 +37,10 @@ Segment = np.ndarray
 
 @dataclass(frozen=True)
 class Bar:
-    """Where a bar lies on the sheet.
-
-    Attributes:
-        start_beat: index of its downbeat.
-        beats: how many beats it has.
-    """
+    """Where a bar lies on the sheet: the beat that begins it, and how many it has."""
 
     start_beat: float
     beats: int
-
-    @property
-    def steps(self) -> int:
-        """Grid steps in the bar."""
-        return self.beats * STEPS_PER_BEAT
 
 
 def bars_of(sheet: LeadSheet) -> list[Bar]:
@@ -64,8 +53,7 @@ def bars_of(sheet: LeadSheet) -> list[Bar]:
         raise InputError("the sheet has no bars: give it beats and downbeats, or tempo and metre")
     starts = sheet.downbeats
     bars = [Bar(float(a), b - a) for a, b in pairwise(starts)]
-    last = len(sheet.beats_s) - 1
-    if starts and bars and last - starts[-1] == bars[-1].beats:
+    if bars and len(sheet.beats_s) - 1 - starts[-1] == bars[-1].beats:
         bars.append(Bar(float(starts[-1]), bars[-1].beats))
     longest = max((bar.beats for bar in bars), default=0)
     if longest > MAX_BAR_BEATS:
@@ -92,7 +80,7 @@ def segments_of(notes: Sequence[ScoreNote], bars: Sequence[Bar]) -> list[Segment
         if place < 0:
             continue
         step = max(round((note.start_beat - starts[place]) * STEPS_PER_BEAT), 0)
-        if step >= bars[place].steps:
+        if step >= bars[place].beats * STEPS_PER_BEAT:
             continue
         steps = (note.end_beat - note.start_beat) * STEPS_PER_BEAT
         rows[place].append(
@@ -136,18 +124,10 @@ def chord_rows(sheet: LeadSheet, bars: Sequence[Bar]) -> np.ndarray:
             beat = bar.start_beat + (slot + 0.5) * bar.beats / CHORD_SLOTS
             current = int(np.searchsorted(changes, beat, "right")) - 1
             if current >= 0:
-                rows[index, slot] = _row(sheet.chords[current].chord)
+                chord = sheet.chords[current].chord
+                # no chord: known to be none
+                rows[index, slot, [36, *(chord.rows if chord else ())]] = 1
     return rows
-
-
-def _row(chord: Chord | None) -> np.ndarray:
-    row = np.zeros(CHORD_ROWS, dtype=np.uint8)
-    row[36] = 1
-    if chord is not None:  # no chord: known to be none
-        row[chord.root] = 1
-        row[[12 + tone for tone in chord.tones]] = 1
-        row[24 + chord.bass] = 1
-    return row
 
 
 def transposed(rows: np.ndarray, semitones: int) -> np.ndarray:

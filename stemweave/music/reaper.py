@@ -90,14 +90,6 @@ def _note_track(session: Session, track: MidiTrack) -> list[str]:
 
 
 def _track(name: str, start_s: float, duration_s: float, source: list[str]) -> list[str]:
-    item = _chunk(
-        "ITEM",
-        [
-            f"POSITION {start_s:.12f}",
-            f"LENGTH {duration_s:.12f}",
-            "LOOP 0",
-            f"NAME {_quoted(name)}",
-            *source,
-        ],
-    )
+    place = [f"POSITION {start_s:.12f}", f"LENGTH {duration_s:.12f}", "LOOP 0"]
+    item = _chunk("ITEM", [*place, f"NAME {_quoted(name)}", *source])
     return _chunk("TRACK", [f"NAME {_quoted(name)}", *item])

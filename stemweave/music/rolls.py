@@ -53,18 +53,13 @@ TimedNotes = Mapping[str, np.ndarray]
 
 
 def roll_columns(stem: str) -> slice:
-    """Columns of ``stem`` in a roll."""
     names = list(WIDTHS)
     start = sum(WIDTHS[name] for name in names[: names.index(stem)])
     return slice(start, start + WIDTHS[stem])
 
 
 def timed_notes(score: Score, sheet: LeadSheet) -> dict[str, np.ndarray]:
-    """The notes of ``score`` in seconds, by the beats of ``sheet``.
-
-    Raises:
-        ValueError: if the sheet has neither beats nor a tempo.
-    """
+    """The notes of ``score`` in seconds, by the beats of ``sheet``, which must know them."""
     timed = {}
     for stem, notes in score.notes.items():
         rows = np.array(
@@ -177,8 +172,6 @@ def _harmony(changes: Any, beats: np.ndarray) -> np.ndarray:
     table = np.zeros((len(changes) + 1, 36), np.float32)  # row 0: before the first chord
     for index, change in enumerate(changes, start=1):
         if change.chord is not None:
-            table[index, change.chord.root] = 1
-            table[index, [12 + tone for tone in change.chord.tones]] = 1
-            table[index, 24 + change.chord.bass] = 1
+            table[index, change.chord.rows] = 1
     starts = np.array([change.start_beat for change in changes], float)
     return table[np.searchsorted(starts, beats + 1e-9, side="right")]

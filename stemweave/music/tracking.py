@@ -128,9 +128,9 @@ def _peak_near(activation: np.ndarray, frame: int) -> float:
         return float(frame)
     left, middle, right = activation[frame - 1 : frame + 2]
     curvature = left - 2 * middle + right
-    return frame + (
-        float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
-    )
+    if curvature >= 0:
+        return float(frame)
+    return frame + float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5))
 
 
 def straightened(beats_s: np.ndarray) -> np.ndarray:
@@ -188,8 +188,7 @@ def _harmony_of_beats(found: FrameFindings, beats_s: np.ndarray) -> tuple[np.nda
     for beat, (start, end) in enumerate(pairwise(edges)):
         if end <= start or found.root[start:end, 12].mean() > 0.5:
             continue
-        chroma[beat] = found.tones[start:end].mean(axis=0) + 0.5 * found.root[start:end, :12].mean(
-            axis=0
-        )
+        root = found.root[start:end, :12].mean(axis=0)
+        chroma[beat] = found.tones[start:end].mean(axis=0) + 0.5 * root
         lowest[beat] = int(np.argmax(found.bass[start:end, :12].mean(axis=0)))
     return chroma, lowest

@@ -29,12 +29,8 @@ MICROSECONDS_A_MINUTE = 60_000_000
 CROSSED_WITH = 2
 """Further grooves of a crossed song."""
 TEMPI_BPM: dict[str, tuple[float, float]] = {
-    "4/4": (72, 168),
-    "3/4": (76, 190),
-    "5/4": (90, 190),
-    "6/8": (45, 130),
-    "12/8": (45, 115),
-}
+    "4/4": (72, 168), "3/4": (76, 190), "5/4": (90, 190), "6/8": (45, 130), "12/8": (45, 115),
+}  # fmt: skip
 """Felt beats a minute that songs of each metre have."""
 
 

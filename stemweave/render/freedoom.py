@@ -104,11 +104,6 @@ def render_song(
     }
 
 
-def song_duration_s(stems: dict[str, list[Part]]) -> float:
-    """End of the last note, at most ``MAX_DURATION_S``."""
-    return min(end_s(stems) + 1.0, MAX_DURATION_S)
-
-
 def _voice(
     name: str, midi: MidiSong, duration_s: float, voices: Sequence[str], rate: int
 ) -> np.ndarray:
@@ -123,11 +118,6 @@ def _voice(
         raise InputError(f"{', '.join(voices)}: no {'speaker' if speaks else 'singer'} for tests")
     session = Session(form_of_sheet(score_and_sheet(midi)[1]), recordings, duration_s, rate)
     return (draw_clips if speaks else draw_lead)(session, rng)
-
-
-def _music(midi: MidiSong, stems: dict[str, list[Part]]) -> Music:
-    sheet = score_and_sheet(midi)[1]
-    return Music(sheet, score_of(stems, sheet))
 
 
 def render_freedoom(
@@ -156,7 +146,7 @@ def render_freedoom(
     written = []
     for name, midi in songs.items():
         stems = classes_of(parts_of(midi))
-        duration_s = song_duration_s(stems)
+        duration_s = min(end_s(stems) + 1.0, MAX_DURATION_S)
         played, voice = dict(stems), None
         if voices:
             played[OTHER] = others_of(parts_of(midi))
@@ -180,7 +170,8 @@ def render_freedoom(
         }
         duration = num_samples / sample_rate
         song = Song(folder, "test", duration, sample_rate, tuple(played), details=details)
-        music = excerpt(_music(midi, stems), start_s, start_s + duration)
+        sheet = score_and_sheet(midi)[1]
+        music = excerpt(Music(sheet, score_of(stems, sheet)), start_s, start_s + duration)
         write_stems(folder, files, sample_rate, song, music)
         append_to_manifest(data, song)
         written.append(song)

@@ -26,7 +26,7 @@ from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import draw_sounds, render_stems
 from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
-from stemweave.render.soundfonts import OTHER, font_names, soundfonts_by_stem
+from stemweave.render.soundfonts import font_names, soundfonts_by_stem
 from stemweave.stems import PROGRAMS
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -84,18 +84,10 @@ def render_file(job: MidiJob) -> Song | Skipped:
     sounds = draw_sounds(list(stems), job.soundfonts, rng)
     synthesiser = worker_synthesiser(job.sample_rate)
     split = split_of_name(job.song_name)
-    more = {}
-    if job.voices:
-        more = other_stem(
-            form_of_sheet(sheet),
-            others_of(parts_of(midi)),
-            duration_s,
-            job.voices,
-            "train" if split == "train" else "validation",
-            job.soundfonts[OTHER],
-            synthesiser,
-            rng,
-        )
+    more = other_stem(
+        form_of_sheet(sheet), others_of(parts_of(midi)), duration_s, job.voices,
+        "train" if split == "train" else "validation", job.soundfonts, synthesiser, rng,
+    )  # fmt: skip
     waveforms = render_stems(stems, sounds, duration_s, synthesiser, more)
     fonts = font_names(sounds)
     details = {"origin": f"MIDI {job.key}", "seed": job.seed, "soundfonts": fonts}
@@ -160,17 +152,10 @@ def render_midi_folder(
     def jobs() -> Iterator[MidiJob]:
         for path in _midi_files(collection):
             job = MidiJob(
-                collection=collection,
-                path=path,
-                data=data,
-                seed=seed,
-                soundfonts=fonts,
-                sample_rate=sample_rate,
-                min_stems=min_stems,
-                max_duration_s=max_duration_s,
-                licence=licence,
-                voices=voices,
-            )
+                collection=collection, path=path, data=data, seed=seed, soundfonts=fonts,
+                sample_rate=sample_rate, min_stems=min_stems, max_duration_s=max_duration_s,
+                licence=licence, voices=voices,
+            )  # fmt: skip
             if job.key not in done and job.song_name not in done:
                 yield job
 

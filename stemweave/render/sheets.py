@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pedalboard
@@ -16,12 +16,12 @@ import soundfile
 from stemweave.data.songs import Song, write_song
 from stemweave.io.files import appearing
 from stemweave.music.chords import ChordChange, parse_chord
+from stemweave.music.folder import write_music
 from stemweave.music.harmony import QUALITIES
 from stemweave.music.instruments import instrument_of
 from stemweave.music.keys import key_name, note_name
-from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet, changes_of_bars, steady_beats
+from stemweave.music.lead_sheet import LeadSheet, changes_of_bars, steady_beats
 from stemweave.music.metre import chord_starts
-from stemweave.music.midi import SCORE_FILE, write_midi
 from stemweave.music.score import Score, ScoreNote, playable
 from stemweave.music.styles import style_of_groove
 from stemweave.render.compose import ComposedSong
@@ -54,15 +54,15 @@ DRIVES_DB = ((18.0, "distorted"), (0.0, "overdriven"))
 """Kinds of guitar by the drive of a distortion in their channel strip, at least."""
 
 
-def sheet_of_composed(
+def music_of_composed(
     song: ComposedSong, sounds: Mapping[str, Sound], synthesiser: Synthesiser
-) -> LeadSheet:
-    """The sheet that a song was composed from. Style is unknown where grooves' styles differ."""
+) -> Music:
+    """What a song was composed from. Style is unknown where grooves' styles differ."""
     form = song.form
     key = key_name(form.key.tonic, form.key.minor)
     beats_s = steady_beats(60 / song.grid_beat_s, form.num_beats)
     styles = {style_of_groove(groove) for groove in song.grooves}
-    return LeadSheet(
+    sheet = LeadSheet(
         beats_s,
         tuple(range(0, len(beats_s), form.beats_per_bar)),
         form.metre,
@@ -72,6 +72,7 @@ def sheet_of_composed(
         styles.pop() if len(styles) == 1 and not song.riff else None,
         instruments_heard(song.stems, sounds, synthesiser),
     )
+    return Music(sheet, score_of(song.stems, sheet))
 
 
 def _chord_changes(form: Form, key: str) -> tuple[ChordChange, ...]:
@@ -136,17 +137,11 @@ def _with_drive(instrument: str | None, effects: Sequence[pedalboard.Plugin]) ->
     return next(name for least_db, name in DRIVES_DB if max(drives_db) >= least_db)
 
 
-@dataclass(frozen=True)
-class Music:
+class Music(NamedTuple):
     """What the stems of a song play."""
 
     sheet: LeadSheet
     score: Score
-
-    def write(self, folder: Path) -> None:
-        """Write ``sheet.json`` and ``score.mid`` into a song's folder."""
-        (folder / SHEET_FILE).write_text(self.sheet.to_json())
-        write_midi(folder / SCORE_FILE, self.score, self.sheet)
 
 
 def excerpt(music: Music, start_s: float, end_s: float) -> Music:
@@ -166,5 +161,5 @@ def write_stems(
         partial.mkdir()
         for stem, waveform in stems.items():
             soundfile.write(partial / f"{stem}.flac", waveform.T, sample_rate, subtype="PCM_16")
-        music.write(partial)
+        write_music(partial, *music)
         write_song(dataclasses.replace(song, folder=partial, sample_rate=sample_rate))

@@ -44,15 +44,10 @@ def _of_synth(name: str, **arguments: Any) -> Callable[..., int]:
 
 # pyfluidsynth has the 16-bit output only, which adds dither that depends on what was played before
 _write_float = _of_synth(
-    "fluid_synth_write_float",
-    length=ctypes.c_int,
-    left=ctypes.c_void_p,
-    left_offset=ctypes.c_int,
-    left_step=ctypes.c_int,
-    right=ctypes.c_void_p,
-    right_offset=ctypes.c_int,
-    right_step=ctypes.c_int,
-)
+    "fluid_synth_write_float", length=ctypes.c_int,
+    left=ctypes.c_void_p, left_offset=ctypes.c_int, left_step=ctypes.c_int,
+    right=ctypes.c_void_p, right_offset=ctypes.c_int, right_step=ctypes.c_int,
+)  # fmt: skip
 
 # pyfluidsynth can load a SoundFont into a synth, but not share a loaded one
 _add_sfont = _of_synth("fluid_synth_add_sfont", font=ctypes.c_void_p)
@@ -92,13 +87,9 @@ class Voicing:
     sustain_cb: float = 0.0
     release_timecents: float = 0.0
 
-    def by_generator(self) -> Iterator[tuple[int, float]]:
-        """Numbers of the SoundFont standard's generators, and what is added to each."""
-        return zip(VOICING_GENERATORS, dataclasses.astuple(self), strict=True)
-
 
 VOICING_GENERATORS = (8, 9, 34, 36, 37, 38)
-"""initialFilterFc and -Q; attack, decay, sustain and release of the volume envelope."""
+"""Of the fields of ``Voicing``: initialFilterFc and -Q; the volume envelope's four."""
 
 
 class Synthesiser:
@@ -175,7 +166,8 @@ class Synthesiser:
                 for controller, value in ((101, 0), (100, 2), (6, 64 + timbre_shift)):
                     synth.cc(channel, controller, value)  # coarse tuning
                 if voicing is not None and not part.is_drum:
-                    for generator, change in voicing.by_generator():
+                    changes = dataclasses.astuple(voicing)
+                    for generator, change in zip(VOICING_GENERATORS, changes, strict=True):
                         _set_generator(synth.synth, channel, generator, change)
                 transposition = 0 if part.is_drum else timbre_shift
                 events += _events(part, channel, transposition)
@@ -202,7 +194,8 @@ class Synthesiser:
         for time_s, is_on, channel, pitch, velocity in [*events, (duration_s + 1, 0, 0, 0, 0)]:
             target = min(round(time_s * self._internal_rate), total)
             if target > position:
-                _synthesise(synth, samples[position:target])
+                address = samples[position:].ctypes.data
+                _write_float(synth.synth, target - position, address, 0, 2, address, 1, 2)
                 position = target
             if position >= total:
                 break
@@ -211,12 +204,6 @@ class Synthesiser:
             else:
                 synth.noteoff(channel, pitch)
         return samples
-
-
-def _synthesise(synth: fluidsynth.Synth, samples: np.ndarray) -> None:
-    """Fill contiguous ``samples`` (T, 2) float32 with what sounds next."""
-    address = samples.ctypes.data
-    _write_float(synth.synth, len(samples), address, 0, 2, address, 1, 2)
 
 
 def _drum_preset(synth: fluidsynth.Synth, font: int, drum_kit: int) -> tuple[int, int]:

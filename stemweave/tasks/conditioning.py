@@ -69,11 +69,8 @@ def conditioning_of(
 ) -> Conditioning | None:
     """The conditions of a piece of ``duration_s``; None without sheet and score.
 
-    Sounds of ``new_stems`` are drawn as often as in training.
-
-    Raises:
-        InputError: if the model understands neither sheet nor score, or for a score without the
-            beats that it counts in.
+    Sounds of ``new_stems`` are drawn as often as in training. Raises ``InputError`` if the model
+    understands neither, or for a score without the beats that it counts in.
     """
     if sheet is None and score is None:
         return None
@@ -87,14 +84,9 @@ def conditioning_of(
         notes = timed_notes(score, sheet)
         until_s = score_end_s(score, sheet) or math.inf
     sounds = draw_sounds(parts, new_stems, sampling.generator)
-    return Conditioning(
-        sheet,
-        notes,
-        until_s,
-        sounds,
-        cast(float, sampling.condition_guidance),
-        parts.config.condition_guidance_from,
-    )
+    guidance = cast(float, sampling.condition_guidance)
+    first_timestep = parts.config.condition_guidance_from
+    return Conditioning(sheet, notes, until_s, sounds, guidance, first_timestep)
 
 
 def draw_sounds(

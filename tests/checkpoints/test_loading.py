@@ -14,6 +14,7 @@ import torch
 from stemweave.errors import InputError
 from stemweave.model import StemModel, load_model
 from stemweave.models.parts import PARTS
+from stemweave.models.vocoder import SpectralVocoder
 
 
 def test_what_is_saved_is_what_is_loaded(tiny_pipe, tiny_model, tmp_path):
@@ -119,3 +120,20 @@ def test_separation_imports_no_other_framework(tmp_path):
     assert "torch" in imported
     others = {"diffusers", "transformers", "accelerate", "peft", "scipy", "torch._dynamo"}
     assert not imported & {*others, "matplotlib"}
+
+
+def test_a_misspelt_setting_is_an_error(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    path = folder / "vae" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hiden_channels": 3}))
+    with pytest.raises(InputError, match=r"vae\.hiden_channels"):
+        StemModel.from_pretrained(folder)
+    with pytest.raises(InputError, match="not a model folder"):
+        StemModel.from_pretrained(tmp_path)
+
+
+def test_parts_that_do_not_fit_are_refused(tiny_pipe):
+    parts = {**tiny_pipe.components, "vocoder": SpectralVocoder(num_mels=32, sample_rate=24000)}
+    with pytest.raises(InputError, match="75 mel frames a second, not 50"):
+        StemModel(**parts)
