@@ -63,10 +63,8 @@ class Replacement:
     known: None = None
 
     def before(self, latents: Tensor, timestep: Tensor, scheduler: Any) -> Tensor:
-        noise = torch.randn(self.clean.shape, generator=self.generator, dtype=self.clean.dtype).to(
-            self.clean.device
-        )
-        noisy = scheduler.add_noise(self.clean, noise, timestep.reshape(1))
+        noise = torch.randn(self.clean.shape, generator=self.generator, dtype=self.clean.dtype)
+        noisy = scheduler.add_noise(self.clean, noise.to(self.clean.device), timestep.reshape(1))
         return torch.where(self.given[:, :, None, :, None], noisy, latents)
 
     def after(self, latents: Tensor) -> Tensor:

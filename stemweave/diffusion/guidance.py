@@ -38,10 +38,9 @@ def guided_by_stems(
     """A denoiser of (latents, timestep, known) that listens to given stems ``guidance`` times.
 
     The unconditional pass takes pure ``noise`` (B, S, C, H, W) at ``last_timestep`` in place of
-    every stem that is ``known`` throughout, which takes a denoiser that was trained with a timestep
-    for every stem; what is known of the others stays. The mixed prediction of each stem is brought
-    to the conditional one's standard deviation, or stems would be too loud (arXiv 2305.08891,
-    Section 3.4, φ = 1). At 1, or where no stem is given, there is one pass.
+    every stem that is ``known`` throughout; what is known of the others stays. The mixed prediction
+    of each stem is brought to the conditional one's standard deviation, or stems would be too loud
+    (arXiv 2305.08891, Section 3.4, φ = 1). At 1, or where no stem is given, there is one pass.
     """
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:

@@ -94,10 +94,8 @@ def conditions_of(
 ) -> Conditions:
     """Conditions of one piece (B = 1) from ``start_s`` on, in a denoiser's own vocabulary.
 
-    Names that the denoiser does not know count as unknown.
-
     Args:
-        denoiser_config: of a denoiser that has conditions.
+        denoiser_config: of a denoiser that has conditions; names that it does not know are unknown.
         notes: by stem, in seconds (``music.rolls.timed_notes``); a missing stem is unknown.
         sounds: name of the sound of each stem, as in ``song.json``.
         notes_until_s: from here on notes are unknown.
@@ -201,11 +199,9 @@ class ConditionNetwork(nn.Module):
         rows = self.rows(conditions.rows.to(dtype).transpose(1, 2))
         hidden = self.notes(torch.cat(played, dim=1)) + rows[..., None]
         vector = self.style(conditions.style)
-        for index, (instrument, sound) in enumerate(
-            zip(self.instruments, self.sounds, strict=True)
-        ):
+        for index, instrument in enumerate(self.instruments):
             vector = vector + instrument(conditions.instruments[:, index])
-            vector = vector + sound(conditions.sounds[:, index])
+            vector = vector + self.sounds[index](conditions.sounds[:, index])
         return hidden, self.project(functional.silu(vector))
 
     def taken_over(
@@ -218,12 +214,11 @@ class ConditionNetwork(nn.Module):
         taken = dict(state)
         for name, own_words in self.words.items():
             table = self.get_submodule(name).weight.detach().clone()  # type: ignore[operator]
-            known = [word for word in own_words if word in words[name]]
-            theirs, ours = list(words[name]), list(own_words)
             rows = state[f"{name}.weight"]
             table[0] = rows[0]
-            for word in known:
-                table[ours.index(word) + 1] = rows[theirs.index(word) + 1]
+            for number, word in enumerate(own_words, start=1):
+                if word in words[name]:
+                    table[number] = rows[list(words[name]).index(word) + 1]
             taken[f"{name}.weight"] = table
         return taken
 

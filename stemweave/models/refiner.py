@@ -121,11 +121,6 @@ class MaskRefiner(Part):
         names = FRONT_END if config["fine"] else FRONT_END[:1]
         return front_end_misfits("refiner", config, mel, names)
 
-    @property
-    def frame_multiple(self) -> int:
-        """F must be a multiple of this."""
-        return 2 ** len(self.down_blocks)
-
     def forward(self, mixture: Tensor, fine: Tensor | None = None) -> Tensor:
         """Masks (B, S, F, M) from log-mels of the mixture (B, F, M).
 
@@ -133,7 +128,7 @@ class MaskRefiner(Part):
         ``ValueError`` without.
         """
         frames = mixture.shape[-2]
-        padding = -frames % self.frame_multiple
+        padding = -frames % 2 ** len(self.down_blocks)
         if padding:
             mixture = functional.pad(mixture, (0, 0, 0, padding), mode="replicate")
         level = (mixture - self.config.mel_mean) / self.config.mel_std

@@ -33,22 +33,17 @@ MIN_CHANNELS = 16
 
 
 class Filtering(NamedTuple):
-    """Minimal filtering of one axis of n positions in T tiles of P products, zeros around it.
-
-    Attributes:
-        weight: (P, 3).
-        input: (P · T, n), products first.
-        output: (n, P · T), products first.
-        tiles: T.
-        unit: the product that enters all of its tile's outputs with factor 1: a constant added to
-            it is added to them.
-    """
+    """Minimal filtering of one axis of n positions in T tiles of P products, zeros around it."""
 
     weight: Tensor
+    """(P, 3)."""
     input: Tensor
+    """(P · T, n), products first."""
     output: Tensor
+    """(n, P · T), products first."""
     tiles: int
     unit: int
+    """The product whose factor is 1 in all of its tile's outputs: constants are added to it."""
 
 
 def can_filter(length: int) -> bool:
@@ -104,11 +99,10 @@ class Convolution(nn.Conv3d):
 
     def is_fast(self, inputs: Tensor) -> bool:
         """Whether ``filtered`` may stand for this convolution of ``inputs`` (B, C_in, C, H, W)."""
+        shape = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
         return (
             is_cpu_inference(inputs)
-            and (self.kernel_size, self.padding) == ((3, 3, 3), (1, 1, 1))
-            and (self.stride, self.dilation) == ((1, 1, 1), (1, 1, 1))
-            and self.groups == 1
+            and shape == ((3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1)
             and self.padding_mode == "zeros"
             and self.weight.device.type == "cpu"
             and self.weight.dtype == torch.float32

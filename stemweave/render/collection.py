@@ -190,8 +190,8 @@ class Collected:
 def collect(results: Iterable[Song | Skipped], data: Path) -> Collected:
     """List every finished song in ``data``'s manifest and every skipped file beside it.
 
-    Only the process that hands out the jobs writes these lists: a job that was done again after its
-    worker died gives one line, and no two machines append to one file.
+    Only the process that hands out the jobs does: a job that was done again after its worker died
+    gives one line, and no two machines append to one file.
     """
     added = Collected()
     for result in results:

@@ -59,7 +59,7 @@ def read_songs() -> dict[str, MidiSong]:
             f"{missing[0]} not found: run scripts/install-system-packages.sh render "
             "(Debian: freedoom)"
         )
-    songs, seen = {}, set()
+    songs, seen = {}, set[bytes]()
     for wad in WADS:
         for name, content in sorted(read_lumps(wad).items()):
             if content in seen:
@@ -88,10 +88,9 @@ def render_song(
     A ``voice`` (T,) is added to the stem ``other``, nearly as loud as the song.
     """
     font = find_soundfont(VALIDATION_SOUNDFONT)
+    silence = np.zeros((2, round(duration_s * synthesiser.sample_rate)), np.float32)
     rendered = {
-        stem: synthesiser.render(parts, font, duration_s)
-        if parts
-        else np.zeros((2, round(duration_s * synthesiser.sample_rate)), np.float32)
+        stem: synthesiser.render(parts, font, duration_s) if parts else silence
         for stem, parts in stems.items()
     }
     if voice is not None:

@@ -24,7 +24,7 @@ from stemweave.music.midi_file import read_midi_file
 from stemweave.render.collection import SKIPPED, Collected, collect, other_stem, worker_synthesiser
 from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import draw_sounds, render_stems
-from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
+from stemweave.render.score import classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
 from stemweave.render.soundfonts import font_names, soundfonts_by_stem
 from stemweave.stems import PROGRAMS
@@ -79,8 +79,10 @@ def render_file(job: MidiJob) -> Song | Skipped:
     if duration_s < MIN_DURATION_S:
         return Skipped(Path(job.key), f"too short: {duration_s:.1f} s")
     rng = np.random.default_rng([job.seed, zlib.crc32(job.key.encode())])
-    for stem, own in stems.items():
-        _draw_presets(stem, own, rng)
+    for stem, own in stems.items():  # a random program of the class for every one in the file
+        chosen: dict[int, int] = {}
+        for part in own if stem in PROGRAMS else ():
+            part.program = chosen.setdefault(part.program, int(rng.choice(PROGRAMS[stem])))
     sounds = draw_sounds(list(stems), job.soundfonts, rng)
     synthesiser = worker_synthesiser(job.sample_rate)
     split = split_of_name(job.song_name)
@@ -101,15 +103,6 @@ def render_file(job: MidiJob) -> Song | Skipped:
     )
     write_stems(folder, waveforms, job.sample_rate, song, music)
     return song
-
-
-def _draw_presets(stem: str, parts: Sequence[Part], rng: np.random.Generator) -> None:
-    """A random program of the class for every program that the file asks for."""
-    chosen: dict[int, int] = {}
-    for part in parts:
-        if stem in PROGRAMS:
-            drawn = int(rng.choice(PROGRAMS[stem]))
-            part.program = chosen.setdefault(part.program, drawn)
 
 
 def render_midi_folder(

@@ -31,22 +31,18 @@ from stemweave.render.score import Part
 from stemweave.render.synth import Synthesiser
 
 INSTRUMENT_FONTS = {
-    "acoustic_guitar.sf2": "steel",
-    "bass_jazz_bass.sf2": "finger",
-    "bass_jazz_bass_staccato.sf2": "finger",
-    "bass_killer_bass.sf2": "finger",
-    "electric_bass.sf2": "finger",
-    "electric_guitar.sf2": "clean",
-    "guitar_archtop_guitar_mic.sf2": "jazz",
-    "guitar_archtop_guitar_pickup.sf2": "jazz",
-    "guitar_steel_guitar_hd28.sf2": "steel",
-    "nylon_guitar.sf2": "nylon",
-    "piano_electric_grand_cp80.sf2": "bright",
-    "piano_pianet_t.sf2": "electric 1",
-    "piano_rhodes.sf2": "electric 1",
-    "piano_wurlitzer_ep200.sf2": "electric 1",
-    "salamander_piano.sf2": "grand",
-    "upright_piano.sf2": "grand",
+    f"{name}.sf2": kind
+    for kind, names in {
+        "finger": "bass_jazz_bass bass_jazz_bass_staccato bass_killer_bass electric_bass",
+        "steel": "acoustic_guitar guitar_steel_guitar_hd28",
+        "clean": "electric_guitar",
+        "jazz": "guitar_archtop_guitar_mic guitar_archtop_guitar_pickup",
+        "nylon": "nylon_guitar",
+        "bright": "piano_electric_grand_cp80",
+        "electric 1": "piano_pianet_t piano_rhodes piano_wurlitzer_ep200",
+        "grand": "salamander_piano upright_piano",
+    }.items()
+    for name in names.split()
 }
 """Classes of SoundFonts that have one instrument, whatever program is asked for."""
 FONT_OF_PROGRAM = re.compile(r"freepats_\w+_(\d{3})\.sf2")
