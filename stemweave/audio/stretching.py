@@ -28,11 +28,10 @@ CONTEXT_S = 0.5
 
 @dataclass(frozen=True)
 class Stretch:
-    """How a piece is played: ``speed`` times as fast, 0.5 to 1.5; ``semitones`` up, at most 6 or
-    -6.
+    """How a piece is played: ``speed`` times as fast, 0.5 to 1.5; ``semitones`` up or down, at most
+    6.
 
-    Raises:
-        InputError: if one is outside its limits.
+    Raises ``InputError`` if one is outside its limits.
     """
 
     speed: float = 1.0

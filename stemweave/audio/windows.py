@@ -25,9 +25,7 @@ def windows_over(
 
     None is longer than ``window_samples``, or than ``stretch`` times that where it takes one window
     less. All are equally long, some by a sample longer than others, so no part is without context.
-
-    Raises:
-        ValueError: unless 0 ≤ overlap ≤ window / 3 (no sample lies in three windows).
+    Raises ``ValueError`` unless 0 ≤ overlap ≤ window / 3 (no sample lies in three windows).
     """
     if not 0 <= overlap_samples <= window_samples / 3:
         raise ValueError("overlap must be at least 0 and at most a third of a window")

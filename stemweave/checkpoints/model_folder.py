@@ -69,8 +69,7 @@ def _absent(source: str | Path) -> InputError:
 def saved_model(folder: Path) -> tuple[dict[str, SavedPart], TaskSettings]:
     """The parts of a model by name, and its settings; no weights are read.
 
-    Raises:
-        InputError: for a folder that is no model, is incomplete, or has unknown settings.
+    Raises ``InputError`` for a folder that is no model, is incomplete, or has unknown settings.
     """
     index_path = folder / INDEX
     if not index_path.exists():

@@ -22,9 +22,7 @@ SAMPLERS = {
 
 
 def with_sampler(scheduler: Any, name: str) -> Any:
-    """A new scheduler of the kind ``name``, or ``InputError``, with ``scheduler``'s noise
-    levels.
-    """
+    """A new scheduler of the kind ``name`` with ``scheduler``'s noise levels, or ``InputError``."""
     if name not in SAMPLERS:
         raise InputError(f"sampler must be one of {', '.join(SAMPLERS)}, not {name}")
     import diffusers  # takes seconds, which separation by masks does without
@@ -38,10 +36,8 @@ def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: An
     That is DDIM with "leading" timesteps: they are N // ``num_steps`` apart over all N of training,
     where diffusers takes the first ``num_steps`` of these: 600 of 1000 would begin in the middle of
     the noise. One past the last, at which the reference stops with an error, is left out. Other
-    samplers begin at the last timestep and are moved by ``shift`` (``respace``).
-
-    Raises:
-        InputError: if DDIM is asked for more steps than the model's schedule has timesteps.
+    samplers begin at the last timestep and are moved by ``shift`` (``respace``). Raises
+    ``InputError`` if DDIM is asked for more steps than the model's schedule has timesteps.
     """
     config = scheduler.config
     count = config.num_train_timesteps

@@ -17,8 +17,7 @@ TOLERANCE = 1e-2
 def checked_device(name: str) -> Any:
     """The ``torch.device`` of this name; "auto": the first of CUDA and MPS that works, or the CPU.
 
-    Raises:
-        InputError: if it cannot be used here.
+    Raises ``InputError`` if it cannot be used here.
     """
     import torch
 

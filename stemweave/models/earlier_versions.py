@@ -23,8 +23,7 @@ PIXELS = 4
 def current_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings ``config`` of a network of the class named ``kind``, as it takes them today.
 
-    Raises:
-        InputError: for a mask network that cannot do without the diffusion's estimates.
+    Raises ``InputError`` for a mask network that cannot do without the diffusion's estimates.
     """
     current = dict(config)
     if kind != "MaskRefiner":

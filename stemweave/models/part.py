@@ -90,8 +90,7 @@ class Part(nn.Module):
     def current(cls, config: Mapping[str, Any]) -> Config:
         """``config``, which an earlier version may have written, with defaults for what it lacks.
 
-        Raises:
-            InputError: if there are other settings in it.
+        Raises ``InputError`` if there are other settings in it.
         """
         given = current_config(cls.__name__, config)
         unknown = cls.unknown(given)

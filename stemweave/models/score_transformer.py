@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.models.compact import turned
 from stemweave.models.part import Part
 from stemweave.music.events import (
     CHORD_ROWS,
@@ -254,4 +253,7 @@ def rotated(vectors: Tensor, first: int) -> Tensor:
     half = vectors.shape[-1] // 2
     frequencies = 10_000.0 ** -(torch.arange(half, device=vectors.device) / half)
     positions = torch.arange(first, first + vectors.shape[2], device=vectors.device)
-    return turned(vectors, positions[:, None] * frequencies)
+    angles = positions[:, None] * frequencies
+    cos, sin = angles.cos(), angles.sin()
+    a, b = vectors.split(half, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)

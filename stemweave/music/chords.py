@@ -145,10 +145,8 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
     """Changes of each bar, from beat 0 of the bar, of text such as "Am7 | F | C G/B | %".
 
     Bars end at "|" or a line's end. "%" is the bar before again, "/" one more share of the chord
-    before, "N.C." no chord. Chords share a bar as ``chord_starts`` says.
-
-    Raises:
-        InputError: that names the symbol and the bar that are not understood.
+    before, "N.C." no chord. Chords share a bar as ``chord_starts`` says. Raises ``InputError`` that
+    names the symbol and the bar that are not understood.
     """
     written = [bar.split() for bar in re.split(r"[|\n]+", text) if bar.strip()]
     if not written:

@@ -29,10 +29,7 @@ def stem_sounds(folder: Path) -> dict[str, Path]:
     """Sound files of a folder of results by stem; its mixture if it has nothing else.
 
     "My Song - Bass" is the bass. Sums that ``separate`` wrote (``bass+drums``, ``without_drums``)
-    are no stems.
-
-    Raises:
-        InputError: if there is none, or two of one name.
+    are no stems. Raises ``InputError`` if there is none, or two of one name.
     """
     if not folder.is_dir():
         raise InputError(

@@ -46,8 +46,7 @@ class Bar:
 def bars_of(sheet: LeadSheet) -> list[Bar]:
     """The whole bars of a sheet.
 
-    Raises:
-        InputError: if the sheet has no beats or downbeats, or a bar is too long for the grid.
+    Raises ``InputError`` if the sheet has no beats or downbeats, or a bar is too long for the grid.
     """
     if sheet.beats_s is None or sheet.downbeats is None:
         raise InputError("the sheet has no bars: give it beats and downbeats, or tempo and metre")

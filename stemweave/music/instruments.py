@@ -46,8 +46,7 @@ def instrument_of(stem: str, program: int) -> str | None:
 def parse_instruments(given: Mapping[str, str]) -> dict[str, str]:
     """``given`` with classes as in ``INSTRUMENTS``; "electric" alone is the first that begins so.
 
-    Raises:
-        InputError: for a stem or a class that there is not.
+    Raises ``InputError`` for a stem or a class that there is not.
     """
     parsed = {}
     for stem, name in given.items():

@@ -220,8 +220,7 @@ def compose_collection(
 ) -> Collected:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
 
-    Raises:
-        InputError: if a SoundFont, mma or grooves in one of the metres are missing.
+    Raises ``InputError`` if a SoundFont, mma or grooves in one of the metres are missing.
     """
     by_stem = soundfonts_by_stem(soundfonts, options.instruments)
     drawn_families(options.metres, options.held_out_grooves)
@@ -267,10 +266,8 @@ def compose_scores(
 ) -> int:
     """Write ``sheet.json`` and ``score.mid`` of songs ``first`` to ``first + num_songs``.
 
-    Folders that exist are kept; returns how many songs are new.
-
-    Raises:
-        InputError: if mma or a SoundFont is missing.
+    Folders that exist are kept; returns how many songs are new. Raises ``InputError`` if mma or a
+    SoundFont is missing.
     """
     by_stem = soundfonts_by_stem(soundfonts)
     jobs = (

@@ -61,8 +61,7 @@ class GrooveFamily:
 def drawn_families(metres: Sequence[str], held_out: bool) -> list[GrooveFamily]:
     """The families that songs are drawn from: only those held out of training, or only others.
 
-    Raises:
-        InputError: if mma is not installed, or one of the metres has none.
+    Raises ``InputError`` if mma is not installed, or one of the metres has none.
     """
     families = [f for f in read_groove_families(metres) if f.is_validation == held_out]
     for metre in metres:
@@ -74,8 +73,7 @@ def drawn_families(metres: Sequence[str], held_out: bool) -> list[GrooveFamily]:
 def read_groove_families(metres: Sequence[str] = ("4/4",)) -> list[GrooveFamily]:
     """All families in ``metres`` with at least one usable groove.
 
-    Raises:
-        InputError: if mma is not installed or has no groove in one of the metres.
+    Raises ``InputError`` if mma is not installed or has no groove in one of the metres.
     """
     if not MMA_LIBRARY.is_dir() or shutil.which("mma") is None:
         raise InputError(

@@ -81,10 +81,8 @@ def write_sheets(
 
     ``soundfonts`` and ``options`` are those that the songs were composed with; songs that know
     their options have them from their ``song.json``. Songs without are older: their grooves have
-    mma's tempo, whatever ``options`` say.
-
-    Raises:
-        InputError: if there is no manifest, or a SoundFont or mma is missing.
+    mma's tempo, whatever ``options`` say. Raises ``InputError`` if there is no manifest, or a
+    SoundFont or mma is missing.
     """
     songs = [
         song

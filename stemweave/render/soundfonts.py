@@ -92,8 +92,7 @@ def soundfonts_by_stem(
 ) -> dict[str, list[tuple[Path, float]]]:
     """Files and weights for each stem; None: the bundled model's training set.
 
-    Raises:
-        InputError: if one is not installed, or the folder ``instruments`` has none.
+    Raises ``InputError`` if one is not installed, or the folder ``instruments`` has none.
     """
     by_stem = dict.fromkeys((*STEMS, OTHER), _found(soundfonts or TRAINING_SOUNDFONTS))
     if soundfonts is None:

@@ -77,8 +77,7 @@ class Syllables:
 def read_recordings(folders: tuple[str, ...], split: str) -> tuple[Recording, ...]:
     """Recordings of the singers that songs of ``split`` have; "test" has ``TEST_SINGERS`` alone.
 
-    Raises:
-        InputError: if a folder has no readable ``index.json``, or none such a recording.
+    Raises ``InputError`` if a folder has no readable ``index.json``, or none such a recording.
     """
     recordings = [one for folder in folders for one in _read_index(Path(folder))]
     chosen = tuple(one for one in recordings if _split_of(one) == split)

@@ -98,8 +98,7 @@ def separate_blocks(
 ) -> Iterator[dict[str, Tensor]]:
     """Consecutive blocks of every stem, (channels, samples) each, ``num_samples`` in all.
 
-    Raises:
-        InputError: for what cannot be separated, or not so.
+    Raises ``InputError`` for what cannot be separated, or not so.
     """
     requests.check_rate(sample_rate)
     drawn = sampling.checked(parts, "separate")
