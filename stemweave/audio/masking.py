@@ -1,7 +1,7 @@
 """Soft masks from the model's stem spectra, applied to the original mixture's own spectrum.
 
-The masks live on the model's mel grid (S, F, M) and are carried to the STFT of the original at its
-own sample rate and channel count. Stems keep the mixture's phase and stereo image and add up to it.
+Masks of the model's mel grid (S, F, M) are carried to the STFT of the original at its own rate and
+channels. Stems keep the mixture's phase and stereo image and add up to it.
 """
 
 from __future__ import annotations

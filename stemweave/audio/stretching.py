@@ -67,10 +67,7 @@ def stretched_blocks(
 ) -> Iterator[Tensor]:
     """Consecutive blocks (channels, samples) of a file, ``stretch.samples(num_samples)`` in all.
 
-    Sample n sounds at n / speed. The work is Signalsmith Stretch's.
-
-    Args:
-        read: (start, number of samples) → waveform (channels, samples).
+    Sample n sounds at n / speed. ``read`` gives (channels, length) from (start, length).
     """
     from torch.nn.functional import pad
 

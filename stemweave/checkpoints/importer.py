@@ -1,7 +1,7 @@
 """Published checkpoints → a model folder that ``StemModel`` loads.
 
-MSG-LD's checkpoints (PyTorch Lightning) hold U-Net, EMA, VAE and vocoder in one file; MusicLDM's
-VAE and vocoder are files of their own, or a ``musicldm`` folder in diffusers' layout.
+MSG-LD's checkpoints (PyTorch Lightning) hold all parts in one file; MusicLDM's VAE and vocoder are
+files of their own, or a ``musicldm`` folder in diffusers' layout.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A pickle reader for ``torch.load`` that makes tensors and executes nothing else.
 
-Lightning's files hold more than weights: settings, metrics, callbacks' states. Objects of the kinds
-in ``IGNORED`` are read as empty stand-ins, whatever they are to be made of. Anything else that a
-file names, be it a function or a class, is refused before it is looked up.
+Objects of the kinds in ``IGNORED``, which Lightning's files hold beside weights, are read as empty
+stand-ins. Anything else that a file names is refused before it is looked up.
 """
 
 from __future__ import annotations

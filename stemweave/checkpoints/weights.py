@@ -1,7 +1,6 @@
 """Key names of the published checkpoints → our modules.
 
-All functions take and return state dicts (name → tensor) and change no value, except that weight
-norm is folded into plain weights.
+State dicts (name → tensor) whose values stay, except that weight norm is folded into weights.
 """
 
 from __future__ import annotations

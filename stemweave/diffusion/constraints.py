@@ -1,8 +1,7 @@
 """What is held fixed while sampling: given stems and given time ranges.
 
-Two ways: ``KnownPositions`` for denoisers that were trained with a condition for it (given
-positions are clean at every step), ``Replacement`` for others (the paper's way: given positions
-carry the noise of the step).
+``KnownPositions`` for denoisers that were trained with given positions, clean at every step;
+``Replacement`` for others (the paper's way: given positions carry the noise of the step).
 """
 
 from __future__ import annotations

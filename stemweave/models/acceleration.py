@@ -1,7 +1,7 @@
 """How a loaded model's networks run: number type, memory format, compiler; what devices say.
 
 Waveforms, spectra and latents stay on the CPU and in float32, so that seeds give the same noise
-everywhere; only what a network is asked for goes to its device.
+everywhere.
 """
 
 from __future__ import annotations

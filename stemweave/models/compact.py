@@ -1,8 +1,7 @@
 """The bundled model's denoiser: a 2-D U-Net over time × frequency of all stems' latents at once.
 
-Stems and latent channels are input channels, beside the mixture's latents and a map of the
-positions that are given (``known``), so that separation, generation, arrangement and editing are
-all trained. Every stem has its own timestep (MGE-LDM, arXiv 2505.23305, Section 3).
+Stems and latent channels are input channels, beside the mixture's latents and a map of the given
+positions (``known``). Every stem has its own timestep (MGE-LDM, arXiv 2505.23305, Section 3).
 """
 
 from __future__ import annotations
@@ -257,9 +256,8 @@ class SelfAttention(Attention):
 class TimeAttention(Attention):
     """Multi-head self-attention along time in every band, around a skip connection.
 
-    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). It changes
-    nothing before it is trained. Takes a timestep embedding to stand among blocks, and does not
-    use it.
+    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). Takes a
+    timestep embedding to stand among blocks, and does not use it.
     """
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """Sheet, score and sounds as conditions of a denoiser.
 
-``ConditionNetwork`` makes of ``Conditions`` a map (B, width, H, W) that is added after the
-denoiser's first convolution, and a vector (B, E) that is added to its timestep embedding. Notes lie
-where they sound: every pitch has a template over the mel bands of its partials, to begin with. The
-last layers are zero at first, so a trained denoiser stays what it was.
+``ConditionNetwork`` makes of ``Conditions`` a map (B, width, H, W) for the denoiser's first level,
+and a vector (B, E) for its timestep embedding. Every pitch begins with a template of its partials
+over the mel bands. The last layers are zero at first: a trained denoiser stays what it was.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""3×3 convolutions with a quarter of the multiplications, on CPUs.
+"""3×3 convolutions with a quarter of the multiplications, on CPUs, and a block of two of them.
 
 Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): 4×4 outputs of a tile come from the
-6×6 inputs around them by 36 products in place of 144, all in large matrix products. Gradients are
-made in the same way. Numbers differ from the plain convolution's by rounding, 3e-6 of the largest.
+6×6 inputs around them by 36 products in place of 144, gradients likewise. Numbers differ from the
+plain convolution's by rounding, 3e-6 of the largest.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """The score model: a transformer that writes the notes of bars that are not given.
 
-A window of bars becomes one sequence: first the given segments (what one stem plays in one bar),
-then the missing ones, each in the order of bars and stems, so that what is written sees everything
-that is given, also later bars. A segment is a header and its notes; one token holds all four
-attributes of a note. Attention is causal, with rotary positions (arXiv 2104.09864).
-
-Shapes: B sequences, L tokens, E channels. A token's fields are integers, see ``Tokens``.
+A window of bars becomes one sequence of segments (what one stem plays in one bar): the given ones,
+then the missing ones, each in the order of bars and stems. A segment is a header and its notes; one
+token holds all four attributes of a note. Attention is causal, with rotary positions (arXiv
+2104.09864). Shapes: B sequences, L tokens, E channels.
 """
 
 from __future__ import annotations

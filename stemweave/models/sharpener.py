@@ -192,9 +192,8 @@ class MaskSharpener(Part):
 def spectrum_features(spectrum: Tensor) -> Tensor:
     """Features (B, 6, bins, frames) of a complex spectrum (B, bins, frames).
 
-    Log-magnitude, the same relative to neighbouring bins, and phase differences: between
-    neighbouring bins they depend on where in the window a sound is, between neighbouring frames on
-    its frequency within the bin.
+    Log-magnitude, the same relative to neighbouring bins, and phase differences: those of bins tell
+    where in the window a sound is, those of frames its frequency within the bin.
     """
     magnitude = spectrum.abs()
     level = magnitude.clamp(min=MIN_MAGNITUDE).log()[:, None]

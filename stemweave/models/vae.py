@@ -1,8 +1,7 @@
 """The bundled model's autoencoder: log-mel (N, 1, F, M) ↔ latents (N, C, F / 4, M / 4).
 
-It patches first: overlapping patches go to the latent grid, all residual blocks work there, and
-overlapping patches are added up again. About three times faster than an autoencoder that starts
-at full resolution (diffusers' ``AutoencoderKL``, the paper's, which shares this interface).
+Overlapping patches go to the latent grid, where all residual blocks work, and are added up again:
+three times faster than diffusers' ``AutoencoderKL``, the paper's, which shares this interface.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ def channels_last(hidden: Tensor) -> Tensor:
 class Posterior:
     """Independent normal distributions of latents (N, C, H, W), from their moments (N, 2 C, H, W).
 
-    The interface is that of diffusers' ``DiagonalGaussianDistribution``, whose module takes longer
-    to import than a song to separate.
+    The interface is diffusers' ``DiagonalGaussianDistribution``'s, whose import is slow.
     """
 
     def __init__(self, moments: Tensor) -> None:

@@ -1,13 +1,10 @@
 """3×3×3 convolutions with a quarter of the multiplications, for inference on a CPU.
 
 Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308) over the two short axes, C and W of
-the latents; oneDNN convolves the long one, H. Along a short axis the outputs are
-``output @ ((weight @ w) * (input @ x))``: six products give four outputs of a filter with three
-taps instead of twelve, three give both outputs of an axis of two. The points 0, ±1, 1/2, -2 and
-infinity keep rounding near that of the plain sum (Barabasz et al., arXiv 1803.10986).
-
-Activations lie in memory as (B, C, W, H, channels): positions along H are neighbours and every
-transform is a product of matrices.
+the latents; oneDNN convolves the long one, H. Along a short axis the outputs are ``output @
+((weight @ w) * (input @ x))``: six products give four outputs of a filter with three taps, three
+give both outputs of an axis of two. The points 0, ±1, 1/2, -2 and infinity keep rounding small
+(Barabasz et al., arXiv 1803.10986). Activations lie in memory as (B, C, W, H, channels).
 """
 
 from __future__ import annotations
@@ -92,7 +89,6 @@ def tile_matrices() -> tuple[Tensor, Tensor, Tensor]:
 class Convolution(nn.Conv3d):
     """nn.Conv3d that is fast in inference on a CPU if it is 3×3×3, of stride 1, zeros around.
 
-    It is nn.Conv3d wherever gradients, other devices, other types or other shapes are asked for.
     Weights are transformed at every call, a tenth of the time: kept, they would be four times as
     large as the weights, 3 GB of the paper's network.
     """

@@ -1,8 +1,7 @@
 """Scores as events on a grid of twelfths of a beat: what the score model reads and writes.
 
 A *segment* is what one stem plays in one bar: an array (N, 4) of step in the bar, pitch, duration
-bucket and velocity bucket, in the order of time and then pitch. Twelve steps a beat hold
-sixteenths, triplets and swing.
+bucket and velocity bucket, in the order of time and then pitch.
 """
 
 from __future__ import annotations

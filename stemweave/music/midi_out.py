@@ -1,8 +1,7 @@
 """Scores with their sheets as MIDI files that any sequencer opens on the grid.
 
-Format 1, 960 ticks a quarter note. The first track has tempi, time and key signatures and the
-chords as markers; every stem has a track of its own. A text at the beginning says what MIDI cannot:
-which fields are unknown, where the first beat is, style and instruments.
+Format 1, 960 ticks a quarter note: a track of tempi, signatures and chords as markers, and one for
+every stem. A text at the beginning says what MIDI cannot: unknown fields, style, instruments.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Sheet and score as rows at the latent rate: what a denoiser is conditioned on.
 
-A score's roll (H, 264) uint8: for bass, guitar and piano 72 sustained pitches each (``LOWEST`` and
-up) and the onset in four sub-steps, for drums nine classes in four sub-steps; values are twice the
-velocity. A sheet's rows (H, 43) float32: chord root, chord tones and bass note (12 each), phase of
-beat and bar (sine, cosine each), tempo, and whether rhythm and harmony are known.
+A score's roll (H, 264) uint8: for bass, guitar and piano 72 sustained pitches each and the onset in
+four sub-steps, for drums nine classes in four sub-steps; values are twice the velocity. A sheet's
+rows (H, 43) float32: chord root, tones and bass (12 each), phase of beat and bar (sine, cosine
+each), tempo, and whether rhythm and harmony are known.
 """
 
 from __future__ import annotations

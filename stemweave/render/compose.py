@@ -1,7 +1,6 @@
 """Songs of our own: mma's accompaniment grooves over drawn chords, plus melodies.
 
-A song is a function of (seed, index): key, tempo, chords, grooves, who plays what. Families of
-grooves (see ``grooves``) are split between training and validation.
+A song is a function of (seed, index): key, tempo, chords, grooves, who plays what.
 """
 
 from __future__ import annotations

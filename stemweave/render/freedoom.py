@@ -1,9 +1,8 @@
 """Freedoom-4: the human-written songs of Debian's ``freedoom`` package as a test set.
 
-Songs with at least three of the four classes are rendered with the SoundFont that training never
-uses, without effects; a missing class is a silent stem. Never used for training or model selection.
-With voices there is a fifth stem: the song's other instruments, and a singer and a speaker that
-training never has, over the song's chords.
+Songs with at least three of the four classes, in the SoundFont that training never uses, without
+effects; a missing class is a silent stem. With voices there is a fifth stem: the song's other
+instruments, and a singer and a speaker that training never has.
 """
 
 from __future__ import annotations

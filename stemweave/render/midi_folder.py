@@ -1,8 +1,7 @@
 """Any collection of MIDI files → song folders in the spirit of Slakh2100.
 
-Every file's parts become stems by program and drum channel, play a random preset of their class in
-a random SoundFont, through a random channel strip. A song is a function of (seed, the file's path
-below the collection).
+Parts become stems by program and drum channel, in random presets, SoundFonts and channel strips. A
+song is a function of (seed, the file's path below the collection).
 """
 
 from __future__ import annotations

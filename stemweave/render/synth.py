@@ -1,7 +1,6 @@
 """Notes → waveform with fluidsynth; the synthesiser and its SoundFonts stay loaded.
 
-fluidsynth's interpolation has no band limit: at 16 kHz cymbals fold back into the audible band.
-So low rates are rendered at a multiple and resampled.
+fluidsynth's interpolation has no band limit, so low rates are rendered at a multiple and resampled.
 """
 
 from __future__ import annotations
@@ -95,12 +94,8 @@ VOICING_GENERATORS = (8, 9, 34, 36, 37, 38)
 class Synthesiser:
     """fluidsynth at one sample rate, without its own reverb and chorus.
 
-    Args:
-        sample_rate: Hz.
-
-    SoundFonts are loaded at first use and stay loaded; what was rendered before leaves no trace.
-    For that every rendering has a synth of its own: fluidsynth's voices remember a little of the
-    notes that they played before.
+    SoundFonts are loaded at first use and stay loaded; what was rendered before leaves no trace,
+    because every rendering has a synth of its own.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -149,9 +144,8 @@ class Synthesiser:
         """Stereo float32 (2, samples) of ``parts`` played together, cut at ``duration_s``.
 
         ``timbre_shift`` plays samples recorded so many semitones lower, tuned up to the written
-        pitch (higher and tuned down if negative): the same notes with another colour. Drums are
-        tuned by it, and not voiced. A drum kit that the SoundFont lacks is replaced by its first
-        one, and so is an instrument: SoundFonts of one instrument have but one.
+        pitch: the same notes with another colour. Drums are tuned by it, and not voiced. A kit or
+        an instrument that the SoundFont lacks is replaced by its first one.
         """
         with self._prepared(soundfont) as (synth, font):
             events: list[Event] = []

@@ -1,8 +1,7 @@
 """Recorded syllables of singers, analysed with WORLD: what voices of songs are sung from.
 
-A folder of voices has an ``index.json`` that lists recordings: ``file``, ``singer``, what is
-``sung`` in even time on one pitch (kana count as syllables; anything else is one), whether it is
-``spoken`` instead, and ``median_f0_hz``.
+A folder's ``index.json`` lists recordings: ``file``, ``singer``, what is ``sung`` in even time on
+one pitch (kana count as syllables; anything else is one) or ``spoken``, and ``median_f0_hz``.
 """
 
 from __future__ import annotations

@@ -134,12 +134,7 @@ def with_stems(
 
 
 class Separator:
-    """Separates mixtures of one sample rate by one method.
-
-    Args:
-        parts: the model's; those that the method needs are read now.
-        sampling: checked.
-    """
+    """Separates mixtures of one sample rate by one method; ``parts`` that it needs are read now."""
 
     def __init__(self, parts: Parts, sample_rate: int, method: str, sampling: Sampling) -> None:
         parts.fetch(PARTS_OF[method])
