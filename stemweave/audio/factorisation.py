@@ -55,9 +55,8 @@ class Factors(NamedTuple):
         return Factors(self.templates[..., :num_bins, :], self.activations)
 
     def padded(self, num_components: int, starts: int) -> Factors:
-        """The same masks of more factors: silent spectra up to K, every start as often as needed.
-
-        ``starts`` is a multiple of those there are.
+        """The same masks of K factors, silent ones too, and ``starts`` of them, a multiple of
+        its own.
         """
         missing = num_components - self.templates.shape[-1]
         times = starts // self.templates.shape[1]

@@ -139,10 +139,7 @@ def silence_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> No
 
 
 def fast_fft_size(wanted: float) -> int:
-    """The multiple of 4 nearest to ``wanted`` (≥ 4) samples without prime factors above 11.
-
-    Fourier transforms of other sizes take up to four times as long.
-    """
+    """The multiple of 4 nearest to ``wanted`` (≥ 4) samples without prime factors above 11."""
     step = 0
     while True:
         for size in (4 * (round(wanted / 4) - step), 4 * (round(wanted / 4) + step)):
@@ -156,10 +153,7 @@ def fast_fft_size(wanted: float) -> int:
 
 
 def mel_to_bins(log_mel: Any, n_fft: int, sample_rate: int) -> Tensor:
-    """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
-
-    Bins beyond the model's highest band take the mean of its upper octave.
-    """
+    """Interpolation (M, bins) from mel bands; beyond the highest the mean of its upper octave."""
     basis = log_mel.mel_basis.double().cpu()
     model_hz = torch.linspace(0, log_mel.config.sample_rate / 2, basis.shape[0]).double()
     weight = basis.sum(dim=0)
@@ -180,9 +174,6 @@ def mel_to_bins(log_mel: Any, n_fft: int, sample_rate: int) -> Tensor:
 
 
 def separate_with_masks(log_mel: Any, mixture: Tensor, log_mels: Tensor) -> Tensor:
-    """Stems (S, channels, T) of ``mixture`` (channels, T) at the model's own sample rate.
-
-    ``log_mels`` (S, F, M) are the stems' true spectra: masks weigh powers.
-    """
+    """Stems (S, channels, T) of ``mixture`` at the model's rate by true ``log_mels`` (S, F, M)."""
     masks = mel_masks(log_mels, exponent=2)
     return MaskSeparator(log_mel, log_mel.config.sample_rate).separate(mixture, masks)

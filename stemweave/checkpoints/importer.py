@@ -84,10 +84,7 @@ def import_checkpoint(
 
 
 def schedule_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The paper's schedule with the checkpoint's own ``betas``, if it has other ones.
-
-    Raises ``InputError`` if they are no noise schedule.
-    """
+    """The paper's schedule with the checkpoint's own ``betas``, if it has other ones."""
     betas = state.get("betas")
     if betas is None:
         return PAPER_SCHEDULE

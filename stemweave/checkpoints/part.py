@@ -45,9 +45,8 @@ def require_replaceable(out: Path) -> None:
 
 
 def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
-    """Write weights, with the configuration of the part ``like``, to the folder ``out``.
-
-    What it said of its own weights is left out: these are others.
+    """Write weights to ``out`` with the configuration of ``like``, but for what it said of its
+    own.
     """
     config = _config(like)
     trained(config).pop("weights", None)

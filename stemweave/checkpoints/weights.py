@@ -67,10 +67,7 @@ def unet3d_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
 
 
 def with_dots(names: Iterable[str]) -> dict[str, str]:
-    """The U-Net's names of weights by those names without their dots, as averages have them.
-
-    Names that no U-Net has are left out.
-    """
+    """The U-Net's names of weights by those names without their dots, as averages have them."""
     blocks = [f"middle_block.{layer}" for layer in range(3)]
     for side in ("input_blocks", "output_blocks"):
         blocks += [f"{side}.{index}.{layer}" for index in range(MOST_BLOCKS) for layer in range(3)]

@@ -15,10 +15,7 @@ ConditionedDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def guided(denoiser: Denoiser, mixture: Tensor | None, guidance: float) -> ConditionedDenoiser:
-    """A denoiser that predicts ``guidance · conditional + (1 - guidance) · unconditional``.
-
-    At 0 (or without a mixture) and at 1 only one of the two passes is made.
-    """
+    """``guidance · conditional + (1 - guidance) · unconditional``; at 0 and at 1 one pass alone."""
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
         if mixture is None or guidance == 0:

@@ -66,10 +66,7 @@ def denoiser_precision(
 
 
 def computes_in_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here: on GPUs, and CPUs with instructions for it.
-
-    Others emulate it, which takes several times as long.
-    """
+    """Whether bfloat16 is faster than float32: on GPUs, and CPUs with instructions for it."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return cpu_computes_in_bfloat16()

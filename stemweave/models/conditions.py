@@ -223,10 +223,7 @@ class ConditionNetwork(nn.Module):
 
 
 def _templates(stem: str, num_mels: int, latent_bands: int, f_max: float) -> nn.Parameter:
-    """(columns + 1, channels, W): what each column of a stem's roll looks like over the bands.
-
-    The last row says that the stem's notes are known.
-    """
+    """(columns + 1, channels, W): each column of a stem's roll, and "known", over the bands."""
     rows = WIDTHS[stem] + 1
     if stem not in PITCHED:
         return nn.Parameter(torch.randn(rows, DRUM_CHANNELS, latent_bands) * rows**-0.5 * 2)

@@ -15,10 +15,7 @@ TOLERANCE = 1e-2
 
 
 def checked_device(name: str) -> Any:
-    """The ``torch.device`` of this name; "auto": the first of CUDA and MPS that works, or the CPU.
-
-    Raises ``InputError`` if it cannot be used here.
-    """
+    """The ``torch.device`` of this name; "auto": the first accelerator that works, or the CPU."""
     import torch
 
     if name == AUTO:
@@ -41,10 +38,7 @@ def accelerators() -> list[str]:
 
 
 def works(kind: str) -> bool:
-    """Whether a device computes what our networks do as the CPU does, and in time.
-
-    The first computation is left out of the time: it loads what later ones need.
-    """
+    """Whether a device computes what our networks do as the CPU does, and in time."""
     try:
         _apart(kind)
         began_s = time.monotonic()

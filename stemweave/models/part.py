@@ -88,9 +88,8 @@ class Part(nn.Module):
 
     @classmethod
     def current(cls, config: Mapping[str, Any]) -> Config:
-        """``config``, which an earlier version may have written, with defaults for what it lacks.
-
-        Raises ``InputError`` if there are other settings in it.
+        """``config``, also an earlier version's, with defaults; raises ``InputError`` for
+        unknown ones.
         """
         given = current_config(cls.__name__, config)
         unknown = cls.unknown(given)

@@ -189,10 +189,7 @@ class ResidualBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over all C·H·W positions, around a skip connection.
-
-    Each head's query, key and value channels lie side by side in the projection.
-    """
+    """Self-attention over all C·H·W positions, around a skip connection."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()

@@ -121,10 +121,7 @@ def draw_chords(
 def repeated(
     chords: Sequence[ChordChange], bar_beats: int, num_bars: int, length: int | None = None
 ) -> tuple[ChordChange, ...]:
-    """``chords`` over and over until ``num_bars`` bars are full.
-
-    They take ``length`` beats, by default to the end of the last one's bar.
-    """
+    """``chords``, ``length`` beats long (None: whole bars), over and over in ``num_bars`` bars."""
     last = chords[-1].start_beat if chords else 0.0
     length = length or (math.floor(last / bar_beats) + 1) * bar_beats
     return tuple(

@@ -36,10 +36,7 @@ LOW_PITCH, LOW_WEIGHT = 45, 3
 
 
 def estimate_key(notes: Sequence[ScoreNote], among: Collection[str] | None = None) -> str | None:
-    """The key whose profile goes best with how long each pitch class sounds; None without notes.
-
-    ``among``: keys that come into question, None: all.
-    """
+    """The key of ``among`` (None: all) whose profile goes best with how long pitches sound."""
     sounding = np.zeros(12)
     for note in notes:
         weight = LOW_WEIGHT if note.pitch < LOW_PITCH else 1

@@ -44,10 +44,7 @@ def instrument_of(stem: str, program: int) -> str | None:
 
 
 def parse_instruments(given: Mapping[str, str]) -> dict[str, str]:
-    """``given`` with classes as in ``INSTRUMENTS``; "electric" alone is the first that begins so.
-
-    Raises ``InputError`` for a stem or a class that there is not.
-    """
+    """``given`` with classes as in ``INSTRUMENTS`` ("electric" is the first), or ``InputError``."""
     parsed = {}
     for stem, name in given.items():
         if stem not in INSTRUMENTS:

@@ -51,10 +51,7 @@ def score_and_sheet(song: MidiSong) -> tuple[Score, LeadSheet]:
 
 
 def part_of(song: MidiSong, stem: str) -> tuple[ScoreNote, ...]:
-    """What a file has for ``stem``: notes of that stem, or else of the one instrument in the file.
-
-    Raises ``InputError`` if it has neither.
-    """
+    """Notes of ``stem`` in a file, else of its one instrument; raises ``InputError`` without."""
     own = score_and_sheet(song)[0].notes.get(stem)
     if own:
         return own

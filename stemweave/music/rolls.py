@@ -71,10 +71,7 @@ def timed_notes(score: Score, sheet: LeadSheet) -> dict[str, np.ndarray]:
 
 
 def score_end_s(score: Score, sheet: LeadSheet) -> float | None:
-    """When the bar of the last onset ends: what comes then, ``score`` does not say.
-
-    None without notes or bars.
-    """
+    """When the bar of the last onset ends: all that ``score`` says; None without notes or bars."""
     onsets = [note.start_beat for notes in score.notes.values() for note in notes]
     if not onsets or sheet.beats_s is None or sheet.downbeats is None:
         return None

@@ -93,10 +93,7 @@ def window_of(
 def segment_order(
     given: Mapping[str, np.ndarray], stems: Sequence[str], num_bars: int
 ) -> list[tuple[int, int, bool]]:
-    """Bar, stem number and whether given, of every segment: first those with a True in ``given``.
-
-    ``given`` holds a bool for each bar of a stem.
-    """
+    """Bar, stem number and whether ``given`` (a bool a bar) of every segment, given ones first."""
     places = [
         (bar, number, bool(given[stem][bar]))
         for bar in range(num_bars)

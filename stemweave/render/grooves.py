@@ -59,10 +59,7 @@ class GrooveFamily:
 
 
 def drawn_families(metres: Sequence[str], held_out: bool) -> list[GrooveFamily]:
-    """The families that songs are drawn from: only those held out of training, or only others.
-
-    Raises ``InputError`` if mma is not installed, or one of the metres has none.
-    """
+    """The families held out of training, or the others; ``InputError`` if a metre has none."""
     families = [f for f in read_groove_families(metres) if f.is_validation == held_out]
     for metre in metres:
         if metre not in {family.metre for family in families}:
@@ -71,9 +68,8 @@ def drawn_families(metres: Sequence[str], held_out: bool) -> list[GrooveFamily]:
 
 
 def read_groove_families(metres: Sequence[str] = ("4/4",)) -> list[GrooveFamily]:
-    """All families in ``metres`` with at least one usable groove.
-
-    Raises ``InputError`` if mma is not installed or has no groove in one of the metres.
+    """All families in ``metres`` with usable grooves; raises ``InputError`` without or without
+    mma.
     """
     if not MMA_LIBRARY.is_dir() or shutil.which("mma") is None:
         raise InputError(

@@ -18,10 +18,7 @@ def nearest(pitch: float, pitch_classes: Sequence[int]) -> int:
 
 
 def draw_melody(form: Form, rng: np.random.Generator) -> list[Note]:
-    """Lead line in phrases of two or four bars with rests; chord tones on strong beats.
-
-    A rhythm motif is drawn once and reused with variations, as tunes do.
-    """
+    """Lead line in phrases of two or four bars with rests; chord tones on strong beats."""
     register = rng.integers(62, 80)
     density = rng.uniform(0.35, 0.85)
     motifs = [_draw_rhythm(form, density, rng) for _ in range(3)]

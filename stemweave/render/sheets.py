@@ -100,10 +100,7 @@ def score_of(stems: Mapping[str, Sequence[Part]], sheet: LeadSheet) -> Score:
 def instruments_heard(
     stems: Mapping[str, Sequence[Part]], sounds: Mapping[str, Sound], synthesiser: Synthesiser
 ) -> dict[str, str]:
-    """Class of each stem as it sounds: by its SoundFont, kit, most notes' program and distortion.
-
-    A stem whose sound has no class (a harpsichord) is missing.
-    """
+    """Class of each stem as it sounds, if it has one: by SoundFont, kit, program and distortion."""
     classes = {}
     for stem, sound in sounds.items():
         notes_of_programs: Counter[int] = Counter()

@@ -38,10 +38,7 @@ def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
 def chosen_method(
     method: str | None, has_mask_network: bool, guidance: float | None, steps: int | None
 ) -> Method:
-    """``method``, if the model can separate by it; if None, the first that it can.
-
-    Refuses ``guidance`` and ``steps`` where no diffusion takes place.
-    """
+    """``method`` if the model can separate so, else its first; it refuses what has no effect."""
     possible = METHODS if has_mask_network else METHODS[1:]
     if method not in (None, *METHODS):
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {method}")

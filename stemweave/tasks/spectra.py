@@ -190,10 +190,7 @@ def vocode(parts: Parts, log_mels: Tensor, stems: Sequence[str]) -> Tensor:
 
 
 def _in_turn(network: Any, function: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
-    """``function`` of ``data`` (N, ...), on a CPU one sample at a time if ``network`` is large.
-
-    One sample keeps all cores busy there.
-    """
+    """``function`` of ``data`` (N, ...), on a CPU sample by sample if ``network`` is large."""
     is_large = sum(weights.numel() for weights in network.parameters()) >= LARGE
     if data.device.type == "cpu" and is_large:
         return torch.cat([function(sample) for sample in data.split(1)])
