@@ -51,13 +51,10 @@ MINOR_THIRTEENTH = ("1", "b3", "5", "b7", "9", "11", "13")
 
 @dataclass(frozen=True)
 class Chord:
-    """A chord by its canonical symbol.
+    """A chord by its canonical symbol, e.g. "Am7", "C/E"; pitch classes are 0–11 from C.
 
-    Attributes:
-        symbol: e.g. "Am7", "C/E".
-        root: pitch class 0–11 (C is 0).
-        tones: pitch classes from the root up, without a bass note that is none of them.
-        bass: pitch class of the lowest note; the root but in slash chords.
+    ``tones`` go from the root up, without a bass note that is none of them; ``bass`` is the root
+    but in slash chords.
     """
 
     symbol: str

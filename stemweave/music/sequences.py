@@ -29,13 +29,8 @@ FIELDS = ("step", "pitch", "duration", "velocity", "stem", "segment", "given")
 class BarWindow:
     """Bars of a piece that the score model reads or writes at once.
 
-    Attributes:
-        segments: by stem, what it plays in each bar; stems that are missing are unknown.
-        beats: of each bar.
-        chords: ``events.chord_rows`` of the bars.
-        instruments: class number of each stem's instrument, 0 if unknown.
-        style: number of the style, 0 if unknown.
-        log_tempo: natural logarithm of beats a minute; NaN if unknown.
+    ``segments`` by stem, what it plays in each bar; ``beats`` of each bar; ``chords`` as
+    ``events.chord_rows``. Numbers of style and instruments are 0, ``log_tempo`` NaN if unknown.
     """
 
     segments: dict[str, list[Segment]]

@@ -27,11 +27,8 @@ class TempoPoint:
 class Session:
     """All times are those of ``midi``, the piece's MIDI file, which has tempi, markers and notes.
 
-    Attributes:
-        start_s: where every stem begins.
-        sounds: files by stem, perhaps not made yet.
-        infos: what they will hold, by stem.
-        loop_s: what is repeated.
+    Every stem begins at ``start_s``; ``sounds`` are files by stem, perhaps not made yet, of which
+    ``infos`` say what they will hold; ``loop_s`` is repeated.
     """
 
     title: str

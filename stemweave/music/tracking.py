@@ -28,12 +28,9 @@ MIN_STEADY_BEATS = 6
 class FrameFindings:
     """Probabilities of F frames, ``frames_per_s`` apart.
 
-    Attributes:
-        beat, downbeat: (F,).
-        metre: (metres,) of the whole piece, for the names in ``metres``, of at least two beats.
-        tones: (F, 12) that a pitch class belongs to the chord.
-        bass: (F, 13) of the lowest note's pitch class; the last: no harmony.
-        root: (F, 13) of the chord's root, likewise.
+    ``beat`` and ``downbeat`` (F,); ``metre`` of the whole piece for the names in ``metres``;
+    ``tones`` (F, 12): a pitch class belongs to the chord; ``bass`` and ``root`` (F, 13), the last
+    for no harmony.
     """
 
     beat: np.ndarray

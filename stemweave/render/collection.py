@@ -38,19 +38,13 @@ SKIPPED = "skipped.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class CompositionOptions:
-    """What else a composed song is a function of, beside its seed and index.
+    """What else a composed song is a function of, beside its seed and index: options of
+    ``compose``.
 
-    Attributes:
-        metres: that songs are drawn from (see ``grooves.METRES``); one named twice is so often.
-        held_out_grooves: only grooves that training songs never use.
-        riffs: guitar and bass play rock riffs (see ``riffs``).
-        voiced: sounds vary in filter and envelope (``effects.draw_voicing``).
-        crossed: every stem's parts are those of one of several grooves.
-        exact_tempo: False: as older songs, whose parts drift (see ``compose_song``).
-        voices: folders of recorded voices (see ``voices``): songs have a stem ``other``, too.
-        instruments: folder of ``STEM_*.sf2`` and ``cabinets/*.wav``: a third of the stems are those
-            instruments, guitars and basses have amplifiers, one song in four riffs.
-        mastered: three songs in five are compressed and limited (see ``mastering``).
+    Metres named twice are drawn twice as often. ``crossed``: every stem's parts are those of one of
+    several grooves. Not ``exact_tempo``: parts drift, as older songs' do. ``voices``: folders of
+    recorded ones (see ``voices``). ``instruments``: a folder of ``STEM_*.sf2`` and
+    ``cabinets/*.wav``, with amplifiers, and riffs in one song in four.
     """
 
     metres: tuple[str, ...] = ("4/4",)

@@ -37,13 +37,10 @@ TEMPI_BPM: dict[str, tuple[float, float]] = {
 
 @dataclass
 class ComposedSong:
-    """Parts of each stem, and how the song was made.
+    """Parts of each stem, and how the song was made, from several ``grooves`` if it is crossed.
 
-    Attributes:
-        duration_s: of the music and a second for what rings on.
-        grid_beat_s: length of a beat of most parts; without ``exact_tempo`` mma's.
-        grooves: families, of which a crossed song has several.
-        others: the groove's parts that belong to none of the stems, where they were wanted.
+    ``duration_s`` has a second for what rings on. ``grid_beat_s`` is a beat of most parts, without
+    ``exact_tempo`` mma's. ``others`` are the groove's parts of no stem, where they were wanted.
     """
 
     stems: dict[str, list[Part]]

@@ -36,13 +36,9 @@ METRES = ("4/4", "3/4", "6/8", "12/8", "5/4")
 
 @dataclass(frozen=True)
 class GrooveFamily:
-    """The grooves of one mma library file in one metre.
+    """The grooves of one mma library file, e.g. "stdlib/waltz", in one metre as it is felt.
 
-    Attributes:
-        library_file: e.g. "stdlib/waltz".
-        grooves: their names.
-        metre: as it is felt.
-        mma_beats: that a bar has for mma, whose tempo counts them.
+    ``mma_beats`` are those that a bar has for mma, whose tempo counts them.
     """
 
     library_file: str

@@ -119,15 +119,10 @@ def render_midi_folder(
 ) -> Collected:
     """Render every MIDI file below ``collection``; what earlier runs made or skipped is kept.
 
-    Args:
-        soundfonts: names or files with weights; None: the bundled model's training set.
-        min_stems: of the four classes, that a file must have.
-        max_duration_s: longer songs are cut.
-        licence: of the files, noted with every song.
-        voices: folders of recorded ones: songs have a stem ``other``, too.
-
-    Raises:
-        InputError: if there is no MIDI file or a SoundFont is missing.
+    Files need ``min_stems`` of the four classes; longer songs are cut at ``max_duration_s``; the
+    ``licence`` is noted with every song. For ``soundfonts`` see ``soundfonts_by_stem``; with
+    folders of recorded ``voices`` songs have a stem ``other``. Raises ``InputError`` if there is no
+    MIDI file or a SoundFont is missing.
     """
     collection, data = collection.absolute(), data.absolute()
     if next(_midi_files(collection), None) is None:

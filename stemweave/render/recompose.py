@@ -80,9 +80,8 @@ def write_sheets(
     """Write ``sheet.json`` and ``score.mid`` of every song in ``data``'s manifest that lacks one.
 
     ``soundfonts`` and ``options`` are those that the songs were composed with; songs that know
-    their options have them from their ``song.json``. Songs without are older: their grooves have
-    mma's tempo, whatever ``options`` say. Raises ``InputError`` if there is no manifest, or a
-    SoundFont or mma is missing.
+    their options have them from their ``song.json``, others are older and have mma's tempo. Raises
+    ``InputError`` if there is no manifest, or a SoundFont or mma is missing.
     """
     songs = [
         song

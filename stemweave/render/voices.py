@@ -59,11 +59,9 @@ class Recording:
 class Syllables:
     """WORLD's analysis of a recording of ``N`` frames of ``FRAME_MS``.
 
-    Attributes:
-        log_envelope: natural logarithm of the power spectrum (N, bins), float16.
-        aperiodicity: coded (N, bands).
-        voiced: (N,) bool.
-        places: of each syllable its first frame, that of its vowel, and the vowel's last.
+    Natural logarithm of the power spectrum (N, bins) float16, coded aperiodicity (N, bands),
+    ``voiced`` (N,) bool; ``places``: of each syllable its first frame, that of its vowel, and the
+    vowel's last.
     """
 
     log_envelope: np.ndarray

@@ -23,13 +23,10 @@ from stemweave.tasks.sampling import Sampling
 class Conditioning:
     """What is known of a piece, for a denoiser that understands it.
 
-    Attributes:
-        sheet: None is unknown.
-        notes: by stem, in seconds; a missing stem is unknown, as all are from ``notes_until_s`` on.
-        sounds: of the training songs, by stem; a missing one is unknown.
-        guidance: weight of the conditions; other than 1 takes two network passes a step.
-        guidance_from: timesteps below it take one pass.
-        start_s: time in sheet and score at which the latents of the task begin.
+    Missing stems of ``notes`` (in seconds) and ``sounds`` (of the training songs) are unknown, as
+    all notes are from ``notes_until_s`` on. ``guidance`` other than 1 takes two network passes a
+    step, at timesteps from ``guidance_from`` on. The task's latents begin at ``start_s`` in sheet
+    and score.
     """
 
     sheet: LeadSheet | None = None
