@@ -1,10 +1,9 @@
 """Non-negative matrix factorisation (NMF) of each stem's magnitude spectrogram in a window.
 
-A few spectra (notes, chords, strokes), each with its activation over time, explain a stem. Mel
-masks judge every frame nearly by itself; a factorisation of the masked magnitudes judges all frames
-together, since a spectrum that belongs to one stem in most frames belongs to it in all of them.
-Updates are the multiplicative ones for the Kullback-Leibler divergence (Lee and Seung, "Algorithms
-for Non-negative Matrix Factorization", NIPS 2000).
+A few spectra (notes, chords, strokes), each with its activation over time, explain a stem. A
+spectrum that belongs to one stem in most frames belongs to it in all. Multiplicative updates for
+the Kullback-Leibler divergence: Lee and Seung, "Algorithms for Non-negative Matrix Factorization",
+NIPS 2000.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ class Factors(NamedTuple):
     def component_masks(self, parts: Tensor) -> Tensor:
         """Component-wise masks (B, S, bins, frames), whichever stem a spectrum was found in.
 
-        ``parts`` (B, S, bins, frames) are the stems' magnitudes. A spectrum is shared among the
-        stems in proportion to how much of it lies in each, over the whole window.
+        A spectrum is shared among the stems in proportion to how much of it lies in each of their
+        magnitudes, ``parts`` (B, S, bins, frames), over the whole window.
         """
         templates = self.templates.float().transpose(2, 3).flatten(3)  # all stems' side by side
         activations = self.activations.float().flatten(2, 3)
@@ -56,9 +55,8 @@ class Factors(NamedTuple):
         return Factors(self.templates[..., :num_bins, :], self.activations)
 
     def padded(self, num_components: int, starts: int) -> Factors:
-        """The same masks of more factors: silent spectra up to K, every start as often as needed.
-
-        ``starts`` is a multiple of those there are.
+        """The same masks of K factors, silent ones too, and ``starts`` of them, a multiple of
+        its own.
         """
         missing = num_components - self.templates.shape[-1]
         times = starts // self.templates.shape[1]
@@ -86,11 +84,11 @@ def factorise(
 ) -> Factors:
     """K = ``num_components`` spectra of every stem, from magnitudes (B, S, bins, frames).
 
-    ``parts`` are the masked magnitudes of the mixture. There are ``starts`` factorisations from
-    different random numbers, whose masks are averaged: their errors differ. Equal parts and
-    ``seed`` give equal factors, whatever the order of the stems. After ``ITERATIONS`` of each stem
-    alone come ``joint_iterations`` in which the mixture is divided among the stems by their models.
-    Arrays as large as the parts are of ``dtype``, factors always float32.
+    ``parts`` are the masked magnitudes of the mixture. Masks of ``starts`` factorisations from
+    different random numbers are averaged. Equal parts and ``seed`` give equal factors, whatever the
+    order of the stems. After ``ITERATIONS`` of each stem alone come ``joint_iterations`` in which
+    the mixture is divided among the stems by their models. Large arrays are of ``dtype``, factors
+    float32.
     """
     batch, stems, bins, frames = parts.shape
     parts = parts[:, None].float()
@@ -100,14 +98,10 @@ def factorise(
     parts, mixture = parts.to(dtype), mixture.to(dtype)
     parts = parts.expand(*shape, -1, -1).flatten(0, 2)
     generator = torch.Generator().manual_seed(seed)
-
-    def start(rows: int, columns: int) -> Tensor:
-        drawn = torch.rand(starts, 1, rows, columns, generator=generator)
-        return drawn.to(parts.device)
-
-    templates = start(bins, num_components) * level + EPSILON
-    templates = templates.expand(*shape, -1, -1).flatten(0, 2)
-    activations = start(num_components, frames).expand(*shape, -1, -1).flatten(0, 2) + 1e-3
+    drawn = torch.rand(starts, 1, bins, num_components, generator=generator).to(parts.device)
+    templates = (drawn * level + EPSILON).expand(*shape, -1, -1).flatten(0, 2)
+    drawn = torch.rand(starts, 1, num_components, frames, generator=generator).to(parts.device)
+    activations = drawn.expand(*shape, -1, -1).flatten(0, 2) + 1e-3
     scratch = torch.empty_like(parts)  # its memory is mapped once
     for _ in range(ITERATIONS):
         templates, activations = _updated(parts, templates, activations, scratch)

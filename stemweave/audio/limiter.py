@@ -19,9 +19,9 @@ def limited(
 ) -> Tensor:
     """``new`` stems (N, channels, T), all with the same gain (T,), quieter where they are too loud.
 
-    The sum with ``given`` (channels, T) stays below 1, below ``ceiling`` or below what ``given``
-    alone peaks at, whichever is most, and so does every new stem by itself, whose file may be of
-    integers; unless that would take ``MIN_GAIN`` or less. What is not too loud comes back as it is.
+    The sum with ``given`` (channels, T), and every new stem by itself, stays below the largest of
+    1, ``ceiling`` and the peak of ``given``; unless that would take ``MIN_GAIN`` or less. What is
+    not too loud comes back as it is.
     """
     total = new.sum(dim=0)
     given = torch.zeros_like(total) if given is None else given

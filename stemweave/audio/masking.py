@@ -1,13 +1,13 @@
 """Soft masks from the model's stem spectra, applied to the original mixture's own spectrum.
 
-The masks live on the model's mel grid (S, F, M) and are carried to the STFT of the original at its
-own sample rate and channel count. Stems keep the mixture's phase and stereo image and add up to it.
+Masks of the model's mel grid (S, F, M) are carried to the STFT of the original at its own rate and
+channels. Stems keep the mixture's phase and stereo image and add up to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,21 +22,11 @@ HOPS_PER_WINDOW = 4
 """Of the spectrum that masks are applied to."""
 
 
-class FrontEnd(Protocol):
-    """What masks need of a ``LogMel``: its settings and its filter bank (bins, M)."""
-
-    config: Any
-    mel_basis: Tensor
-
-    @property
-    def frames_per_second(self) -> float: ...
-
-
 def mel_masks(log_mels: Tensor, exponent: float = 1.0) -> Tensor:
     """Soft masks (..., S, F, M) that add up to one over S, from log-mels of the same shape.
 
-    ``exponent`` 2 weighs powers (Wiener's rule for true spectra), 1 magnitudes: the softer masks
-    are the better ones for estimates, whose errors a sharp mask turns into holes.
+    ``exponent`` 2 weighs powers (Wiener's rule for true spectra), 1 magnitudes, which is better for
+    estimates: a sharp mask turns their errors into holes.
     """
     return torch.softmax(exponent * log_mels, dim=-3)
 
@@ -45,15 +35,14 @@ class MaskSeparator:
     """Applies mel-grid masks to waveforms of one sample rate.
 
     Args:
-        log_mel: the model's front end, which defines the masks' grid.
+        log_mel: the model's ``LogMel``, which defines the masks' grid.
         sample_rate: Hz of the waveforms to separate.
-        sharpen: refines masks of bins (B, S, bins, frames), given the spectrum at the model's level
-            and scale first: ``MaskSharpener.sharpen``. None leaves the mel masks as they are.
+        sharpen: ``MaskSharpener.sharpen``, for spectra at the model's level and scale; or None.
     """
 
     def __init__(
         self,
-        log_mel: FrontEnd,
+        log_mel: Any,
         sample_rate: int,
         sharpen: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
@@ -139,24 +128,18 @@ def silence_faint(stems: Tensor, mixture: Tensor, optional: Sequence[int]) -> No
 
     In place. The loudest stem takes what was in them: all still add up to ``mixture``.
     """
-    faint = [index for index in optional if _level(stems[index]) <= FAINT * _level(mixture)]
+    levels = torch.linalg.vector_norm(stems, dim=(1, 2), dtype=torch.float64)
+    limit = FAINT * torch.linalg.vector_norm(mixture, dtype=torch.float64)
+    faint = [index for index in optional if levels[index] <= limit]
     if faint:
-        stems[faint] = 0
-        loudest = max(range(len(stems)), key=lambda index: _level(stems[index]))
-        others = [index for index in range(len(stems)) if index != loudest]
-        stems[loudest] = mixture - stems[others].sum(dim=0)
-
-
-def _level(waveform: Tensor) -> float:
-    return float(torch.linalg.vector_norm(waveform, dtype=torch.float64))
+        stems[faint] = levels[faint] = 0
+        loudest = int(levels.argmax())
+        stems[loudest] = 0
+        stems[loudest] = mixture - stems.sum(dim=0)
 
 
 def fast_fft_size(wanted: float) -> int:
-    """The multiple of 4 nearest to ``wanted`` (≥ 4) samples without prime factors above 11.
-
-    Fourier transforms of other sizes take up to four times as long: 2048 samples at 16 kHz are 5645
-    at 44.1 kHz, and 5644 = 4 · 17 · 83 is slow where 5632 = 2⁹ · 11 is not.
-    """
+    """The multiple of 4 nearest to ``wanted`` (≥ 4) samples without prime factors above 11."""
     step = 0
     while True:
         for size in (4 * (round(wanted / 4) - step), 4 * (round(wanted / 4) + step)):
@@ -169,11 +152,8 @@ def fast_fft_size(wanted: float) -> int:
         step += 1
 
 
-def mel_to_bins(log_mel: FrontEnd, n_fft: int, sample_rate: int) -> Tensor:
-    """Interpolation (M, n_fft // 2 + 1) from mel bands to STFT bins; columns add up to one.
-
-    Bins beyond the model's highest band take the mean of its upper octave.
-    """
+def mel_to_bins(log_mel: Any, n_fft: int, sample_rate: int) -> Tensor:
+    """Interpolation (M, bins) from mel bands; beyond the highest the mean of its upper octave."""
     basis = log_mel.mel_basis.double().cpu()
     model_hz = torch.linspace(0, log_mel.config.sample_rate / 2, basis.shape[0]).double()
     weight = basis.sum(dim=0)
@@ -193,10 +173,7 @@ def mel_to_bins(log_mel: FrontEnd, n_fft: int, sample_rate: int) -> Tensor:
     return cast(Tensor, matrix.float())
 
 
-def separate_with_masks(log_mel: FrontEnd, mixture: Tensor, log_mels: Tensor) -> Tensor:
-    """Stems (S, channels, T) of ``mixture`` (channels, T) at the model's own sample rate.
-
-    ``log_mels`` (S, F, M) are the stems' true spectra: masks weigh powers.
-    """
+def separate_with_masks(log_mel: Any, mixture: Tensor, log_mels: Tensor) -> Tensor:
+    """Stems (S, channels, T) of ``mixture`` at the model's rate by true ``log_mels`` (S, F, M)."""
     masks = mel_masks(log_mels, exponent=2)
     return MaskSeparator(log_mel, log_mel.config.sample_rate).separate(mixture, masks)

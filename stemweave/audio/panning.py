@@ -1,10 +1,8 @@
 """Masks of stereo mixtures re-estimated from level differences between the channels, by EM.
 
-Masks come from the mono sum, which does not know that a guitar is on the left and a piano on the
-right. Each stem has a histogram of panning directions. Expectation maximisation estimates the
-histograms from the masks and the masks from the histograms, with the first masks as prior (level
-differences as in DUET, Yilmaz and Rickard, "Blind Separation of Speech Mixtures via Time-Frequency
-Masking", IEEE Trans. Signal Processing 52(7), 2004).
+Each stem has a histogram of panning directions, estimated from the masks, and the masks from it,
+with the first masks as prior (level differences as in DUET, Yilmaz and Rickard, "Blind Separation
+of Speech Mixtures via Time-Frequency Masking", IEEE Trans. Signal Processing 52(7), 2004).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A mono waveform m is played as m ± side, side = balance · m + width · d, where d is m above
 ``SIDE_FROM_HZ``, decorrelated by a few echoes of either sign (velvet noise: Alary, Politis and
-Välimäki, "Velvet-Noise Decorrelator", DAFx 2017). The mean of the channels is m to the last digit.
+Välimäki, "Velvet-Noise Decorrelator", DAFx 2017).
 """
 
 from __future__ import annotations

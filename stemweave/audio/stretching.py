@@ -28,14 +28,10 @@ CONTEXT_S = 0.5
 
 @dataclass(frozen=True)
 class Stretch:
-    """How a piece is played.
+    """How a piece is played: ``speed`` times as fast, 0.5 to 1.5; ``semitones`` up or down, at most
+    6.
 
-    Attributes:
-        speed: times its own, 0.5 to 1.5; the pitch stays.
-        semitones: up (or down, below 0), at most 6; the speed stays.
-
-    Raises:
-        InputError: if one is outside its limits.
+    Raises ``InputError`` if one is outside its limits.
     """
 
     speed: float = 1.0
@@ -71,10 +67,7 @@ def stretched_blocks(
 ) -> Iterator[Tensor]:
     """Consecutive blocks (channels, samples) of a file, ``stretch.samples(num_samples)`` in all.
 
-    Sample n sounds at n / speed. The work is Signalsmith Stretch's.
-
-    Args:
-        read: (start, number of samples) → waveform (channels, samples).
+    Sample n sounds at n / speed. ``read`` gives (channels, length) from (start, length).
     """
     from torch.nn.functional import pad
 

@@ -1,8 +1,7 @@
 """What every waveform must fulfil before a model takes it, and every result before it is written.
 
-Networks and spectra work on waveforms of an ordinary level and on their mono sum. Both are made
-here such that no finite waveform is lost: too loud or too quiet ones are scaled exactly, and
-channels that would cancel each other are added in phase.
+No finite waveform is lost: too loud or too quiet ones are scaled exactly, and channels that would
+cancel each other are added in phase.
 """
 
 from __future__ import annotations
@@ -58,9 +57,7 @@ def checked(waveforms: dict[str, Tensor], num_samples: int) -> dict[str, Tensor]
 
 
 def _is_finite(waveform: Tensor) -> bool:
-    if waveform.numel() == 0:
-        return True
-    return all(bool(torch.isfinite(bound)) for bound in torch.aminmax(waveform))
+    return not waveform.numel() or bool(torch.stack(torch.aminmax(waveform)).isfinite().all())
 
 
 def exact_scale(*waveforms: Tensor) -> float:

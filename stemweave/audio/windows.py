@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,12 +24,8 @@ def windows_over(
     """As few windows as cover ``num_samples``, each sharing ``overlap_samples`` with the next.
 
     None is longer than ``window_samples``, or than ``stretch`` times that where it takes one window
-    less. All are equally long, some by a sample longer than others: what is a little longer than a
-    window takes a longer one or two of half its length, not a second whole one, and no part is
-    without context.
-
-    Raises:
-        ValueError: unless 0 ≤ overlap ≤ window / 3 (no sample lies in three windows).
+    less. All are equally long, some by a sample longer than others, so no part is without context.
+    Raises ``ValueError`` unless 0 ≤ overlap ≤ window / 3 (no sample lies in three windows).
     """
     if not 0 <= overlap_samples <= window_samples / 3:
         raise ValueError("overlap must be at least 0 and at most a third of a window")
@@ -52,43 +48,25 @@ def widened(window: Window, shortest: int, num_samples: int) -> Window:
     return Window(max(0, min(window.start, num_samples - length)), length)
 
 
-class CrossFade:
-    """Joins consecutive windows' results (..., length) into blocks that do not overlap.
+def cross_faded(results: Iterable[Tensor], overlap_samples: int) -> Iterator[Tensor]:
+    """Consecutive windows' results (..., length) joined into blocks that do not overlap.
 
     Weights of two overlapping windows add up to one, so results that equal the input give the
-    input back. Only one overlap is kept in memory.
+    input back. Only one window is kept in memory.
     """
-
-    def __init__(self, overlap_samples: int) -> None:
-        self.overlap_samples = overlap_samples
-        self._tail: Tensor | None = None
-
-    def add(self, result: Tensor, is_last: bool) -> Tensor:
-        """The part that is final once ``result`` is known; everything if it is the last."""
-        overlap = self.overlap_samples
-        if self._tail is not None:
-            shared = min(overlap, result.shape[-1])
-            rise = (torch.arange(shared, dtype=result.dtype) + 0.5) / shared
-            tail = self._tail[..., :shared]
-            joined = tail + (result[..., :shared] - tail) * rise
-            result = torch.cat([joined, result[..., shared:]], dim=-1)
-        if is_last or overlap == 0:
-            self._tail = None
-            return result
-        self._tail = result[..., -overlap:]
-        return result[..., :-overlap]
-
-
-def cross_faded(results: Iterator[Tensor], overlap_samples: int) -> Iterator[Tensor]:
-    """``CrossFade`` over an iterator of windows' results."""
-    fade = CrossFade(overlap_samples)
     pending: Tensor | None = None
     for result in results:
         if pending is not None:
-            yield fade.add(pending, is_last=False)
+            shared = min(overlap_samples, result.shape[-1])
+            rise = (torch.arange(shared, dtype=result.dtype) + 0.5) / max(shared, 1)
+            end = pending.shape[-1] - overlap_samples
+            tail = pending[..., end : end + shared]
+            joined = tail + (result[..., :shared] - tail) * rise
+            result = torch.cat([joined, result[..., shared:]], dim=-1)
+            yield pending[..., :end]
         pending = result
     if pending is not None:
-        yield fade.add(pending, is_last=True)
+        yield pending
 
 
 def splice(old: Tensor, new: Tensor, start: int, fade_samples: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Published checkpoints → a model folder that ``StemModel`` loads.
 
-MSG-LD's checkpoints (PyTorch Lightning) hold U-Net, EMA, VAE and vocoder in one file; MusicLDM's
-VAE and vocoder are files of their own, or a ``musicldm`` folder in diffusers' layout.
+MSG-LD's checkpoints (PyTorch Lightning) hold all parts in one file; MusicLDM's VAE and vocoder are
+files of their own, or a ``musicldm`` folder in diffusers' layout.
 """
 
 from __future__ import annotations
@@ -31,26 +31,16 @@ LICENCE_NOTE = (
 )
 
 PAPER_SCHEDULE: dict[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.0015,
-    "beta_end": 0.0195,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-    "timestep_spacing": "leading",
-    "prediction_type": "epsilon",
-}
+    "num_train_timesteps": 1000, "beta_start": 0.0015, "beta_end": 0.0195,
+    "beta_schedule": "scaled_linear", "clip_sample": False, "set_alpha_to_one": False,
+    "steps_offset": 1, "timestep_spacing": "leading", "prediction_type": "epsilon",
+}  # fmt: skip
 """The paper's noise schedule for diffusers' ``DDIMScheduler``."""
 
 PAPER_SAMPLING: dict[str, Any] = {
-    "clip_mixture": True,
-    "separation_steps": 200,
-    "separation_guidance": 2.0,
-    "generation_steps": 200,
-    "eta": 1.0,
-    "sample_posterior": True,
-}
+    "clip_mixture": True, "separation_steps": 200, "separation_guidance": 2.0,
+    "generation_steps": 200, "eta": 1.0, "sample_posterior": True,
+}  # fmt: skip
 """The paper's sampling settings where they are not those of ``TaskSettings``."""
 
 
@@ -94,11 +84,7 @@ def import_checkpoint(
 
 
 def schedule_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The paper's schedule with the checkpoint's own ``betas``, if it has other ones.
-
-    Raises:
-        InputError: if they are no noise schedule.
-    """
+    """The paper's schedule with the checkpoint's own ``betas``, if it has other ones."""
     betas = state.get("betas")
     if betas is None:
         return PAPER_SCHEDULE
@@ -112,13 +98,14 @@ def schedule_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ema_weights(state: Mapping[str, Tensor], prefix: str = "model.") -> dict[str, Tensor]:
-    """Weights below ``prefix`` as the running average has them (its names have no dots).
+def ema_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights below ``model.`` as the running average has them (its names have no dots).
 
     Without ``model_ema.*`` the plain weights are returned. Raises ``InputError`` if the average
     covers only some of them, or is there alone and has weights that no U-Net has.
     """
-    plain = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    prefix = "model."
+    plain = _beginning(state, prefix)
     average = _below(state, "model_ema.")
     for counter in ("decay", "num_updates"):
         average.pop(counter, None)
@@ -149,12 +136,12 @@ def _laid_out(part: str) -> Iterator[None]:
     """In the block, weights that are missing or of other shapes are one sentence."""
     try:
         yield
-    except InputError:
-        raise
     except KeyError as error:
         missing = printable(str(error.args[0]))
         raise InputError(f"the {part} lacks weights, e.g. {missing}: is the file whole?") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        if isinstance(e, InputError):
+            raise
         raise InputError(f"the {part}'s weights have other shapes than a {part}'s") from e
 
 
@@ -184,11 +171,7 @@ def _load_unet(
 
 
 def _load_vae(reference: Mapping[str, Tensor]) -> AutoencoderKL:
-    reference = {
-        name: tensor
-        for name, tensor in reference.items()
-        if name.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv."))
-    }
+    reference = _beginning(reference, "encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
     with _laid_out("VAE"):
         config: dict[str, Any] = weights.vae_config(reference)
         vae = AutoencoderKL(**config)
@@ -201,16 +184,16 @@ def _load_vae(reference: Mapping[str, Tensor]) -> AutoencoderKL:
 
 
 def _load_vocoder(reference: Mapping[str, Tensor]) -> SpeechT5HifiGan:
-    reference = {
-        name: tensor
-        for name, tensor in reference.items()
-        if name.startswith(("conv_pre.", "ups.", "resblocks.", "conv_post."))
-    }
+    reference = _beginning(reference, "conv_pre.", "ups.", "resblocks.", "conv_post.")
     with _laid_out("vocoder"):
         vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**weights.hifigan_config(reference)))
         state = weights.hifigan_state(reference)
     _load(vocoder, state, "vocoder")
     return vocoder
+
+
+def _beginning(state: Mapping[str, Tensor], *starts: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if name.startswith(starts)}
 
 
 def load_musicldm(source: str) -> tuple[AutoencoderKL, SpeechT5HifiGan]:

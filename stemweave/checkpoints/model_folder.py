@@ -25,11 +25,8 @@ HUB_TIMEOUT_S = 10.0
 def folder_of(source: str | Path, **of_hub: Any) -> Path:
     """The folder of a model: ``source`` itself, or where the hub's is kept here.
 
-    Args:
-        of_hub: ``token``, ``cache_dir``, ``revision``, ... of huggingface_hub.
-
-    Raises:
-        InputError: if ``source`` is neither a folder nor of the hub.
+    ``of_hub`` are ``token``, ``cache_dir``, ``revision``, ... of huggingface_hub. Raises
+    ``InputError`` if ``source`` is neither a folder nor of the hub.
     """
     hub = {name: of_hub[name] for name in ("token", "cache_dir") if name in of_hub}
     check_source(source, INDEX, **hub)
@@ -72,8 +69,7 @@ def _absent(source: str | Path) -> InputError:
 def saved_model(folder: Path) -> tuple[dict[str, SavedPart], TaskSettings]:
     """The parts of a model by name, and its settings; no weights are read.
 
-    Raises:
-        InputError: for a folder that is no model, is incomplete, or has unknown settings.
+    Raises ``InputError`` for a folder that is no model, is incomplete, or has unknown settings.
     """
     index_path = folder / INDEX
     if not index_path.exists():
@@ -89,12 +85,8 @@ def saved_model(folder: Path) -> tuple[dict[str, SavedPart], TaskSettings]:
     unknown -= RETIRED_SETTINGS
     if unknown:
         raise InputError(f"unknown settings in the model {folder}: {', '.join(sorted(unknown))}")
-    entries = {name: index[name] for name in PARTS if isinstance(index.get(name), list)}
-    parts = {
-        name: SavedPart(folder / name, str(kind))
-        for name, (_, kind) in entries.items()
-        if kind is not None
-    }
+    kinds = {name: index[name][1] for name in PARTS if isinstance(index.get(name), list)}
+    parts = {name: SavedPart(folder / name, str(kind)) for name, kind in kinds.items() if kind}
     return parts, TaskSettings(**{name: index[name] for name in names & index.keys()})
 
 
@@ -103,12 +95,14 @@ def write_model(folder: Path, parts: Mapping[str, Any], settings: TaskSettings) 
     folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"_class_name": "StemweavePipeline", **asdict(settings)}
     for name, part in parts.items():
-        kind, library = type(part), type(part).__module__
-        index[name] = [None, None] if part is None else [library, name_of(kind)]
-        if not library.startswith("stemweave.") and part is not None:
-            index[name][0] = library.partition(".")[0]
-        if part is not None:
-            part.save_pretrained(folder / name)
-            forget_origin(folder / name)
+        if part is None:
+            index[name] = [None, None]
+            continue
+        library = type(part).__module__
+        if not library.startswith("stemweave."):
+            library = library.partition(".")[0]
+        index[name] = [library, name_of(type(part))]
+        part.save_pretrained(folder / name)
+        forget_origin(folder / name)
     as_umask_says(folder)
     (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")

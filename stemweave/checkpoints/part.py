@@ -1,12 +1,12 @@
-"""One trained part of a model, e.g. a denoiser: its folder's weights, read, written, halved."""
+"""One trained part of a model, e.g. a denoiser: its folder's weights, read, halved, averaged."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from torch import Tensor
 from stemweave.errors import InputError
 from stemweave.io.files import appearing, as_umask_says
 from stemweave.models.part import CONFIG, SCALE, WEIGHTS, dequantised
-from stemweave.models.provenance import trained
+from stemweave.models.provenance import misfits, trained
 
 MIN_WEIGHTS = 65536
 """Smaller layers are left as they are: first and last ones above all."""
@@ -34,9 +34,8 @@ def part_weights(folder: Path) -> dict[str, Tensor]:
         raise InputError(f"{folder / WEIGHTS} cannot be read: {error}") from error
 
 
-def part_record(folder: Path) -> dict[str, Any]:
-    """What a part says of its training."""
-    return trained(json.loads((folder / CONFIG).read_text()))
+def _config(folder: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], json.loads((folder / CONFIG).read_text()))
 
 
 def require_replaceable(out: Path) -> None:
@@ -46,11 +45,10 @@ def require_replaceable(out: Path) -> None:
 
 
 def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
-    """Write weights, with the configuration of the part ``like``, to the folder ``out``.
-
-    What it said of its own weights is left out: these are others.
+    """Write weights to ``out`` with the configuration of ``like``, but for what it said of its
+    own.
     """
-    config = json.loads((like / CONFIG).read_text())
+    config = _config(like)
     trained(config).pop("weights", None)
     with appearing(out) as partial:
         partial.mkdir()
@@ -63,13 +61,11 @@ def write_part(out: Path, state: Mapping[str, Tensor], like: Path) -> None:
 def compress_part(folder: Path, out: Path) -> None:
     """Write the part in ``folder`` to ``out`` with large layers in int8 (``quantised``).
 
-    Raises:
-        InputError: if ``folder`` is no part that may be; if ``out`` is something else than a part
-            to replace.
+    Raises ``InputError`` if it may not be so, or ``out`` is something else than a part to replace.
     """
     require_replaceable(out)
     state = part_weights(folder)
-    name = json.loads((folder / CONFIG).read_text()).get("_class_name")
+    name = _config(folder).get("_class_name")
     if name not in COMPRESSED:
         raise InputError(f"{folder} holds a {name}: only {', '.join(COMPRESSED)} can be int8")
     write_part(out, quantised(state), like=folder)
@@ -92,3 +88,50 @@ def quantised(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         stored[name] = whole.reshape(tensor.shape)
         stored[name + SCALE] = scale
     return stored
+
+
+def average_parts(shares: Mapping[Path, float], out: Path) -> None:
+    """Write the ``mean_state`` of parts (folders of one network's weights), in float16, to ``out``.
+
+    Their weighted mean is often better than any of them (arXiv 2203.05482). The first part's
+    configuration is taken. Raises ``InputError`` if a folder is no part, parts are of different
+    shapes or trainings, or ``out`` is something else than a part to replace.
+    """
+    require_replaceable(out)
+    states = {str(folder): part_weights(folder) for folder in shares}
+    first, *others = (trained(_config(folder)) for folder in shares)
+    for folder, said in zip(list(shares)[1:], others, strict=True):
+        front_end = first.get("log_mel") if said.get("log_mel") else None
+        problems = misfits(
+            said.get("part", "part"), said,
+            stems=first.get("stems"), log_mel=front_end, autoencoder=first.get("autoencoder"),
+        )  # fmt: skip
+        if problems:
+            raise InputError(f"{folder} cannot be averaged with the others: {'; '.join(problems)}")
+    mean = mean_state(states, shares.values())
+    write_part(out, {name: tensor.half() for name, tensor in mean.items()}, like=next(iter(shares)))
+
+
+def mean_state(
+    states: Mapping[str, Mapping[str, Tensor]], shares: Iterable[float]
+) -> dict[str, Tensor]:
+    """The mean, in float32, of some networks' weights, which are given by the networks' names.
+
+    A weight that not all networks have is the mean of those that do; ``InputError`` if it is of
+    different shapes.
+    """
+    weight_of = dict(zip(states, shares, strict=True))
+    mean = {}
+    for name in dict.fromkeys(name for state in states.values() for name in state):
+        having = {key: state[name] for key, state in states.items() if name in state}
+        first = next(iter(having.values()))
+        for key, tensor in having.items():
+            if tensor.shape != first.shape:
+                raise InputError(
+                    f"{key} cannot be averaged with the others: its {name} is "
+                    f"{tuple(tensor.shape)}, not {tuple(first.shape)}"
+                )
+        whole = sum(weight_of[key] for key in having)
+        parts = [tensor.float() * (weight_of[key] / whole) for key, tensor in having.items()]
+        mean[name] = torch.stack(parts).sum(dim=0)
+    return mean

@@ -24,8 +24,8 @@ ZIP = b"PK\x03\x04"
 def read_weights(path: Path) -> StateDict:
     """The weights of a checkpoint, by their names without ``WRAPPERS``, in float32.
 
-    Raises:
-        InputError: if the file is damaged, names anything but plain data, or holds no weights.
+    Raises ``InputError`` if the file is damaged, names anything but plain data, or holds no
+    weights.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist or is a folder: give the .ckpt file")

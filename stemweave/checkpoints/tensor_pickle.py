@@ -1,8 +1,7 @@
 """A pickle reader for ``torch.load`` that makes tensors and executes nothing else.
 
-Lightning's files hold more than weights: settings, metrics, callbacks' states. Objects of the kinds
-in ``IGNORED`` are read as empty stand-ins, whatever they are to be made of. Anything else that a
-file names, be it a function or a class, is refused before it is looked up.
+Objects of the kinds in ``IGNORED``, which Lightning's files hold beside weights, are read as empty
+stand-ins. Anything else that a file names is refused before it is looked up.
 """
 
 from __future__ import annotations
@@ -43,27 +42,15 @@ class Refused(pickle.UnpicklingError):
 
 
 class Ignored:
-    """Stands for an object that is not made: takes whatever is done to it."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Anything."""
+    """Stands for an object that is not made: takes whatever is done to it, and keeps nothing."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Ignored:
         return super().__new__(cls)
 
-    def __setstate__(self, state: Any) -> None:
-        """Nothing is kept."""
+    def _ignore(self, *arguments: Any, **options: Any) -> None:
+        """Whatever it is."""
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Nothing is kept."""
-
-    def append(self, value: Any) -> None:
-        """Nothing is kept."""
-
-    def extend(self, values: Any) -> None:
-        """Nothing is kept."""
-
-    add = append
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore
 
 
 def _tensor_maker(module: str, name: str) -> Callable[..., Any] | None:

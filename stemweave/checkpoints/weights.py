@@ -1,7 +1,6 @@
 """Key names of the published checkpoints → our modules.
 
-All functions take and return state dicts (name → tensor) and change no value, except that weight
-norm is folded into plain weights.
+State dicts (name → tensor) whose values stay, except that weight norm is folded into weights.
 """
 
 from __future__ import annotations
@@ -15,16 +14,11 @@ from torch import Tensor
 
 from stemweave.checkpoints.reading import StateDict
 
-_UNET_NAMES = (
-    (r"\.in_layers\.0\.", ".norm1."),
-    (r"\.in_layers\.2\.", ".conv1."),
-    (r"\.emb_layers\.1\.", ".embed."),
-    (r"\.out_layers\.0\.", ".norm2."),
-    (r"\.out_layers\.3\.", ".conv2."),
-    (r"\.skip_connection\.", ".skip."),
-    (r"\.proj_out\.", ".project."),
-    (r"\.op\.", ".conv."),
-)
+_UNET_NAMES = {
+    ".in_layers.0.": ".norm1.", ".in_layers.2.": ".conv1.", ".emb_layers.1.": ".embed.",
+    ".out_layers.0.": ".norm2.", ".out_layers.3.": ".conv2.", ".skip_connection.": ".skip.",
+    ".proj_out.": ".project.", ".op.": ".conv.",
+}  # fmt: skip
 _UNET_LAYERS = (
     "", "in_layers.0", "in_layers.2", "emb_layers.1", "out_layers.0", "out_layers.3",
     "skip_connection", "op", "conv", "norm", "qkv", "proj_out",
@@ -37,8 +31,8 @@ def unet3d_state(reference: Mapping[str, Tensor]) -> StateDict:
     """The reference U-Net's weights under ``UNet3D``'s names."""
     converted = {}
     for name, tensor in reference.items():
-        for pattern, replacement in _UNET_NAMES:
-            name = re.sub(pattern, replacement, name)
+        for theirs, ours in _UNET_NAMES.items():
+            name = name.replace(theirs, ours)
         converted[name] = tensor
     return converted
 
@@ -73,10 +67,7 @@ def unet3d_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
 
 
 def with_dots(names: Iterable[str]) -> dict[str, str]:
-    """The U-Net's names of weights by those names without their dots, as averages have them.
-
-    Names that no U-Net has are left out.
-    """
+    """The U-Net's names of weights by those names without their dots, as averages have them."""
     blocks = [f"middle_block.{layer}" for layer in range(3)]
     for side in ("input_blocks", "output_blocks"):
         blocks += [f"{side}.{index}.{layer}" for index in range(MOST_BLOCKS) for layer in range(3)]
@@ -96,18 +87,13 @@ def vae_state(reference: Mapping[str, Tensor], config: Mapping[str, object]) -> 
 def vae_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
     """Arguments of ``AutoencoderKL`` for a latent-diffusion VAE, read from its weights."""
     base = reference["encoder.conv_in.weight"].shape[0]
-    levels = 1 + max(
-        int(match[1])
-        for name in reference
-        if (match := re.match(r"encoder\.down\.(\d+)\.", name)) is not None
-    )
+    found = re.findall(r"^encoder\.down\.(\d+)\.", "\n".join(reference), re.MULTILINE)
+    levels = 1 + max(map(int, found))
     widths = [
         reference[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)
     ]
-    blocks = sum(
-        re.fullmatch(r"encoder\.down\.0\.block\.\d+\.conv1\.weight", name) is not None
-        for name in reference
-    )
+    first = re.compile(r"encoder\.down\.0\.block\.\d+\.conv1\.weight")
+    blocks = sum(first.fullmatch(name) is not None for name in reference)
     return {
         "in_channels": 1,
         "out_channels": 1,
@@ -122,26 +108,19 @@ def vae_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> StateDict:
     """Replace ``weight_g`` and ``weight_v`` by the ``weight`` they stand for."""
-    folded = {}
+    folded = {n: t for n, t in state.items() if not n.endswith((".weight_g", ".weight_v"))}
     for name, tensor in state.items():
-        if name.endswith(".weight_g"):
-            continue
         if name.endswith(".weight_v"):
-            direction = tensor / torch.linalg.vector_norm(
-                tensor, dim=tuple(range(1, tensor.ndim)), keepdim=True
-            )
-            folded[name[: -len("_v")]] = direction * state[name[: -len("v")] + "g"]
-        else:
-            folded[name] = tensor
+            axes = tuple(range(1, tensor.ndim))
+            direction = tensor / torch.linalg.vector_norm(tensor, dim=axes, keepdim=True)
+            folded[name.removesuffix("_v")] = direction * state[name.removesuffix("v") + "g"]
     return folded
 
 
 def hifigan_state(reference: Mapping[str, Tensor]) -> StateDict:
     """HiFi-GAN weights, with or without weight norm, under ``SpeechT5HifiGan``'s names."""
-    renamed = {
-        re.sub(r"^ups\.", "upsampler.", name): tensor
-        for name, tensor in fold_weight_norm(reference).items()
-    }
+    folded = fold_weight_norm(reference)
+    renamed = {re.sub(r"^ups\.", "upsampler.", name): t for name, t in folded.items()}
     bands = renamed["conv_pre.weight"].shape[1]
     # buffers that transformers keeps for speech and that stay unused (normalize_before = False)
     return {**renamed, "mean": torch.zeros(bands), "scale": torch.ones(bands)}
@@ -149,13 +128,11 @@ def hifigan_state(reference: Mapping[str, Tensor]) -> StateDict:
 
 def hifigan_config(reference: Mapping[str, Tensor]) -> dict[str, object]:
     """Arguments of ``SpeechT5HifiGanConfig`` for the paper's vocoder, widths from the weights."""
-    first = reference["conv_pre.bias"]
     normed = "conv_pre.weight_v" in reference
-    bands = reference["conv_pre.weight_v" if normed else "conv_pre.weight"].shape[1]
     return {
-        "model_in_dim": bands,
+        "model_in_dim": reference["conv_pre.weight_v" if normed else "conv_pre.weight"].shape[1],
         "sampling_rate": 16000,
-        "upsample_initial_channel": first.shape[0],
+        "upsample_initial_channel": reference["conv_pre.bias"].shape[0],
         "upsample_rates": [5, 4, 2, 2, 2],
         "upsample_kernel_sizes": [16, 16, 8, 4, 4],
         "resblock_kernel_sizes": [3, 7, 11],

@@ -76,7 +76,7 @@ def average(
         shares[Path(folder)] = share
     if len(shares) < 2:
         raise InputError("average takes at least two folders")
-    from stemweave.checkpoints.average import average_parts
+    from stemweave.checkpoints.part import average_parts
 
     average_parts(shares, out)
     typer.echo(str(out))

@@ -106,7 +106,7 @@ def compose(
         seed=how.seed, first=first, soundfonts=how.soundfonts, options=options, workers=how.pool
     )
     if scores_only:
-        from stemweave.render.scores_only import compose_scores
+        from stemweave.render.collection import compose_scores
 
         typer.echo(f"{compose_scores(data, songs, **wanted)} sheets and scores → {data}")
         return

@@ -17,7 +17,7 @@ from torch import Tensor
 from stemweave.audio.masking import mel_to_bins
 from stemweave.data.mixing import equalise
 from stemweave.data.shards import Arrays, Shards
-from stemweave.models.fine_spectra import FineSpectra
+from stemweave.models.refiner import FineSpectra
 
 RATIO_LIMIT = 4.0
 """Best masks beyond this are clamped: where stems cancel, a little energy wants a huge mask."""

@@ -1,8 +1,7 @@
 """What is held fixed while sampling: given stems and given time ranges.
 
-Two ways: ``KnownPositions`` for denoisers that were trained with a condition for it (given
-positions are clean at every step), ``Replacement`` for others (the paper's way: given positions
-carry the noise of the step).
+``KnownPositions`` for denoisers that were trained with given positions, clean at every step;
+``Replacement`` for others (the paper's way: given positions carry the noise of the step).
 """
 
 from __future__ import annotations
@@ -63,10 +62,8 @@ class Replacement:
     known: None = None
 
     def before(self, latents: Tensor, timestep: Tensor, scheduler: Any) -> Tensor:
-        noise = torch.randn(self.clean.shape, generator=self.generator, dtype=self.clean.dtype).to(
-            self.clean.device
-        )
-        noisy = scheduler.add_noise(self.clean, noise, timestep.reshape(1))
+        noise = torch.randn(self.clean.shape, generator=self.generator, dtype=self.clean.dtype)
+        noisy = scheduler.add_noise(self.clean, noise.to(self.clean.device), timestep.reshape(1))
         return torch.where(self.given[:, :, None, :, None], noisy, latents)
 
     def after(self, latents: Tensor) -> Tensor:

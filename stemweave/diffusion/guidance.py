@@ -14,15 +14,8 @@ ConditionedDenoiser = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(latents, timestep, known) → prediction, of a mixture or none that it holds already."""
 
 
-def guided(
-    denoiser: Denoiser,
-    mixture: Tensor | None,
-    guidance: float,
-) -> ConditionedDenoiser:
-    """A denoiser that predicts ``guidance · conditional + (1 - guidance) · unconditional``.
-
-    At 0 (or without a mixture) and at 1 only one of the two passes is made.
-    """
+def guided(denoiser: Denoiser, mixture: Tensor | None, guidance: float) -> ConditionedDenoiser:
+    """``guidance · conditional + (1 - guidance) · unconditional``; at 0 and at 1 one pass alone."""
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:
         if mixture is None or guidance == 0:
@@ -37,18 +30,14 @@ def guided(
 
 
 def guided_by_stems(
-    denoiser: ConditionedDenoiser,
-    guidance: float,
-    noise: Tensor,
-    last_timestep: int,
+    denoiser: ConditionedDenoiser, guidance: float, noise: Tensor, last_timestep: int
 ) -> ConditionedDenoiser:
     """A denoiser of (latents, timestep, known) that listens to given stems ``guidance`` times.
 
     The unconditional pass takes pure ``noise`` (B, S, C, H, W) at ``last_timestep`` in place of
-    every stem that is ``known`` throughout, which takes a denoiser that was trained with a timestep
-    for every stem; what is known of the others stays. The mixed prediction of each stem is brought
-    to the conditional one's standard deviation, or stems would be too loud (arXiv 2305.08891,
-    Section 3.4, φ = 1). At 1, or where no stem is given, there is one pass.
+    every stem that is ``known`` throughout; what is known of the others stays. The mixed prediction
+    of each stem is brought to the conditional one's standard deviation, or stems would be too loud
+    (arXiv 2305.08891, Section 3.4, φ = 1). At 1, or where no stem is given, there is one pass.
     """
 
     def predict(latents: Tensor, timestep: Tensor, known: Tensor | None) -> Tensor:

@@ -68,12 +68,14 @@ def sample(
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(first)
     accepted = inspect.signature(scheduler.step).parameters
-    options: dict[str, Any] = {"generator": generator, "eta": eta}
-    options = {name: value for name, value in options.items() if name in accepted}
+    own_noise = {"generator": generator, "eta": eta}
+    options: Any = {name: value for name, value in own_noise.items() if name in accepted}
     for index, timestep in enumerate(timesteps):
         latents = constraint.before(latents, timestep, scheduler)
-        batch_timestep = timestep_of_stems(timestep.expand(len(latents)), constraint.known)
-        prediction = denoiser(latents, batch_timestep, constraint.known)
+        known, own_timestep = constraint.known, timestep.expand(len(latents))
+        if known is not None and known.all(dim=2).any():  # 0 for whole stems, as in training
+            own_timestep = own_timestep[:, None] * ~known.all(dim=2)
+        prediction = denoiser(latents, own_timestep, known)
         latents = scheduler.step(prediction, timestep, latents, **options).prev_sample
         if progress is not None:
             progress(index + 1, len(timesteps))
@@ -88,11 +90,10 @@ def draw_noise(
 ) -> Tensor:
     """Standard normal noise (B, S, C, H, W), with ``offset`` more that is steady over H.
 
-    Every stem, channel and band gets one number of that standard deviation, as in offset noise
-    (https://www.crosslabs.org/blog/diffusion-with-offset-noise), here only where sampling begins:
-    from plain noise, whose mean over a window is next to nothing, an undertrained denoiser makes
-    pieces that are all of one loudness and colour. Stems of which something is ``known``
-    (B, S, H) get none: they have a loudness and a colour.
+    Every stem, channel and band gets one number of that standard deviation (offset noise,
+    https://www.crosslabs.org/blog/diffusion-with-offset-noise, here only where sampling begins):
+    without, an undertrained denoiser makes pieces all of one loudness and colour. Stems of which
+    something is ``known`` (B, S, H) get none.
     """
     noise = torch.randn(*shape, generator=generator)
     if offset == 0:
@@ -101,13 +102,3 @@ def draw_noise(
     if known is not None:
         steady = steady * ~known.any(dim=2)[:, :, None, None, None]
     return noise + steady
-
-
-def timestep_of_stems(timestep: Tensor, known: Tensor | None) -> Tensor:
-    """Timesteps (B, S), 0 for stems that are ``known`` (B, S, H) throughout, as in training.
-
-    ``timestep`` (B,) as it is where no stem is.
-    """
-    if known is None or not known.all(dim=2).any():
-        return timestep
-    return timestep[:, None] * ~known.all(dim=2)

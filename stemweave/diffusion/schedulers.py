@@ -22,11 +22,7 @@ SAMPLERS = {
 
 
 def with_sampler(scheduler: Any, name: str) -> Any:
-    """A new scheduler of the kind ``name`` with the noise levels of ``scheduler``.
-
-    Raises:
-        InputError: if there is no such sampler.
-    """
+    """A new scheduler of the kind ``name`` with ``scheduler``'s noise levels, or ``InputError``."""
     if name not in SAMPLERS:
         raise InputError(f"sampler must be one of {', '.join(SAMPLERS)}, not {name}")
     import diffusers  # takes seconds, which separation by masks does without
@@ -38,13 +34,10 @@ def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: An
     """Choose about ``num_steps`` timesteps, as the reference does where it has a way of its own.
 
     That is DDIM with "leading" timesteps: they are N // ``num_steps`` apart over all N of training,
-    then offset, so there are more of them than ``num_steps`` where that does not divide N.
-    diffusers takes the first ``num_steps`` of these: 600 of 1000 would begin in the middle of the
-    noise. A timestep past the last one, at which the reference stops with an error, is left out.
-    Other samplers begin at the last timestep and are moved by ``shift`` (``respace``).
-
-    Raises:
-        InputError: if DDIM is asked for more steps than the model's schedule has timesteps.
+    where diffusers takes the first ``num_steps`` of these: 600 of 1000 would begin in the middle of
+    the noise. One past the last, at which the reference stops with an error, is left out. Other
+    samplers begin at the last timestep and are moved by ``shift`` (``respace``). Raises
+    ``InputError`` if DDIM is asked for more steps than the model's schedule has timesteps.
     """
     config = scheduler.config
     count = config.num_train_timesteps
@@ -67,11 +60,9 @@ def set_timesteps(scheduler: Any, num_steps: int, shift: float = 1.0, device: An
 
 
 def shifted(timesteps: NDArray, num_train_timesteps: int, shift: float) -> NDArray:
-    """``timesteps`` moved towards pure noise: t → shift · t / (1 + (shift - 1) · t), where t = 1 is
-    the last (arXiv 2403.03206, Section 5.3.2); 1 leaves them.
-
-    What a piece is decided by is decided there: of real latents, noise at three quarters of the
-    timesteps leaves the composition alone (docs/what-we-learnt.md).
+    """``timesteps`` moved towards pure noise, where a piece is decided (docs/what-we-learnt.md):
+    t → shift · t / (1 + (shift - 1) · t), where t = 1 is the last (arXiv 2403.03206, Section
+    5.3.2).
     """
     time = (timesteps + 1) / num_train_timesteps
     moved = shift * time / (1 + (shift - 1) * time)

@@ -1,7 +1,7 @@
 """How a loaded model's networks run: number type, memory format, compiler; what devices say.
 
 Waveforms, spectra and latents stay on the CPU and in float32, so that seeds give the same noise
-everywhere; only what a network is asked for goes to its device.
+everywhere.
 """
 
 from __future__ import annotations
@@ -28,12 +28,9 @@ MAX_WINDOWS = 64
 def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     """Let ``pipe``'s denoiser compute in ``dtype`` (autocast: weights stay as they are), compiled.
 
-    On other devices than the CPU its weights are put channels last, which their half-precision
-    convolutions want. All else of a model takes little time and stays in float32, but for masks on
-    CPUs that compute in bfloat16: "float32" keeps those in float32, too.
-
-    Raises:
-        InputError: if there is no such type, or no compiler.
+    All else of a model takes little time and stays in float32, but for masks on CPUs that compute
+    in bfloat16: "float32" keeps those in float32, too. Raises ``InputError`` if there is no such
+    type, or no compiler.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype}")
@@ -42,7 +39,7 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
         require_compiler(device_type)
 
     def prepare(denoiser: nn.Module) -> None:
-        if device_type != "cpu":
+        if device_type != "cpu":  # as half-precision convolutions want them
             channels_last(denoiser)
         if compile:
             denoiser.compile()
@@ -51,12 +48,7 @@ def accelerate(pipe: Any, dtype: str = "auto", compile: bool = False) -> None:
     pipe.alter("denoiser", prepare)
     if dtype == "float32":
         for part in ("refiner", "sharpener"):
-            pipe.alter(part, make_exact)
-
-
-def make_exact(masks: Any) -> None:
-    """Let a network of masks compute in float32 everywhere."""
-    masks.exact = True
+            pipe.alter(part, lambda masks: setattr(masks, "exact", True))
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -74,10 +66,7 @@ def denoiser_precision(
 
 
 def computes_in_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here: on GPUs, and CPUs with instructions for it.
-
-    Others emulate it, which takes several times as long.
-    """
+    """Whether bfloat16 is faster than float32: on GPUs, and CPUs with instructions for it."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return cpu_computes_in_bfloat16()
@@ -103,9 +92,8 @@ def mask_dtype(network: Any, device: torch.device) -> torch.dtype:
 
 def mask_precision(network: Any, device: torch.device) -> AbstractContextManager[Any]:
     """Autocast to ``mask_dtype`` if that is bfloat16."""
-    if mask_dtype(network, device) == torch.bfloat16:
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+    dtype = mask_dtype(network, device)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def require_compiler(device_type: str) -> None:
@@ -129,8 +117,7 @@ def windows_that_fit(free_bytes: int, bytes_per_window: int) -> int:
 class WindowBatch:
     """How many windows the next batch should have: as ``wanted``, or as the device's memory allows.
 
-    On CUDA the first batch is one window and shows what a window needs. Elsewhere it is always
-    one: on a CPU, two at once take twice as long.
+    On CUDA the first batch is one window and shows what a window needs. Elsewhere it is always one.
     """
 
     def __init__(self, wanted: int | None, device: torch.device) -> None:

@@ -1,10 +1,8 @@
 """The analyser: beats, bars and harmony of music, frame by frame.
 
-Two spectra, one with long windows for pitches and one with short windows for attacks, go through a
-stack of dilated convolutions over time (as in Davies and Böck, "Temporal convolutional networks for
-musical audio beat tracking", 2019). ``music.tracking`` makes a lead sheet of what it finds.
-
-Shapes: B pieces, N samples, F frames, E channels.
+Spectra with long windows for pitches and short ones for attacks go through dilated convolutions
+over time (Davies and Böck, "Temporal convolutional networks for musical audio beat tracking",
+2019). Shapes: B pieces, N samples, F frames, E channels.
 """
 
 from __future__ import annotations

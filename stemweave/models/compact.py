@@ -1,8 +1,7 @@
 """The bundled model's denoiser: a 2-D U-Net over time × frequency of all stems' latents at once.
 
-Stems and latent channels are input channels, beside the mixture's latents and a map of the
-positions that are given (``known``), so that separation, generation, arrangement and editing are
-all trained. Every stem has its own timestep (MGE-LDM, arXiv 2505.23305, Section 3).
+Stems and latent channels are input channels, beside the mixture's latents and a map of the given
+positions (``known``). Every stem has its own timestep (MGE-LDM, arXiv 2505.23305, Section 3).
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ from torch.utils.checkpoint import checkpoint
 from stemweave.models.conditions import ConditionNetwork, Conditions, Embedded, nothing_known
 from stemweave.models.convolution import Convolution
 from stemweave.models.part import Part
+
+LONGEST_PERIOD = 1000.0
+"""In positions, of what attention along time turns by."""
 
 
 class CompactUNet(Part):
@@ -175,19 +177,20 @@ class CompactUNet(Part):
 class TimestepEmbedding(nn.Module):
     """Sinusoids of each stem's timestep (B, S), concatenated → embedding (B, E)."""
 
-    def __init__(self, num_stems: int, embedding_channels: int, num_frequencies: int = 64) -> None:
+    NUM_FREQUENCIES = 64
+
+    def __init__(self, num_stems: int, embedding_channels: int) -> None:
         super().__init__()
-        self.num_frequencies = num_frequencies
         self.project = nn.Sequential(
-            nn.Linear(num_stems * 2 * num_frequencies, embedding_channels),
+            nn.Linear(num_stems * 2 * self.NUM_FREQUENCIES, embedding_channels),
             nn.SiLU(),
             nn.Linear(embedding_channels, embedding_channels),
             nn.SiLU(),
         )
 
     def forward(self, timestep: Tensor) -> Tensor:
-        exponents = torch.arange(self.num_frequencies, device=timestep.device)
-        frequencies = torch.exp(-math.log(10_000.0) * exponents / self.num_frequencies)
+        exponents = torch.arange(self.NUM_FREQUENCIES, device=timestep.device)
+        frequencies = torch.exp(-math.log(10_000.0) * exponents / self.NUM_FREQUENCIES)
         phases = timestep.float()[..., None] * frequencies
         sinusoids = torch.cat([phases.sin(), phases.cos()], dim=-1)  # (B, S, 2 · frequencies)
         dtype = next(self.project.parameters()).dtype
@@ -253,25 +256,20 @@ class SelfAttention(Attention):
 class TimeAttention(Attention):
     """Multi-head self-attention along time in every band, around a skip connection.
 
-    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). It changes
-    nothing before it is trained. Takes a timestep embedding to stand among blocks, and does not
-    use it.
+    Queries and keys are turned by their position (rotary embedding, arXiv 2104.09864). Takes a
+    timestep embedding to stand among blocks, and does not use it.
     """
-
-    def __init__(self, channels: int, head_channels: int, longest_period: float = 1000.0) -> None:
-        super().__init__(channels, head_channels)
-        self.longest_period = longest_period
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         batch, _, height, width = hidden.shape
         tokens = self.norm(hidden).permute(0, 3, 2, 1).flatten(0, 1)  # (B·W, H, channels)
-        update = self.attend(tokens, self._turn(height, hidden.device))
+        update = self.attend(tokens, self.angles(height, hidden.device))
         return hidden + update.unflatten(0, (batch, width)).permute(0, 3, 2, 1)
 
-    def _turn(self, height: int, device: torch.device) -> Tensor:
+    def angles(self, height: int, device: torch.device) -> Tensor:
         """Angles (H, head channels / 2); periods from 2 positions to the longest."""
         pairs = torch.arange(self.head_channels // 2, device=device) / (self.head_channels // 2)
-        frequencies = math.pi * (2 / self.longest_period) ** pairs
+        frequencies = math.pi * (2 / LONGEST_PERIOD) ** pairs
         return torch.arange(height, device=device)[:, None] * frequencies
 
 

@@ -1,9 +1,8 @@
 """Sheet, score and sounds as conditions of a denoiser.
 
-``ConditionNetwork`` makes of ``Conditions`` a map (B, width, H, W) that is added after the
-denoiser's first convolution, and a vector (B, E) that is added to its timestep embedding. Notes lie
-where they sound: every pitch has a template over the mel bands of its partials, to begin with. The
-last layers are zero at first, so a trained denoiser stays what it was.
+``ConditionNetwork`` makes of ``Conditions`` a map (B, width, H, W) for the denoiser's first level,
+and a vector (B, E) for its timestep embedding. Every pitch begins with a template of its partials
+over the mel bands. The last layers are zero at first: a trained denoiser stays what it was.
 """
 
 from __future__ import annotations
@@ -94,10 +93,8 @@ def conditions_of(
 ) -> Conditions:
     """Conditions of one piece (B = 1) from ``start_s`` on, in a denoiser's own vocabulary.
 
-    Names that the denoiser does not know count as unknown.
-
     Args:
-        denoiser_config: of a denoiser that has conditions.
+        denoiser_config: of a denoiser that has conditions; names that it does not know are unknown.
         notes: by stem, in seconds (``music.rolls.timed_notes``); a missing stem is unknown.
         sounds: name of the sound of each stem, as in ``song.json``.
         notes_until_s: from here on notes are unknown.
@@ -201,11 +198,9 @@ class ConditionNetwork(nn.Module):
         rows = self.rows(conditions.rows.to(dtype).transpose(1, 2))
         hidden = self.notes(torch.cat(played, dim=1)) + rows[..., None]
         vector = self.style(conditions.style)
-        for index, (instrument, sound) in enumerate(
-            zip(self.instruments, self.sounds, strict=True)
-        ):
+        for index, instrument in enumerate(self.instruments):
             vector = vector + instrument(conditions.instruments[:, index])
-            vector = vector + sound(conditions.sounds[:, index])
+            vector = vector + self.sounds[index](conditions.sounds[:, index])
         return hidden, self.project(functional.silu(vector))
 
     def taken_over(
@@ -218,21 +213,17 @@ class ConditionNetwork(nn.Module):
         taken = dict(state)
         for name, own_words in self.words.items():
             table = self.get_submodule(name).weight.detach().clone()  # type: ignore[operator]
-            known = [word for word in own_words if word in words[name]]
-            theirs, ours = list(words[name]), list(own_words)
             rows = state[f"{name}.weight"]
             table[0] = rows[0]
-            for word in known:
-                table[ours.index(word) + 1] = rows[theirs.index(word) + 1]
+            for number, word in enumerate(own_words, start=1):
+                if word in words[name]:
+                    table[number] = rows[list(words[name]).index(word) + 1]
             taken[f"{name}.weight"] = table
         return taken
 
 
 def _templates(stem: str, num_mels: int, latent_bands: int, f_max: float) -> nn.Parameter:
-    """(columns + 1, channels, W): what each column of a stem's roll looks like over the bands.
-
-    The last row says that the stem's notes are known.
-    """
+    """(columns + 1, channels, W): each column of a stem's roll, and "known", over the bands."""
     rows = WIDTHS[stem] + 1
     if stem not in PITCHED:
         return nn.Parameter(torch.randn(rows, DRUM_CHANNELS, latent_bands) * rows**-0.5 * 2)

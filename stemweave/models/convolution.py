@@ -1,19 +1,19 @@
-"""3×3 convolutions with a quarter of the multiplications, on CPUs.
+"""3×3 convolutions with a quarter of the multiplications, on CPUs, and a block of two of them.
 
 Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): 4×4 outputs of a tile come from the
-6×6 inputs around them by 36 products in place of 144, all in large matrix products. Gradients are
-made in the same way. Numbers differ from the plain convolution's by rounding, 3e-6 of the largest.
+6×6 inputs around them by 36 products in place of 144, gradients likewise. Numbers differ from the
+plain convolution's by rounding, 3e-6 of the largest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from stemweave.models.winograd import TILE, tile_matrices
 
@@ -62,12 +62,33 @@ class Convolution(nn.Conv2d):
         bias = cast(Tensor, self.bias)
         if torch.is_grad_enabled():
             return cast(Tensor, _Filtering.apply(inputs, self.weight, bias))
-        weights = self._transformed.of(self.weight, transform_weights)
+        weights = self._transformed.of(self.weight)
         return _filtered(inputs, weights, bias)
 
     def _apply(self, *arguments: Any, **options: Any) -> Any:
-        self._transformed.clear()  # to another device or type
+        self._transformed.kept = None  # to another device or type
         return super()._apply(*arguments, **options)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with group norm around a skip connection; shape (N, C, H, W) kept.
+
+    ``begins_as_identity``: it changes nothing before it is trained.
+    """
+
+    def __init__(self, channels: int, num_groups: int, begins_as_identity: bool = False) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(num_groups, channels)
+        self.conv1 = Convolution(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(num_groups, channels)
+        self.conv2 = Convolution(channels, channels, 3, padding=1)
+        if begins_as_identity:
+            nn.init.zeros_(self.conv2.weight)
+            nn.init.zeros_(cast(Tensor, self.conv2.bias))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        update = self.conv1(functional.silu(self.norm1(hidden)))
+        return hidden + self.conv2(functional.silu(self.norm2(update)))
 
 
 @lru_cache(maxsize=1)
@@ -99,21 +120,17 @@ class TransformedWeights:
     def __init__(self) -> None:
         self.kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None
 
-    def of(self, weight: Tensor, transform: Callable[..., Tensor], *sizes: int) -> Tensor:
-        """``transform(weight, *sizes)``."""
+    def of(self, weight: Tensor) -> Tensor:
+        """``transform_weights`` of ``weight``."""
         weight = weight.detach()
-        version = None if weight.is_inference() else weight._version
-        key = (weight.data_ptr(), version, *sizes)
+        key = weight.data_ptr(), None if weight.is_inference() else weight._version
         as_in_memory = sorted(range(weight.ndim), key=weight.stride, reverse=True)
         values = weight.permute(as_in_memory).flatten()  # else a copy of all of them
         probe = values[:: max(1, weight.numel() // 64)].clone()
         if self.kept is None or self.kept[0] != key or not torch.equal(self.kept[1], probe):
             self.kept = None  # its memory is free for the next one
-            self.kept = key, probe, transform(weight, *sizes)
+            self.kept = key, probe, transform_weights(weight)
         return self.kept[2]
-
-    def clear(self) -> None:
-        self.kept = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TransformedWeights:
         return TransformedWeights()

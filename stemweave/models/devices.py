@@ -15,11 +15,7 @@ TOLERANCE = 1e-2
 
 
 def checked_device(name: str) -> Any:
-    """The ``torch.device`` of this name; "auto": the first of CUDA and MPS that works, or the CPU.
-
-    Raises:
-        InputError: if it cannot be used here.
-    """
+    """The ``torch.device`` of this name; "auto": the first accelerator that works, or the CPU."""
     import torch
 
     if name == AUTO:
@@ -42,10 +38,7 @@ def accelerators() -> list[str]:
 
 
 def works(kind: str) -> bool:
-    """Whether a device computes what our networks do as the CPU does, and in time.
-
-    The first computation is left out of the time: it loads what later ones need.
-    """
+    """Whether a device computes what our networks do as the CPU does, and in time."""
     try:
         _apart(kind)
         began_s = time.monotonic()
@@ -62,28 +55,16 @@ def _apart(kind: str) -> float:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         network = nn.Sequential(
-            nn.Conv3d(1, 8, 3, padding=1),
-            nn.GroupNorm(4, 8),
-            nn.SiLU(),
-            nn.Flatten(2),
-            nn.Conv1d(8, 8, 3, stride=2),
-            nn.Softmax(-1),
-            nn.Linear(31, 31),
-        )
+            nn.Conv3d(1, 8, 3, padding=1), nn.GroupNorm(4, 8), nn.SiLU(), nn.Flatten(2),
+            nn.Conv1d(8, 8, 3, stride=2), nn.Softmax(-1), nn.Linear(31, 31),
+        )  # fmt: skip
         inputs = torch.randn(1, 1, 4, 4, 4)
         expected = network(inputs)
         found = network.to(kind)(inputs.to(kind)).cpu()
-        spectra = [
-            torch.stft(
-                torch.ones(256, device=where),
-                64,
-                window=torch.hann_window(64, device=where),
-                return_complex=True,
-            )
-            .abs()
-            .cpu()
-            for where in ("cpu", kind)
-        ]
+        spectra = []
+        for where in ("cpu", kind):
+            ones, window = torch.ones(256, device=where), torch.hann_window(64, device=where)
+            spectra.append(torch.stft(ones, 64, window=window, return_complex=True).abs().cpu())
     pairs = ((expected, found), spectra)
     return max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
 

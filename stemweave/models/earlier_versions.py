@@ -21,10 +21,8 @@ PIXELS = 4
 
 
 def current_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings ``config`` of a network of the class named ``kind``, as it takes them today.
-
-    Raises:
-        InputError: for a mask network that cannot do without the diffusion's estimates.
+    """``config`` of a class ``kind`` as it is today; ``InputError`` for masks that need
+    estimates.
     """
     current = dict(config)
     if kind != "MaskRefiner":

@@ -47,7 +47,6 @@ class LogMel(Part):
         log_floor: float = 1e-5,
     ) -> None:
         super().__init__()
-        window = torch.empty(win_length)
         # on the CPU even if the weights are about to be loaded: "meta" would import a compiler
         window = torch.hann_window(win_length, periodic=True, device="cpu")
         basis = torch.empty(n_fft // 2 + 1, num_mels)
@@ -90,11 +89,6 @@ class LogMel(Part):
             *waveform.shape[:-1], spectrum.shape[-1], spectrum.shape[-2]
         )
 
-    def magnitude(self, waveform: Tensor) -> Tensor:
-        """STFT magnitude (..., T // hop_length, n_fft // 2 + 1)."""
-        frames = waveform.shape[-1] // self.config.hop_length
-        return self.stft(waveform).abs()[..., :frames, :]
-
     def mel_of_magnitude(self, magnitude: Tensor) -> Tensor:
         """Log-mel (..., F, M) of an STFT magnitude (..., F, n_fft // 2 + 1)."""
         return torch.clamp(magnitude @ self.mel_basis, min=self.config.log_floor).log()
@@ -105,24 +99,16 @@ class LogMel(Part):
         F = T // hop_length: the last of the 1 + T // hop_length centred frames is dropped, as in
         the paper (1025 → 1024), unless ``all_frames``.
         """
-        if all_frames:
-            return self.mel_of_magnitude(self.stft(waveform).abs())
-        return self.mel_of_magnitude(self.magnitude(waveform))
+        frames = None if all_frames else waveform.shape[-1] // self.config.hop_length
+        return self.mel_of_magnitude(self.stft(waveform).abs()[..., :frames, :])
 
 
 def slaney_basis(n_fft: int, num_mels: int, f_min: float, f_max: float, sample_rate: int) -> Tensor:
-    """Slaney's mel filter bank (n_fft // 2 + 1, M), bands between ``f_min`` and ``f_max`` Hz."""
+    """Slaney's filter bank (n_fft // 2 + 1, M) of bands between ``f_min`` and ``f_max`` Hz."""
     from transformers.audio_utils import mel_filter_bank  # slow to import; saved models need it not
 
-    basis = mel_filter_bank(
-        num_frequency_bins=n_fft // 2 + 1,
-        num_mel_filters=num_mels,
-        min_frequency=f_min,
-        max_frequency=f_max,
-        sampling_rate=sample_rate,
-        norm="slaney",
-        mel_scale="slaney",
-    )
+    bins = n_fft // 2 + 1
+    basis = mel_filter_bank(bins, num_mels, f_min, f_max, sample_rate, "slaney", "slaney")
     return torch.from_numpy(basis).float()
 
 

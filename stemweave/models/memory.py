@@ -1,8 +1,7 @@
 """Freed memory that is used again instead of given back.
 
 Networks on a CPU free blocks of many megabytes and ask for as many at once. By default the C
-library gives each back to the system, and a tenth of the time goes to page tables and zeros for
-the next one.
+library gives each back to the system, and a tenth of the time goes to page tables and zeros.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees, and PyTorch ask for large pages; on Linux with glibc.
 
     For processes that are ours: their memory stays at its peak. What a user's environment says of
-    either is left alone. Does nothing elsewhere.
+    either is left alone.
     """
     global _keeps
     if sys.platform != "linux":
@@ -45,9 +44,8 @@ def keep_freed_memory() -> None:
 def release_freed_memory() -> None:
     """Give back what ``keep_freed_memory`` keeps; nothing if it keeps none.
 
-    What is freed is kept in pieces, between others that are in use. Over hours there are more of
-    them, too small for what is asked for. What it costs is what ``keep_freed_memory`` gains in one
-    window, so once in many is often enough.
+    What is freed lies in pieces between others that are in use, and over hours more of them are too
+    small for what is asked for. Once in many windows is often enough.
     """
     if _keeps:
         ctypes.CDLL(None).malloc_trim(0)

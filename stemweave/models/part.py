@@ -27,16 +27,10 @@ ORIGIN = "_name_or_path"
 SCALE = ".int8_scale"
 """What is added to the name of an 8-bit weight for the name of its scales."""
 OURS = {
-    "LogMel": "log_mel",
-    "PatchVAE": "vae",
-    "CompactUNet": "compact",
-    "UNet3D": "unet3d",
-    "MaskRefiner": "refiner",
-    "MaskSharpener": "sharpener",
-    "SpectralVocoder": "vocoder",
-    "ScoreTransformer": "score_transformer",
-    "SongAnalyser": "analyser",
-}
+    "LogMel": "log_mel", "PatchVAE": "vae", "CompactUNet": "compact", "UNet3D": "unet3d",
+    "MaskRefiner": "refiner", "MaskSharpener": "sharpener", "SpectralVocoder": "vocoder",
+    "ScoreTransformer": "score_transformer", "SongAnalyser": "analyser",
+}  # fmt: skip
 """Modules of our networks by their names, whatever module a model folder says."""
 OTHERS = {"AutoencoderKL": "diffusers", "SpeechT5HifiGan": "transformers"}
 """Packages of the paper's parts; schedulers are diffusers', too."""
@@ -82,36 +76,32 @@ class Part(nn.Module):
         setattr(cls, "__init__", remember)  # noqa: B010
 
     @classmethod
-    def accepted(cls) -> set[str]:
-        """Names of the settings that there are."""
-        return set(inspect.signature(cls.__init__).parameters) - {"self"}
+    def settings(cls) -> dict[str, Any]:
+        """The settings that there are, with their defaults."""
+        parameters = inspect.signature(cls.__init__).parameters.items()
+        return {name: entry.default for name, entry in parameters if name != "self"}
 
     @classmethod
     def unknown(cls, config: Mapping[str, Any]) -> list[str]:
         """Names of settings that there are not; those that begin with _ are remarks."""
-        return sorted({key for key in config if not key.startswith("_")} - cls.accepted())
+        return sorted({key for key in config if not key.startswith("_")} - cls.settings().keys())
 
     @classmethod
     def current(cls, config: Mapping[str, Any]) -> Config:
-        """``config``, which an earlier version may have written, with defaults for what it lacks.
-
-        Raises:
-            InputError: if there are other settings in it.
+        """``config``, also an earlier version's, with defaults; raises ``InputError`` for
+        unknown ones.
         """
-        settings = current_config(cls.__name__, config)
-        unknown = cls.unknown(settings)
+        given = current_config(cls.__name__, config)
+        unknown = cls.unknown(given)
         if unknown:
             raise InputError(f"{cls.__name__} has no setting {', '.join(unknown)}")
-        parameters = inspect.signature(cls.__init__).parameters.items()
-        defaults = {name: entry.default for name, entry in parameters if name != "self"}
-        return Config({**defaults, **settings})
+        return Config({**cls.settings(), **given})
 
     @classmethod
     def from_config(cls: type[Own], config: Mapping[str, Any]) -> Own:
         """An untrained network with these settings; raises ``InputError`` for unknown ones."""
         settings = cls.current(config)
-        own = {name: value for name, value in settings.items() if name in cls.accepted()}
-        part = cls(**own)
+        part = cls(**{name: settings[name] for name in cls.settings()})
         object.__setattr__(part, "config", settings)
         return part
 
@@ -133,8 +123,7 @@ class Part(nn.Module):
             state = current_state(cls.__name__, dequantised(load_file(Path(folder) / WEIGHTS)))
             part.load_state_dict(state, assign=True)
         except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"cannot load the model part {folder}: {reason}") from error
+            raise _unreadable(folder, error) from error
         return part.eval().to(device, dtype)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -210,8 +199,7 @@ class SavedPart:
             try:
                 part = self._class().from_pretrained(self.folder)
             except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                reason = " ".join(str(error).split())
-                raise InputError(f"cannot load the model part {self.folder}: {reason}") from error
+                raise _unreadable(self.folder, error) from error
             if isinstance(part, nn.Module):
                 nn.Module.to(part.eval(), device, torch.float32)
             return part
@@ -230,6 +218,11 @@ class SavedPart:
         else:
             raise InputError(f"{self.folder} holds a {self.kind}, which is no part that is known")
         return getattr(module, self.kind)
+
+
+def _unreadable(folder: str | Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(f"cannot load the model part {folder}: {reason}")
 
 
 def forget_origin(folder: Path) -> None:

@@ -96,10 +96,7 @@ class Parts:
     """Folder or hub id that it was read from."""
 
     def __init__(
-        self,
-        parts: Mapping[str, Any],
-        config: TaskSettings,
-        device: str | torch.device = "cpu",
+        self, parts: Mapping[str, Any], config: TaskSettings, device: str | torch.device = "cpu"
     ) -> None:
         self.config = config
         self.compute_device = torch.device(device)
@@ -239,15 +236,12 @@ class Parts:
     @property
     def time_stride(self) -> int:
         """Mel frames per latent position."""
-        return self._strides()[0]
+        return strides_of(self.config_of("vae"))[0]
 
     @property
     def mel_stride(self) -> int:
         """Mel bands per latent position."""
-        return self._strides()[1]
-
-    def _strides(self) -> tuple[int, int]:
-        return strides_of(self.config_of("vae"))
+        return strides_of(self.config_of("vae"))[1]
 
     @property
     def position_samples(self) -> int:

@@ -1,8 +1,7 @@
 """What a trained part says of itself, and whether parts were trained for each other.
 
-It lies in the part's ``config.json`` under ``TRAINED`` and stays with the weights wherever they go:
-stems in their order, the front end, the autoencoder. Of parts that say nothing, as those of earlier
-versions and of others do, nothing is found wrong.
+It lies in the part's ``config.json`` under ``TRAINED``: stems in their order, the front end, the
+autoencoder. Of parts that say nothing nothing is found wrong.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from stemweave.models.acceleration import mask_precision
 from stemweave.models.compact import SelfAttention
-from stemweave.models.convolution import Convolution
+from stemweave.models.convolution import ResidualBlock
 from stemweave.models.earlier_versions import PIXELS
-from stemweave.models.fine_spectra import FINE_CHANNELS, FineSpectra
-from stemweave.models.log_mel import front_end_misfits
+from stemweave.models.log_mel import front_end_misfits, slaney_basis
 from stemweave.models.part import Part
 
+FINE_CHANNELS = 8
 FRONT_END = ("num_mels", "sample_rate", "hop_length", "win_length", "log_floor")
 """What it must have in common with the log-mel."""
 
@@ -90,7 +90,7 @@ class MaskRefiner(Part):
 
         def make_blocks(level: int) -> list[nn.Module]:
             blocks: list[nn.Module] = [
-                ResidualBlock(block_channels[level]) for _ in range(blocks_per_level)
+                ResidualBlock(block_channels[level], 16, True) for _ in range(blocks_per_level)
             ]
             if band_mixers:
                 blocks.append(BandMixer(block_channels[level], num_mels // 2 ** (level + 1)))
@@ -121,19 +121,14 @@ class MaskRefiner(Part):
         names = FRONT_END if config["fine"] else FRONT_END[:1]
         return front_end_misfits("refiner", config, mel, names)
 
-    @property
-    def frame_multiple(self) -> int:
-        """F must be a multiple of this."""
-        return 2 ** len(self.down_blocks)
-
     def forward(self, mixture: Tensor, fine: Tensor | None = None) -> Tensor:
         """Masks (B, S, F, M) from log-mels of the mixture (B, F, M).
 
-        ``fine`` are ``fine_spectra`` of the mixture, for a network that takes them; it raises
+        ``fine`` are ``fine_spectra`` of the mixture; a network that takes them raises
         ``ValueError`` without.
         """
         frames = mixture.shape[-2]
-        padding = -frames % self.frame_multiple
+        padding = -frames % 2 ** len(self.down_blocks)
         if padding:
             mixture = functional.pad(mixture, (0, 0, 0, padding), mode="replicate")
         level = (mixture - self.config.mel_mean) / self.config.mel_std
@@ -150,31 +145,25 @@ class MaskRefiner(Part):
 
         ``waveform`` (B, T) is the mono mixture that ``mixture`` (B, F, M) is the log-mel of.
         """
-        fine = self.fine_of(waveform)
-        shifted = [self._shifted(mixture, fine, shift) for shift in self.config.shifts]
-        return torch.stack(shifted).mean(dim=0)
-
-    def _shifted(self, mixture: Tensor, fine: Tensor | None, shift: int) -> Tensor:
-        """Masks of the mixture ``shift`` frames later."""
-        mixture = functional.pad(mixture, (0, 0, shift, 0), mode="replicate")
-        if fine is not None:
-            fine = functional.pad(fine, (0, 0, shift // 2, 0), mode="replicate")
-        masks: Tensor = self(mixture, fine)
-        return masks[..., shift:, :]
-
-    def _normalised(self, fine: Tensor | None, like: Tensor) -> Tensor:
-        """``fine`` spectra as the network takes them, padded to as many frames as ``like`` has."""
-        if fine is None:
-            raise ValueError("this mask network takes fine spectra, too: give those of the mixture")
-        fine = functional.pad(fine, (0, 0, 0, like.shape[2] - fine.shape[2]), mode="replicate")
-        fine = (fine - self.config.mel_mean) / self.config.mel_std
-        return fine.to(like.dtype).contiguous(memory_format=torch.channels_last)
+        fine, masks = self.fine_of(waveform), []
+        for shift in self.config.shifts:
+            later = functional.pad(mixture, (0, 0, shift, 0), mode="replicate")
+            beside = fine
+            if fine is not None:
+                beside = functional.pad(fine, (0, 0, shift // 2, 0), mode="replicate")
+            masks.append(self(later, beside)[..., shift:, :])
+        return torch.stack(masks).mean(dim=0)
 
     def _network(self, spectra: Tensor, fine: Tensor | None) -> Tensor:
         hidden = functional.pixel_unshuffle(spectra.to(self.dtype), 2)
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
         if self.fine_in is not None:
-            hidden = hidden + self.fine_in(self._normalised(fine, hidden))
+            if fine is None:
+                raise ValueError("this mask network takes the mixture's fine spectra, too")
+            missing = hidden.shape[2] - fine.shape[2]
+            fine = functional.pad(fine, (0, 0, 0, missing), mode="replicate")
+            fine = ((fine - self.config.mel_mean) / self.config.mel_std).to(hidden.dtype)
+            hidden = hidden + self.fine_in(fine.contiguous(memory_format=torch.channels_last))
         hidden = hidden + self.band_embedding.to(hidden.dtype)
         skips = []
         for level, blocks in enumerate(self.down_blocks):
@@ -188,23 +177,6 @@ class MaskRefiner(Part):
                 hidden = (hidden + skips.pop()) * math.sqrt(0.5)
             hidden = self.up_blocks[level](hidden)
         return self.conv_out(functional.silu(self.norm_out(hidden)))
-
-
-class ResidualBlock(nn.Module):
-    """Two 3 × 3 convolutions beside a skip connection."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(16, channels)
-        self.conv1 = Convolution(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(16, channels)
-        self.conv2 = Convolution(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(cast(Tensor, self.conv2.bias))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        update = self.conv1(functional.silu(self.norm1(hidden)))
-        return hidden + self.conv2(functional.silu(self.norm2(update)))
 
 
 class Repetition(nn.Sequential):
@@ -229,3 +201,57 @@ class BandMixer(nn.Module):
         update = torch.matmul(self.spread.weight, functional.silu(update))
         update = update + self.spread.bias[:, None]
         return hidden + update.permute(0, 3, 1, 2)
+
+
+class FineSpectra(nn.Module):
+    """Log-mels of a window a quarter and of one twice as long as the model's, on half its grid.
+
+    Sharper attacks and narrower harmonics than one window length shows. The short window has twice
+    the frames and half of the bands of the model's log-mel (M bands every ``hop_length`` samples),
+    the long one half of the frames and twice the bands: each gives four numbers, which are
+    channels, for a place two frames long and two bands high.
+    """
+
+    short_basis: Tensor
+    long_basis: Tensor
+    short_window: Tensor
+    long_window: Tensor
+
+    def __init__(
+        self, sample_rate: int, hop_length: int, num_mels: int, win_length: int, log_floor: float
+    ) -> None:
+        super().__init__()
+        self.hop_length, self.log_floor = hop_length, log_floor
+        resolutions = {
+            "short": (win_length // 4, num_mels // 2),
+            "long": (2 * win_length, 2 * num_mels),
+        }
+        for name, (length, bands) in resolutions.items():
+            basis = torch.empty(length // 2 + 1, bands)
+            if not basis.is_meta:  # else the saved one is about to be loaded
+                basis = slaney_basis(length, bands, 0.0, sample_rate / 2, sample_rate)
+            self.register_buffer(f"{name}_basis", basis)
+            window = torch.hann_window(length, periodic=True, device="cpu")
+            self.register_buffer(f"{name}_window", window)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, 8, F / 2, M / 2) of (B, T) at the model's level; T a multiple of two hops."""
+        short = self._log_mel(waveform, self.short_window, self.short_basis, self.hop_length // 2)
+        long = self._log_mel(waveform, self.long_window, self.long_basis, 2 * self.hop_length)
+        short = short.unflatten(1, (-1, 4)).transpose(2, 3)
+        long = long.unflatten(2, (-1, 4))
+        return torch.cat([short, long], dim=-1).permute(0, 3, 1, 2)
+
+    def _log_mel(self, waveform: Tensor, window: Tensor, basis: Tensor, hop_length: int) -> Tensor:
+        """(B, T // hop_length, bands), whatever the precision of the network around it."""
+        spectrum = torch.stft(
+            waveform.float(),
+            len(window),
+            hop_length,
+            window=window.float(),
+            pad_mode="constant",
+            return_complex=True,
+        )
+        frames = waveform.shape[-1] // hop_length
+        magnitude = spectrum[..., :frames].abs().transpose(1, 2)
+        return torch.clamp(magnitude @ basis.float(), min=self.log_floor).log()

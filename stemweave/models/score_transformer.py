@@ -1,11 +1,9 @@
 """The score model: a transformer that writes the notes of bars that are not given.
 
-A window of bars becomes one sequence: first the given segments (what one stem plays in one bar),
-then the missing ones, each in the order of bars and stems, so that what is written sees everything
-that is given, also later bars. A segment is a header and its notes; one token holds all four
-attributes of a note. Attention is causal, with rotary positions (arXiv 2104.09864).
-
-Shapes: B sequences, L tokens, E channels. A token's fields are integers, see ``Tokens``.
+A window of bars becomes one sequence of segments (what one stem plays in one bar): the given ones,
+then the missing ones, each in the order of bars and stems. A segment is a header and its notes; one
+token holds all four attributes of a note. Attention is causal, with rotary positions (arXiv
+2104.09864). Shapes: B sequences, L tokens, E channels.
 """
 
 from __future__ import annotations
@@ -141,12 +139,8 @@ class ScoreTransformer(Part):
         return own + piece[:, None]
 
     def states(self, tokens: Tokens, segment_states: Tensor, cache: Cache | None = None) -> Tensor:
-        """Hidden states (B, L, E) after every event.
-
-        Args:
-            tokens: events; those that follow what is in ``cache`` if one is given.
-            segment_states: of all segments, (B, N, E).
-            cache: keys and values of earlier events, which is extended.
+        """Hidden states (B, L, E) after every event; with ``cache`` of those that follow what is in
+        it.
         """
         index = tokens.segment[..., None].expand(-1, -1, segment_states.shape[-1])
         is_note = (tokens.step != HEADER)[..., None]
@@ -199,12 +193,7 @@ class Head(nn.Module):
 
 
 class Cache:
-    """Keys and values of the events so far, of every layer.
-
-    Args:
-        network: whose layers they are of.
-        capacity: events that there is room for.
-    """
+    """Keys and values of the events so far, of every layer; there is room for ``capacity``."""
 
     def __init__(self, network: ScoreTransformer, capacity: int) -> None:
         config = network.config

@@ -1,9 +1,8 @@
 """Full-resolution refinement of masks: from mel bands to single bins of the mixture's spectrum.
 
 A mel band holds up to twenty bins, which may belong to harmonics of different instruments. This
-network sees the spectrum that the masks are applied to (magnitudes and phase differences) and adds
-to the logits of the mel masks. It may also see the masks of a non-negative matrix factorisation of
-the window (``audio.factorisation``).
+network adds to the logits of the mel masks what magnitudes, phase differences and a non-negative
+matrix factorisation of the window (``audio.factorisation``) say of single bins.
 """
 
 from __future__ import annotations
@@ -95,31 +94,26 @@ class MaskSharpener(Part):
             masks: mel masks on the spectrum's grid (B, S, bins, frames). Bins from ``num_bins`` on
                 keep them; there may be fewer.
             factors: those of a longer window of which this is a piece; by default the window's own.
-
-        Computes in float32, with autocast or without: oneDNN's gradients of dilated convolutions in
-        bfloat16 are NaN, or crash, on some CPUs.
         """
+        masks, num_bins = masks.float(), min(self.config.num_bins, spectrum.shape[-2])
+        # oneDNN's gradients of dilated convolutions in bfloat16 are NaN, or crash, on some CPUs
         with torch.autocast(spectrum.device.type, enabled=False):
-            return self._masks(spectrum, masks.float(), factors)
-
-    def _masks(self, spectrum: Tensor, masks: Tensor, factors: Factors | None) -> Tensor:
-        num_bins = min(self.config.num_bins, spectrum.shape[-2])
-        prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
-        difference = []
-        if self.config.num_components:
-            nmf_masks = (factors or self.factors(spectrum, masks)).truncated(num_bins).masks()
-            log_ratio = (nmf_masks + MIN_NMF_MASK).log() - prior
-            prior = torch.log_softmax(prior + log_ratio / 2, dim=1)  # geometric mean of both masks
-            difference = [log_ratio.clamp(-4, 4) / 2]
-        log_masks = (prior + math.log(self.config.num_stems)).clamp(min=-6) / 2
-        features = spectrum_features(spectrum[:, :num_bins])
-        hidden = torch.cat([features, log_masks, *difference], dim=1).to(self.dtype)
-        with mask_precision(self, spectrum.device):
-            hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
-            hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins].to(hidden.dtype)))
-            change = self.conv_out(functional.silu(hidden, inplace=True))
-        refined = torch.softmax(prior + change.float(), dim=1)
-        return torch.cat([refined, masks[..., num_bins:, :]], dim=2)
+            prior = masks[..., :num_bins, :].clamp(min=MIN_MASK).log()
+            difference = []
+            if self.config.num_components:
+                nmf_masks = (factors or self.factors(spectrum, masks)).truncated(num_bins).masks()
+                log_ratio = (nmf_masks + MIN_NMF_MASK).log() - prior
+                prior = torch.log_softmax(prior + log_ratio / 2, dim=1)  # geometric mean of both
+                difference = [log_ratio.clamp(-4, 4) / 2]
+            log_masks = (prior + math.log(self.config.num_stems)).clamp(min=-6) / 2
+            features = spectrum_features(spectrum[:, :num_bins])
+            hidden = torch.cat([features, log_masks, *difference], dim=1).to(self.dtype)
+            with mask_precision(self, spectrum.device):
+                hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
+                hidden = self.blocks(hidden.add_(self.bin_embedding[:, :num_bins].to(hidden.dtype)))
+                change = self.conv_out(functional.silu(hidden, inplace=True))
+            refined = torch.softmax(prior + change.float(), dim=1)
+            return self._with_upper_bins(refined, masks)
 
     def sharpen(self, spectrum: Tensor, masks: Tensor) -> Tensor:
         """``forward`` of a whole window and component-wise masks of the result, in two passes.
@@ -128,17 +122,15 @@ class MaskSharpener(Part):
         better factorisation, with which the second pass begins. Inputs may be on any device; the
         result is on that of ``masks``.
         """
-        device = next(self.parameters()).device
-        return self._sharpened(spectrum.to(device), masks.to(device)).to(masks.device)
-
-    def _sharpened(self, spectrum: Tensor, masks: Tensor) -> Tensor:
+        device, wanted = next(self.parameters()).device, masks.device
+        spectrum, masks = spectrum.to(device), masks.to(device)
         if not self.config.num_components:
-            return cast(Tensor, self(spectrum, masks))
+            return cast(Tensor, self(spectrum, masks)).to(wanted)
         refined, result = self._pass(spectrum, masks, self.factors(spectrum, masks))
         if self.config.later_components:
             second = self._second_factors(spectrum, masks, result)
             result = self._pass(spectrum, masks, second, refined)[1]
-        return self._with_upper_bins(result, masks)
+        return self._with_upper_bins(result, masks).to(wanted)
 
     def second_factors(self, spectrum: Tensor, masks: Tensor) -> Factors:
         """The factors that the second pass of a window begins with; inputs as for ``forward``."""
@@ -200,9 +192,8 @@ class MaskSharpener(Part):
 def spectrum_features(spectrum: Tensor) -> Tensor:
     """Features (B, 6, bins, frames) of a complex spectrum (B, bins, frames).
 
-    Log-magnitude, the same relative to neighbouring bins, and phase differences: between
-    neighbouring bins they depend on where in the window a sound is, between neighbouring frames on
-    its frequency within the bin.
+    Log-magnitude, the same relative to neighbouring bins, and phase differences: those of bins tell
+    where in the window a sound is, those of frames its frequency within the bin.
     """
     magnitude = spectrum.abs()
     level = magnitude.clamp(min=MIN_MAGNITUDE).log()[:, None]

@@ -1,16 +1,15 @@
 """The paper's denoiser: a 3-D U-Net with stems as channels (Section 2.2; 305.17 M parameters).
 
 The latent channel axis C is a third spatial axis: convolutions run over (C, H, W), resampling over
-(H, W) only. The mixture's latents are added to the activations before every block.
-
-For inference on a CPU the activations lie in memory as ``models.winograd`` wants them; every module
-takes and returns (B, channels, C, H, W) all the same.
+(H, W) only. The mixture's latents are added before every block. For inference on a CPU activations
+lie in memory as ``models.winograd`` wants them, at shapes (B, channels, C, H, W) all the same.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
@@ -190,10 +189,7 @@ class ResidualBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over all C·H·W positions, around a skip connection.
-
-    Each head's query, key and value channels lie side by side in the projection.
-    """
+    """Self-attention over all C·H·W positions, around a skip connection."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()
@@ -238,7 +234,8 @@ class Upsample(nn.Module):
         self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return cast(Tensor, self.conv(as_it_lies(_doubled, hidden)))
+        doubled = partial(functional.interpolate, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
+        return cast(Tensor, self.conv(as_it_lies(doubled, hidden)))
 
 
 class Normalisation(nn.GroupNorm):
@@ -288,10 +285,6 @@ def joined(hidden: Tensor, skip: Tensor) -> Tensor:
     if is_cpu_inference(hidden):
         return from_rows(torch.cat([rows_of(hidden), rows_of(skip)], dim=-1))
     return torch.cat([hidden, skip], dim=1)
-
-
-def _doubled(hidden: Tensor) -> Tensor:
-    return functional.interpolate(hidden, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
 
 
 def _silu(fresh: Tensor) -> Tensor:

@@ -1,36 +1,19 @@
 """The bundled model's autoencoder: log-mel (N, 1, F, M) ↔ latents (N, C, F / 4, M / 4).
 
-It patches first: overlapping patches go to the latent grid, all residual blocks work there, and
-overlapping patches are added up again. About three times faster than an autoencoder that starts
-at full resolution (diffusers' ``AutoencoderKL``, the paper's, which shares this interface).
+Overlapping patches go to the latent grid, where all residual blocks work, and are added up again:
+three times faster than diffusers' ``AutoencoderKL``, the paper's, which shares this interface.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemweave.models.convolution import Convolution
+from stemweave.models.convolution import ResidualBlock
 from stemweave.models.part import Part
-
-
-class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with group norm around a skip connection; shape (N, C, H, W) kept."""
-
-    def __init__(self, channels: int, num_groups: int = 8) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(num_groups, channels)
-        self.conv1 = Convolution(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(num_groups, channels)
-        self.conv2 = Convolution(channels, channels, 3, padding=1)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        update = self.conv1(functional.silu(self.norm1(hidden)))
-        return hidden + self.conv2(functional.silu(self.norm2(update)))
 
 
 def strides_of(config: Any) -> tuple[int, int]:
@@ -49,8 +32,7 @@ def channels_last(hidden: Tensor) -> Tensor:
 class Posterior:
     """Independent normal distributions of latents (N, C, H, W), from their moments (N, 2 C, H, W).
 
-    The interface is that of diffusers' ``DiagonalGaussianDistribution``, whose module takes longer
-    to import than a song to separate.
+    The interface is diffusers' ``DiagonalGaussianDistribution``'s, whose import is slow.
     """
 
     def __init__(self, moments: Tensor) -> None:
@@ -81,15 +63,13 @@ class Posterior:
         return 0.5 * terms.flatten(1).sum(1)
 
 
-@dataclass
-class Encoded:
+class Encoded(NamedTuple):
     """What ``encode`` returns, named as in diffusers."""
 
     latent_dist: Posterior
 
 
-@dataclass
-class Decoded:
+class Decoded(NamedTuple):
     """What ``decode`` returns, named as in diffusers."""
 
     sample: Tensor
@@ -121,14 +101,14 @@ class PatchVAE(Part):
         super().__init__()
         self.encoder = nn.Sequential(
             nn.Conv2d(4 * time_stride * mel_stride, hidden_channels, 1),
-            *(ResidualBlock(hidden_channels) for _ in range(num_blocks)),
+            *(ResidualBlock(hidden_channels, 8) for _ in range(num_blocks)),
             nn.GroupNorm(8, hidden_channels),
             nn.SiLU(),
             nn.Conv2d(hidden_channels, 2 * latent_channels, 3, padding=1),
         )
         self.decoder = nn.Sequential(
             nn.Conv2d(latent_channels, hidden_channels, 3, padding=1),
-            *(ResidualBlock(hidden_channels) for _ in range(num_blocks)),
+            *(ResidualBlock(hidden_channels, 8) for _ in range(num_blocks)),
             nn.GroupNorm(8, hidden_channels),
             nn.SiLU(),
             nn.Conv2d(hidden_channels, 4 * time_stride * mel_stride, 1),
@@ -164,9 +144,7 @@ class PatchVAE(Part):
     def decode(self, latents: Tensor) -> Decoded:
         """Log-mel (N, 1, F, M) of unscaled ``latents`` (N, C, H, W)."""
         config = self.config
-        patches = self.decoder(
-            channels_last(latents)
-        ).float()  # (N, 4 · time_stride · mel_stride, H, W)
+        patches = self.decoder(channels_last(latents)).float()
         size = (latents.shape[-2] * config.time_stride, latents.shape[-1] * config.mel_stride)
         # patches are (N, 4 · time_stride · mel_stride, H, W)
         image = functional.fold(patches.flatten(-2), size, **self._patches)

@@ -113,10 +113,7 @@ class SpectralVocoder(Part):
         self.register_buffer("window", window)
 
     def forward(
-        self,
-        log_mel: Tensor,
-        stems: Tensor | None = None,
-        noise: Tensor | None = None,
+        self, log_mel: Tensor, stems: Tensor | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """Waveform (N, F · hop_length) of ``log_mel`` (N, F, M).
 
@@ -138,10 +135,7 @@ class SpectralVocoder(Part):
         )
 
     def predict(
-        self,
-        log_mel: Tensor,
-        stems: Tensor | None = None,
-        noise: Tensor | None = None,
+        self, log_mel: Tensor, stems: Tensor | None = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Log-magnitude and phase (N, n_fft // 2 + 1, F · upsampling) of the spectrum."""
         config = self.config
@@ -164,8 +158,7 @@ class SpectralVocoder(Part):
 def white_noise(
     config: Any, rows: int, frames: int, generator: torch.Generator | None = None
 ) -> Tensor | None:
-    """(rows, noise_channels, frames · upsampling), the same at every call without a generator.
-
+    """(rows, noise_channels, frames · upsampling), the same at every call without a generator;
     None for a vocoder that takes none.
     """
     channels = getattr(config, "noise_channels", 0)
@@ -243,17 +236,10 @@ def griffin_lim(log_mel_front_end: LogMel, log_mel: Tensor, iterations: int = 60
     length = log_mel.shape[1] * config.hop_length
     generator = torch.Generator().manual_seed(0)
     phase = torch.rand(magnitude.shape, generator=generator) * 2 * torch.pi
+    settings = config.n_fft, config.hop_length, config.win_length, log_mel_front_end.window
 
     def invert(phase: Tensor) -> Tensor:
-        spectrum = torch.polar(magnitude, phase)
-        return torch.istft(
-            spectrum,
-            config.n_fft,
-            config.hop_length,
-            config.win_length,
-            log_mel_front_end.window,
-            length=length,
-        )
+        return torch.istft(torch.polar(magnitude, phase), *settings, length=length)
 
     for _ in range(iterations):
         phase = log_mel_front_end.stft(invert(phase)).angle().transpose(1, 2)

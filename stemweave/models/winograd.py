@@ -1,13 +1,10 @@
 """3×3×3 convolutions with a quarter of the multiplications, for inference on a CPU.
 
 Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308) over the two short axes, C and W of
-the latents; oneDNN convolves the long one, H. Along a short axis the outputs are
-``output @ ((weight @ w) * (input @ x))``: six products give four outputs of a filter with three
-taps instead of twelve, three give both outputs of an axis of two. The points 0, ±1, 1/2, -2 and
-infinity keep rounding near that of the plain sum (Barabasz et al., arXiv 1803.10986).
-
-Activations lie in memory as (B, C, W, H, channels): positions along H are neighbours and every
-transform is a product of matrices.
+the latents; oneDNN convolves the long one, H. Along a short axis the outputs are ``output @
+((weight @ w) * (input @ x))``: six products give four outputs of a filter with three taps, three
+give both outputs of an axis of two. The points 0, ±1, 1/2, -2 and infinity keep rounding small
+(Barabasz et al., arXiv 1803.10986). Activations lie in memory as (B, C, W, H, channels).
 """
 
 from __future__ import annotations
@@ -33,22 +30,17 @@ MIN_CHANNELS = 16
 
 
 class Filtering(NamedTuple):
-    """Minimal filtering of one axis of n positions in T tiles of P products, zeros around it.
-
-    Attributes:
-        weight: (P, 3).
-        input: (P · T, n), products first.
-        output: (n, P · T), products first.
-        tiles: T.
-        unit: the product that enters all of its tile's outputs with factor 1: a constant added to
-            it is added to them.
-    """
+    """Minimal filtering of one axis of n positions in T tiles of P products, zeros around it."""
 
     weight: Tensor
+    """(P, 3)."""
     input: Tensor
+    """(P · T, n), products first."""
     output: Tensor
+    """(n, P · T), products first."""
     tiles: int
     unit: int
+    """The product whose factor is 1 in all of its tile's outputs: constants are added to it."""
 
 
 def can_filter(length: int) -> bool:
@@ -97,18 +89,16 @@ def tile_matrices() -> tuple[Tensor, Tensor, Tensor]:
 class Convolution(nn.Conv3d):
     """nn.Conv3d that is fast in inference on a CPU if it is 3×3×3, of stride 1, zeros around.
 
-    It is nn.Conv3d wherever gradients, other devices, other types or other shapes are asked for.
     Weights are transformed at every call, a tenth of the time: kept, they would be four times as
     large as the weights, 3 GB of the paper's network.
     """
 
     def is_fast(self, inputs: Tensor) -> bool:
         """Whether ``filtered`` may stand for this convolution of ``inputs`` (B, C_in, C, H, W)."""
+        shape = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
         return (
             is_cpu_inference(inputs)
-            and (self.kernel_size, self.padding) == ((3, 3, 3), (1, 1, 1))
-            and (self.stride, self.dilation) == ((1, 1, 1), (1, 1, 1))
-            and self.groups == 1
+            and shape == ((3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1)
             and self.padding_mode == "zeros"
             and self.weight.device.type == "cpu"
             and self.weight.dtype == torch.float32

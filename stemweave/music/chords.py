@@ -1,7 +1,6 @@
 """Chord symbols: what a musician writes, as pitch classes; and bars of them as text.
 
-pychord knows the qualities; spellings that it does not know ("CΔ", "C°", "Cmi7") become ones that
-it does.
+pychord knows the qualities; other spellings ("CΔ", "C°", "Cmi7") become ones that it knows.
 """
 
 from __future__ import annotations
@@ -23,17 +22,9 @@ REPEATED_BAR = "%"
 SAME_CHORD = "/"
 
 SPELLINGS = (
-    ("♭", "b"),
-    ("♯", "#"),
-    ("Δ7", "maj7"),
-    ("△7", "maj7"),
-    ("Δ", "maj7"),
-    ("△", "maj7"),
-    ("ø7", "m7b5"),
-    ("ø", "m7b5"),
-    ("°", "dim"),
-    ("6/9", "69"),
-)
+    ("♭", "b"), ("♯", "#"), ("Δ7", "maj7"), ("△7", "maj7"), ("Δ", "maj7"), ("△", "maj7"),
+    ("ø7", "m7b5"), ("ø", "m7b5"), ("°", "dim"), ("6/9", "69"),
+)  # fmt: skip
 """Signs for what pychord writes in letters."""
 
 QUALITY_SPELLINGS = (
@@ -60,19 +51,21 @@ MINOR_THIRTEENTH = ("1", "b3", "5", "b7", "9", "11", "13")
 
 @dataclass(frozen=True)
 class Chord:
-    """A chord by its canonical symbol.
+    """A chord by its canonical symbol, e.g. "Am7", "C/E"; pitch classes are 0–11 from C.
 
-    Attributes:
-        symbol: e.g. "Am7", "C/E".
-        root: pitch class 0–11 (C is 0).
-        tones: pitch classes from the root up, without a bass note that is none of them.
-        bass: pitch class of the lowest note; the root but in slash chords.
+    ``tones`` go from the root up, without a bass note that is none of them; ``bass`` is the root
+    but in slash chords.
     """
 
     symbol: str
     root: int
     tones: tuple[int, ...]
     bass: int
+
+    @property
+    def rows(self) -> list[int]:
+        """Which of 36 rows are one: root, tones and bass, a dozen pitch classes each."""
+        return [self.root, *(12 + tone for tone in self.tones), 24 + self.bass]
 
 
 @dataclass(frozen=True)
@@ -113,9 +106,9 @@ def tone_name(symbol: str, pitch_class: int) -> str:
 
 def _known_quality(quality: str) -> str:
     qualities = _qualities()
+    if quality in qualities:
+        return quality
     plain = re.sub(r"[(),\s]", "", quality)
-    if quality in qualities or not plain:
-        return quality if quality in qualities else ""
     for pattern, replacement in QUALITY_SPELLINGS:
         if plain in qualities:
             break
@@ -149,10 +142,8 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
     """Changes of each bar, from beat 0 of the bar, of text such as "Am7 | F | C G/B | %".
 
     Bars end at "|" or a line's end. "%" is the bar before again, "/" one more share of the chord
-    before, "N.C." no chord. Chords share a bar as ``chord_starts`` says.
-
-    Raises:
-        InputError: that names the symbol and the bar that are not understood.
+    before, "N.C." no chord. Chords share a bar as ``chord_starts`` says. Raises ``InputError`` that
+    names the symbol and the bar that are not understood.
     """
     written = [bar.split() for bar in re.split(r"[|\n]+", text) if bar.strip()]
     if not written:
@@ -167,14 +158,16 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
             chord = bars[-1][-1].chord
             continue
         changes: list[ChordChange] = []
-        for start, symbol in zip(
-            chord_starts(len(symbols), beats_per_bar(metre)), symbols, strict=True
-        ):
+        starts = chord_starts(len(symbols), beats_per_bar(metre))
+        for start, symbol in zip(starts, symbols, strict=True):
             if symbol in (SAME_CHORD, REPEATED_BAR) and (changes or bars):
                 if not changes:
                     changes.append(ChordChange(start, chord))
                 continue
-            chord = _chord_in_bar(symbol, number)
+            try:
+                chord = parse_symbol(symbol)
+            except InputError as error:
+                raise InputError(f"bar {number}: {error}") from error
             changes.append(ChordChange(start, chord))
         bars.append(changes)
     return bars
@@ -183,10 +176,3 @@ def parse_bars(text: str, metre: str) -> list[list[ChordChange]]:
 def parse_symbol(symbol: str) -> Chord | None:
     """A chord, or None for "N.C."; ``InputError`` if it is neither."""
     return None if symbol.strip().lower() in NO_CHORD_SPELLINGS else parse_chord(symbol)
-
-
-def _chord_in_bar(symbol: str, bar: int) -> Chord | None:
-    try:
-        return parse_symbol(symbol)
-    except InputError as error:
-        raise InputError(f"bar {bar}: {error}") from error

@@ -29,10 +29,7 @@ def stem_sounds(folder: Path) -> dict[str, Path]:
     """Sound files of a folder of results by stem; its mixture if it has nothing else.
 
     "My Song - Bass" is the bass. Sums that ``separate`` wrote (``bass+drums``, ``without_drums``)
-    are no stems.
-
-    Raises:
-        InputError: if there is none, or two of one name.
+    are no stems. Raises ``InputError`` if there is none, or two of one name.
     """
     if not folder.is_dir():
         raise InputError(
@@ -53,16 +50,6 @@ def stem_sounds(folder: Path) -> dict[str, Path]:
     return stems
 
 
-def loop_of_bars(sheet: LeadSheet, first: int, last: int) -> tuple[float, float]:
-    """Times in the sound at which bar ``first`` begins and bar ``last`` ends, counted from 1."""
-    lines = bar_lines(sheet)
-    if not 1 <= first <= last < len(lines):
-        raise InputError(
-            f"bars {first} to {last} are no loop: there are bars 1 to {len(lines) - 1}"
-        )
-    return sheet.time_of(float(lines[first - 1])), sheet.time_of(float(lines[last]))
-
-
 def export_files(
     folder: Path,
     title: str,
@@ -79,7 +66,6 @@ def export_files(
     Args:
         sounds: files by stem.
         sheet: with beats, or at least a tempo.
-        score: notes of stems, as far as they are known.
         kinds: of ``KINDS``, which are written beside the stems.
         loop_bars: the first and last bar of a loop, from 1.
 
@@ -91,7 +77,14 @@ def export_files(
     sheet = lasting(sheet, duration_s)
     assert sheet.beats_s is not None
     start_s = max(-sheet.beats_s[0], 0.0)
-    loop_s = None if loop_bars is None else loop_of_bars(sheet, *loop_bars)
+    loop_s = None
+    if loop_bars is not None:
+        lines, (first, last) = bar_lines(sheet), loop_bars
+        if not 1 <= first <= last < len(lines):
+            raise InputError(
+                f"bars {first} to {last} are no loop: there are bars 1 to {len(lines) - 1}"
+            )
+        loop_s = sheet.time_of(float(lines[first - 1])), sheet.time_of(float(lines[last]))
     name = portable_name(title)
     midi = folder / f"{name}.mid"
     write_midi(midi, score or Score({}), sheet, guides=True)

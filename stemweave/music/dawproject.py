@@ -1,7 +1,6 @@
 """DAWproject 1.0, the open exchange format: a zip of project.xml, metadata.xml and the sound.
 
-Elements, their order and their attributes are those of the public schema (Project.xsd and
-MetaData.xsd of github.com/bitwig/dawproject). Beats there are quarter notes.
+As the public schema of github.com/bitwig/dawproject says. Beats there are quarter notes.
 """
 
 from __future__ import annotations

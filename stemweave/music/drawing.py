@@ -31,13 +31,8 @@ def draw_sheet(
 ) -> LeadSheet:
     """A sheet of whole bars that cover ``duration_s``; fields that ``given`` has are kept.
 
-    Given chords repeat until the end; given beats go on at their last tempo.
-
-    Args:
-        duration_s: seconds of the piece.
-        styles: names to draw from.
-        rng: of the draws; as many are made whatever is given, so that a seed means the same.
-        given: a sheet some of whose fields are wanted.
+    Given chords repeat until the end; given beats go on at their last tempo. As many draws are made
+    of ``rng`` whatever is given, so that a seed means the same.
     """
     given = given or LeadSheet()
     metre = str(rng.choice(METRES, p=METRE_CHANCES))
@@ -45,20 +40,21 @@ def draw_sheet(
     key = key_name(int(rng.integers(12)), bool(rng.random() < 0.4))
     style = str(rng.choice(styles)) if styles else None
     instruments = {stem: str(rng.choice(list(kinds))) for stem, kinds in INSTRUMENTS.items()}
-    metre, tempo_bpm = given.metre or _usual_metre(given) or metre, given.tempo_bpm or tempo_bpm
+    if given.chords is not None or given.beats_s is not None:  # which leave no choice
+        metre = DEFAULT_METRE
+    metre, tempo_bpm = given.metre or metre, given.tempo_bpm or tempo_bpm
     bar_beats = beats_per_bar(metre)
     beats_s = _covering(given.beats_s, tempo_bpm, bar_beats, duration_s)
     num_bars = (len(beats_s) - 1) // bar_beats
-    chords = given.chords
-    if chords is None:
-        chords = draw_chords(given.key or key, num_bars, bar_beats, rng)
+    if given.chords is None:
         key = given.key or key
+        chords = draw_chords(key, num_bars, bar_beats, rng)
     else:
-        chords = repeated(chords, bar_beats, num_bars)
+        chords = repeated(given.chords, bar_beats, num_bars)
     return replace(
         given,
         beats_s=beats_s,
-        downbeats=tuple(range(_first_downbeat(given), len(beats_s), bar_beats)),
+        downbeats=tuple(range((given.downbeats or (0,))[0], len(beats_s), bar_beats)),
         metre=metre,
         tempo_bpm=tempo_bpm,
         key=key if given.chords is None else given.key,
@@ -125,27 +121,15 @@ def draw_chords(
 def repeated(
     chords: Sequence[ChordChange], bar_beats: int, num_bars: int, length: int | None = None
 ) -> tuple[ChordChange, ...]:
-    """``chords`` over and over until ``num_bars`` bars are full.
-
-    They take ``length`` beats, by default to the end of the last one's bar.
-    """
+    """``chords``, ``length`` beats long (None: whole bars), over and over in ``num_bars`` bars."""
     last = chords[-1].start_beat if chords else 0.0
     length = length or (math.floor(last / bar_beats) + 1) * bar_beats
-    changes = []
-    for first in range(0, num_bars * bar_beats, length):
-        for change in chords:
-            if first + change.start_beat < num_bars * bar_beats:
-                changes.append(ChordChange(first + change.start_beat, change.chord))
-    return tuple(changes)
-
-
-def _usual_metre(given: LeadSheet) -> str | None:
-    """4/4 where given chords or beats leave no choice."""
-    return DEFAULT_METRE if given.chords is not None or given.beats_s is not None else None
-
-
-def _first_downbeat(given: LeadSheet) -> int:
-    return given.downbeats[0] if given.downbeats else 0
+    return tuple(
+        ChordChange(first + change.start_beat, change.chord)
+        for first in range(0, num_bars * bar_beats, length)
+        for change in chords
+        if first + change.start_beat < num_bars * bar_beats
+    )
 
 
 def _covering(

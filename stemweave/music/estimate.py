@@ -11,17 +11,10 @@ from stemweave.music.chords import Chord, ChordChange, parse_chord, tone_name
 from stemweave.music.keys import key_name, note_name, parse_key, tonic_of
 from stemweave.music.score import ScoreNote
 
-QUALITIES: dict[str, float] = {
-    "": 0.0,
-    "m": 0.0,
-    "7": 0.03,
-    "m7": 0.03,
-    "maj7": 0.04,
-    "m7b5": 0.2,
-    "dim": 0.2,
-    "sus4": 0.1,
+QUALITIES = {
+    "": 0.0, "m": 0.0, "7": 0.03, "m7": 0.03, "maj7": 0.04, "m7b5": 0.2, "dim": 0.2, "sus4": 0.1,
     "aug": 0.2,
-}
+}  # fmt: skip
 """Chords that are looked for, and how much better than a triad they must fit."""
 ROOT_WEIGHT = 1.1
 BASS_BONUS = 0.12
@@ -43,10 +36,7 @@ LOW_PITCH, LOW_WEIGHT = 45, 3
 
 
 def estimate_key(notes: Sequence[ScoreNote], among: Collection[str] | None = None) -> str | None:
-    """The key whose profile goes best with how long each pitch class sounds; None without notes.
-
-    ``among``: keys that come into question, None: all.
-    """
+    """The key of ``among`` (None: all) whose profile goes best with how long pitches sound."""
     sounding = np.zeros(12)
     for note in notes:
         weight = LOW_WEIGHT if note.pitch < LOW_PITCH else 1
@@ -70,9 +60,8 @@ def key_of_chroma(sounding: np.ndarray, among: Collection[str] | None = None) ->
 
 
 def key_of_chords(changes: Sequence[ChordChange], num_beats: int) -> str | None:
-    """The same of how long each chord's tones sound, and of the roots of the first and last chord.
-
-    A piece likes to begin and end on its tonic.
+    """The same of how long each chord's tones sound, and of the first and the last chord's
+    roots.
     """
     sounding = np.zeros(12)
     ends = [change.start_beat for change in changes[1:]] + [float(num_beats)]
@@ -88,20 +77,17 @@ def key_of_chords(changes: Sequence[ChordChange], num_beats: int) -> str | None:
 def estimate_chords(
     notes: Sequence[ScoreNote], num_beats: int, downbeats: Collection[int], key: str | None
 ) -> tuple[ChordChange, ...]:
-    """Changes over ``num_beats`` beats; None where nothing is played. Drums do not belong in here.
-
-    ``key`` decides how notes are spelled.
-    """
-    chroma, lowest = _beatwise(notes, num_beats)
-    return chords_of_chroma(chroma, lowest, downbeats, key)
+    """Changes over ``num_beats`` beats; None where nothing is played. Drums are no part of it."""
+    return chords_of_chroma(*_beatwise(notes, num_beats), downbeats, key)
 
 
 def chords_of_chroma(
     chroma: np.ndarray, lowest: np.ndarray, downbeats: Collection[int], key: str | None
 ) -> tuple[ChordChange, ...]:
-    """The same of how much each pitch class sounds in every beat (beats, 12) and the lowest one.
+    """The same of how much each pitch class sounds in every beat (beats, 12), and the lowest one or
+    -1.
 
-    ``lowest`` is -1 where there is none.
+    ``key`` decides how notes are spelled.
     """
     num_beats = len(chroma)
     playing: np.ndarray = np.any(chroma, axis=1)
@@ -110,7 +96,7 @@ def chords_of_chroma(
     templates, _ = _templates()
     unit = chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
     fits = unit @ templates.T
-    fits -= np.repeat([cost for cost in QUALITIES.values()], 12)
+    fits -= np.repeat(list(QUALITIES.values()), 12)
     roots = np.tile(np.arange(12), len(QUALITIES))
     fits += BASS_BONUS * (lowest[:, None] == roots)
     costs = np.full(num_beats, CHANGE_COST)
@@ -119,9 +105,7 @@ def chords_of_chroma(
     path = _best_path(fits, costs)
     changes: list[ChordChange] = []
     for first, last in _runs(path, playing):
-        chord = None
-        if playing[first]:
-            chord = _named(int(path[first]), lowest[first:last], key)
+        chord = _named(int(path[first]), lowest[first:last], key) if playing[first] else None
         if not changes or changes[-1].chord != chord:
             changes.append(ChordChange(float(first), chord))
     return tuple(changes)

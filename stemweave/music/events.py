@@ -1,8 +1,7 @@
 """Scores as events on a grid of twelfths of a beat: what the score model reads and writes.
 
 A *segment* is what one stem plays in one bar: an array (N, 4) of step in the bar, pitch, duration
-bucket and velocity bucket, in the order of time and then pitch. Twelve steps a beat hold
-sixteenths, triplets and swing.
+bucket and velocity bucket, in the order of time and then pitch.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from itertools import pairwise
 import numpy as np
 
 from stemweave.errors import InputError
-from stemweave.music.chords import Chord
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score, ScoreNote
 
@@ -38,34 +36,22 @@ Segment = np.ndarray
 
 @dataclass(frozen=True)
 class Bar:
-    """Where a bar lies on the sheet.
-
-    Attributes:
-        start_beat: index of its downbeat.
-        beats: how many beats it has.
-    """
+    """Where a bar lies on the sheet: the beat that begins it, and how many it has."""
 
     start_beat: float
     beats: int
-
-    @property
-    def steps(self) -> int:
-        """Grid steps in the bar."""
-        return self.beats * STEPS_PER_BEAT
 
 
 def bars_of(sheet: LeadSheet) -> list[Bar]:
     """The whole bars of a sheet.
 
-    Raises:
-        InputError: if the sheet has no beats or downbeats, or a bar is too long for the grid.
+    Raises ``InputError`` if the sheet has no beats or downbeats, or a bar is too long for the grid.
     """
     if sheet.beats_s is None or sheet.downbeats is None:
         raise InputError("the sheet has no bars: give it beats and downbeats, or tempo and metre")
     starts = sheet.downbeats
     bars = [Bar(float(a), b - a) for a, b in pairwise(starts)]
-    last = len(sheet.beats_s) - 1
-    if starts and bars and last - starts[-1] == bars[-1].beats:
+    if bars and len(sheet.beats_s) - 1 - starts[-1] == bars[-1].beats:
         bars.append(Bar(float(starts[-1]), bars[-1].beats))
     longest = max((bar.beats for bar in bars), default=0)
     if longest > MAX_BAR_BEATS:
@@ -92,7 +78,7 @@ def segments_of(notes: Sequence[ScoreNote], bars: Sequence[Bar]) -> list[Segment
         if place < 0:
             continue
         step = max(round((note.start_beat - starts[place]) * STEPS_PER_BEAT), 0)
-        if step >= bars[place].steps:
+        if step >= bars[place].beats * STEPS_PER_BEAT:
             continue
         steps = (note.end_beat - note.start_beat) * STEPS_PER_BEAT
         rows[place].append(
@@ -136,18 +122,10 @@ def chord_rows(sheet: LeadSheet, bars: Sequence[Bar]) -> np.ndarray:
             beat = bar.start_beat + (slot + 0.5) * bar.beats / CHORD_SLOTS
             current = int(np.searchsorted(changes, beat, "right")) - 1
             if current >= 0:
-                rows[index, slot] = _row(sheet.chords[current].chord)
+                chord = sheet.chords[current].chord
+                # no chord: known to be none
+                rows[index, slot, [36, *(chord.rows if chord else ())]] = 1
     return rows
-
-
-def _row(chord: Chord | None) -> np.ndarray:
-    row = np.zeros(CHORD_ROWS, dtype=np.uint8)
-    row[36] = 1
-    if chord is not None:  # no chord: known to be none
-        row[chord.root] = 1
-        row[[12 + tone for tone in chord.tones]] = 1
-        row[24 + chord.bass] = 1
-    return row
 
 
 def transposed(rows: np.ndarray, semitones: int) -> np.ndarray:

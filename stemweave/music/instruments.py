@@ -9,36 +9,21 @@ from stemweave.stems import stem_of_program
 
 INSTRUMENTS: dict[str, dict[str, tuple[int, ...]]] = {
     "bass": {
-        "finger": (33,),
-        "pick": (34,),
-        "slap": (36, 37),
-        "fretless": (35,),
-        "upright": (32,),
+        "finger": (33,), "pick": (34,), "slap": (36, 37), "fretless": (35,), "upright": (32,),
         "synth": (38, 39),
     },
     "drums": {
-        "acoustic": (0, 1, 16, 32),
-        "brushes": (40,),
-        "electronic": (24, 25, 30),
-        "room": (8,),
+        "acoustic": (0, 1, 16, 32), "brushes": (40,), "electronic": (24, 25, 30), "room": (8,),
     },
     "guitar": {
-        "nylon": (24,),
-        "steel": (25,),
-        "jazz": (26,),
-        "clean": (27, 31),
-        "muted": (28,),
-        "overdriven": (29,),
-        "distorted": (30,),
+        "nylon": (24,), "steel": (25,), "jazz": (26,), "clean": (27, 31), "muted": (28,),
+        "overdriven": (29,), "distorted": (30,),
     },
     "piano": {
-        "grand": (0,),
-        "bright": (1, 2),
-        "honky-tonk": (3,),
-        "electric 1": (4,),
+        "grand": (0,), "bright": (1, 2), "honky-tonk": (3,), "electric 1": (4,),
         "electric 2": (5,),
     },
-}
+}  # fmt: skip
 """By stem: classes in the order of a model's numbers, each with its programs (drums: kits of the GS
 standard), the usual one first."""
 INSTRUMENT_CLASSES = tuple(
@@ -58,17 +43,8 @@ def instrument_of(stem: str, program: int) -> str | None:
     return next((name for name, programs in classes.items() if program in programs), None)
 
 
-def program_of(stem: str, instrument: str) -> int:
-    """The usual program (drums: kit) of a class."""
-    return INSTRUMENTS[stem][instrument][0]
-
-
 def parse_instruments(given: Mapping[str, str]) -> dict[str, str]:
-    """``given`` with classes as in ``INSTRUMENTS``; "electric" alone is the first that begins so.
-
-    Raises:
-        InputError: for a stem or a class that there is not.
-    """
+    """``given`` with classes as in ``INSTRUMENTS`` ("electric" is the first), or ``InputError``."""
     parsed = {}
     for stem, name in given.items():
         if stem not in INSTRUMENTS:

@@ -106,16 +106,16 @@ class LeadSheet:
         first = min(max(math.floor(self.beat_at(start_s) + 1e-6), 0), last - 1)
         end = min(max(math.ceil(self.beat_at(end_s) - 1e-6), first + 1), last)
         downbeats = [beat - first for beat in self.downbeats or () if first <= beat <= end]
-        chords = None
-        if self.chords is not None:
-            chords = [c for c in self.chords if first < c.start_beat < end]
-            if any(change.start_beat <= first for change in self.chords):
-                chords = [ChordChange(float(first), self.chord_at(first)), *chords]
+        chords = self.chords
+        if chords is not None:
+            known = [ChordChange(0.0, c.chord) for c in chords if c.start_beat <= first][-1:]
+            later = [c for c in chords if first < c.start_beat < end]
+            chords = (*known, *(ChordChange(c.start_beat - first, c.chord) for c in later))
         return replace(
             self,
             beats_s=tuple((beats_s[first : end + 1] - start_s).tolist()),
             downbeats=tuple(downbeats) or None,
-            chords=None if chords is None else _moved(chords, -first),
+            chords=chords,
         )
 
     def _known_beats(self) -> np.ndarray:
@@ -145,7 +145,7 @@ class LeadSheet:
             InputError: for what cannot be understood, or a tempo out of range.
         """
         if tempo_bpm is not None:
-            _check_tempo(tempo_bpm)
+            _checked_tempo(tempo_bpm)
         given_metre = None if metre is None else parse_metre(metre)
         bar_beats = beats_per_bar(given_metre or DEFAULT_METRE)
         bars = [] if chords is None else parse_bars(chords, given_metre or DEFAULT_METRE)
@@ -237,10 +237,6 @@ def changes_of_bars(
     return tuple(changes)
 
 
-def _moved(changes: Sequence[ChordChange], beats: float) -> tuple[ChordChange, ...]:
-    return tuple(ChordChange(c.start_beat + beats, c.chord) for c in changes)
-
-
 def _rising(values: Sequence[float]) -> bool:
     return all(one < other for one, other in pairwise(values))
 
@@ -254,12 +250,13 @@ def interpolate(at: Times, known: np.ndarray, values: np.ndarray) -> Times:
     return result if isinstance(at, np.ndarray) else float(result)
 
 
-def _check_tempo(tempo_bpm: float) -> None:
+def _checked_tempo(tempo_bpm: float) -> float:
     low, high = TEMPO_RANGE_BPM
     if not low <= tempo_bpm <= high:
         raise InputError(
             f"a tempo of {tempo_bpm:g} is out of range: {low:g} to {high:g} beats a minute"
         )
+    return tempo_bpm
 
 
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
@@ -268,7 +265,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
         "beats_s": lambda value: tuple(_number(time) for time in _list(value)),
         "downbeats": lambda value: tuple(_integer(beat) for beat in _list(value)),
         "metre": lambda value: parse_metre(_text(value)),
-        "tempo_bpm": _tempo,
+        "tempo_bpm": lambda value: _checked_tempo(_number(value)),
         "key": lambda value: parse_key(_text(value)),
         "chords": lambda value: tuple(_change(change) for change in _list(value)),
         "style": lambda value: parse_style(_text(value)),
@@ -311,17 +308,10 @@ def _integer(value: Any) -> int:
     return value
 
 
-def _tempo(value: Any) -> float:
-    tempo_bpm = _number(value)
-    _check_tempo(tempo_bpm)
-    return tempo_bpm
-
-
 def _change(value: Any) -> ChordChange:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(f'[start_beat, "symbol"] is expected, not {value}')
-    symbol = _text(value[1])
-    return ChordChange(_number(value[0]), parse_symbol(symbol))
+    return ChordChange(_number(value[0]), parse_symbol(_text(value[1])))
 
 
 def _instruments(value: Any) -> dict[str, str]:

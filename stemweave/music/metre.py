@@ -25,19 +25,19 @@ def parse_metre(text: str) -> str:
 
 def is_compound(metre: str) -> bool:
     """Whether a beat has three parts: 6/8, 9/8, 12/8 and the like in sixteenths."""
-    numerator, unit = _numbers(metre)
+    numerator, unit = numbers_of(metre)
     return unit >= 8 and numerator > 3 and numerator % 3 == 0
 
 
 def beats_per_bar(metre: str) -> int:
     """Felt beats: 4 in 4/4 and 12/8, 2 in 6/8."""
-    numerator, _ = _numbers(metre)
+    numerator, _ = numbers_of(metre)
     return numerator // 3 if is_compound(metre) else numerator
 
 
 def quarters_per_beat(metre: str) -> float:
     """Quarter notes, which MIDI counts, in a felt beat: 1 in 4/4, 1.5 in 6/8, 0.5 in 7/8."""
-    _, unit = _numbers(metre)
+    _, unit = numbers_of(metre)
     return (12 if is_compound(metre) else 4) / unit
 
 
@@ -52,6 +52,7 @@ def chord_starts(num_chords: int, beats: int) -> list[float]:
     return [float(math.ceil(index * beats / num_chords)) for index in range(num_chords)]
 
 
-def _numbers(metre: str) -> tuple[int, int]:
+def numbers_of(metre: str) -> tuple[int, int]:
+    """Numerator and unit."""
     numerator, unit = metre.split("/")
     return int(numerator), int(unit)

@@ -29,38 +29,29 @@ MAX_BEATS = 200_000
 
 
 def read_midi(path: Path) -> tuple[Score, LeadSheet]:
-    """Score and sheet of a MIDI file.
+    """Score and sheet of a MIDI file; raises ``InputError`` that says why it cannot be used.
 
     From other people's files: beats and bars from tempi and time signatures (4/4 without one),
     chords from markers if all are chords, else from the notes, key from signature and notes,
     instruments from programs. Stems that the file does not have are missing in the score.
-
-    Raises:
-        InputError: that says why the file cannot be used.
     """
     song = read_midi_file(path)
     try:
         return score_and_sheet(song)
-    except InputError:
-        raise
     except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path} is no score that can be read: {error}") from error
 
 
 def score_and_sheet(song: MidiSong) -> tuple[Score, LeadSheet]:
     """What ``read_midi`` gives, of a file that is already read."""
     said = _what_we_said(song)
-    if said is None:
-        return _of_others(song)
-    return _of_ours(song, said)
+    return _of_others(song) if said is None else _of_ours(song, said)
 
 
 def part_of(song: MidiSong, stem: str) -> tuple[ScoreNote, ...]:
-    """What a file has for ``stem``: notes of that stem, or else of the one instrument in the file.
-
-    Raises:
-        InputError: if it has neither.
-    """
+    """Notes of ``stem`` in a file, else of its one instrument; raises ``InputError`` without."""
     own = score_and_sheet(song)[0].notes.get(stem)
     if own:
         return own
@@ -240,7 +231,5 @@ def _instruments(stems: Mapping[str, Sequence[MidiTrack]]) -> dict[str, str]:
     classes = {}
     for stem, tracks in stems.items():
         most = max(tracks, key=lambda track: len(track.notes))
-        instrument = instrument_of(stem, most.program)
-        if instrument is not None:
-            classes[stem] = instrument
-    return classes
+        classes[stem] = instrument_of(stem, most.program)
+    return {stem: instrument for stem, instrument in classes.items() if instrument is not None}

@@ -105,22 +105,17 @@ class MidiSong:
 
 
 def read_midi_file(path: Path) -> MidiSong:
-    """Read a MIDI file of format 0 or 1.
-
-    Raises:
-        InputError: that says why the file cannot be used.
-    """
+    """Read a MIDI file of format 0 or 1; ``InputError`` says why it cannot be used."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path} is too large for a MIDI file: at most {MAX_FILE_BYTES} bytes")
-        midi = mido.MidiFile(path, clip=True)
-    except InputError:
-        raise
+        size = path.stat().st_size
+        midi = mido.MidiFile(path, clip=True) if size <= MAX_FILE_BYTES else None
     except Exception as error:  # the parser raises whatever a broken byte leads to
         if isinstance(error, OSError) and error.errno is not None:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is not a MIDI file that can be parsed ({reason})") from error
+    if midi is None:
+        raise InputError(f"{path} is too large for a MIDI file: at most {MAX_FILE_BYTES} bytes")
     if midi.type == 2:
         raise InputError(f"{path} holds independent patterns (MIDI format 2): save it as format 1")
     if not 0 < midi.ticks_per_beat < 2**15:
@@ -132,7 +127,13 @@ def read_midi_file(path: Path) -> MidiSong:
         _read_track(track, song)
     for events in (song.tempi, song.metres, song.keys, song.texts, song.markers, song.cues):
         events.sort(key=lambda event: event[0])
-    _check_size(path, song)
+    notes = sum(len(track.notes) for track in song.tracks)
+    duration_s = float(song.seconds(np.array([song.last_note_tick]))[0])
+    if notes > MAX_NOTES or duration_s > MAX_DURATION_S:
+        raise InputError(
+            f"{path} has {notes} notes in {duration_s / 60:.0f} minutes: at most {MAX_NOTES} in "
+            f"{MAX_DURATION_S / 60:.0f} can be read"
+        )
     return song
 
 
@@ -172,25 +173,12 @@ def _read_meta(event: mido.MetaMessage, tick: int, song: MidiSong) -> None:
         song.tempi.append((tick, event.tempo))
     elif event.type == "key_signature":
         song.keys.append((tick, event.key))
-    elif event.type == "text":
-        song.texts.append((tick, event.text))
-    elif event.type == "marker":
-        song.markers.append((tick, event.text))
-    elif event.type == "cue_marker":
-        song.cues.append((tick, event.text))
+    elif event.type in ("text", "marker", "cue_marker"):
+        lists = {"text": song.texts, "marker": song.markers, "cue_marker": song.cues}
+        lists[event.type].append((tick, event.text))
     elif event.type == "time_signature":
         try:
             metre = parse_metre(f"{event.numerator}/{event.denominator}")
         except InputError:  # none that anybody counts in
             return
         song.metres.append((tick, metre))
-
-
-def _check_size(path: Path, song: MidiSong) -> None:
-    notes = sum(len(track.notes) for track in song.tracks)
-    duration_s = float(song.seconds(np.array([song.last_note_tick]))[0])
-    if notes > MAX_NOTES or duration_s > MAX_DURATION_S:
-        raise InputError(
-            f"{path} has {notes} notes in {duration_s / 60:.0f} minutes: at most {MAX_NOTES} in "
-            f"{MAX_DURATION_S / 60:.0f} can be read"
-        )

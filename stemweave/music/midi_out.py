@@ -1,8 +1,7 @@
 """Scores with their sheets as MIDI files that any sequencer opens on the grid.
 
-Format 1, 960 ticks a quarter note. The first track has tempi, time and key signatures and the
-chords as markers; every stem has a track of its own. A text at the beginning says what MIDI cannot:
-which fields are unknown, where the first beat is, style and instruments.
+Format 1, 960 ticks a quarter note: a track of tempi, signatures and chords as markers, and one for
+every stem. A text at the beginning says what MIDI cannot: unknown fields, style, instruments.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from stemweave.errors import InputError
 from stemweave.io.files import appearing
 from stemweave.music.chords import NO_CHORD
 from stemweave.music.guides import CLICK, guide_notes, sections
-from stemweave.music.instruments import program_of
+from stemweave.music.instruments import INSTRUMENTS
 from stemweave.music.lead_sheet import DEFAULT_METRE, LeadSheet
-from stemweave.music.metre import beats_per_bar, is_compound, quarters_per_beat
+from stemweave.music.metre import beats_per_bar, is_compound, numbers_of, quarters_per_beat
 from stemweave.music.midi_file import DRUM_CHANNEL
 from stemweave.music.score import Score, ScoreNote, playable
 
@@ -146,10 +145,14 @@ def _bar_events(grid: _Grid, sheet: LeadSheet) -> Events:
     if not starts or starts[0] > 0:
         starts = [0, *starts]
     lengths = [end - start for start, end in pairwise(starts)] + [bar_beats]
-    numerator, unit = (int(number) for number in grid.metre.split("/"))
+    numerator, unit = numbers_of(grid.metre)
     events: Events = []
-    if grid.first_tick:
-        events.append((0, 1, _time_signature(*_lead_in_signature(grid))))
+    if grid.first_tick:  # the bar of nothing before the first beat
+        count, rest = divmod(grid.first_tick, grid.beat_ticks)
+        lead_in = 1, TICKS_PER_QUARTER * 4 // grid.first_tick
+        if rest == 0:
+            lead_in = min(count * (3 if is_compound(grid.metre) else 1), 255), unit
+        events.append((0, 1, _time_signature(*lead_in)))
     current = 0
     for start, length in zip(starts, lengths, strict=True):
         if length % bar_beats == 0:  # also bars whose lines the sheet does not give
@@ -159,14 +162,6 @@ def _bar_events(grid: _Grid, sheet: LeadSheet) -> Events:
             beats = min(numerator * length // bar_beats, 255)
             events.append((grid.tick(start), 1, _time_signature(beats, unit)))
     return events
-
-
-def _lead_in_signature(grid: _Grid) -> tuple[int, int]:
-    if grid.first_tick % grid.beat_ticks == 0:
-        count = grid.first_tick // grid.beat_ticks
-        unit = int(grid.metre.split("/")[1])
-        return min(count * (3 if is_compound(grid.metre) else 1), 255), unit
-    return 1, TICKS_PER_QUARTER * 4 // grid.first_tick
 
 
 def _time_signature(numerator: int, denominator: int) -> mido.MetaMessage:
@@ -222,7 +217,9 @@ def _note_events(notes: Iterable[ScoreNote], grid: _Grid, channel: int) -> Event
 
 
 def _program(stem: str, instrument: str | None) -> int:
-    return DEFAULT_PROGRAMS.get(stem, 0) if instrument is None else program_of(stem, instrument)
+    if instrument is None:
+        return DEFAULT_PROGRAMS.get(stem, 0)
+    return INSTRUMENTS[stem][instrument][0]
 
 
 def _track(events: Events, name: str, end_tick: int) -> mido.MidiTrack:

@@ -22,6 +22,10 @@ def reaper_project(session: Session) -> str:
     tempo_map = session.tempo_map()
     numerator, denominator = tempo_map[0].metre or (4, 4)
     start_s, end_s = session.loop_s or (0.0, 0.0)
+    sounds: list[str] = []
+    for stem, path in session.sounds.items():
+        source = _chunk("SOURCE WAVE", [f"FILE {_quoted('/'.join(path.parts[-2:]))}"])
+        sounds += _track(stem, session.start_s, session.infos[stem].duration_s, source)
     lines = _chunk(
         'REAPER_PROJECT 0.1 "7.0/stemweave" 0',
         [
@@ -31,7 +35,7 @@ def reaper_project(session: Session) -> str:
             f"SELECTION {start_s:.10f} {end_s:.10f}",
             *_markers(session),
             *_chunk("TEMPOENVEX", ["ACT 1 -1", "VIS 1 0 1", *_tempo_points(session)]),
-            *(line for stem in session.sounds for line in _sound_track(session, stem)),
+            *sounds,
             *(line for track in session.note_tracks for line in _note_track(session, track)),
         ],
     )
@@ -69,12 +73,6 @@ def _tempo_points(session: Session) -> Iterator[str]:
         yield f"PT {point.time_s:.12f} {point.tempo_bpm:.10f} {SQUARE}{metre}"
 
 
-def _sound_track(session: Session, stem: str) -> list[str]:
-    file = "/".join(session.sounds[stem].parts[-2:])
-    source = _chunk("SOURCE WAVE", [f"FILE {_quoted(file)}"])
-    return _track(stem, session.start_s, session.infos[stem].duration_s, source)
-
-
 def _note_track(session: Session, track: MidiTrack) -> list[str]:
     events = [(note.start, 1, (0x90, note.pitch, note.velocity)) for note in track.notes]
     events += [(note.end, 0, (0x80, note.pitch, 0)) for note in track.notes]
@@ -90,14 +88,6 @@ def _note_track(session: Session, track: MidiTrack) -> list[str]:
 
 
 def _track(name: str, start_s: float, duration_s: float, source: list[str]) -> list[str]:
-    item = _chunk(
-        "ITEM",
-        [
-            f"POSITION {start_s:.12f}",
-            f"LENGTH {duration_s:.12f}",
-            "LOOP 0",
-            f"NAME {_quoted(name)}",
-            *source,
-        ],
-    )
+    place = [f"POSITION {start_s:.12f}", f"LENGTH {duration_s:.12f}", "LOOP 0"]
+    item = _chunk("ITEM", [*place, f"NAME {_quoted(name)}", *source])
     return _chunk("TRACK", [f"NAME {_quoted(name)}", *item])

@@ -1,9 +1,9 @@
 """Sheet and score as rows at the latent rate: what a denoiser is conditioned on.
 
-A score's roll (H, 264) uint8: for bass, guitar and piano 72 sustained pitches each (``LOWEST`` and
-up) and the onset in four sub-steps, for drums nine classes in four sub-steps; values are twice the
-velocity. A sheet's rows (H, 43) float32: chord root, chord tones and bass note (12 each), phase of
-beat and bar (sine, cosine each), tempo, and whether rhythm and harmony are known.
+A score's roll (H, 264) uint8: for bass, guitar and piano 72 sustained pitches each and the onset in
+four sub-steps, for drums nine classes in four sub-steps; values are twice the velocity. A sheet's
+rows (H, 43) float32: chord root, tones and bass (12 each), phase of beat and bar (sine, cosine
+each), tempo, and whether rhythm and harmony are known.
 """
 
 from __future__ import annotations
@@ -53,18 +53,13 @@ TimedNotes = Mapping[str, np.ndarray]
 
 
 def roll_columns(stem: str) -> slice:
-    """Columns of ``stem`` in a roll."""
     names = list(WIDTHS)
     start = sum(WIDTHS[name] for name in names[: names.index(stem)])
     return slice(start, start + WIDTHS[stem])
 
 
 def timed_notes(score: Score, sheet: LeadSheet) -> dict[str, np.ndarray]:
-    """The notes of ``score`` in seconds, by the beats of ``sheet``.
-
-    Raises:
-        ValueError: if the sheet has neither beats nor a tempo.
-    """
+    """The notes of ``score`` in seconds, by the beats of ``sheet``, which must know them."""
     timed = {}
     for stem, notes in score.notes.items():
         rows = np.array(
@@ -76,10 +71,7 @@ def timed_notes(score: Score, sheet: LeadSheet) -> dict[str, np.ndarray]:
 
 
 def score_end_s(score: Score, sheet: LeadSheet) -> float | None:
-    """When the bar of the last onset ends: what comes then, ``score`` does not say.
-
-    None without notes or bars.
-    """
+    """When the bar of the last onset ends: all that ``score`` says; None without notes or bars."""
     onsets = [note.start_beat for notes in score.notes.values() for note in notes]
     if not onsets or sheet.beats_s is None or sheet.downbeats is None:
         return None
@@ -177,8 +169,6 @@ def _harmony(changes: Any, beats: np.ndarray) -> np.ndarray:
     table = np.zeros((len(changes) + 1, 36), np.float32)  # row 0: before the first chord
     for index, change in enumerate(changes, start=1):
         if change.chord is not None:
-            table[index, change.chord.root] = 1
-            table[index, [12 + tone for tone in change.chord.tones]] = 1
-            table[index, 24 + change.chord.bass] = 1
+            table[index, change.chord.rows] = 1
     starts = np.array([change.start_beat for change in changes], float)
     return table[np.searchsorted(starts, beats + 1e-9, side="right")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,13 +29,8 @@ FIELDS = ("step", "pitch", "duration", "velocity", "stem", "segment", "given")
 class BarWindow:
     """Bars of a piece that the score model reads or writes at once.
 
-    Attributes:
-        segments: by stem, what it plays in each bar; stems that are missing are unknown.
-        beats: of each bar.
-        chords: ``events.chord_rows`` of the bars.
-        instruments: class number of each stem's instrument, 0 if unknown.
-        style: number of the style, 0 if unknown.
-        log_tempo: natural logarithm of beats a minute; NaN if unknown.
+    ``segments`` by stem, what it plays in each bar; ``beats`` of each bar; ``chords`` as
+    ``events.chord_rows``. Numbers of style and instruments are 0, ``log_tempo`` NaN if unknown.
     """
 
     segments: dict[str, list[Segment]]
@@ -47,20 +42,13 @@ class BarWindow:
 
     @property
     def num_bars(self) -> int:
-        """Bars in the window."""
         return len(self.beats)
 
     def part(self, start: int, stop: int) -> BarWindow:
         """Bars ``start`` to ``stop``."""
         segments = {stem: own[start:stop] for stem, own in self.segments.items()}
-        return BarWindow(
-            segments,
-            self.beats[start:stop],
-            self.chords[start:stop],
-            self.instruments,
-            self.style,
-            self.log_tempo,
-        )
+        beats, chords = self.beats[start:stop], self.chords[start:stop]
+        return replace(self, segments=segments, beats=beats, chords=chords)
 
     def in_other_key(self, semitones: int) -> BarWindow:
         """The same, higher by so many semitones; drums stay."""
@@ -68,8 +56,7 @@ class BarWindow:
             stem: own if stem == "drums" else [_moved(segment, semitones) for segment in own]
             for stem, own in self.segments.items()
         }
-        chords = transposed(self.chords, semitones)
-        return BarWindow(segments, self.beats, chords, self.instruments, self.style, self.log_tempo)
+        return replace(self, segments=segments, chords=transposed(self.chords, semitones))
 
 
 def _moved(segment: Segment, semitones: int) -> Segment:
@@ -101,13 +88,13 @@ def window_of(
 def segment_order(
     given: Mapping[str, np.ndarray], stems: Sequence[str], num_bars: int
 ) -> list[tuple[int, int, bool]]:
-    """Bar, stem number and whether given, of every segment in the order of its sequence.
-
-    ``given`` holds a bool for each bar of a stem.
-    """
-    places = [(bar, number) for bar in range(num_bars) for number in range(len(stems))]
-    order = [(bar, number, True) for bar, number in places if given[stems[number]][bar]]
-    return order + [(bar, number, False) for bar, number in places if not given[stems[number]][bar]]
+    """Bar, stem number and whether ``given`` (a bool a bar) of every segment, given ones first."""
+    places = [
+        (bar, number, bool(given[stem][bar]))
+        for bar in range(num_bars)
+        for number, stem in enumerate(stems)
+    ]
+    return sorted(places, key=lambda place: not place[2])
 
 
 def segment_fields(

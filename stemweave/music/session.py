@@ -9,6 +9,7 @@ import numpy as np
 
 from stemweave.io.decode import AudioInfo
 from stemweave.music.lead_sheet import DEFAULT_METRE
+from stemweave.music.metre import numbers_of
 from stemweave.music.midi_file import DEFAULT_TEMPO, MidiSong, MidiTrack
 
 
@@ -26,11 +27,8 @@ class TempoPoint:
 class Session:
     """All times are those of ``midi``, the piece's MIDI file, which has tempi, markers and notes.
 
-    Attributes:
-        start_s: where every stem begins.
-        sounds: files by stem, perhaps not made yet.
-        infos: what they will hold, by stem.
-        loop_s: what is repeated.
+    Every stem begins at ``start_s``; ``sounds`` are files by stem, perhaps not made yet, of which
+    ``infos`` say what they will hold; ``loop_s`` is repeated.
     """
 
     title: str
@@ -58,10 +56,7 @@ class Session:
         tempo = tempi[0]
         for tick in sorted(tempi | metres):
             tempo = tempi.get(tick, tempo)
-            metre = None
-            if tick in metres:
-                numerator, denominator = metres[tick].split("/")
-                metre = int(numerator), int(denominator)
+            metre = numbers_of(metres[tick]) if tick in metres else None
             points.append(TempoPoint(tick, self.time_s(tick), 6e7 / tempo, metre))
         return points
 

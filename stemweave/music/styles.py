@@ -87,14 +87,11 @@ STYLES: dict[str, tuple[str, ...]] = {
 """By style, in the order of a model's numbers: names of groove files, whatever their folder."""
 
 
-@lru_cache(maxsize=1)
-def _styles_of_files() -> dict[str, str]:
-    return {name: style for style, names in STYLES.items() for name in names}
-
-
+@lru_cache(maxsize=1000)
 def style_of_groove(library_file: str) -> str | None:
     """Style of a groove file such as "stdlib/bossanova"; None for a metronome and the like."""
-    return _styles_of_files().get(library_file.rsplit("/", 1)[-1])
+    name = library_file.rsplit("/", 1)[-1]
+    return next((style for style, names in STYLES.items() if name in names), None)
 
 
 def parse_style(text: str) -> str:

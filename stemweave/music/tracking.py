@@ -28,12 +28,9 @@ MIN_STEADY_BEATS = 6
 class FrameFindings:
     """Probabilities of F frames, ``frames_per_s`` apart.
 
-    Attributes:
-        beat, downbeat: (F,).
-        metre: (metres,) of the whole piece, for the names in ``metres``, of at least two beats.
-        tones: (F, 12) that a pitch class belongs to the chord.
-        bass: (F, 13) of the lowest note's pitch class; the last: no harmony.
-        root: (F, 13) of the chord's root, likewise.
+    ``beat`` and ``downbeat`` (F,); ``metre`` of the whole piece for the names in ``metres``;
+    ``tones`` (F, 12): a pitch class belongs to the chord; ``bass`` and ``root`` (F, 13), the last
+    for no harmony.
     """
 
     beat: np.ndarray
@@ -128,9 +125,9 @@ def _peak_near(activation: np.ndarray, frame: int) -> float:
         return float(frame)
     left, middle, right = activation[frame - 1 : frame + 2]
     curvature = left - 2 * middle + right
-    return frame + (
-        float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
-    )
+    if curvature >= 0:
+        return float(frame)
+    return frame + float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5))
 
 
 def straightened(beats_s: np.ndarray) -> np.ndarray:
@@ -188,8 +185,7 @@ def _harmony_of_beats(found: FrameFindings, beats_s: np.ndarray) -> tuple[np.nda
     for beat, (start, end) in enumerate(pairwise(edges)):
         if end <= start or found.root[start:end, 12].mean() > 0.5:
             continue
-        chroma[beat] = found.tones[start:end].mean(axis=0) + 0.5 * found.root[start:end, :12].mean(
-            axis=0
-        )
+        root = found.root[start:end, :12].mean(axis=0)
+        chroma[beat] = found.tones[start:end].mean(axis=0) + 0.5 * root
         lowest[beat] = int(np.argmax(found.bass[start:end, :12].mean(axis=0)))
     return chroma, lowest

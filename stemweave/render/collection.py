@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,17 +14,20 @@ import numpy as np
 
 from stemweave.data.readers import Skipped
 from stemweave.data.songs import Song, append_line, append_to_manifest, listed_names, read_song
+from stemweave.io.files import appearing
 from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.music.folder import write_music
 from stemweave.render.compose import ComposedSong, Unplayable, compose_song
 from stemweave.render.form import Form
 from stemweave.render.grooves import drawn_families
 from stemweave.render.mastering import master
 from stemweave.render.mixdown import Sound, draw_sounds, render_stems
 from stemweave.render.score import Part
-from stemweave.render.sheets import Music, score_of, sheet_of_composed, write_stems
+from stemweave.render.sheets import music_of_composed, write_stems
 from stemweave.render.soundfonts import OTHER, font_names, soundfonts_by_stem
 from stemweave.render.synth import Synthesiser
 
+MOST_DRAWS = 50
 OTHER_DRAWS, STYLE_DRAWS, MASTER_DRAWS = 1, 2, 3
 """Added to a song's seed for generators of their own."""
 HEAVY, RIFFS = 0.12, 0.25
@@ -34,19 +38,13 @@ SKIPPED = "skipped.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class CompositionOptions:
-    """What else a composed song is a function of, beside its seed and index.
+    """What else a composed song is a function of, beside its seed and index: options of
+    ``compose``.
 
-    Attributes:
-        metres: that songs are drawn from (see ``grooves.METRES``); one named twice is so often.
-        held_out_grooves: only grooves that training songs never use.
-        riffs: guitar and bass play rock riffs (see ``riffs``).
-        voiced: sounds vary in filter and envelope (``effects.draw_voicing``).
-        crossed: every stem's parts are those of one of several grooves.
-        exact_tempo: False: as older songs, whose parts drift (see ``compose_song``).
-        voices: folders of recorded voices (see ``voices``): songs have a stem ``other``, too.
-        instruments: folder of ``STEM_*.sf2`` and ``cabinets/*.wav``: a third of the stems are those
-            instruments, guitars and basses have amplifiers, one song in four riffs.
-        mastered: three songs in five are compressed and limited (see ``mastering``).
+    Metres named twice are drawn twice as often. ``crossed``: every stem's parts are those of one of
+    several grooves. Not ``exact_tempo``: parts drift, as older songs' do. ``voices``: folders of
+    recorded ones (see ``voices``). ``instruments``: a folder of ``STEM_*.sf2`` and
+    ``cabinets/*.wav``, with amplifiers, and riffs in one song in four.
     """
 
     metres: tuple[str, ...] = ("4/4",)
@@ -75,6 +73,19 @@ class CompositionJob:
     sample_rate: int
     options: CompositionOptions = DEFAULT_OPTIONS
 
+    @property
+    def folder(self) -> Path:
+        """Of the song."""
+        return self.data / f"song_{self.index:05d}"
+
+    def drawn(self) -> tuple[list[int], ComposedSong, dict[str, Sound]]:
+        """The song's seed, notes and sounds: the first draw that is playable."""
+        for attempt in range(MOST_DRAWS):
+            seed = [self.seed, self.index, attempt]
+            with suppress(Unplayable):
+                return seed, *compose(seed, self.options, self.soundfonts)
+        raise RuntimeError(f"song {self.index}: {MOST_DRAWS} draws in a row were unplayable")
+
 
 @lru_cache(maxsize=1)
 def worker_synthesiser(sample_rate: int) -> Synthesiser:
@@ -83,50 +94,35 @@ def worker_synthesiser(sample_rate: int) -> Synthesiser:
 
 
 def make_song(job: CompositionJob) -> Song:
-    """Compose, render and write one song, or read it if it exists; draws until it is playable."""
-    folder = job.data / f"song_{job.index:05d}"
+    """Compose, render and write one song, or read it if it exists."""
+    folder = job.folder
     if folder.exists():  # finished, but its worker or the driver died before it was listed
         return read_song(folder)
     synthesiser = worker_synthesiser(job.sample_rate)
-    for attempt in range(50):
-        seed = [job.seed, job.index, attempt]
-        try:
-            composed, sounds = compose(seed, job.options, job.soundfonts)
-        except Unplayable:
-            continue
-        more = {}
-        if job.options.voices:
-            more = other_stem(
-                composed.form,
-                composed.others,
-                composed.duration_s,
-                job.options.voices,
-                job.split,
-                job.soundfonts[OTHER],
-                synthesiser,
-                np.random.default_rng([*seed, OTHER_DRAWS]),
-            )
-        stems = render_stems(composed.stems, sounds, composed.duration_s, synthesiser, more)
-        if job.options.mastered:
-            stems = master(stems, job.sample_rate, np.random.default_rng([*seed, MASTER_DRAWS]))
-        details = {
-            "origin": "composed by stemweave over grooves of mma 21.09",
-            "licence": "CC0-1.0",
-            "seed": seed,
-            "groove_family": composed.family,
-            "metre": composed.form.metre,
-            "tempo_bpm": round(composed.tempo_bpm, 3),
-            "soundfonts": font_names(sounds),
-            "options": dataclasses.asdict(job.options),
-        }
-        samples = len(next(iter(stems.values())))
-        duration_s = samples / job.sample_rate
-        song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details=details)
-        sheet = sheet_of_composed(composed, sounds, synthesiser)
-        music = Music(sheet, score_of(composed.stems, sheet))
-        write_stems(folder, stems, job.sample_rate, song, music)
-        return song
-    raise RuntimeError(f"song {job.index}: fifty draws in a row were unplayable")
+    seed, composed, sounds = job.drawn()
+    duration_s, rng = composed.duration_s, np.random.default_rng([*seed, OTHER_DRAWS])
+    more = other_stem(
+        composed.form, composed.others, duration_s, job.options.voices, job.split, job.soundfonts,
+        synthesiser, rng,
+    )  # fmt: skip
+    stems = render_stems(composed.stems, sounds, duration_s, synthesiser, more)
+    if job.options.mastered:
+        stems = master(stems, job.sample_rate, np.random.default_rng([*seed, MASTER_DRAWS]))
+    details = {
+        "origin": "composed by stemweave over grooves of mma 21.09",
+        "licence": "CC0-1.0",
+        "seed": seed,
+        "groove_family": composed.family,
+        "metre": composed.form.metre,
+        "tempo_bpm": round(composed.tempo_bpm, 3),
+        "soundfonts": font_names(sounds),
+        "options": dataclasses.asdict(job.options),
+    }
+    duration_s = len(next(iter(stems.values()))) / job.sample_rate
+    song = Song(folder, job.split, duration_s, job.sample_rate, tuple(stems), details=details)
+    music = music_of_composed(composed, sounds, synthesiser)
+    write_stems(folder, stems, job.sample_rate, song, music)
+    return song
 
 
 def other_stem(
@@ -135,15 +131,17 @@ def other_stem(
     duration_s: float,
     voices: Sequence[str],
     split: str,
-    fonts: Sequence[tuple[Path, float]],
+    soundfonts: Mapping[str, Sequence[tuple[Path, float]]],
     synthesiser: Synthesiser,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """The stem ``other`` of a song by its name, if the song has one (see ``render_other``)."""
+    """The stem ``other`` of a song by its name, if it has one (``render_other``); not unvoiced."""
+    if not voices:
+        return {}
     from stemweave.render.other import render_other
     from stemweave.render.voices import read_recordings
 
-    recordings = read_recordings(tuple(voices), split)
+    recordings, fonts = read_recordings(tuple(voices), split), soundfonts[OTHER]
     other = render_other(form, others, duration_s, recordings, fonts, synthesiser, rng)
     return {} if other is None else {OTHER: other}
 
@@ -186,8 +184,8 @@ class Collected:
 def collect(results: Iterable[Song | Skipped], data: Path) -> Collected:
     """List every finished song in ``data``'s manifest and every skipped file beside it.
 
-    Only the process that hands out the jobs writes these lists: a job that was done again after its
-    worker died gives one line, and no two machines append to one file.
+    Only the process that hands out the jobs does: a job that was done again after its worker died
+    gives one line, and no two machines append to one file.
     """
     added = Collected()
     for result in results:
@@ -216,8 +214,7 @@ def compose_collection(
 ) -> Collected:
     """Write songs ``first`` … ``first + num_songs - 1`` below ``data``; existing ones are kept.
 
-    Raises:
-        InputError: if a SoundFont, mma or grooves in one of the metres are missing.
+    Raises ``InputError`` if a SoundFont, mma or grooves in one of the metres are missing.
     """
     by_stem = soundfonts_by_stem(soundfonts, options.instruments)
     drawn_families(options.metres, options.held_out_grooves)
@@ -228,17 +225,50 @@ def compose_collection(
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     existing = listed_names(data)
-    todo = [i for i in range(first, first + num_songs) if f"song_{i:05d}" not in existing]
+    jobs = [
+        CompositionJob(
+            data=data, index=index, seed=seed, split=split, soundfonts=by_stem,
+            sample_rate=sample_rate, options=options,
+        )
+        for index in range(first, first + num_songs)
+    ]  # fmt: skip
+    todo = [job for job in jobs if job.folder.name not in existing]
+    return collect(map_jobs(make_song, todo, workers, len(todo)), data)
+
+
+def make_score(job: CompositionJob) -> bool:
+    """Write the sheet and the score of the song that ``make_song`` would make; whether new."""
+    if job.folder.exists():
+        return False
+    _, composed, sounds = job.drawn()
+    music = music_of_composed(composed, sounds, worker_synthesiser(job.sample_rate))
+    with appearing(job.folder) as partial:
+        partial.mkdir()
+        write_music(partial, *music)
+    return True
+
+
+def compose_scores(
+    data: Path,
+    num_songs: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    soundfonts: Mapping[str, float] | None = None,
+    options: CompositionOptions = DEFAULT_OPTIONS,
+    workers: Workers = TWO_PROCESSES,
+) -> int:
+    """Write ``sheet.json`` and ``score.mid`` of songs ``first`` to ``first + num_songs``.
+
+    Folders that exist are kept; returns how many songs are new. Raises ``InputError`` if mma or a
+    SoundFont is missing.
+    """
+    by_stem = soundfonts_by_stem(soundfonts)
     jobs = (
         CompositionJob(
-            data=data,
-            index=index,
-            seed=seed,
-            split=split,
-            soundfonts=by_stem,
-            sample_rate=sample_rate,
-            options=options,
+            data=data.absolute(), index=index, seed=seed, split="train", soundfonts=by_stem,
+            sample_rate=16000, options=options,
         )
-        for index in todo
-    )
-    return collect(map_jobs(make_song, jobs, workers, len(todo)), data)
+        for index in range(first, first + num_songs)
+    )  # fmt: skip
+    return sum(map_jobs(make_score, jobs, workers, num_songs))

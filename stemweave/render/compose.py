@@ -1,7 +1,6 @@
 """Songs of our own: mma's accompaniment grooves over drawn chords, plus melodies.
 
-A song is a function of (seed, index): key, tempo, chords, grooves, who plays what. Families of
-grooves (see ``grooves``) are split between training and validation.
+A song is a function of (seed, index): key, tempo, chords, grooves, who plays what.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -29,25 +30,17 @@ MICROSECONDS_A_MINUTE = 60_000_000
 CROSSED_WITH = 2
 """Further grooves of a crossed song."""
 TEMPI_BPM: dict[str, tuple[float, float]] = {
-    "4/4": (72, 168),
-    "3/4": (76, 190),
-    "5/4": (90, 190),
-    "6/8": (45, 130),
-    "12/8": (45, 115),
-}
+    "4/4": (72, 168), "3/4": (76, 190), "5/4": (90, 190), "6/8": (45, 130), "12/8": (45, 115),
+}  # fmt: skip
 """Felt beats a minute that songs of each metre have."""
 
 
 @dataclass
 class ComposedSong:
-    """Parts of each stem, and how the song was made.
+    """Parts of each stem, and how the song was made, from several ``grooves`` if it is crossed.
 
-    Attributes:
-        duration_s: of the music and a second for what rings on.
-        grid_beat_s: length of a beat of most parts; without ``exact_tempo`` mma's.
-        grooves: families, of which a crossed song has several.
-        riff: whether guitar and bass play riffs.
-        others: the groove's parts that belong to none of the stems, where they were wanted.
+    ``duration_s`` has a second for what rings on. ``grid_beat_s`` is a beat of most parts, without
+    ``exact_tempo`` mma's. ``others`` are the groove's parts of no stem, where they were wanted.
     """
 
     stems: dict[str, list[Part]]
@@ -82,12 +75,11 @@ def compose_song(
 ) -> ComposedSong:
     """Draw one song with all four stems; raises ``Unplayable`` if the draw does not make one.
 
-    First a metre is drawn of ``metres`` (None: those of ``families``), where they are several. With
-    ``riff``, guitar and bass play a rock riff in place of the groove's parts; ``crossed``, every
-    stem's parts are those of one of several grooves. Without ``exact_tempo`` the grooves' parts are
-    as fast as mma plays them, whose tempi are whole numbers, and drift away from the lines drawn
-    here: so were older songs. ``with_others`` keeps the parts of strings, winds and so on, which
-    guitar or piano play otherwise. ``heavy`` riffs are lower, with faster drums.
+    First a metre is drawn of ``metres`` (None: those of ``families``), where they are several. For
+    ``riff``, ``crossed`` and ``exact_tempo`` see ``CompositionOptions``: without the last the
+    grooves' parts drift, as mma's tempi are whole numbers. ``with_others`` keeps the parts of
+    strings, winds and so on, which guitar or piano play otherwise. ``heavy`` riffs are lower, with
+    faster drums.
     """
     metre = draw_metre(metres or sorted({family.metre for family in families}), rng)
     families = [family for family in families if family.metre == metre]
@@ -102,14 +94,12 @@ def compose_song(
     themes = [draw_progression(key, section_bars, seventh_probability, rng) for _ in range(3)]
     order = [int(rng.choice([0, 0, 1, 1, 2])) for _ in range(num_sections)]
     form = Form([chords for theme in order for chords in themes[theme]], key, beat_s, family.metre)
+    accompany = partial(_accompany, themes=themes, order=order, tempo_bpm=tempo_bpm, rng=rng)
     played = [family]
-    parts = _accompany(family, themes, order, tempo_bpm, exact_tempo, rng)
+    parts = accompany(family, exact_tempo)
     if crossed:
         played += [families[rng.integers(len(families))] for _ in range(CROSSED_WITH)]
-        further = [
-            _accompany(other, themes, order, tempo_bpm, exact_tempo, rng) for other in played[1:]
-        ]
-        parts = cross_parts([parts, *further], rng)
+        parts = cross_parts([parts, *(accompany(one, exact_tempo) for one in played[1:])], rng)
     others = others_of(parts) if with_others else []
     if with_others:
         parts = [part for part in parts if stem_of(part) is not None]
@@ -138,22 +128,19 @@ def draw_metre(metres: Sequence[str], rng: np.random.Generator) -> str:
 
 def _accompany(
     family: GrooveFamily,
+    exact_tempo: bool,
     themes: list[list[list[Chord]]],
     order: list[int],
     tempo_bpm: float,
-    exact_tempo: bool,
     rng: np.random.Generator,
 ) -> list[Part]:
     """The parts of ``family``, which has a groove for each of the ``themes``."""
     grooves = [family.grooves[rng.integers(len(family.grooves))] for _ in themes]
     mma_tempo_bpm = tempo_bpm * family.mma_beats / beats_per_bar(family.metre)
-    lines = [f"Tempo {mma_tempo_bpm:.3f}"]
-    number = 1
+    lines, number = [f"Tempo {mma_tempo_bpm:.3f}"], count(1)
     for theme in order:
         lines.append(f"Groove {family.library_file}:{grooves[theme]}")
-        for chords in themes[theme]:
-            lines.append(f"{number} {_mma_bar(chords, family)}")
-            number += 1
+        lines += [f"{next(number)} {_mma_bar(chords, family)}" for chords in themes[theme]]
     score = "\n".join(lines) + "\n"
     # mma draws, too: without a seed its grooves' chances would be others in every run
     parts = _run_mma(f"RndSeed {zlib.crc32(score.encode())}\n{score}")
@@ -256,17 +243,12 @@ def _assign(parts: list[Part], form: Form, rng: np.random.Generator) -> dict[str
             else:
                 part.program = program
     if rng.random() < 0.5:
-        _shift_octave(stems[chordal[1]], rng)
+        shift = int(rng.choice([-12, 12]))
+        for part in stems[chordal[1]]:
+            mean_pitch = sum(note.pitch for note in part.notes) / max(len(part.notes), 1)
+            if 48 <= mean_pitch + shift <= 84:
+                part.notes = [replace(n, pitch=min(n.pitch + shift, 108)) for n in part.notes]
     return stems
-
-
-def _shift_octave(parts: list[Part], rng: np.random.Generator) -> None:
-    shift = int(rng.choice([-12, 12]))
-    for part in parts:
-        if 48 <= part.mean_pitch + shift <= 84:
-            part.notes = [
-                Note(n.start_s, n.end_s, min(n.pitch + shift, 108), n.velocity) for n in part.notes
-            ]
 
 
 def _drop_out(
@@ -292,7 +274,6 @@ def humanise(stems: dict[str, list[Part]], rng: np.random.Generator) -> None:
                 shift_s = float(np.clip(rng.normal(0, jitter_s), -0.03, 0.03))
                 velocity = int(np.clip(note.velocity * dynamics + rng.normal(0, 4), 15, 127))
                 start_s = max(note.start_s + shift_s, 0.0)
-                notes.append(
-                    Note(start_s, max(note.end_s + shift_s, start_s), note.pitch, velocity)
-                )
+                end_s = max(note.end_s + shift_s, start_s)
+                notes.append(Note(start_s, end_s, note.pitch, velocity))
             part.notes = notes

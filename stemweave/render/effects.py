@@ -133,10 +133,5 @@ def draw_voicing(rng: np.random.Generator) -> Voicing:
         sustain_cb = float(rng.uniform(0, 250))
     decay_timecents, release_timecents = (float(one) for one in rng.normal(0, 1000, 2))
     return Voicing(
-        cutoff_cents,
-        resonance_cb,
-        attack_timecents,
-        decay_timecents,
-        sustain_cb,
-        release_timecents,
+        cutoff_cents, resonance_cb, attack_timecents, decay_timecents, sustain_cb, release_timecents
     )

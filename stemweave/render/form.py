@@ -13,12 +13,8 @@ from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.metre import beats_per_bar, chord_starts, is_compound
 
 STRONG_BEATS: dict[str, tuple[int, ...]] = {
-    "4/4": (0, 2),
-    "12/8": (0, 2),
-    "3/4": (0,),
-    "6/8": (0, 1),
-    "5/4": (0, 3),
-}
+    "4/4": (0, 2), "12/8": (0, 2), "3/4": (0,), "6/8": (0, 1), "5/4": (0, 3),
+}  # fmt: skip
 """Beats of a bar that carry its harmony."""
 
 

@@ -1,9 +1,8 @@
 """Freedoom-4: the human-written songs of Debian's ``freedoom`` package as a test set.
 
-Songs with at least three of the four classes are rendered with the SoundFont that training never
-uses, without effects; a missing class is a silent stem. Never used for training or model selection.
-With voices there is a fifth stem: the song's other instruments, and a singer and a speaker that
-training never has, over the song's chords.
+Songs with at least three of the four classes, in the SoundFont that training never uses, without
+effects; a missing class is a silent stem. With voices there is a fifth stem: the song's other
+instruments, and a singer and a speaker that training never has.
 """
 
 from __future__ import annotations
@@ -28,10 +27,7 @@ from stemweave.render.soundfonts import OTHER, VALIDATION_SOUNDFONT, find_soundf
 from stemweave.render.synth import Synthesiser
 from stemweave.stems import MIXTURE, STEMS
 
-WADS = (
-    Path("/usr/share/games/doom/freedoom1.wad"),
-    Path("/usr/share/games/doom/freedoom2.wad"),
-)
+WADS = (Path("/usr/share/games/doom/freedoom1.wad"), Path("/usr/share/games/doom/freedoom2.wad"))
 MIN_CLASSES = 3
 MAX_DURATION_S = 150.0
 VOICE_LEVEL_DB = -3.0
@@ -62,7 +58,7 @@ def read_songs() -> dict[str, MidiSong]:
             f"{missing[0]} not found: run scripts/install-system-packages.sh render "
             "(Debian: freedoom)"
         )
-    songs, seen = {}, set()
+    songs, seen = {}, set[bytes]()
     for wad in WADS:
         for name, content in sorted(read_lumps(wad).items()):
             if content in seen:
@@ -91,10 +87,9 @@ def render_song(
     A ``voice`` (T,) is added to the stem ``other``, nearly as loud as the song.
     """
     font = find_soundfont(VALIDATION_SOUNDFONT)
+    silence = np.zeros((2, round(duration_s * synthesiser.sample_rate)), np.float32)
     rendered = {
-        stem: synthesiser.render(parts, font, duration_s)
-        if parts
-        else np.zeros((2, round(duration_s * synthesiser.sample_rate)), np.float32)
+        stem: synthesiser.render(parts, font, duration_s) if parts else silence
         for stem, parts in stems.items()
     }
     if voice is not None:
@@ -105,11 +100,6 @@ def render_song(
     return {
         stem: waveform * np.float32(PEAK / max(peak, 1e-6)) for stem, waveform in rendered.items()
     }
-
-
-def song_duration_s(stems: dict[str, list[Part]]) -> float:
-    """End of the last note, at most ``MAX_DURATION_S``."""
-    return min(end_s(stems) + 1.0, MAX_DURATION_S)
 
 
 def _voice(
@@ -126,11 +116,6 @@ def _voice(
         raise InputError(f"{', '.join(voices)}: no {'speaker' if speaks else 'singer'} for tests")
     session = Session(form_of_sheet(score_and_sheet(midi)[1]), recordings, duration_s, rate)
     return (draw_clips if speaks else draw_lead)(session, rng)
-
-
-def _music(midi: MidiSong, stems: dict[str, list[Part]]) -> Music:
-    sheet = score_and_sheet(midi)[1]
-    return Music(sheet, score_of(stems, sheet))
 
 
 def render_freedoom(
@@ -159,7 +144,7 @@ def render_freedoom(
     written = []
     for name, midi in songs.items():
         stems = classes_of(parts_of(midi))
-        duration_s = song_duration_s(stems)
+        duration_s = min(end_s(stems) + 1.0, MAX_DURATION_S)
         played, voice = dict(stems), None
         if voices:
             played[OTHER] = others_of(parts_of(midi))
@@ -183,7 +168,8 @@ def render_freedoom(
         }
         duration = num_samples / sample_rate
         song = Song(folder, "test", duration, sample_rate, tuple(played), details=details)
-        music = excerpt(_music(midi, stems), start_s, start_s + duration)
+        sheet = score_and_sheet(midi)[1]
+        music = excerpt(Music(sheet, score_of(stems, sheet)), start_s, start_s + duration)
         write_stems(folder, files, sample_rate, song, music)
         append_to_manifest(data, song)
         written.append(song)

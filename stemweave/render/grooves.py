@@ -12,35 +12,21 @@ from pathlib import Path
 from stemweave.errors import InputError
 
 MMA_LIBRARY = Path("/usr/share/mma/lib")
-NOT_A_VERSE = re.compile(r"intro|end|fill|break|sus|tag|test|metronome", re.IGNORECASE)
 NOT_A_VERSE_IN_4_4 = re.compile(r"intro|end|fill|break|sus|tag|test", re.IGNORECASE)
-"""The same of 4/4 before there were others: songs are functions of their seeds."""
+NOT_A_VERSE = re.compile(f"{NOT_A_VERSE_IN_4_4.pattern}|metronome", re.IGNORECASE)
+"""Of 4/4 it is as before there were others: songs are functions of their seeds."""
 
 BARS: dict[str, tuple[str, int]] = {
-    "3": ("3/4", 3),
-    "3/4": ("3/4", 3),
-    "5": ("5/4", 5),
-    "6": ("6/8", 6),
-    "6/8": ("6/8", 6),
+    "3": ("3/4", 3), "3/4": ("3/4", 3), "5": ("5/4", 5), "6": ("6/8", 6), "6/8": ("6/8", 6),
     "2": ("6/8", 2),
-}
+}  # fmt: skip
 """By what a file says of its time: the metre of its music, and mma's beats in a bar."""
 OTHER_BARS: dict[str, tuple[str, int]] = {
-    "stdlib/afro-cuban": ("6/8", 3),
-    **dict.fromkeys(
-        (
-            "casio/oldieballad",
-            "casio/slowrock",
-            "pflib/slowrock",
-            "stdlib/ballad128",
-            "stdlib/ballad68",
-            "stdlib/blues128",
-            "stdlib/rock-128",
-            "stdlib/rockballad",
-        ),
-        ("12/8", 4),
-    ),
-}
+    "stdlib/afro-cuban": ("6/8", 3), "casio/oldieballad": ("12/8", 4),
+    "casio/slowrock": ("12/8", 4), "pflib/slowrock": ("12/8", 4), "stdlib/ballad128": ("12/8", 4),
+    "stdlib/ballad68": ("12/8", 4), "stdlib/blues128": ("12/8", 4), "stdlib/rock-128": ("12/8", 4),
+    "stdlib/rockballad": ("12/8", 4),
+}  # fmt: skip
 """Files that say otherwise: six eighths as three quarters, twelve eighths as triplets."""
 HELD_OUT = ("stdlib/blues68", "stdlib/fastwaltz", "stdlib/modernjazzwaltz")
 """Of metres other than 4/4, where chance holds none out; 12/8 and 5/4 have too few for that."""
@@ -50,13 +36,9 @@ METRES = ("4/4", "3/4", "6/8", "12/8", "5/4")
 
 @dataclass(frozen=True)
 class GrooveFamily:
-    """The grooves of one mma library file in one metre.
+    """The grooves of one mma library file, e.g. "stdlib/waltz", in one metre as it is felt.
 
-    Attributes:
-        library_file: e.g. "stdlib/waltz".
-        grooves: their names.
-        metre: as it is felt.
-        mma_beats: that a bar has for mma, whose tempo counts them.
+    ``mma_beats`` are those that a bar has for mma, whose tempo counts them.
     """
 
     library_file: str
@@ -73,11 +55,7 @@ class GrooveFamily:
 
 
 def drawn_families(metres: Sequence[str], held_out: bool) -> list[GrooveFamily]:
-    """The families that songs are drawn from: only those held out of training, or only others.
-
-    Raises:
-        InputError: if mma is not installed, or one of the metres has none.
-    """
+    """The families held out of training, or the others; ``InputError`` if a metre has none."""
     families = [f for f in read_groove_families(metres) if f.is_validation == held_out]
     for metre in metres:
         if metre not in {family.metre for family in families}:
@@ -85,15 +63,11 @@ def drawn_families(metres: Sequence[str], held_out: bool) -> list[GrooveFamily]:
     return families
 
 
-def read_groove_families(
-    metres: Sequence[str] = ("4/4",), library: Path = MMA_LIBRARY
-) -> list[GrooveFamily]:
-    """All families in ``metres`` with at least one usable groove.
-
-    Raises:
-        InputError: if mma is not installed or has no groove in one of the metres.
+def read_groove_families(metres: Sequence[str] = ("4/4",)) -> list[GrooveFamily]:
+    """All families in ``metres`` with usable grooves; raises ``InputError`` without or without
+    mma.
     """
-    if not library.is_dir() or shutil.which("mma") is None:
+    if not MMA_LIBRARY.is_dir() or shutil.which("mma") is None:
         raise InputError(
             "composing needs mma: run scripts/install-system-packages.sh render (Debian: mma)"
         )
@@ -101,8 +75,8 @@ def read_groove_families(
         if metre not in METRES:
             raise InputError(f"mma has no grooves in {metre}: choose of {', '.join(METRES)}")
     families = []
-    for path in sorted(library.rglob("*.mma")):
-        name = str(path.relative_to(library).with_suffix(""))
+    for path in sorted(MMA_LIBRARY.rglob("*.mma")):
+        name = str(path.relative_to(MMA_LIBRARY).with_suffix(""))
         text = path.read_text(errors="replace")
         times = re.findall(r"^\s*time\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)
         names = re.findall(r"^\s*defgroove\s+(\S+)", text, re.IGNORECASE | re.MULTILINE)

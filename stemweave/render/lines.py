@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,10 +18,7 @@ def nearest(pitch: float, pitch_classes: Sequence[int]) -> int:
 
 
 def draw_melody(form: Form, rng: np.random.Generator) -> list[Note]:
-    """Lead line in phrases of two or four bars with rests; chord tones on strong beats.
-
-    A rhythm motif is drawn once and reused with variations, as tunes do.
-    """
+    """Lead line in phrases of two or four bars with rests; chord tones on strong beats."""
     register = rng.integers(62, 80)
     density = rng.uniform(0.35, 0.85)
     motifs = [_draw_rhythm(form, density, rng) for _ in range(3)]
@@ -36,8 +34,7 @@ def draw_melody(form: Form, rng: np.random.Generator) -> list[Note]:
             if resting or (inner == phrase - 1 and rng.random() < 0.4):
                 continue
             onsets = motif if rng.random() < 0.7 else _draw_rhythm(form, density, rng)
-            for index, onset in enumerate(onsets):
-                after = onsets[index + 1] if index + 1 < len(onsets) else form.beats_per_bar
+            for onset, after in pairwise([*onsets, form.beats_per_bar]):
                 beat = (bar + inner) * form.beats_per_bar + onset
                 strong = onset in form.strong_beats or rng.random() < 0.35
                 step = rng.normal(0, 3.0) + 0.15 * (register - pitch)
@@ -72,10 +69,9 @@ def draw_comping(form: Form, style: str, rng: np.random.Generator) -> list[Note]
         onsets = strong if style == "block" else motifs[0 if rng.random() < 0.8 else 1]
         if style == "arpeggio":
             onsets = [float(onset) for onset in np.arange(0, form.beats_per_bar, form.eighth)]
-        for index, onset in enumerate(onsets):
+        for index, (onset, after) in enumerate(pairwise([*onsets, form.beats_per_bar])):
             classes = form.chord_at(start + onset).pitch_classes
             voicing = sorted({nearest(float(centre + 5 * k), classes) for k in range(4)})
-            after = onsets[index + 1] if index + 1 < len(onsets) else form.beats_per_bar
             length = 0.2 if style == "stab" else (after - onset) * rng.uniform(0.8, 1.0)
             if style == "arpeggio":
                 up_down = [*range(len(voicing)), *range(len(voicing) - 2, 0, -1)]
@@ -97,14 +93,12 @@ def draw_bass(form: Form, rng: np.random.Generator) -> list[Note]:
         motif = [0.0, *motif]
     notes: list[Note] = []
     for bar in range(len(form.bars)):
-        for index, onset in enumerate(motif):
+        for index, (onset, after) in enumerate(pairwise([*motif, form.beats_per_bar])):
             beat = bar * form.beats_per_bar + onset
             chord = form.chord_at(beat)
             root = 28 + (chord.root - 28) % 12
-            after = motif[index + 1] if index + 1 < len(motif) else form.beats_per_bar
-            pitch = root
-            if index and rng.random() < 0.4:
-                pitch = root + int(rng.choice([7, 12, 5, 10, -5]))
+            further = index and rng.random() < 0.4
+            pitch = root + (int(rng.choice([7, 12, 5, 10, -5])) if further else 0)
             start_s = beat * form.beat_s
             length_s = (after - onset) * form.beat_s * rng.uniform(0.6, 0.98)
             velocity = int(np.clip(rng.normal(95, 8), 40, 120))

@@ -20,11 +20,7 @@ LOOKAHEAD_BLOCKS = 2
 def master(
     stems: Mapping[str, np.ndarray], sample_rate: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Stems (T,) with one gain over time, so that they still add up to the mixture.
-
-    What is loud for long is turned down by a compressor, what peaks by a limiter; the peak of the
-    mixture is ``PEAK``.
-    """
+    """Stems (T,) with one gain over time, so that they still add up to the mixture."""
     if rng.random() >= SHARE:
         return dict(stems)
     mixture = np.sum(list(stems.values()), axis=0)

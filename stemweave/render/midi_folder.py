@@ -1,8 +1,7 @@
 """Any collection of MIDI files → song folders in the spirit of Slakh2100.
 
-Every file's parts become stems by program and drum channel, play a random preset of their class in
-a random SoundFont, through a random channel strip. A song is a function of (seed, the file's path
-below the collection).
+Parts become stems by program and drum channel, in random presets, SoundFonts and channel strips. A
+song is a function of (seed, the file's path below the collection).
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from stemweave.music.midi_file import read_midi_file
 from stemweave.render.collection import SKIPPED, Collected, collect, other_stem, worker_synthesiser
 from stemweave.render.form import form_of_sheet
 from stemweave.render.mixdown import draw_sounds, render_stems
-from stemweave.render.score import Part, classes_of, end_s, others_of, parts_of
+from stemweave.render.score import classes_of, end_s, others_of, parts_of
 from stemweave.render.sheets import Music, excerpt, instruments_heard, score_of, write_stems
-from stemweave.render.soundfonts import OTHER, font_names, soundfonts_by_stem
+from stemweave.render.soundfonts import font_names, soundfonts_by_stem
 from stemweave.stems import PROGRAMS
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -79,23 +78,17 @@ def render_file(job: MidiJob) -> Song | Skipped:
     if duration_s < MIN_DURATION_S:
         return Skipped(Path(job.key), f"too short: {duration_s:.1f} s")
     rng = np.random.default_rng([job.seed, zlib.crc32(job.key.encode())])
-    for stem, own in stems.items():
-        _draw_presets(stem, own, rng)
+    for stem, own in stems.items():  # a random program of the class for every one in the file
+        chosen: dict[int, int] = {}
+        for part in own if stem in PROGRAMS else ():
+            part.program = chosen.setdefault(part.program, int(rng.choice(PROGRAMS[stem])))
     sounds = draw_sounds(list(stems), job.soundfonts, rng)
     synthesiser = worker_synthesiser(job.sample_rate)
     split = split_of_name(job.song_name)
-    more = {}
-    if job.voices:
-        more = other_stem(
-            form_of_sheet(sheet),
-            others_of(parts_of(midi)),
-            duration_s,
-            job.voices,
-            "train" if split == "train" else "validation",
-            job.soundfonts[OTHER],
-            synthesiser,
-            rng,
-        )
+    more = other_stem(
+        form_of_sheet(sheet), others_of(parts_of(midi)), duration_s, job.voices,
+        "train" if split == "train" else "validation", job.soundfonts, synthesiser, rng,
+    )  # fmt: skip
     waveforms = render_stems(stems, sounds, duration_s, synthesiser, more)
     fonts = font_names(sounds)
     details = {"origin": f"MIDI {job.key}", "seed": job.seed, "soundfonts": fonts}
@@ -105,24 +98,10 @@ def render_file(job: MidiJob) -> Song | Skipped:
     music = excerpt(Music(sheet, score_of(stems, sheet)), 0.0, duration_s)
     samples = len(next(iter(waveforms.values())))
     song = Song(
-        folder,
-        split,
-        samples / job.sample_rate,
-        job.sample_rate,
-        tuple(waveforms),
-        details=details,
+        folder, split, samples / job.sample_rate, job.sample_rate, tuple(waveforms), details=details
     )
     write_stems(folder, waveforms, job.sample_rate, song, music)
     return song
-
-
-def _draw_presets(stem: str, parts: Sequence[Part], rng: np.random.Generator) -> None:
-    """A random program of the class for every program that the file asks for."""
-    chosen: dict[int, int] = {}
-    for part in parts:
-        if stem in PROGRAMS:
-            drawn = int(rng.choice(PROGRAMS[stem]))
-            part.program = chosen.setdefault(part.program, drawn)
 
 
 def render_midi_folder(
@@ -140,15 +119,10 @@ def render_midi_folder(
 ) -> Collected:
     """Render every MIDI file below ``collection``; what earlier runs made or skipped is kept.
 
-    Args:
-        soundfonts: names or files with weights; None: the bundled model's training set.
-        min_stems: of the four classes, that a file must have.
-        max_duration_s: longer songs are cut.
-        licence: of the files, noted with every song.
-        voices: folders of recorded ones: songs have a stem ``other``, too.
-
-    Raises:
-        InputError: if there is no MIDI file or a SoundFont is missing.
+    Files need ``min_stems`` of the four classes; longer songs are cut at ``max_duration_s``; the
+    ``licence`` is noted with every song. For ``soundfonts`` see ``soundfonts_by_stem``; with
+    folders of recorded ``voices`` songs have a stem ``other``. Raises ``InputError`` if there is no
+    MIDI file or a SoundFont is missing.
     """
     collection, data = collection.absolute(), data.absolute()
     if next(_midi_files(collection), None) is None:
@@ -165,17 +139,10 @@ def render_midi_folder(
     def jobs() -> Iterator[MidiJob]:
         for path in _midi_files(collection):
             job = MidiJob(
-                collection=collection,
-                path=path,
-                data=data,
-                seed=seed,
-                soundfonts=fonts,
-                sample_rate=sample_rate,
-                min_stems=min_stems,
-                max_duration_s=max_duration_s,
-                licence=licence,
-                voices=voices,
-            )
+                collection=collection, path=path, data=data, seed=seed, soundfonts=fonts,
+                sample_rate=sample_rate, min_stems=min_stems, max_duration_s=max_duration_s,
+                licence=licence, voices=voices,
+            )  # fmt: skip
             if job.key not in done and job.song_name not in done:
                 yield job
 

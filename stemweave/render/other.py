@@ -53,10 +53,7 @@ def render_other(
     synthesiser: Synthesiser,
     rng: np.random.Generator,
 ) -> np.ndarray | None:
-    """What else sounds in a song, mono (T,) at its level; None where nothing does.
-
-    ``others`` are parts that the song has already.
-    """
+    """What sounds in a song beside ``others``, mono (T,) at its level; None: nothing."""
     if rng.random() < WITHOUT:
         return None
     layers: list[np.ndarray] = []

@@ -11,6 +11,7 @@ from stemweave.data.readers import Skipped
 from stemweave.data.songs import Song, read_manifest, read_song
 from stemweave.errors import InputError
 from stemweave.io.jobs import TWO_PROCESSES, Workers, map_jobs
+from stemweave.music.folder import write_music
 from stemweave.music.lead_sheet import SHEET_FILE
 from stemweave.music.midi import SCORE_FILE
 from stemweave.render.collection import (
@@ -20,7 +21,7 @@ from stemweave.render.collection import (
     worker_synthesiser,
 )
 from stemweave.render.compose import Unplayable
-from stemweave.render.sheets import Music, score_of, sheet_of_composed
+from stemweave.render.sheets import music_of_composed
 from stemweave.render.soundfonts import font_names, soundfonts_by_stem
 
 
@@ -64,8 +65,8 @@ def write_sheet(job: SheetJob) -> Song | Skipped:
         if song.details.get(name) != value:
             reason = f"was composed with other options: {name} would be {value}"
             return Skipped(job.folder, f"{reason}, not {song.details.get(name)}")
-    sheet = sheet_of_composed(composed, sounds, worker_synthesiser(song.sample_rate))
-    Music(sheet, score_of(composed.stems, sheet)).write(job.folder)
+    synthesiser = worker_synthesiser(song.sample_rate)
+    write_music(job.folder, *music_of_composed(composed, sounds, synthesiser))
     return song
 
 
@@ -79,11 +80,8 @@ def write_sheets(
     """Write ``sheet.json`` and ``score.mid`` of every song in ``data``'s manifest that lacks one.
 
     ``soundfonts`` and ``options`` are those that the songs were composed with; songs that know
-    their options have them from their ``song.json``. Songs without are older: their grooves have
-    mma's tempo, whatever ``options`` say.
-
-    Raises:
-        InputError: if there is no manifest, or a SoundFont or mma is missing.
+    their options have them from their ``song.json``, others are older and have mma's tempo. Raises
+    ``InputError`` if there is no manifest, or a SoundFont or mma is missing.
     """
     songs = [
         song

@@ -6,10 +6,10 @@ Accompaniment grooves have no such guitars, but much of what people want separat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from stemweave.music.harmony import Chord, Key
 from stemweave.render.form import Form
 from stemweave.render.lines import nearest
 from stemweave.render.score import Note, Part
@@ -44,8 +44,7 @@ def draw_riff(form: Form, rng: np.random.Generator) -> list[Stroke]:
     onsets = np.arange(0, num_bars * form.beats_per_bar, grid)
     kept = [float(onset) for onset in onsets if onset == 0 or rng.random() >= rest_probability]
     strokes = []
-    for index, beat in enumerate(kept):
-        after = kept[index + 1] if index + 1 < len(kept) else num_bars * form.beats_per_bar
+    for beat, after in pairwise([*kept, float(num_bars * form.beats_per_bar)]):
         accent = beat == 0 or rng.random() < accent_probability
         interval = None if follows_chords else 0
         if accent and beat > 0 and rng.random() < 0.6:
@@ -57,10 +56,7 @@ def draw_riff(form: Form, rng: np.random.Generator) -> list[Stroke]:
 
 
 def play_riff(
-    strokes: list[Stroke],
-    form: Form,
-    lowest: int,
-    rng: np.random.Generator,
+    strokes: list[Stroke], form: Form, lowest: int, rng: np.random.Generator
 ) -> list[Note]:
     """The riff through the song, from ``lowest`` up; pass after pass not quite the same."""
     riff_bars = int(max(stroke.beat for stroke in strokes) // form.beats_per_bar) + 1
@@ -71,7 +67,10 @@ def play_riff(
             beat = bar * form.beats_per_bar + stroke.beat
             if beat >= form.num_beats or rng.random() < 0.03:
                 continue
-            pitch = _pitch(stroke, form.chord_at(beat), form.key, lowest)
+            pitch_class = form.chord_at(beat).root
+            if stroke.interval is not None:
+                pitch_class = form.key.tonic + stroke.interval
+            pitch = lowest + (pitch_class - lowest) % 12
             length_s = (
                 stroke.length * form.beat_s * (rng.uniform(0.3, 0.6) if stroke.muted else 0.95)
             )
@@ -80,11 +79,6 @@ def play_riff(
             start_s = beat * form.beat_s
             notes += [Note(start_s, start_s + length_s, pitch + i, velocity) for i in intervals]
     return notes
-
-
-def _pitch(stroke: Stroke, chord: Chord, key: Key, lowest: int) -> int:
-    pitch_class = chord.root if stroke.interval is None else (key.tonic + stroke.interval) % 12
-    return lowest + (pitch_class - lowest) % 12
 
 
 def draw_tremolo(form: Form, rng: np.random.Generator) -> list[Stroke]:

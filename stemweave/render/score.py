@@ -31,10 +31,6 @@ class Part:
     notes: list[Note] = field(default_factory=list)
     name: str = ""
 
-    @property
-    def mean_pitch(self) -> float:
-        return sum(note.pitch for note in self.notes) / max(len(self.notes), 1)
-
 
 def parts_of(song: MidiSong) -> list[Part]:
     """Parts with at least one note of a MIDI file."""

@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pedalboard
@@ -16,12 +16,12 @@ import soundfile
 from stemweave.data.songs import Song, write_song
 from stemweave.io.files import appearing
 from stemweave.music.chords import ChordChange, parse_chord
+from stemweave.music.folder import write_music
 from stemweave.music.harmony import QUALITIES
 from stemweave.music.instruments import instrument_of
 from stemweave.music.keys import key_name, note_name
-from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet, changes_of_bars, steady_beats
+from stemweave.music.lead_sheet import LeadSheet, changes_of_bars, steady_beats
 from stemweave.music.metre import chord_starts
-from stemweave.music.midi import SCORE_FILE, write_midi
 from stemweave.music.score import Score, ScoreNote, playable
 from stemweave.music.styles import style_of_groove
 from stemweave.render.compose import ComposedSong
@@ -31,22 +31,18 @@ from stemweave.render.score import Part
 from stemweave.render.synth import Synthesiser
 
 INSTRUMENT_FONTS = {
-    "acoustic_guitar.sf2": "steel",
-    "bass_jazz_bass.sf2": "finger",
-    "bass_jazz_bass_staccato.sf2": "finger",
-    "bass_killer_bass.sf2": "finger",
-    "electric_bass.sf2": "finger",
-    "electric_guitar.sf2": "clean",
-    "guitar_archtop_guitar_mic.sf2": "jazz",
-    "guitar_archtop_guitar_pickup.sf2": "jazz",
-    "guitar_steel_guitar_hd28.sf2": "steel",
-    "nylon_guitar.sf2": "nylon",
-    "piano_electric_grand_cp80.sf2": "bright",
-    "piano_pianet_t.sf2": "electric 1",
-    "piano_rhodes.sf2": "electric 1",
-    "piano_wurlitzer_ep200.sf2": "electric 1",
-    "salamander_piano.sf2": "grand",
-    "upright_piano.sf2": "grand",
+    f"{name}.sf2": kind
+    for kind, names in {
+        "finger": "bass_jazz_bass bass_jazz_bass_staccato bass_killer_bass electric_bass",
+        "steel": "acoustic_guitar guitar_steel_guitar_hd28",
+        "clean": "electric_guitar",
+        "jazz": "guitar_archtop_guitar_mic guitar_archtop_guitar_pickup",
+        "nylon": "nylon_guitar",
+        "bright": "piano_electric_grand_cp80",
+        "electric 1": "piano_pianet_t piano_rhodes piano_wurlitzer_ep200",
+        "grand": "salamander_piano upright_piano",
+    }.items()
+    for name in names.split()
 }
 """Classes of SoundFonts that have one instrument, whatever program is asked for."""
 FONT_OF_PROGRAM = re.compile(r"freepats_\w+_(\d{3})\.sf2")
@@ -54,15 +50,15 @@ DRIVES_DB = ((18.0, "distorted"), (0.0, "overdriven"))
 """Kinds of guitar by the drive of a distortion in their channel strip, at least."""
 
 
-def sheet_of_composed(
+def music_of_composed(
     song: ComposedSong, sounds: Mapping[str, Sound], synthesiser: Synthesiser
-) -> LeadSheet:
-    """The sheet that a song was composed from. Style is unknown where grooves' styles differ."""
+) -> Music:
+    """What a song was composed from. Style is unknown where grooves' styles differ."""
     form = song.form
     key = key_name(form.key.tonic, form.key.minor)
     beats_s = steady_beats(60 / song.grid_beat_s, form.num_beats)
     styles = {style_of_groove(groove) for groove in song.grooves}
-    return LeadSheet(
+    sheet = LeadSheet(
         beats_s,
         tuple(range(0, len(beats_s), form.beats_per_bar)),
         form.metre,
@@ -72,6 +68,7 @@ def sheet_of_composed(
         styles.pop() if len(styles) == 1 and not song.riff else None,
         instruments_heard(song.stems, sounds, synthesiser),
     )
+    return Music(sheet, score_of(song.stems, sheet))
 
 
 def _chord_changes(form: Form, key: str) -> tuple[ChordChange, ...]:
@@ -103,10 +100,7 @@ def score_of(stems: Mapping[str, Sequence[Part]], sheet: LeadSheet) -> Score:
 def instruments_heard(
     stems: Mapping[str, Sequence[Part]], sounds: Mapping[str, Sound], synthesiser: Synthesiser
 ) -> dict[str, str]:
-    """Class of each stem as it sounds: by its SoundFont, kit, most notes' program and distortion.
-
-    A stem whose sound has no class (a harpsichord) is missing.
-    """
+    """Class of each stem as it sounds, if it has one: by SoundFont, kit, program and distortion."""
     classes = {}
     for stem, sound in sounds.items():
         notes_of_programs: Counter[int] = Counter()
@@ -136,17 +130,11 @@ def _with_drive(instrument: str | None, effects: Sequence[pedalboard.Plugin]) ->
     return next(name for least_db, name in DRIVES_DB if max(drives_db) >= least_db)
 
 
-@dataclass(frozen=True)
-class Music:
+class Music(NamedTuple):
     """What the stems of a song play."""
 
     sheet: LeadSheet
     score: Score
-
-    def write(self, folder: Path) -> None:
-        """Write ``sheet.json`` and ``score.mid`` into a song's folder."""
-        (folder / SHEET_FILE).write_text(self.sheet.to_json())
-        write_midi(folder / SCORE_FILE, self.score, self.sheet)
 
 
 def excerpt(music: Music, start_s: float, end_s: float) -> Music:
@@ -166,5 +154,5 @@ def write_stems(
         partial.mkdir()
         for stem, waveform in stems.items():
             soundfile.write(partial / f"{stem}.flac", waveform.T, sample_rate, subtype="PCM_16")
-        music.write(partial)
+        write_music(partial, *music)
         write_song(dataclasses.replace(song, folder=partial, sample_rate=sample_rate))

@@ -90,11 +90,7 @@ def font_names(sounds: Mapping[str, Sound]) -> dict[str, str]:
 def soundfonts_by_stem(
     soundfonts: Mapping[str, float] | None = None, instruments: str | None = None
 ) -> dict[str, list[tuple[Path, float]]]:
-    """Files and weights for each stem; None: the bundled model's training set.
-
-    Raises:
-        InputError: if one is not installed, or the folder ``instruments`` has none.
-    """
+    """Files and weights for each stem (None: the training set's), or ``InputError``."""
     by_stem = dict.fromkeys((*STEMS, OTHER), _found(soundfonts or TRAINING_SOUNDFONTS))
     if soundfonts is None:
         for stem in by_stem:

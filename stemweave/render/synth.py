@@ -1,7 +1,6 @@
 """Notes → waveform with fluidsynth; the synthesiser and its SoundFonts stay loaded.
 
-fluidsynth's interpolation has no band limit: at 16 kHz cymbals fold back into the audible band.
-So low rates are rendered at a multiple and resampled.
+fluidsynth's interpolation has no band limit, so low rates are rendered at a multiple and resampled.
 """
 
 from __future__ import annotations
@@ -44,15 +43,10 @@ def _of_synth(name: str, **arguments: Any) -> Callable[..., int]:
 
 # pyfluidsynth has the 16-bit output only, which adds dither that depends on what was played before
 _write_float = _of_synth(
-    "fluid_synth_write_float",
-    length=ctypes.c_int,
-    left=ctypes.c_void_p,
-    left_offset=ctypes.c_int,
-    left_step=ctypes.c_int,
-    right=ctypes.c_void_p,
-    right_offset=ctypes.c_int,
-    right_step=ctypes.c_int,
-)
+    "fluid_synth_write_float", length=ctypes.c_int,
+    left=ctypes.c_void_p, left_offset=ctypes.c_int, left_step=ctypes.c_int,
+    right=ctypes.c_void_p, right_offset=ctypes.c_int, right_step=ctypes.c_int,
+)  # fmt: skip
 
 # pyfluidsynth can load a SoundFont into a synth, but not share a loaded one
 _add_sfont = _of_synth("fluid_synth_add_sfont", font=ctypes.c_void_p)
@@ -92,24 +86,16 @@ class Voicing:
     sustain_cb: float = 0.0
     release_timecents: float = 0.0
 
-    def by_generator(self) -> Iterator[tuple[int, float]]:
-        """Numbers of the SoundFont standard's generators, and what is added to each."""
-        return zip(VOICING_GENERATORS, dataclasses.astuple(self), strict=True)
-
 
 VOICING_GENERATORS = (8, 9, 34, 36, 37, 38)
-"""initialFilterFc and -Q; attack, decay, sustain and release of the volume envelope."""
+"""Of the fields of ``Voicing``: initialFilterFc and -Q; the volume envelope's four."""
 
 
 class Synthesiser:
     """fluidsynth at one sample rate, without its own reverb and chorus.
 
-    Args:
-        sample_rate: Hz.
-
-    SoundFonts are loaded at first use and stay loaded; what was rendered before leaves no trace.
-    For that every rendering has a synth of its own: fluidsynth's voices remember a little of the
-    notes that they played before.
+    SoundFonts are loaded at first use and stay loaded; what was rendered before leaves no trace,
+    because every rendering has a synth of its own.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -158,9 +144,8 @@ class Synthesiser:
         """Stereo float32 (2, samples) of ``parts`` played together, cut at ``duration_s``.
 
         ``timbre_shift`` plays samples recorded so many semitones lower, tuned up to the written
-        pitch (higher and tuned down if negative): the same notes with another colour. Drums are
-        tuned by it, and not voiced. A drum kit that the SoundFont lacks is replaced by its first
-        one, and so is an instrument: SoundFonts of one instrument have but one.
+        pitch: the same notes with another colour. Drums are tuned by it, and not voiced. A kit or
+        an instrument that the SoundFont lacks is replaced by its first one.
         """
         with self._prepared(soundfont) as (synth, font):
             events: list[Event] = []
@@ -175,7 +160,8 @@ class Synthesiser:
                 for controller, value in ((101, 0), (100, 2), (6, 64 + timbre_shift)):
                     synth.cc(channel, controller, value)  # coarse tuning
                 if voicing is not None and not part.is_drum:
-                    for generator, change in voicing.by_generator():
+                    changes = dataclasses.astuple(voicing)
+                    for generator, change in zip(VOICING_GENERATORS, changes, strict=True):
                         _set_generator(synth.synth, channel, generator, change)
                 transposition = 0 if part.is_drum else timbre_shift
                 events += _events(part, channel, transposition)
@@ -202,7 +188,8 @@ class Synthesiser:
         for time_s, is_on, channel, pitch, velocity in [*events, (duration_s + 1, 0, 0, 0, 0)]:
             target = min(round(time_s * self._internal_rate), total)
             if target > position:
-                _synthesise(synth, samples[position:target])
+                address = samples[position:].ctypes.data
+                _write_float(synth.synth, target - position, address, 0, 2, address, 1, 2)
                 position = target
             if position >= total:
                 break
@@ -211,12 +198,6 @@ class Synthesiser:
             else:
                 synth.noteoff(channel, pitch)
         return samples
-
-
-def _synthesise(synth: fluidsynth.Synth, samples: np.ndarray) -> None:
-    """Fill contiguous ``samples`` (T, 2) float32 with what sounds next."""
-    address = samples.ctypes.data
-    _write_float(synth.synth, len(samples), address, 0, 2, address, 1, 2)
 
 
 def _drum_preset(synth: fluidsynth.Synth, font: int, drum_kit: int) -> tuple[int, int]:

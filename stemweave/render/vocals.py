@@ -38,6 +38,17 @@ class Session:
     def num_samples(self) -> int:
         return round(self.duration_s * self.sample_rate)
 
+    def sung(
+        self,
+        notes: Sequence[Note],
+        lyrics: Sequence[Recording],
+        manner: Manner,
+        rng: np.random.Generator,
+        words: int,
+    ) -> np.ndarray:
+        """``sing`` for the whole song."""
+        return sing(notes, lyrics, manner, self.num_samples, self.sample_rate, rng, words)
+
 
 def draw_voices(session: Session, rng: np.random.Generator) -> list[np.ndarray]:
     """One or two layers (T,) at their levels, each through its own effects."""
@@ -66,8 +77,7 @@ def draw_lead(session: Session, rng: np.random.Generator) -> np.ndarray:
     lyrics, manner = draw_singer(session.recordings, female, rng)
 
     def take(notes: Sequence[Note], manner: Manner, gain: float) -> np.ndarray:
-        sung = sing(notes, lyrics, manner, session.num_samples, session.sample_rate, rng, words)
-        return sung * np.float32(gain)
+        return session.sung(notes, lyrics, manner, rng, words) * np.float32(gain)
 
     voice = take(notes, manner, 1.0)
     if rng.random() < 0.3:
@@ -99,8 +109,7 @@ def _draw_rap(session: Session, rng: np.random.Generator) -> np.ndarray:
                 velocity = 96 if beat in form.strong_beats else 86
                 notes.append(Note(start_s, start_s + grid * form.beat_s, pitch, velocity))
     notes = in_sections(notes, form, 0.85, rng)
-    words = int(rng.integers(2**31))
-    return sing(notes, lyrics, manner, session.num_samples, session.sample_rate, rng, words)
+    return session.sung(notes, lyrics, manner, rng, int(rng.integers(2**31)))
 
 
 def _draw_choir(session: Session, rng: np.random.Generator) -> np.ndarray:
@@ -115,7 +124,7 @@ def _draw_choir(session: Session, rng: np.random.Generator) -> np.ndarray:
         notes = [chord[min(number, len(chord) - 1)] for chord in chords.values()]
         lyrics, manner = draw_singer(session.recordings, number > 1, rng)
         manner = replace(manner, held=0.95, late_s=float(rng.normal(0, 0.02)))
-        voice += sing(notes, lyrics, manner, session.num_samples, session.sample_rate, rng, words)
+        voice += session.sung(notes, lyrics, manner, rng, words)
     return voice
 
 

@@ -1,8 +1,7 @@
 """Recorded syllables of singers, analysed with WORLD: what voices of songs are sung from.
 
-A folder of voices has an ``index.json`` that lists recordings: ``file``, ``singer``, what is
-``sung`` in even time on one pitch (kana count as syllables; anything else is one), whether it is
-``spoken`` instead, and ``median_f0_hz``.
+A folder's ``index.json`` lists recordings: ``file``, ``singer``, what is ``sung`` in even time on
+one pitch (kana count as syllables; anything else is one) or ``spoken``, and ``median_f0_hz``.
 """
 
 from __future__ import annotations
@@ -60,11 +59,9 @@ class Recording:
 class Syllables:
     """WORLD's analysis of a recording of ``N`` frames of ``FRAME_MS``.
 
-    Attributes:
-        log_envelope: natural logarithm of the power spectrum (N, bins), float16.
-        aperiodicity: coded (N, bands).
-        voiced: (N,) bool.
-        places: of each syllable its first frame, that of its vowel, and the vowel's last.
+    Natural logarithm of the power spectrum (N, bins) float16, coded aperiodicity (N, bands),
+    ``voiced`` (N,) bool; ``places``: of each syllable its first frame, that of its vowel, and the
+    vowel's last.
     """
 
     log_envelope: np.ndarray
@@ -77,8 +74,7 @@ class Syllables:
 def read_recordings(folders: tuple[str, ...], split: str) -> tuple[Recording, ...]:
     """Recordings of the singers that songs of ``split`` have; "test" has ``TEST_SINGERS`` alone.
 
-    Raises:
-        InputError: if a folder has no readable ``index.json``, or none such a recording.
+    Raises ``InputError`` if a folder has no readable ``index.json``, or none such a recording.
     """
     recordings = [one for folder in folders for one in _read_index(Path(folder))]
     chosen = tuple(one for one in recordings if _split_of(one) == split)

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 def drawn_sheet(
     pipe: StemModel, duration_s: float, seed: int, given: LeadSheet | None = None
 ) -> LeadSheet | None:
-    """The sheet of a new piece; None from a model that understands none.
-
-    Fields that are not ``given`` are drawn by ``seed``.
-    """
+    """The sheet of a new piece, what is not ``given`` drawn by ``seed``; None if it needs none."""
     if not pipe.takes_sheets:
         return None
     return draw_sheet(duration_s, pipe.styles, np.random.default_rng(seed), given)
@@ -42,10 +39,7 @@ def summed(pipe: StemModel, piece: Mapping[str, Tensor]) -> Tensor:
 
 
 def found_sheet(
-    pipe: StemModel,
-    piece: Mapping[str, Tensor],
-    sample_rate: int,
-    given: LeadSheet | None = None,
+    pipe: StemModel, piece: Mapping[str, Tensor], sample_rate: int, given: LeadSheet | None = None
 ) -> LeadSheet | None:
     """``given``, or if it knows no tempo what the analyser finds in ``piece``, ``summed``.
 
@@ -58,11 +52,7 @@ def found_sheet(
 
 
 def with_new_stems(
-    pipe: StemModel,
-    sheet: LeadSheet | None,
-    score: Score | None,
-    stems: Collection[str],
-    seed: int,
+    pipe: StemModel, sheet: LeadSheet | None, score: Score | None, stems: Collection[str], seed: int
 ) -> Score | None:
     """``score`` and what the score model writes of those of ``stems`` that it lacks."""
     missing = set(stems) - set({} if score is None else score.notes)
@@ -85,11 +75,7 @@ def with_new_bars(
     if sheet is None or sheet.beats_s is None or score is None or not pipe.writes_scores:
         return score
     sheet = lasting(sheet, max(end_s for _, end_s in renewed_s.values()))
-    bars = {
-        stem: bars_between(sheet, *times)
-        for stem, times in renewed_s.items()
-        if stem in score.notes
-    }
+    bars = {s: bars_between(sheet, *times) for s, times in renewed_s.items() if s in score.notes}
     generator = torch.Generator().manual_seed(seed)
     written = pipe.write_score(sheet, given=score, rewrite=bars, generator=generator)
     return Score({stem: written.notes[stem] for stem in score.notes})

@@ -23,13 +23,10 @@ from stemweave.tasks.sampling import Sampling
 class Conditioning:
     """What is known of a piece, for a denoiser that understands it.
 
-    Attributes:
-        sheet: None is unknown.
-        notes: by stem, in seconds; a missing stem is unknown, as all are from ``notes_until_s`` on.
-        sounds: of the training songs, by stem; a missing one is unknown.
-        guidance: weight of the conditions; other than 1 takes two network passes a step.
-        guidance_from: timesteps below it take one pass.
-        start_s: time in sheet and score at which the latents of the task begin.
+    Missing stems of ``notes`` (in seconds) and ``sounds`` (of the training songs) are unknown, as
+    all notes are from ``notes_until_s`` on. ``guidance`` other than 1 takes two network passes a
+    step, at timesteps from ``guidance_from`` on. The task's latents begin at ``start_s`` in sheet
+    and score.
     """
 
     sheet: LeadSheet | None = None
@@ -69,11 +66,8 @@ def conditioning_of(
 ) -> Conditioning | None:
     """The conditions of a piece of ``duration_s``; None without sheet and score.
 
-    Sounds of ``new_stems`` are drawn as often as in training.
-
-    Raises:
-        InputError: if the model understands neither sheet nor score, or for a score without the
-            beats that it counts in.
+    Sounds of ``new_stems`` are drawn as often as in training. Raises ``InputError`` if the model
+    understands neither, or for a score without the beats that it counts in.
     """
     if sheet is None and score is None:
         return None
@@ -87,14 +81,9 @@ def conditioning_of(
         notes = timed_notes(score, sheet)
         until_s = score_end_s(score, sheet) or math.inf
     sounds = draw_sounds(parts, new_stems, sampling.generator)
-    return Conditioning(
-        sheet,
-        notes,
-        until_s,
-        sounds,
-        cast(float, sampling.condition_guidance),
-        parts.config.condition_guidance_from,
-    )
+    guidance = cast(float, sampling.condition_guidance)
+    first_timestep = parts.config.condition_guidance_from
+    return Conditioning(sheet, notes, until_s, sounds, guidance, first_timestep)
 
 
 def draw_sounds(

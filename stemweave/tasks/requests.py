@@ -38,10 +38,7 @@ def known_stems(stems: Sequence[str], names: Sequence[str]) -> list[str]:
 def chosen_method(
     method: str | None, has_mask_network: bool, guidance: float | None, steps: int | None
 ) -> Method:
-    """``method``, if the model can separate by it; if None, the first that it can.
-
-    Refuses ``guidance`` and ``steps`` where no diffusion takes place.
-    """
+    """``method`` if the model can separate so, else its first; it refuses what has no effect."""
     possible = METHODS if has_mask_network else METHODS[1:]
     if method not in (None, *METHODS):
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {method}")
@@ -125,10 +122,7 @@ def check_duration(duration_s: float, what: str = "the piece") -> None:
 
 
 def check_arrangement(
-    parts: Parts,
-    given: Mapping[str, Tensor],
-    add: Sequence[str] | None,
-    sample_rate: int,
+    parts: Parts, given: Mapping[str, Tensor], add: Sequence[str] | None, sample_rate: int
 ) -> list[str]:
     """The stems to add to ``given``: ``add``, or all that are missing."""
     stems = parts.stems
@@ -205,9 +199,3 @@ def check_long_enough(piece: Mapping[str, Tensor], shortest_s: float, sample_rat
         raise InputError(
             f"a piece of {duration_s:.3f} s is too short to continue: give {shortest_s:g} s or more"
         )
-
-
-def check_strength(strength: float) -> None:
-    """Refuse strengths outside [0, 1]."""
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength must be between 0 and 1, not {strength}")

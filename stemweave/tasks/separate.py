@@ -6,6 +6,7 @@ the spectra that the diffusion draws; "vocoder", those spectra as sound (the pap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from stemweave.audio.masking import MaskSeparator, mel_masks, silence_faint
 from stemweave.audio.stereo import channel_gains
-from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono
+from stemweave.audio.waveforms import ResultError, checked, exact_scale, mono, rms
 from stemweave.audio.windows import Window, cross_faded, widened, windows_over
 from stemweave.models.acceleration import WindowBatch
 from stemweave.models.memory import release_freed_memory
@@ -97,8 +98,7 @@ def separate_blocks(
 ) -> Iterator[dict[str, Tensor]]:
     """Consecutive blocks of every stem, (channels, samples) each, ``num_samples`` in all.
 
-    Raises:
-        InputError: for what cannot be separated, or not so.
+    Raises ``InputError`` for what cannot be separated, or not so.
     """
     requests.check_rate(sample_rate)
     drawn = sampling.checked(parts, "separate")
@@ -117,8 +117,8 @@ def separate_blocks(
 def with_stems(
     parts: Parts, given: Mapping[str, Tensor], sample_rate: int, sampling: Sampling
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """``given`` stems in the model's order, separated if need be: those that the model makes, those
-    that it leaves as they are, if they sound, and the mixture.
+    """The piece ``given`` in the model's order, separated if need be: stems that the model makes,
+    those that it leaves as they are, if they sound, and the mixture.
     """
     names = parts.separated_stems
     stems = {name: given[name] for name in names if name in given}
@@ -134,12 +134,7 @@ def with_stems(
 
 
 class Separator:
-    """Separates mixtures of one sample rate by one method.
-
-    Args:
-        parts: the model's; those that the method needs are read now.
-        sampling: checked.
-    """
+    """Separates mixtures of one sample rate by one method; ``parts`` that it needs are read now."""
 
     def __init__(self, parts: Parts, sample_rate: int, method: str, sampling: Sampling) -> None:
         parts.fetch(PARTS_OF[method])
@@ -197,7 +192,9 @@ class Separator:
             for window, wide, mixture, scale, stack in rows:
                 done += 1
                 if scale != 1:
-                    stack = _scaled_back(stack, scale, mixture, self.method)
+                    stack = stack / scale
+                    if self.method != "vocoder":  # masks' stems add up to all of the mixture
+                        stack[-1] = mixture - stack[:-1].sum(dim=0)
                 silence_faint(stack, mixture, self.only_separated)
                 start = window.start - wide.start
                 yield stack[..., start : start + window.length]
@@ -225,11 +222,11 @@ class Separator:
             answers = windows_spectra(self.parts, scaled, self.sampling, generators)
         for (index, window), answer in zip(sounding, answers, strict=True):
             mixture = mixtures[index]
-            if self.masker is not None:
-                masks = answer if self.method == "mask" else mel_masks(answer)
-                stacks[index] = self.masker.separate(mixture, masks, window.gain)
-            else:
+            if self.masker is None:
                 stacks[index] = self._vocoded(answer, window.gain, mixture)
+                continue
+            masks = answer if self.method == "mask" else mel_masks(answer)
+            stacks[index] = self.masker.separate(mixture, masks, window.gain)
         return stacks
 
     def _vocoded(self, log_mels: Tensor, gain: float, mixture: Tensor) -> Tensor:
@@ -256,23 +253,13 @@ class Separator:
         if parts.config.clip_mixture:
             at_rate = at_rate.clamp(-scale, scale)
         in_mono = mono(at_rate) if at_rate.ndim == 2 else at_rate
-        rms = in_mono.square().mean().sqrt().item()
-        if rms == 0:
+        level, reference = rms(in_mono).item(), parts.config.reference_rms
+        if level == 0:
             return None
-        reference = parts.config.reference_rms
         if reference is not None:
-            return ModelInput(at_rate, reference / rms)
-        return ModelInput(
-            at_rate, 1 / scale if parts.config.clip_mixture else min(1 / scale, MAX_GAIN)
-        )
-
-
-def _scaled_back(stems: Tensor, scale: float, mixture: Tensor, method: str) -> Tensor:
-    """``stems`` (S, channels, T) over ``scale``; with masks they add up to all of ``mixture``."""
-    stems = stems / scale
-    if method != "vocoder":
-        stems[-1] = mixture - stems[:-1].sum(dim=0)
-    return stems
+            return ModelInput(at_rate, reference / level)
+        most = math.inf if parts.config.clip_mixture else MAX_GAIN
+        return ModelInput(at_rate, min(1 / scale, most))
 
 
 def _of_window(parts: Parts, generator: torch.Generator | None) -> torch.Generator | None:

@@ -1,7 +1,6 @@
 """Between waveforms and latents, for pieces of any length: what all tasks share.
 
-Long pieces are processed in chunks that overlap and are cross-faded, in mel frames and latents
-alike, so memory stays bounded and no seam is left.
+Long pieces are processed in chunks that overlap and are cross-faded, so no seam is left.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stemweave.audio.waveforms import mono
-from stemweave.audio.windows import CrossFade, windows_over
+from stemweave.audio.windows import cross_faded, windows_over
 from stemweave.diffusion.guidance import Denoiser
 from stemweave.models.acceleration import denoiser_precision
 from stemweave.models.conditions import Conditions
@@ -37,20 +36,13 @@ def chunked(function: Callable[[Tensor], Tensor], data: Tensor, chunk: int, over
     if data.shape[-1] <= chunk:
         return function(data)
     windows = windows_over(data.shape[-1], chunk, overlap)
-    blocks: list[Tensor] = []
-    fade: CrossFade | None = None
-    for window in windows:
-        result = function(data[..., window.start : window.start + window.length])
-        fade = fade or CrossFade(overlap * (result.shape[-1] // window.length))
-        blocks.append(fade.add(result, is_last=window is windows[-1]))
-    return torch.cat(blocks, dim=-1)
+    results = [function(data[..., one.start : one.start + one.length]) for one in windows]
+    factor = results[0].shape[-1] // windows[0].length
+    return torch.cat(list(cross_faded(results, overlap * factor)), dim=-1)
 
 
 def to_model_rate(waveform: Tensor, sample_rate: int, model_rate: int) -> Tensor:
-    """Mono (T,) at ``model_rate`` from (channels, T) at ``sample_rate``: mean of the channels.
-
-    T is at least 1: there is no waveform so short that nothing is left of it.
-    """
+    """Mono (T,) at ``model_rate``, T at least 1, from (channels, T) at ``sample_rate``."""
     samples = mono(waveform)
     if sample_rate == model_rate:
         return samples
@@ -77,15 +69,12 @@ def encode(parts: Parts, log_mels: Tensor, generator: torch.Generator | None = N
     A stereo model's latents hold both channels, side by side along C: log-mels are (N, 2, F, M), or
     mono ones (N, F, M) that are taken for both.
     """
-    if parts.channels > 1:
-        if log_mels.ndim == 3:
-            log_mels = log_mels[:, None].expand(-1, parts.channels, -1, -1)
-        return (
-            _encode(parts, log_mels.flatten(0, 1), generator)
-            .unflatten(0, (-1, parts.channels))
-            .flatten(1, 2)
-        )
-    return _encode(parts, log_mels, generator)
+    if parts.channels == 1:
+        return _encode(parts, log_mels, generator)
+    if log_mels.ndim == 3:
+        log_mels = log_mels[:, None].expand(-1, parts.channels, -1, -1)
+    latents = _encode(parts, log_mels.flatten(0, 1), generator)
+    return latents.unflatten(0, (-1, parts.channels)).flatten(1, 2)
 
 
 def _encode(parts: Parts, log_mels: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -110,11 +99,9 @@ def _encode(parts: Parts, log_mels: Tensor, generator: torch.Generator | None) -
         latents = encode_chunk(log_mels.transpose(1, 2))
     else:  # latents are coarser than frames: cut at multiples of the stride, then cross-fade
         groups = log_mels.unflatten(1, (-1, parts.time_stride)).permute(0, 3, 2, 1)
+        chunk = parts.window_positions
         latents = chunked(
-            lambda part: encode_chunk(part.permute(0, 1, 3, 2).flatten(2)),
-            groups,
-            parts.window_positions,
-            _overlap(parts.window_positions),
+            lambda part: encode_chunk(part.mT.flatten(2)), groups, chunk, _overlap(chunk)
         )
     return latents.transpose(2, 3) * parts.vae.config.scaling_factor
 
@@ -135,7 +122,7 @@ def decode_channels(parts: Parts, latents: Tensor) -> Tensor:
 def bounded(parts: Parts, log_mels: Tensor, stems: Sequence[int] | None = None) -> Tensor:
     """Log-mels (S, ...) of drawn ``stems`` (all if None), nowhere louder than training ever was.
 
-    To what it did not learn from a denoiser may answer with moments that are ten times too loud.
+    A denoiser may answer with moments that are ten times too loud to what it did not learn from.
     """
     loudest = parts.denoiser.config.get("max_log_mels")
     if loudest is None:
@@ -198,24 +185,16 @@ def vocode(parts: Parts, log_mels: Tensor, stems: Sequence[str]) -> Tensor:
         return matched(waveform.to(device), log_mel.to(device), front_end, iterations)[0].cpu()
 
     chunk, frames = front_end.config.segment_frames, torch.arange(log_mels.shape[1])
-    return torch.stack(
-        [
-            chunked(partial(vocode_frames, row), frames, chunk, _overlap(chunk))
-            for row in range(len(log_mels))
-        ]
-    )
+    rows = (partial(vocode_frames, row) for row in range(len(log_mels)))
+    return torch.stack([chunked(row, frames, chunk, _overlap(chunk)) for row in rows])
 
 
 def _in_turn(network: Any, function: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
-    """``function`` of ``data`` (N, ...), on a CPU one sample at a time if ``network`` is large.
-
-    One sample keeps all cores busy there; more of them take memory only.
-    """
-    if data.device.type != "cpu" or len(data) == 1:
-        return function(data)
-    if sum(weights.numel() for weights in network.parameters()) < LARGE:
-        return function(data)
-    return torch.cat([function(sample) for sample in data.split(1)])
+    """``function`` of ``data`` (N, ...), on a CPU sample by sample if ``network`` is large."""
+    is_large = sum(weights.numel() for weights in network.parameters()) >= LARGE
+    if data.device.type == "cpu" and is_large:
+        return torch.cat([function(sample) for sample in data.split(1)])
+    return function(data)
 
 
 def _overlap(chunk: int) -> int:

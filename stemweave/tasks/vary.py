@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stemweave.audio.limiter import limited_stems, peak_of
 from stemweave.audio.waveforms import checked
+from stemweave.errors import InputError
 from stemweave.models.parts import Parts
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score
@@ -37,7 +38,8 @@ def vary(
     nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent; the
     others are turned down where their sum would be above full scale and the old mixture's peak.
     """
-    requests.check_strength(strength)
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength must be between 0 and 1, not {strength}")
     given = requests.as_piece(parts, piece, sample_rate)
     sampling = sampling.checked(parts, "vary")
     num_samples = next(iter(given.values())).shape[-1]
@@ -65,11 +67,7 @@ def _varied(
         shape = (channels, num_samples)
         return from_nothing(parts, list(old), shape, sample_rate, sampling, conditioning)
     encoded = encode_stems(
-        parts,
-        old,
-        sample_rate,
-        min_positions=parts.window_positions,
-        generator=sampling.generator,
+        parts, old, sample_rate, min_positions=parts.window_positions, generator=sampling.generator
     )
     absent = torch.tensor([name not in old for name in parts.stems])
     known = absent[:, None].repeat(1, encoded.latents.shape[-2])

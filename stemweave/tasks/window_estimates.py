@@ -17,10 +17,7 @@ from stemweave.tasks.spectra import decode, denoiser_of, encode
 
 
 def network_masks(parts: Parts, waveforms: Sequence[Tensor]) -> list[Tensor]:
-    """The mask network's masks (S, F, M), which add up to one, of each of some mixtures (T,).
-
-    They are one window or less, at the model's rate and level.
-    """
+    """Masks (S, F, M) of each of some mixtures (T,), a window or less, at the model's level."""
     refiner = parts.on_device("refiner")
     found = []
     for waveform in waveforms:
@@ -66,9 +63,8 @@ def windows_spectra(
 
 
 def padded_length(parts: Parts, num_samples: int, method: str) -> int:
-    """What ``num_samples`` at the model's rate are padded to: a network's stride, not a window.
-
-    But for networks that take whole windows alone.
+    """What ``num_samples`` are padded to: a network's stride, or whole windows if it takes no
+    less.
     """
     mel = parts.log_mel.config
     num_samples = max(num_samples, mel.n_fft // 2 + 1)  # frames are centred, with mirrored ends

@@ -17,7 +17,7 @@ from stemweave.models.score_transformer import (
     Segments,
     Tokens,
 )
-from stemweave.music.events import Segment, bars_of, notes_of, score_segments
+from stemweave.music.events import Segment, bars_of, notes_of, segments_of
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score, playable
 from stemweave.music.sequences import (
@@ -42,7 +42,6 @@ class ScoreSampling:
     Attributes:
         temperature: below 1 likelier notes are drawn more often, above 1 less often.
         top_p: the likeliest values that make up so much of the probability are drawn from.
-        generator: a CPU generator; None takes torch's own.
     """
 
     temperature: float = 1.0
@@ -65,17 +64,12 @@ def write_score(
     given: Score | None = None,
     rewrite: Mapping[str, tuple[int, int]] | None = None,
 ) -> Score:
-    """The notes of all the model's stems over the bars of ``sheet``.
+    """The notes of all the model's stems over the bars of ``sheet``, which needs beats and
+    downbeats.
 
-    Args:
-        network: the score model.
-        sheet: with beats and downbeats.
-        sampling: how notes are drawn.
-        given: stems that are there already; their notes stay, but for the bars to ``rewrite``.
-        rewrite: by stem, the first bar to be written anew and the one after the last.
-
-    Raises:
-        InputError: if the sheet has no bars, or one that is too long for the model.
+    Notes of ``given`` stay, but for the bars to ``rewrite``: by stem, the first one and the one
+    after the last. Raises ``InputError`` if the sheet has no bars, or one that is too long for the
+    model.
     """
     bars = bars_of(sheet)
     stems = tuple(network.config.stems)
@@ -83,9 +77,8 @@ def write_score(
     known = {stem: np.full(len(bars), stem in notes) for stem in stems}
     for stem, (first, stop) in (rewrite or {}).items():
         known[stem][first:stop] = False
-    segments = {stem: [np.zeros((0, 4), dtype=np.uint8)] * len(bars) for stem in stems}
-    if given is not None:
-        segments.update(score_segments(given, bars, stems))
+    nothing = [np.zeros((0, 4), dtype=np.uint8)] * len(bars)
+    segments = {s: segments_of(notes[s], bars) if s in notes else nothing for s in stems}
     window = window_of(sheet, segments, network.config.styles, network.config.instruments)
     written = write_bars(network, window, known, sampling)
     for stem in stems:
@@ -108,16 +101,11 @@ def write_bars(
     given: Mapping[str, np.ndarray],
     sampling: ScoreSampling,
 ) -> dict[str, list[Segment]]:
-    """All segments of a piece of any length, those that are not ``given`` newly written.
+    """All segments of a piece of any length; those without a True in ``given`` are newly written.
 
     Windows overlap by half: each half is written in the light of the one before it and of whatever
-    is given in both.
-
-    Args:
-        network: the score model.
-        window: the whole piece; segments that are not given may be empty.
-        given: by stem, a bool for each bar.
-        sampling: how notes are drawn.
+    is given in both. ``given`` has a bool for each bar of a stem; ``window`` is the whole piece,
+    whose other segments may be empty.
     """
     stems, size = tuple(network.config.stems), network.config.max_bars
     segments = {stem: list(window.segments[stem]) for stem in stems}

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stemweave.errors import InputError
-from stemweave.models.fine_spectra import FINE_CHANNELS
+from stemweave.models.refiner import FINE_CHANNELS
 from stemweave.models.vae import strides_of
 from stemweave.stems import STEMS
 from stemweave.training.networks import (

@@ -205,6 +205,9 @@ NOT_A_NUMBER = torch.full((32,), float("nan"))
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"scale_factor": None}, "has no scale_factor"),
+        ({"ema:" + FIRST: None}, r"the checkpoint has no U-Net \(model"),
+        ({"model_ema.diffusion_modelout2bias": None}, "running average lacks 1 weights"),
         ({"scale_factor": torch.tensor(0.0)}, "scale_factor must be one number above 0, not 0"),
         ({"scale_factor": torch.tensor(float("nan"))}, "scale_factor must be one number"),
         ({"scale_factor": torch.tensor(float("inf"))}, "scale_factor must be one number"),

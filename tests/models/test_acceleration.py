@@ -6,7 +6,6 @@ import torch
 from stemweave.model import StemModel
 from stemweave.models import acceleration
 from stemweave.models.compact import CompactUNet
-from stemweave.models.refiner import MaskRefiner
 from stemweave.models.unet3d import UNet3D
 
 RATE = 16000
@@ -30,39 +29,20 @@ def test_half_precision_changes_little(tiny_model, dtype: str):
     assert 0 < (ours - expected).abs().mean() < 0.1 * expected.abs().mean()
 
 
-def test_masks_are_coarser_on_cpus_of_bfloat16(tiny_model, monkeypatch):
-    pipe = StemModel.from_pretrained(tiny_model)
-    refiner = MaskRefiner(len(pipe.stems), 32, (16, 32), attention_levels=(1,), head_channels=16)
-    pipe.refiner = refiner
-    for parameter in refiner.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: False)
-    expected = stems_of(pipe)
-    monkeypatch.setattr(acceleration, "cpu_computes_in_bfloat16", lambda: True)
-    ours = stems_of(pipe)
-    assert 0 < (ours - expected).abs().mean() < 0.1 * expected.abs().mean()
-    acceleration.accelerate(pipe, "float32")
-    assert torch.equal(stems_of(pipe), expected)
-
-
-def test_unknown_types_are_refused(run, tiny_model, examples_file):
-    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--dtype", "int8")
-    assert outcome.code == 2 and "bfloat16" in outcome.err and outcome.err.count("\n") == 1
-
-
-def test_compiling_needs_a_compiler(run, tiny_model, examples_file, monkeypatch):
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--dtype", "int8"], "bfloat16"),
+        (["--compile"], "no-such-compiler is not installed"),
+        (["--device", "meta:nowhere"], "error: device meta:nowhere"),
+    ],
+)
+def test_what_cannot_compute_is_one_sentence(
+    run, tiny_model, examples_file, monkeypatch, option, words
+):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--compile")
-    assert outcome.code == 2 and "no-such-compiler is not installed" in outcome.err
-
-
-def test_half_precision_from_the_command_line(run, tiny_model, examples_file, tmp_path):
-    out = tmp_path / "out"
-    outcome = run(
-        "separate", examples_file, "-o", out, "--model", tiny_model, "--dtype", "bfloat16"
-    )
-    assert outcome.code == 0, outcome.err
-    assert len(list(out.glob("*/*.wav"))) == 4
+    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, *option)
+    assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1
 
 
 def test_compiled_networks_keep_their_names(tiny_model, monkeypatch):
@@ -136,18 +116,7 @@ def test_what_devices_say_is_one_sentence(run, monkeypatch, error: RuntimeError,
     monkeypatch.setattr("stemweave.cli.main.app", fail)
     outcome = run("separate")
     assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1
-
-
-def test_other_errors_stay_errors():
     assert acceleration.device_problem(RuntimeError("shapes do not match")) is None
-
-
-def test_absent_devices_are_one_sentence(run, tiny_model, examples_file):
-    outcome = run("separate", examples_file, "-o", "o", "--model", tiny_model, "--device", "cuda")
-    if torch.cuda.is_available():
-        pytest.skip("this machine has the device")
-    assert outcome.code == 2 and outcome.err.startswith("error: device cuda")
-    assert outcome.err.count("\n") == 1
 
 
 @pytest.fixture

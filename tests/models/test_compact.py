@@ -17,11 +17,6 @@ def hidden(height: int = 12, width: int = 4) -> torch.Tensor:
     return torch.randn(1, 32, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def test_it_changes_nothing_before_it_is_trained():
-    given = hidden()
-    assert torch.equal(TimeAttention(32, head_channels=16)(given, None), given)
-
-
 @torch.inference_mode()
 def test_a_band_hears_itself_at_all_times():
     attention = trained_attention()
@@ -44,7 +39,7 @@ def test_what_it_hears_depends_on_when_it_was():
 
 
 def test_only_distances_count():
-    angles = trained_attention()._turn(100, torch.device("cpu"))
+    angles = trained_attention().angles(100, torch.device("cpu"))
     query, key = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(2))
 
     def score(at: int, of: int) -> float:

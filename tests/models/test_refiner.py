@@ -12,7 +12,7 @@ from stemweave.errors import InputError
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.model import StemModel
 from stemweave.models.acceleration import accelerate
-from stemweave.models.refiner import FRONT_END, MaskRefiner
+from stemweave.models.refiner import FRONT_END, FineSpectra, MaskRefiner
 from tests.conftest import make_tiny_pipeline
 from tests.models.precision import check_masks_in_bfloat16
 
@@ -202,3 +202,25 @@ def test_a_model_with_a_refiner_separates_with_it(refined_pipe: StemModel, tmp_p
 def test_float32_is_for_masks_too_if_asked_for(refined_pipe, dtype: str, exact: bool):
     accelerate(refined_pipe, dtype)
     assert refined_pipe.refiner.exact is exact
+
+
+FINE = FineSpectra(16000, 320, 128, 2048, 1e-3)
+
+
+def test_the_short_window_of_fine_spectra_places_a_click_within_a_frame():
+    waveform = torch.zeros(1, 64 * 320)
+    waveform[0, 10 * 640 + 3 * 160] = 1  # the last quarter of place 10
+    fine = FINE(waveform)
+    assert fine.shape == (1, 8, 32, 64)  # a place is two frames and two bands
+    short = fine[0, :4, :, 32]
+    assert short.flatten().argmax() == 3 * short.shape[1] + 10
+    assert short[3, 10] - short[:, 12].max() > 3
+
+
+def test_the_long_window_of_fine_spectra_tells_close_tones_apart():
+    time_s = torch.arange(128 * 320) / 16000
+    tones = sum(torch.sin(2 * torch.pi * hz * time_s) for hz in (440.0, 452.0))
+    long = FINE(tones[None])[0, 4:, 32].transpose(0, 1).flatten()  # bands of one frame
+    peak = int(long[: len(long) // 4].argmax())
+    neighbours = long[peak - 2 : peak + 3]
+    assert (neighbours.diff().sign().diff() != 0).any()  # not one broad hill

@@ -18,10 +18,10 @@ LOG_MEL = make_tiny_pipeline().log_mel
 RATE, N_FFT = LOG_MEL.config.sample_rate, LOG_MEL.config.n_fft
 
 
-def tiny_sharpener(num_stems: int = 2, **settings: int) -> MaskSharpener:
+def tiny_sharpener(num_stems: int = 2, **settings: object) -> MaskSharpener:
     torch.manual_seed(0)
     own = {"num_bins": N_FFT // 2, "sample_rate": RATE, "n_fft": N_FFT}
-    return MaskSharpener(num_stems, channels=8, dilations=(1, 2), **{**own, **settings})
+    return MaskSharpener(num_stems, **{**own, "channels": 8, "dilations": (1, 2), **settings})
 
 
 def tone_and_noise(num_samples: int = RATE) -> torch.Tensor:
@@ -30,6 +30,16 @@ def tone_and_noise(num_samples: int = RATE) -> torch.Tensor:
     time_s = torch.arange(num_samples) / RATE
     tone = sum(torch.sin(2 * math.pi * hz * time_s) for hz in (2000, 3000, 5000))
     return torch.stack([0.03 * tone, 0.1 * torch.randn(num_samples, generator=generator)])
+
+
+SPECTRUM = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
+EVEN = torch.full((1, 2, *SPECTRUM.shape[1:]), 0.5)
+
+
+def random_masks(seed: int) -> torch.Tensor:
+    """Of both stems, for ``SPECTRUM``."""
+    noise = torch.rand(EVEN.shape, generator=torch.Generator().manual_seed(seed))
+    return noise / noise.sum(1, keepdim=True)
 
 
 def even_masks(num_frames: int, num_stems: int = 2) -> torch.Tensor:
@@ -77,15 +87,10 @@ def test_what_it_hears_is_the_same_at_other_rates():
 @pytest.mark.parametrize("num_bins", [N_FFT // 8, N_FFT // 2 - 3, N_FFT])
 def test_factors_are_what_untrained_masks_are_drawn_to(num_bins: int):
     sharpener = tiny_sharpener(num_components=3, num_bins=num_bins)
-    separator = MaskSeparator(LOG_MEL, RATE)
-    mixture = tone_and_noise().sum(0, keepdim=True)
-    spectrum = separator.spectrum(mixture)
-    noise = torch.rand(1, 2, *spectrum.shape[1:], generator=torch.Generator().manual_seed(4))
-    masks = noise / noise.sum(1, keepdim=True)
-    sharpened = slice(0, min(num_bins, N_FFT // 2))
+    masks, sharpened = random_masks(4), slice(0, min(num_bins, N_FFT // 2))
     with torch.no_grad():
-        sharp = sharpener(spectrum, masks)
-        found = sharpener.factors(spectrum, masks).masks()[..., sharpened, :].clamp(min=1e-4)
+        sharp = sharpener(SPECTRUM, masks)
+        found = sharpener.factors(SPECTRUM, masks).masks()[..., sharpened, :].clamp(min=1e-4)
     between = (masks[..., sharpened, :] * found).sqrt()
     between = between / between.sum(1, keepdim=True)
     assert torch.allclose(sharp[..., sharpened, :], between, atol=2e-3)
@@ -94,16 +99,12 @@ def test_factors_are_what_untrained_masks_are_drawn_to(num_bins: int):
 
 def test_a_piece_is_told_the_factors_of_its_window():
     sharpener = tiny_sharpener(num_components=3)
-    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
-    masks = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
-    masks[:, 0] += 0.3 * torch.rand(masks[:, 0].shape, generator=torch.Generator().manual_seed(5))
-    masks[:, 1] = 1 - masks[:, 0]
-    piece = slice(5, 15)
+    masks, piece = random_masks(5), slice(5, 15)
     with torch.no_grad():
-        templates, activations = sharpener.factors(spectrum, masks)
+        templates, activations = sharpener.factors(SPECTRUM, masks)
         told = Factors(templates, activations[..., piece])
-        whole = sharpener(spectrum, masks)[..., piece]
-        of_piece = sharpener(spectrum[..., piece], masks[..., piece], told)
+        whole = sharpener(SPECTRUM, masks)[..., piece]
+        of_piece = sharpener(SPECTRUM[..., piece], masks[..., piece], told)
     assert torch.allclose(of_piece, whole, atol=1e-4)
 
 
@@ -127,25 +128,19 @@ def test_training_tells_a_tone_from_noise_where_bands_cannot():
 
 @pytest.mark.parametrize("faster", [False, True])
 def test_masks_are_sharpened_in_bfloat16_where_that_is_faster(monkeypatch, faster: bool):
-    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
-    even = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
-    check_masks_in_bfloat16(monkeypatch, tiny_sharpener(), (spectrum, even), faster, rounding=1e-5)
+    check_masks_in_bfloat16(monkeypatch, tiny_sharpener(), (SPECTRUM, EVEN), faster, rounding=1e-5)
 
 
 def test_gradients_are_those_of_float32_under_autocast():
     """In bfloat16, those of such convolutions are NaN on some CPUs."""
-    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
-    bins = torch.rand(1, 2, *spectrum.shape[1:], generator=torch.Generator().manual_seed(2))
     gradients = []
     for autocast in (False, True):
-        torch.manual_seed(0)
-        own = {"num_bins": N_FFT // 2, "sample_rate": RATE, "n_fft": N_FFT}
-        sharpener = MaskSharpener(2, channels=24, dilations=(2, 4), **own)
+        sharpener = tiny_sharpener(channels=24, dilations=(2, 4))
         for name, parameter in sharpener.named_parameters():
             if "weight" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            masks = sharpener(spectrum, bins / bins.sum(1, keepdim=True))
+            masks = sharpener(SPECTRUM, random_masks(2))
         assert masks.dtype == torch.float32
         masks[:, 0].mean().backward()
         gradients.append(sharpener.get_parameter("blocks.0.conv1.weight").grad)
@@ -159,7 +154,7 @@ def test_a_model_with_a_sharpener_is_saved_loaded_and_checked(tmp_path):
     pipe.save_pretrained(tmp_path)
     loaded = StemModel.from_pretrained(tmp_path)
     assert isinstance(loaded.sharpener, MaskSharpener)
-    other = MaskSharpener(4, N_FFT // 2, channels=8, sample_rate=2 * RATE, n_fft=N_FFT)
+    other = tiny_sharpener(4, sample_rate=2 * RATE)
     with pytest.raises(InputError, match=f"sample_rate {2 * RATE}, not {RATE}"):
         StemModel(**{**parts, "sharpener": other})
 
@@ -167,10 +162,8 @@ def test_a_model_with_a_sharpener_is_saved_loaded_and_checked(tmp_path):
 def test_a_window_judges_together_what_was_sharpened():
     sharpener = tiny_sharpener(num_components=2, num_bins=N_FFT // 4)
     torch.nn.init.normal_(sharpener.conv_out.weight, std=0.1)
-    spectrum = MaskSeparator(LOG_MEL, RATE).spectrum(tone_and_noise().sum(0, keepdim=True))
-    masks = torch.full((1, 2, *spectrum.shape[1:]), 0.5)
     with torch.no_grad():
-        alone, together = sharpener(spectrum, masks), sharpener.sharpen(spectrum, masks)
+        alone, together = sharpener(SPECTRUM, EVEN), sharpener.sharpen(SPECTRUM, EVEN)
     assert torch.allclose(together.sum(1), torch.ones_like(together[:, 0]), atol=1e-5)
     assert torch.equal(together[..., N_FFT // 4 :, :], alone[..., N_FFT // 4 :, :])
 
@@ -202,12 +195,9 @@ def test_a_second_pass_has_better_factors_and_makes_better_masks():
         assert error(told.masks()) < 0.95 * error(one.factors(spectrum, masks).masks())
         assert error(sharp) < 0.99 * error(one.sharpen(spectrum, masks)) < 0.9 * error(masks)
     assert torch.allclose(sharp.sum(1), torch.ones_like(sharp[:, 0]), atol=1e-5)
+    with pytest.raises(ValueError, match="later_components need num_components"):
+        tiny_sharpener(later_components=5)
     assert told.templates.shape[-1] == 5
     padded = told.padded(8, FIRST_PASS["starts"])
     assert padded.templates.shape[1] == FIRST_PASS["starts"] > told.templates.shape[1]
     assert torch.allclose(padded.masks(), told.masks(), atol=1e-6)
-
-
-def test_a_second_pass_needs_a_first():
-    with pytest.raises(ValueError, match="later_components need num_components"):
-        tiny_sharpener(later_components=5)

@@ -3,13 +3,7 @@
 import torch
 
 from stemweave.models.log_mel import LogMel
-from stemweave.models.vocoder import (
-    SpectralVocoder,
-    griffin_lim,
-    matched,
-    resampled,
-    white_noise,
-)
+from stemweave.models.vocoder import SpectralVocoder, griffin_lim, matched, resampled, white_noise
 
 
 def test_spectral_vocoder_makes_one_hop_per_frame():

@@ -35,24 +35,30 @@ def synthesiser() -> Synthesiser:
     return Synthesiser(16000)
 
 
-def write_four_notes(path: Path) -> None:
-    """One note each: bass at 0 s, guitar at 0.5 s, piano at 1 s, snare at 1.5 s."""
-    midi = mido.MidiFile(ticks_per_beat=480)  # 120 beats a minute: 960 ticks a second
-    for order, (channel, program, pitch) in enumerate(
-        [(0, 33, 33), (1, 25, 64), (2, 0, 72), (9, 0, 38)]
-    ):
+def write_tracks(path: Path, tracks: list[tuple[int, list[tuple[int, int, int]]]]) -> None:
+    """Tracks at 960 ticks a second: a program (-1: drums) and its pitches, ticks before and in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    midi = mido.MidiFile(ticks_per_beat=480)
+    for number, (program, notes) in enumerate(tracks):
+        channel = 9 if program < 0 else number
         track = mido.MidiTrack()
-        track.append(mido.Message("program_change", channel=channel, program=program))
-        track.append(
-            mido.Message("note_on", channel=channel, note=pitch, velocity=100, time=480 * order)
-        )
-        track.append(mido.Message("note_off", channel=channel, note=pitch, time=384))
+        track.append(mido.Message("program_change", channel=channel, program=max(program, 0)))
+        for pitch, before, length in notes:
+            on = mido.Message("note_on", channel=channel, note=pitch, velocity=95, time=before)
+            track += [on, mido.Message("note_off", channel=channel, note=pitch, time=length)]
         midi.tracks.append(track)
     midi.save(path)
 
 
+def write_band(path: Path, programs: list[int], seconds: int = 12) -> None:
+    """A part for every program (-1: drums), a note a second."""
+    write_tracks(path, [(program, [(45, 0, 960)] * seconds) for program in programs])
+
+
 def test_a_four_note_midi_renders_to_the_right_stems(tmp_path: Path, soundfont, synthesiser):
-    write_four_notes(tmp_path / "four.mid")
+    played = [(33, 33), (25, 64), (0, 72), (-1, 38)]  # one after the other, every half second
+    tracks = [(one, [(pitch, 480 * i, 384)]) for i, (one, pitch) in enumerate(played)]
+    write_tracks(tmp_path / "four.mid", tracks)
     parts = parts_of(read_midi_file(tmp_path / "four.mid"))
     stems = {stem_of(part): [part] for part in parts}
     assert set(stems) == {"bass", "guitar", "piano", "drums"}
@@ -217,21 +223,6 @@ def test_a_crossed_song_has_three_grooves():
     names = song.family.split(" + ")
     assert len(names) == 3 and set(names) <= {family.library_file for family in families}
     assert all(song.stems.values())
-
-
-def write_band(path: Path, programs: list[int], seconds: int = 12) -> None:
-    """A part for every program (-1: drums), a note a second."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    midi = mido.MidiFile(ticks_per_beat=480)
-    for channel, program in enumerate(programs):
-        channel = 9 if program < 0 else channel
-        track = mido.MidiTrack()
-        track.append(mido.Message("program_change", channel=channel, program=max(program, 0)))
-        for _ in range(seconds):
-            track.append(mido.Message("note_on", channel=channel, note=45, velocity=90))
-            track.append(mido.Message("note_off", channel=channel, note=45, time=960))
-        midi.tracks.append(track)
-    midi.save(path)
 
 
 def test_a_folder_of_midi_files_becomes_songs(run, tmp_path: Path):

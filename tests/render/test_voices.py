@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import mido
 import numpy as np
 import pytest
 import soundfile
@@ -21,6 +20,7 @@ from stemweave.render.soundfonts import find_soundfont
 from stemweave.render.synth import Synthesiser
 from stemweave.render.vocals import within_range
 from stemweave.render.voices import count_syllables, pyworld, read_recordings
+from tests.render.test_render import write_band
 
 RATE = 16000
 
@@ -120,15 +120,7 @@ def test_human_written_songs_get_a_voice_as_loud_as_they_are():
 
 
 def test_other_instruments_of_midi_files_are_kept(run, tmp_path: Path, voices: Path):
-    midi = mido.MidiFile(ticks_per_beat=480)
-    for channel, program in enumerate((33, 25, 48)):
-        track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
-        for _ in range(12):
-            track.append(mido.Message("note_on", channel=channel, note=52, velocity=90))
-            track.append(mido.Message("note_off", channel=channel, note=52, time=960))
-        midi.tracks.append(track)
-    (tmp_path / "midi").mkdir()
-    midi.save(tmp_path / "midi" / "strings.mid")
+    write_band(tmp_path / "midi" / "strings.mid", [33, 25, 48])
     fixed = ["--soundfont", "TimGM6mb.sf2", "--workers", 1, "--voices", voices]
     assert run("render", tmp_path / "midi", tmp_path / "data", *fixed).code == 0
     (song,) = read_manifest(tmp_path / "data")

@@ -25,10 +25,6 @@ def song(pipe) -> dict[str, torch.Tensor]:
     return {stem: read_audio(EXCERPT / f"{stem}.flac", 0, 451_584)[0] for stem in pipe.stems}
 
 
-def level_db(waveform: torch.Tensor) -> float:
-    return float(20 * waveform.square().mean().sqrt().log10())
-
-
 def test_directions_tell_the_stems_of_a_real_song_apart(pipe, song, monkeypatch):
     def mean_si_sdr_db() -> float:
         generator = torch.Generator().manual_seed(0)
@@ -74,24 +70,3 @@ def test_variations_move_away_with_strength(pipe, song):
     assert distances[0] == 0
     assert distances[1] > 0.1 and distances[2] > 1.2 * distances[1]
     assert 1.1 * distances[2] < distances[3] < 2 * distances[2], "evenly"
-
-
-def test_new_drums_in_the_middle_and_two_more_seconds_fit_in_level(pipe, song):
-    edited = pipe.edit(
-        song,
-        44100,
-        renew={"drums": (4.0, 7.0)},
-        steps=4,
-        generator=torch.Generator().manual_seed(0),
-    )
-    inside = slice(4 * 44100, 7 * 44100)
-    assert torch.equal(edited["bass"], song["bass"])
-    assert not torch.equal(edited["drums"][:, inside], song["drums"][:, inside])
-    assert abs(level_db(edited["drums"][:, inside]) - level_db(song["drums"])) < 4
-    extended = pipe.extend(
-        song, 44100, seconds=2.0, steps=8, generator=torch.Generator().manual_seed(0)
-    )
-    for name, before in {**song, "mixture": sum(song.values())}.items():
-        assert torch.equal(extended[name][:, :451_584], before) or name == "mixture"
-    new, last = extended["mixture"][:, 451_584:], extended["mixture"][:, 451_584 // 2 : 451_584]
-    assert abs(level_db(new) - level_db(last)) < 5

@@ -15,7 +15,7 @@ from stemweave.models.score_transformer import ScoreTransformer
 from stemweave.music.drawing import lasting
 from stemweave.music.instruments import INSTRUMENT_CLASSES
 from stemweave.music.lead_sheet import LeadSheet
-from stemweave.music.rolls import HARMONY_KNOWN, roll_columns, score_end_s
+from stemweave.music.rolls import HARMONY_KNOWN, WIDTHS, roll_columns, score_end_s
 from stemweave.music.score import Score, ScoreNote
 from stemweave.stems import STEMS
 from stemweave.tasks.conditioning import conditioning_of, draw_sounds
@@ -120,15 +120,9 @@ def test_edit_and_extend_are_told_where_in_the_piece_they_are(told):
     first = calls[0]
     context = 4.0 - int(min(max(8, 16 - 13), 50)) * 0.08
     assert clicks_of(first, context) == pytest.approx(beats_between(context, 4.0), abs=0.021)
-    known = first.notes_known[0, :, list_of_stems().index("drums")]
+    known = first.notes_known[0, :, list(WIDTHS).index("drums")]
     assert known[:8].all() and not known[8:].any()  # the score says nothing of what is added
     assert first.rows[0, 8:, HARMONY_KNOWN].all()  # the chords begin anew
-
-
-def list_of_stems() -> list[str]:
-    from stemweave.music.rolls import WIDTHS
-
-    return list(WIDTHS)
 
 
 def test_arrange_and_vary_take_sheets(told):

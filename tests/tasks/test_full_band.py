@@ -10,6 +10,7 @@ from stemweave.models.vocoder import SpectralVocoder, resampled
 from stemweave.tasks import context, spectra
 from stemweave.tasks.spectra import vocode
 from tests.conftest import make_tiny_pipeline
+from tests.tasks.test_tasks import noise, seeded
 
 
 def full_band(**settings: object) -> StemModel:
@@ -26,14 +27,6 @@ def full_band(**settings: object) -> StemModel:
 @pytest.fixture(scope="module")
 def pipe() -> StemModel:
     return full_band()
-
-
-def seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
-def noise(channels: int, num_samples: int) -> torch.Tensor:
-    return 0.1 * torch.randn(channels, num_samples, generator=seeded())
 
 
 def above_8_khz(waveform: torch.Tensor, sample_rate: int) -> float:

@@ -11,6 +11,7 @@ from stemweave.model import StemModel
 from stemweave.models.log_mel import LogMel
 from stemweave.models.unet3d import UNet3D
 from stemweave.models.vocoder import SpectralVocoder
+from tests.tasks.test_tasks import noise, seeded
 
 SEGMENT_FRAMES = 64
 
@@ -39,14 +40,6 @@ def pipe() -> StemModel:
         ),
         clip_mixture=True, separation_steps=2, generation_steps=2, eta=1.0, sample_posterior=True,
     )  # fmt: skip
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
 
 
 def test_every_task_gives_the_network_whole_windows(

@@ -1,13 +1,11 @@
 """Edit, extend and vary: what stays bit for bit, what the denoiser is told, shapes, levels."""
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from stemweave.diffusion.schedulers import with_sampler
-from stemweave.errors import InputError
 from stemweave.model import StemModel
 from stemweave.stems import STEMS
 from stemweave.tasks.edit import excerpt_around
@@ -196,25 +194,21 @@ def test_strength_zero_is_the_piece_and_one_is_a_generated_one(tiny_pipe, channe
 def test_a_variation_starts_from_the_piece(told):
     pipe, calls = told
     piece = piece_of(60_000, stems=("bass", "drums"))
-    pipe.vary(piece, 16000, strength=0.5, steps=4, generator=seeded())
-    first, again = {}, {}
-    for strength, result in ((0.5, first), (1.0, again)):
+    louder = {stem: 100 * waveform.flip(-1) for stem, waveform in piece.items()}
+
+    def asked(piece: dict, strength: float) -> list[tuple]:
         calls.clear()
         pipe.vary(piece, 16000, strength=strength, steps=4, generator=seeded())
-        result["calls"] = list(calls)
-    windows = len(again["calls"]) // 4
-    assert len(first["calls"]) == 2 * windows  # half of the schedule
-    latents, timestep, _, known = first["calls"][0]
+        return list(calls)
+
+    half, whole = asked(piece, 0.5), asked(piece, 1.0)
+    assert 2 * len(half) == len(whole)  # half of the schedule
+    latents, timestep, _, known = half[0]
     assert known[0, 2:].all() and not known[0, :2].any()
-    noisiest = again["calls"][0][1].max()
-    assert 0 < timestep.max() < noisiest
-    louder = {stem: 100 * waveform.flip(-1) for stem, waveform in piece.items()}
-    calls.clear()
-    pipe.vary(louder, 16000, strength=0.5, steps=4, generator=seeded())
-    assert not torch.equal(latents, calls[0][0])
-    calls.clear()
-    pipe.vary(louder, 16000, strength=1.0, steps=4, generator=seeded())
-    assert torch.equal(again["calls"][0][0][:, :2], calls[0][0][:, :2])  # free of the piece
+    assert 0 < timestep.max() < whole[0][1].max()
+    assert not torch.equal(latents, asked(louder, 0.5)[0][0])
+    free = asked(louder, 1.0)[0][0]
+    assert torch.equal(whole[0][0][:, :2], free[:, :2])  # free of the piece
 
 
 def test_a_mixture_alone_is_separated_first(tiny_pipe):
@@ -234,69 +228,20 @@ def test_a_mixture_alone_is_separated_first(tiny_pipe):
     assert torch.equal(tiny_pipe.vary(mixture, 44100, strength=0)["mixture"], mixture)
 
 
-def test_silence_gives_finite_samples(tiny_pipe):
-    piece = dict.fromkeys(STEMS, torch.zeros(2, 40_000))
-    for changed in (
-        tiny_pipe.edit(piece, 44100, renew={"bass": (0.1, 0.5)}, generator=seeded()),
-        tiny_pipe.extend(piece, 44100, seconds=0.5, generator=seeded()),
-        tiny_pipe.vary(piece, 44100, strength=0.5, generator=seeded()),
-    ):
-        assert all(torch.isfinite(waveform).all() for waveform in changed.values())
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda pipe, p: pipe.edit(p, 16000, renew={}), "at least one"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew={"kazoo": (0, 1)}), "kazoo"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew={"bass": (1, 1)}), "before it ends"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew={"bass": (math.nan, 1)}), "before it ends"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew={"bass": (1, 2.001)}), "2 s long"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew={"bass": (-0.1, 1)}), "not in the piece"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew={"bass": (1, 1.00001)}), "no sample"),
-        (lambda pipe, p: pipe.edit(p, 16000, renew=dict.fromkeys(STEMS, (0, 2))), "would stay"),
-        (
-            lambda pipe, p: pipe.edit(p["bass"], 16000, renew=dict.fromkeys(STEMS, (0, None))),
-            "stay",
-        ),
-        (lambda pipe, p: pipe.edit({}, 16000, renew={"bass": (0, 1)}), "at least one"),
-        (lambda pipe, p: pipe.extend(p, 16000, seconds=0), "positive"),
-        (lambda pipe, p: pipe.extend(p, 16000, seconds=math.inf), "positive"),
-        (lambda pipe, p: pipe.extend(noise(1, 1279), 16000, seconds=1), "too short"),
-        (lambda pipe, p: pipe.extend({**p, "kazoo": p["bass"]}, 16000, seconds=1), "kazoo"),
-        (lambda pipe, p: pipe.extend({**p, "bass": noise(2, 9)}, 16000, seconds=1), "equal"),
-        (lambda pipe, p: pipe.vary(p, 16000, strength=1.1), "between 0 and 1"),
-        (lambda pipe, p: pipe.vary(p, 16000, strength=math.nan), "between 0 and 1"),
-        (lambda pipe, p: pipe.vary(noise(9), 16000), "channels, samples"),
-        (lambda pipe, p: pipe.vary(torch.zeros(1, 0), 16000), "empty"),
-        (lambda pipe, p: pipe.vary({"bass": torch.full((1, 9), math.nan)}, 16000), "not numbers"),
-    ],
-)
-def test_bad_requests_are_one_sentence(tiny_pipe, call, message):
-    with pytest.raises(InputError, match=message) as caught:
-        call(tiny_pipe, piece_of(32_000))
-    assert "\n" not in str(caught.value)
-
-
-def test_the_models_settings_of_noise_reach_the_denoiser(told):
+def test_the_models_settings_of_noise_reach_the_denoiser(told, monkeypatch):
     pipe, calls = told
-    own = pipe.scheduler
-    pipe.scheduler = with_sampler(own, "unipc")
-    pipe.config = replace(pipe.config, timestep_shift=3.0, noise_offset=2.0)
-    try:
-        pipe.generate(seconds=1.28, steps=4, generator=seeded(0))
-        generating = list(calls)
-        calls.clear()
-        pipe.vary(piece_of(20_480), 16000, strength=0.5, steps=4, generator=seeded(0))
-    finally:
-        pipe.scheduler = own
-        pipe.config = replace(pipe.config, timestep_shift=1.0, noise_offset=0.0)
-    assert [int(call[1].max()) for call in generating] == [999, 899, 749, 499]
+    monkeypatch.setattr(pipe, "scheduler", with_sampler(pipe.scheduler, "unipc"))
+    config = replace(pipe.config, timestep_shift=3.0, noise_offset=2.0)
+    monkeypatch.setattr(pipe, "config", config)
+    pipe.generate(seconds=1.28, steps=4, generator=seeded(0))
+    assert [int(call[1].max()) for call in calls] == [999, 899, 749, 499]
+    assert calls[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
+    calls.clear()
+    pipe.vary(piece_of(20_480), 16000, strength=0.5, steps=4, generator=seeded(0))
     assert [int(call[1].max()) for call in calls] == [940, 841]  # nearer to noise
-    assert generating[0][0].mean(dim=-2).std() > 1.5  # a window's mean, of plain noise near 0.25
 
 
-def test_guidance_by_given_stems_takes_a_second_pass_that_does_not_hear_them(told):
+def test_guidance_by_given_stems_takes_a_second_pass_that_does_not_hear_them(told, monkeypatch):
     pipe, calls = told
     given = {"bass": noise(1, 20_480)}
     pipe.arrange(given, 16000, steps=2, generator=seeded())
@@ -306,9 +251,6 @@ def test_guidance_by_given_stems_takes_a_second_pass_that_does_not_hear_them(tol
     assert [int(call[1][0, 0]) for call in calls] == [0, 999, 0, 999]
     assert not torch.equal(calls[0][0][:, 0], calls[1][0][:, 0])
     assert torch.equal(calls[0][0][:, 1:], calls[1][0][:, 1:])
-    pipe.config = replace(pipe.config, arrangement_guidance=2.0)
-    try:
-        again = pipe.arrange(given, 16000, steps=2, generator=seeded())
-    finally:
-        pipe.config = replace(pipe.config, arrangement_guidance=1.0)
+    monkeypatch.setattr(pipe, "config", replace(pipe.config, arrangement_guidance=2.0))
+    again = pipe.arrange(given, 16000, steps=2, generator=seeded())
     assert torch.equal(plain["mixture"], again["mixture"])

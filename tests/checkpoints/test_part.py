@@ -1,4 +1,4 @@
-"""``stemweave average``: the mean that was asked for, and sentences for what has none."""
+"""``stemweave average`` and ``compress``: the mean that was asked for, half of the size."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from stemweave.checkpoints.part import part_weights, quantised
 from stemweave.models.compact import CompactUNet
+from stemweave.models.part import SCALE, WEIGHTS, dequantised
 from stemweave.models.provenance import TRAINED
+from stemweave.models.vae import PatchVAE
 
 
 def denoiser(folder: Path, value: float, **options: object) -> Path:
@@ -78,3 +81,46 @@ def test_parts_of_different_stems_have_no_mean(run, tmp_path: Path):
     assert run("average", f"{folders[0]}=1", f"{folders[1]}=1", *arguments).code == 0
     said = json.loads((tmp_path / "mean" / "config.json").read_text())[TRAINED]
     assert said == {"part": "denoiser", "stems": ["a", "b"]}
+
+
+def test_rows_are_kept_to_half_a_step_of_their_own_scale():
+    weight = torch.randn(256, 300) * torch.logspace(-6, 3, 256)[:, None]
+    weight[7] = 0
+    stored = quantised({"a.weight": weight, "b.weight": weight[:3], "bias": weight[0]})
+    assert stored["a.weight"].dtype == torch.int8
+    assert stored["b.weight"].dtype == stored["bias"].dtype == torch.float16
+    restored = dequantised(dict(stored))
+    assert restored.keys() == {"a.weight", "b.weight", "bias"}
+    step = stored["a.weight" + SCALE]
+    error = (restored["a.weight"] - weight).abs().amax(dim=1)
+    assert torch.all(error <= 0.5001 * step) and torch.all(restored["a.weight"][7] == 0)
+
+
+def test_what_is_loaded_is_nearly_the_same_network(run, tmp_path: Path):
+    torch.manual_seed(0)
+    network = CompactUNet(latent_channels=2, latent_bands=8, block_channels=(128, 128)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    network.save_pretrained(tmp_path / "one")
+    assert run("compress", tmp_path / "one", "-o", tmp_path / "small").code == 0
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("one", "small")]
+    assert sizes[1] < 0.3 * sizes[0]
+    loaded = CompactUNet.from_pretrained(tmp_path / "small")
+    latents, timestep = torch.randn(1, 4, 2, 16, 8), torch.tensor([500])
+    with torch.no_grad():
+        truth, found = (one(latents, timestep) for one in (network, loaded))
+    assert 0 < (found - truth).norm() < 0.03 * truth.norm()
+    state = part_weights(tmp_path / "small")
+    assert state.keys() == network.state_dict().keys()
+
+
+def test_what_is_not_compressed(run, tmp_path: Path):
+    PatchVAE().save_pretrained(tmp_path / "vae")
+    denoiser(tmp_path / "one", 1.0)
+    (tmp_path / "other").mkdir()
+    outcome = run("compress", tmp_path / "vae", "-o", tmp_path / "small")
+    assert outcome.code == 2 and "holds a PatchVAE: only CompactUNet," in outcome.err
+    outcome = run("compress", tmp_path / "one", "-o", tmp_path / "other", "--overwrite")
+    assert outcome.code == 2 and "no part of a model" in outcome.err
+    assert run("compress", tmp_path / "one", "-o", tmp_path / "other").code == 2
+    assert not any((tmp_path / "other").iterdir()) and not (tmp_path / "small").exists()
