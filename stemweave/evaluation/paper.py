@@ -64,9 +64,7 @@ def write_reports(
 def initials(names: Mapping[str, Cell]) -> dict[str, str]:
     """Column heads as the paper prints them: B, D, G, P; other columns keep their names."""
     stems = [name for name in names if name != "mean"]
-    letters = {name: name[0].upper() for name in stems}
-    unique = len(set(letters.values())) == len(letters)
-    return {name: letters[name] if unique and name in letters else name for name in names}
+    return {name: arrangement.subset_code([name], stems) for name in stems} | {"mean": "mean"}
 
 
 def paper_table(title: str, rows: Mapping[str, Mapping[str, Cell]]) -> str:
