@@ -44,7 +44,7 @@ def pipe() -> StemModel:
 
 
 def click(num_samples: int) -> torch.Tensor:
-    return (torch.arange(num_samples) == num_samples // 2).float().expand(2, -1)
+    return (torch.arange(num_samples) == num_samples // 2).float().repeat(2, 1)
 
 
 def antiphase(num_samples: int) -> torch.Tensor:
