@@ -23,6 +23,7 @@ from stemweave.tasks.conditioning import Conditioning
 from stemweave.tasks.generate import new_piece
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode, encode, from_model_rate, to_model_rate, vocode
+from stemweave.tasks.steadiness import steady
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ LEVEL_STEP_DB = 1.5
 """Difference in level between old and new spans that is left as the model says: nine of ten bars of
 real songs differ by less from the one before (``stemweave evaluate editing``)."""
 MAX_LEVEL_CORRECTION_DB = 20.0
-"""Most that is taken off a larger difference; beyond, the model means a stem to pause."""
+"""Most that is taken off a larger difference; a span that is quieter by more is a rest."""
 
 
 @dataclass(frozen=True)
@@ -137,23 +138,26 @@ def decode_stems(
     *,
     generator: torch.Generator | None,
     known: Tensor | None = None,
+    conditioning: Conditioning | None = None,
+    first: int | None = None,
+    references: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Waveforms (channels, num_samples) of the stems ``names`` in ``latents`` (S, C, H, W).
 
     They come at the level, rate and channels of the encoded stems. A stem that the piece has keeps
     its place between the channels; another one has the same in all of them, or in ``stereo`` a
     place of its own, whose side ``generator`` draws. With the ``known`` positions (S, H) a stem
-    also keeps its level (``level_fit``).
+    also keeps its level (``level_fit``). From position ``first`` on it is held to ``references``,
+    and it rests where the score of ``conditioning`` does (``steady``).
     """
     chosen = [parts.stems.index(name) for name in names]
-    log_mels = bounded(parts, decode(parts, latents[chosen]), chosen)
+    log_mels = decode(parts, latents[chosen])
+    held_from = log_mels.shape[1] if first is None else first * parts.time_stride
+    log_mels = steady(parts, log_mels, names, conditioning, first=held_from, references=references)
+    log_mels = bounded(parts, log_mels, chosen)
     waveforms = vocode(parts, log_mels, names) / encoded.gain
     if known is not None:
-        samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
-        at_model_rate = resampled(waveforms, samples.shape[-1])
-        rows = zip(encoded.mono[chosen], at_model_rate, samples, strict=True)
-        span = round(LEVEL_SPAN_S * parts.sample_rate)
-        gains = torch.stack([level_fit(*row, span) for row in rows])[None]
+        gains = _level_gains(parts, encoded, waveforms, names, known, conditioning)[None]
         waveforms = waveforms * functional.interpolate(gains, waveforms.shape[-1], mode="linear")[0]
     at_rate = from_model_rate(waveforms, parts.output_rate, encoded.sample_rate, num_samples)
     channels, rate = len(next(iter(encoded.stems.values()))), encoded.sample_rate
@@ -171,27 +175,54 @@ def decode_stems(
     return played
 
 
-def level_fit(true: Tensor, made: Tensor, known: Tensor, span_samples: int) -> Tensor:
+def _level_gains(
+    parts: Parts,
+    encoded: EncodedStems,
+    waveforms: Tensor,
+    names: Sequence[str],
+    known: Tensor,
+    conditioning: Conditioning | None,
+) -> Tensor:
+    """``level_fit`` (N, T) at the model's rate for ``waveforms`` of the stems ``names``."""
+    chosen = [parts.stems.index(name) for name in names]
+    samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
+    sounds = torch.ones_like(samples)
+    written = conditioning and conditioning.sounding(names, known.shape[1], parts.position_s)
+    if written is not None:
+        sounds = written.repeat_interleave(parts.position_samples, dim=1)
+    at_model_rate = resampled(waveforms, samples.shape[-1])
+    rows = zip(encoded.mono[chosen], at_model_rate, samples, sounds, strict=True)
+    span = round(LEVEL_SPAN_S * parts.sample_rate)
+    return torch.stack([level_fit(*row, span_samples=span) for row in rows])
+
+
+def level_fit(
+    true: Tensor, made: Tensor, known: Tensor, sounds: Tensor, span_samples: int
+) -> Tensor:
     """Factors (T,) for a stem's ``made`` waveform, which has ``true`` samples where ``known`` (T,).
 
     First the level of known samples, as the vocoder plays them, is brought to the true one. Then,
     where a span of new samples is more than ``LEVEL_STEP_DB`` louder or quieter than the true known
     ones (without any, than all of ``true``), the excess is taken off, gliding from span to span.
-    Silence is left alone.
+    Only samples that are to have sound count, as ``sounds`` (T,) says. Silence is left alone, and
+    so is a span that is more than ``MAX_LEVEL_CORRECTION_DB`` quieter: a rest.
     """
     shared = min(len(true), len(made))
     true, kept = true[:shared], known[:shared]
     error_db = _difference_db(made[:shared][kept], true[kept])
     gain_db = torch.full(made.shape, -_limited(error_db, MAX_VOCODER_CORRECTION_DB))
-    new = made[~known]
+    new, heard = made[~known], sounds[~known]
     if len(new):
-        reference = true[kept] if kept.any() else true
+        told = kept & sounds[:shared] if kept.any() else sounds[:shared]
+        count = max(1, round(len(new) / span_samples))
+        spans = zip(new.tensor_split(count), heard.tensor_split(count), strict=True)
         steps_db = [
-            _difference_db(span, reference) + gain_db[0].item()
-            for span in new.tensor_split(max(1, round(len(new) / span_samples)))
+            _difference_db(span[inside], true[told]) + gain_db[0].item() for span, inside in spans
         ]
         excess_db = [
             _limited(step - _limited(step, LEVEL_STEP_DB), MAX_LEVEL_CORRECTION_DB)
+            if step > -MAX_LEVEL_CORRECTION_DB
+            else 0.0
             for step in steps_db
         ]
         gain_db[~known] -= functional.interpolate(

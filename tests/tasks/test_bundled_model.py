@@ -9,6 +9,8 @@ from stemweave.audio import masking
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.io.decode import read_audio
 from stemweave.model import StemModel, load_model
+from stemweave.music.drawing import lasting
+from stemweave.music.lead_sheet import LeadSheet
 from stemweave.tasks.spectra import to_model_rate
 
 EXCERPT = Path(__file__).parent.parent.parent / "examples" / "freedoom_excerpt"
@@ -95,3 +97,12 @@ def test_new_drums_in_the_middle_and_two_more_seconds_fit_in_level(pipe, song):
         assert torch.equal(extended[name][:, :451_584], before) or name == "mixture"
     new, last = extended["mixture"][:, 451_584:], extended["mixture"][:, 451_584 // 2 : 451_584]
     assert abs(level_db(new) - level_db(last)) < 5
+
+
+def test_ten_seeds_write_ten_scores_over_one_bar(pipe):
+    bar = LeadSheet.from_text("Am7", 120, "4/4", style="rock")
+    scores = {
+        repr(pipe.write_score(lasting(bar, 2.0), generator=torch.Generator().manual_seed(seed)))
+        for seed in range(10)
+    }
+    assert len(scores) == 10
