@@ -20,6 +20,7 @@ from stemweave.audio.waveforms import exact_scale, rms
 from stemweave.models.parts import Parts
 from stemweave.models.vocoder import resampled
 from stemweave.tasks.conditioning import Conditioning
+from stemweave.tasks.dynamics import dynamics_fit
 from stemweave.tasks.generate import new_piece
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode, encode, from_model_rate, to_model_rate, vocode
@@ -42,7 +43,7 @@ LEVEL_STEP_DB = 1.5
 """Difference in level between old and new spans that is left as the model says: nine of ten bars of
 real songs differ by less from the one before (``stemweave evaluate editing``)."""
 MAX_LEVEL_CORRECTION_DB = 20.0
-"""Most that is taken off a larger difference; a span that is quieter by more is a rest."""
+"""Most that is taken off a larger difference; beyond, the model means a stem to pause."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,16 @@ def decode_stems(
     conditioning: Conditioning | None = None,
     first: int | None = None,
     references: Mapping[str, Tensor] | None = None,
+    in_gap: bool = False,
 ) -> dict[str, Tensor]:
     """Waveforms (channels, num_samples) of the stems ``names`` in ``latents`` (S, C, H, W).
 
     They come at the level, rate and channels of the encoded stems. A stem that the piece has keeps
     its place between the channels; another one has the same in all of them, or in ``stereo`` a
     place of its own, whose side ``generator`` draws. With the ``known`` positions (S, H) a stem
-    also keeps its level (``level_fit``). From position ``first`` on it is held to ``references``,
-    and it rests where the score of ``conditioning`` does (``steady``).
+    also keeps its level (``level_fit``), and ``in_gap`` its dynamics (``dynamics_fit``). From
+    position ``first`` on it is held to ``references``, and it rests where the score of
+    ``conditioning`` does (``steady``).
     """
     chosen = [parts.stems.index(name) for name in names]
     log_mels = decode(parts, latents[chosen])
@@ -157,7 +160,9 @@ def decode_stems(
     log_mels = bounded(parts, log_mels, chosen)
     waveforms = vocode(parts, log_mels, names) / encoded.gain
     if known is not None:
-        gains = _level_gains(parts, encoded, waveforms, names, known, conditioning)[None]
+        gains = _level_gains(parts, encoded, waveforms, names, known, conditioning, in_gap=in_gap)[
+            None
+        ]
         waveforms = waveforms * functional.interpolate(gains, waveforms.shape[-1], mode="linear")[0]
     at_rate = from_model_rate(waveforms, parts.output_rate, encoded.sample_rate, num_samples)
     channels, rate = len(next(iter(encoded.stems.values()))), encoded.sample_rate
@@ -182,6 +187,8 @@ def _level_gains(
     names: Sequence[str],
     known: Tensor,
     conditioning: Conditioning | None,
+    *,
+    in_gap: bool,
 ) -> Tensor:
     """``level_fit`` (N, T) at the model's rate for ``waveforms`` of the stems ``names``."""
     chosen = [parts.stems.index(name) for name in names]
@@ -193,7 +200,15 @@ def _level_gains(
     at_model_rate = resampled(waveforms, samples.shape[-1])
     rows = zip(encoded.mono[chosen], at_model_rate, samples, sounds, strict=True)
     span = round(LEVEL_SPAN_S * parts.sample_rate)
-    return torch.stack([level_fit(*row, span_samples=span) for row in rows])
+    gains = torch.stack([level_fit(*row, span_samples=span) for row in rows])
+    if not in_gap:
+        return gains
+    for gain, true, made, own in zip(
+        gains, encoded.mono[chosen], at_model_rate, samples, strict=True
+    ):
+        around = true[own[: len(true)]]
+        gain[~own] *= dynamics_fit((gain * made)[~own], around, parts.sample_rate)
+    return gains
 
 
 def level_fit(
@@ -204,8 +219,8 @@ def level_fit(
     First the level of known samples, as the vocoder plays them, is brought to the true one. Then,
     where a span of new samples is more than ``LEVEL_STEP_DB`` louder or quieter than the true known
     ones (without any, than all of ``true``), the excess is taken off, gliding from span to span.
-    Only samples that are to have sound count, as ``sounds`` (T,) says. Silence is left alone, and
-    so is a span that is more than ``MAX_LEVEL_CORRECTION_DB`` quieter: a rest.
+    Only samples that are to have sound count, as ``sounds`` (T,) says: rests are left alone, and so
+    is silence.
     """
     shared = min(len(true), len(made))
     true, kept = true[:shared], known[:shared]
@@ -221,8 +236,6 @@ def level_fit(
         ]
         excess_db = [
             _limited(step - _limited(step, LEVEL_STEP_DB), MAX_LEVEL_CORRECTION_DB)
-            if step > -MAX_LEVEL_CORRECTION_DB
-            else 0.0
             for step in steps_db
         ]
         gain_db[~known] -= functional.interpolate(

@@ -109,6 +109,7 @@ def _drawn(
         generator=sampling.generator,
         known=known,
         conditioning=conditioning,
+        in_gap=True,
     )
 
 

@@ -1,7 +1,7 @@
 """Long pieces keep the level and colour of their stems, and rests are rests.
 
-Works on drawn log-mels (S, F, M). Levels and colours are those of frames in which a stem sounds, as
-its score says or, without one, its level: a window with fewer notes stays quieter as a whole.
+Works on drawn log-mels (S, F, M). Levels and colours are those of frames in which a stem is heard:
+a window with fewer notes stays quieter as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NUM_BANDS = 8
 MAX_CHANGE_DB = 9.0
 """Most that a band is changed by; what differs by more is meant so."""
 AUDIBLE_DB = 30.0
-"""Frames this far below a stem's loud ones are rests, where no score says so; bands, nothing."""
+"""Frames this far below a stem's loud ones are rests, and bands are nothing."""
 MIN_SOUNDING_S = 1.0
 """A stem that sounds for less tells neither level nor colour."""
 ROUNDS = 3
@@ -108,23 +108,17 @@ def steady(
         references: ``levels_of_piece`` by stem; None: what is before ``first``.
     """
     config, num_frames = parts.log_mel.config, log_mels.shape[1]
-    frame_s = 1 / parts.log_mel.frames_per_second
-    written, ringing = (
-        conditioning.sounding(stems, num_frames, frame_s, tail_s) if conditioning else None
-        for tail_s in (0.0, REST_TAIL_S)
-    )
-    if num_frames > first:
-        held = []
-        for number, (stem, own) in enumerate(zip(stems, log_mels, strict=True)):
-            sounds = audible_frames(own)
-            if written is not None:
-                sounds &= written[number]
-            reference = None if references is None else references.get(stem)
-            held.append(
-                held_to(own, sounds, first, config.segment_frames, _min_frames(parts), reference)
-            )
-        log_mels = torch.stack(held).clamp(min=math.log(config.log_floor))
-    return log_mels if ringing is None else _resting(parts, log_mels, ringing)
+    if conditioning is not None:
+        frame_s = 1 / parts.log_mel.frames_per_second
+        ringing = conditioning.sounding(stems, num_frames, frame_s, REST_TAIL_S)
+        log_mels = log_mels if ringing is None else _resting(parts, log_mels, ringing)
+    if num_frames <= first:
+        return log_mels
+    window, least, held = config.segment_frames, _min_frames(parts), []
+    for stem, own in zip(stems, log_mels, strict=True):
+        reference = None if references is None else references.get(stem)
+        held.append(held_to(own, audible_frames(own), first, window, least, reference))
+    return torch.stack(held).clamp(min=math.log(config.log_floor))
 
 
 def levels_of_piece(parts: Parts, waveform: Tensor, sample_rate: int, gain: float) -> Tensor | None:
