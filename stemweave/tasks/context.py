@@ -194,9 +194,10 @@ def _level_gains(
     chosen = [parts.stems.index(name) for name in names]
     samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
     sounds = torch.ones_like(samples)
-    written = conditioning and conditioning.sounding(names, known.shape[1], parts.position_s)
-    if written is not None:
-        sounds = written.repeat_interleave(parts.position_samples, dim=1)
+    if conditioning is not None:
+        written = conditioning.sounding(names, known.shape[1], parts.position_s)
+        if written is not None:
+            sounds = written.repeat_interleave(parts.position_samples, dim=1)
     at_model_rate = resampled(waveforms, samples.shape[-1])
     rows = zip(encoded.mono[chosen], at_model_rate, samples, sounds, strict=True)
     span = round(LEVEL_SPAN_S * parts.sample_rate)
