@@ -58,7 +58,16 @@ def arrange(
         sampling,
         conditioning=conditioning,
     )
-    new = decode_stems(parts, encoded, latents, added, num_samples, generator=sampling.generator)
+    new = decode_stems(
+        parts,
+        encoded,
+        latents,
+        added,
+        num_samples,
+        generator=sampling.generator,
+        conditioning=conditioning,
+        first=parts.window_positions,
+    )
     return _together(parts, given, new, sample_rate)
 
 

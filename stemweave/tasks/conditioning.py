@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from stemweave.errors import InputError
 from stemweave.models.conditions import Conditions, conditions_of
@@ -17,6 +18,9 @@ from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.rolls import TimedNotes, score_end_s, timed_notes
 from stemweave.music.score import Score
 from stemweave.tasks.sampling import Sampling
+
+SHORTEST_S = 0.15
+"""What any note sounds for, however short it is written: drum hits are."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,29 @@ class Conditioning:
             self.sounds,
             self.notes_until_s,
         )
+
+    def sounding(
+        self, stems: Sequence[str], num_frames: int, frame_s: float, tail_s: float = 0.0
+    ) -> Tensor | None:
+        """In which of the first frames of the task's latents stems sound, (S, F) bool.
+
+        True from each note's begin to ``tail_s`` after its end, and where nothing is known of
+        notes; None if nothing is of any.
+        """
+        if self.notes is None:
+            return None
+        frames = torch.ones(len(stems), num_frames, dtype=torch.bool)
+        written = min(max(0.0, (self.notes_until_s - self.start_s) / frame_s), num_frames)
+        for own, stem in zip(frames, stems, strict=True):
+            if stem not in self.notes:
+                continue
+            own[: round(written)] = False
+            for start_s, end_s in self.notes[stem][:, :2]:
+                end_s = max(end_s, start_s + SHORTEST_S) + tail_s
+                first = math.floor((start_s - self.start_s) / frame_s)
+                stop = math.ceil((end_s - self.start_s) / frame_s)
+                own[max(0, first) : max(0, stop)] = True
+        return frames
 
 
 def conditioning_of(

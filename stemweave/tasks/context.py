@@ -20,9 +20,11 @@ from stemweave.audio.waveforms import exact_scale, rms
 from stemweave.models.parts import Parts
 from stemweave.models.vocoder import resampled
 from stemweave.tasks.conditioning import Conditioning
+from stemweave.tasks.dynamics import dynamics_fit
 from stemweave.tasks.generate import new_piece
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode, encode, from_model_rate, to_model_rate, vocode
+from stemweave.tasks.steadiness import steady
 
 logger = logging.getLogger(__name__)
 
@@ -137,23 +139,30 @@ def decode_stems(
     *,
     generator: torch.Generator | None,
     known: Tensor | None = None,
+    conditioning: Conditioning | None = None,
+    first: int | None = None,
+    references: Mapping[str, Tensor] | None = None,
+    in_gap: bool = False,
 ) -> dict[str, Tensor]:
     """Waveforms (channels, num_samples) of the stems ``names`` in ``latents`` (S, C, H, W).
 
     They come at the level, rate and channels of the encoded stems. A stem that the piece has keeps
     its place between the channels; another one has the same in all of them, or in ``stereo`` a
     place of its own, whose side ``generator`` draws. With the ``known`` positions (S, H) a stem
-    also keeps its level (``level_fit``).
+    also keeps its level (``level_fit``), and ``in_gap`` its dynamics (``dynamics_fit``). From
+    position ``first`` on it is held to ``references``, and it rests where the score of
+    ``conditioning`` does (``steady``).
     """
     chosen = [parts.stems.index(name) for name in names]
-    log_mels = bounded(parts, decode(parts, latents[chosen]), chosen)
+    log_mels = decode(parts, latents[chosen])
+    held_from = log_mels.shape[1] if first is None else first * parts.time_stride
+    log_mels = steady(parts, log_mels, names, conditioning, first=held_from, references=references)
+    log_mels = bounded(parts, log_mels, chosen)
     waveforms = vocode(parts, log_mels, names) / encoded.gain
     if known is not None:
-        samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
-        at_model_rate = resampled(waveforms, samples.shape[-1])
-        rows = zip(encoded.mono[chosen], at_model_rate, samples, strict=True)
-        span = round(LEVEL_SPAN_S * parts.sample_rate)
-        gains = torch.stack([level_fit(*row, span) for row in rows])[None]
+        gains = _level_gains(parts, encoded, waveforms, names, known, conditioning, in_gap=in_gap)[
+            None
+        ]
         waveforms = waveforms * functional.interpolate(gains, waveforms.shape[-1], mode="linear")[0]
     at_rate = from_model_rate(waveforms, parts.output_rate, encoded.sample_rate, num_samples)
     channels, rate = len(next(iter(encoded.stems.values()))), encoded.sample_rate
@@ -171,24 +180,60 @@ def decode_stems(
     return played
 
 
-def level_fit(true: Tensor, made: Tensor, known: Tensor, span_samples: int) -> Tensor:
+def _level_gains(
+    parts: Parts,
+    encoded: EncodedStems,
+    waveforms: Tensor,
+    names: Sequence[str],
+    known: Tensor,
+    conditioning: Conditioning | None,
+    *,
+    in_gap: bool,
+) -> Tensor:
+    """``level_fit`` (N, T) at the model's rate for ``waveforms`` of the stems ``names``."""
+    chosen = [parts.stems.index(name) for name in names]
+    samples = known[chosen].repeat_interleave(parts.position_samples, dim=1)
+    sounds = torch.ones_like(samples)
+    if conditioning is not None:
+        written = conditioning.sounding(names, known.shape[1], parts.position_s)
+        if written is not None:
+            sounds = written.repeat_interleave(parts.position_samples, dim=1)
+    at_model_rate = resampled(waveforms, samples.shape[-1])
+    rows = zip(encoded.mono[chosen], at_model_rate, samples, sounds, strict=True)
+    span = round(LEVEL_SPAN_S * parts.sample_rate)
+    gains = torch.stack([level_fit(*row, span_samples=span) for row in rows])
+    if not in_gap:
+        return gains
+    for gain, true, made, own in zip(
+        gains, encoded.mono[chosen], at_model_rate, samples, strict=True
+    ):
+        around = true[own[: len(true)]]
+        gain[~own] *= dynamics_fit((gain * made)[~own], around, parts.sample_rate)
+    return gains
+
+
+def level_fit(
+    true: Tensor, made: Tensor, known: Tensor, sounds: Tensor, span_samples: int
+) -> Tensor:
     """Factors (T,) for a stem's ``made`` waveform, which has ``true`` samples where ``known`` (T,).
 
     First the level of known samples, as the vocoder plays them, is brought to the true one. Then,
     where a span of new samples is more than ``LEVEL_STEP_DB`` louder or quieter than the true known
     ones (without any, than all of ``true``), the excess is taken off, gliding from span to span.
-    Silence is left alone.
+    Only samples that are to have sound count, as ``sounds`` (T,) says: rests are left alone, and so
+    is silence.
     """
     shared = min(len(true), len(made))
     true, kept = true[:shared], known[:shared]
     error_db = _difference_db(made[:shared][kept], true[kept])
     gain_db = torch.full(made.shape, -_limited(error_db, MAX_VOCODER_CORRECTION_DB))
-    new = made[~known]
+    new, heard = made[~known], sounds[~known]
     if len(new):
-        reference = true[kept] if kept.any() else true
+        told = kept & sounds[:shared] if kept.any() else sounds[:shared]
+        count = max(1, round(len(new) / span_samples))
+        spans = zip(new.tensor_split(count), heard.tensor_split(count), strict=True)
         steps_db = [
-            _difference_db(span, reference) + gain_db[0].item()
-            for span in new.tensor_split(max(1, round(len(new) / span_samples)))
+            _difference_db(span[inside], true[told]) + gain_db[0].item() for span, inside in spans
         ]
         excess_db = [
             _limited(step - _limited(step, LEVEL_STEP_DB), MAX_LEVEL_CORRECTION_DB)

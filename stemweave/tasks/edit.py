@@ -101,7 +101,15 @@ def _drawn(
         conditioning=conditioning,
     )
     return decode_stems(
-        parts, encoded, latents, list(renew), num_samples, generator=sampling.generator, known=known
+        parts,
+        encoded,
+        latents,
+        list(renew),
+        num_samples,
+        generator=sampling.generator,
+        known=known,
+        conditioning=conditioning,
+        in_gap=True,
     )
 
 

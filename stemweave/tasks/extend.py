@@ -29,6 +29,7 @@ from stemweave.tasks.context import (
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.separate import with_stems
+from stemweave.tasks.steadiness import levels_of_piece
 
 MIRRORED_POSITIONS = 16
 """The encoder gets this much of the end played backwards after it, instead of a sudden silence."""
@@ -77,7 +78,7 @@ def extend(
         added = from_nothing(parts, list(end), shape, sample_rate, sampling, conditioning)
     else:
         added = _continued(
-            parts, end, sample_rate, context_positions, added_samples, sampling, conditioning
+            parts, old, end, sample_rate, context_positions, added_samples, sampling, conditioning
         )
     added = limited_stems(added, sample_rate, ceiling=peak_of(mixture))
     added |= {name: mixture.new_zeros(len(mixture), added_samples) for name in kept}
@@ -96,6 +97,7 @@ def _appended(
 
 def _continued(
     parts: Parts,
+    old: Mapping[str, Tensor],
     end: Mapping[str, Tensor],
     sample_rate: int,
     context_positions: int,
@@ -103,7 +105,11 @@ def _continued(
     sampling: Sampling,
     conditioning: Conditioning | None,
 ) -> dict[str, Tensor]:
-    """``added_samples`` that follow ``end``, ``context_positions`` of the piece's stems."""
+    """``added_samples`` that follow ``end``, ``context_positions`` of the ``old`` stems.
+
+    What is longer than a window has its level and colour from all of it, not from its end alone:
+    small differences would add up from one extension to the next.
+    """
     samples_per_position = parts.position_samples * sample_rate / parts.sample_rate
     context = next(iter(end.values())).shape[-1]
     mirrored = min(context - 1, int(MIRRORED_POSITIONS * samples_per_position))
@@ -115,9 +121,24 @@ def _continued(
         parts, encoded, context_positions, math.ceil(added_samples / samples_per_position)
     )
     latents = piece_latents(parts, clean, known, sampling, conditioning=conditioning)
-    num_samples, generator = context + added_samples, sampling.generator
+    num_old, references = next(iter(old.values())).shape[-1], None
+    if (num_old + added_samples) / sample_rate > parts.segment_s:
+        gain = encoded.scale * encoded.gain
+        found = {
+            name: levels_of_piece(parts, stem, sample_rate, gain) for name, stem in old.items()
+        }
+        references = {name: levels for name, levels in found.items() if levels is not None}
     new = decode_stems(
-        parts, encoded, latents, list(end), num_samples, generator=generator, known=known
+        parts,
+        encoded,
+        latents,
+        list(end),
+        context + added_samples,
+        generator=sampling.generator,
+        known=known,
+        conditioning=conditioning,
+        first=None if references is None else context_positions,
+        references=references,
     )
     return {name: waveform[:, context:] for name, waveform in new.items()}
 

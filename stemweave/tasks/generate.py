@@ -18,6 +18,7 @@ from stemweave.tasks.conditioning import Conditioning, conditioning_of
 from stemweave.tasks.piece import piece_latents
 from stemweave.tasks.sampling import Sampling
 from stemweave.tasks.spectra import bounded, decode, decode_channels, from_model_rate, vocode
+from stemweave.tasks.steadiness import steady
 
 
 def generate(
@@ -71,8 +72,10 @@ def new_piece(
         conditioning=conditioning,
     )
     log_mels = decode(parts, latents)[:, None] if mono else decode_channels(parts, latents)
-    log_mels = bounded(parts, log_mels)  # (S, channels, F, M)
     rows = [name for name in names for _ in range(log_mels.shape[1])]
+    window = parts.log_mel.config.segment_frames
+    steadied = steady(parts, log_mels.flatten(0, 1), rows, conditioning, first=window)
+    log_mels = bounded(parts, steadied.unflatten(0, log_mels.shape[:2]))  # (S, channels, F, M)
     played = vocode(parts, log_mels.flatten(0, 1), rows)
     at_rate = from_model_rate(played, parts.output_rate, sample_rate, num_samples)
     waveforms = at_rate.unflatten(0, log_mels.shape[:2])

@@ -9,6 +9,8 @@ from stemweave.audio import masking
 from stemweave.evaluation.signal_measures import si_sdr_db
 from stemweave.io.decode import read_audio
 from stemweave.model import StemModel, load_model
+from stemweave.music.drawing import lasting
+from stemweave.music.lead_sheet import LeadSheet
 from stemweave.tasks.spectra import to_model_rate
 
 EXCERPT = Path(__file__).parent.parent.parent / "examples" / "freedoom_excerpt"
@@ -70,3 +72,33 @@ def test_variations_move_away_with_strength(pipe, song):
     assert distances[0] == 0
     assert distances[1] > 0.1 and distances[2] > 1.2 * distances[1]
     assert 1.1 * distances[2] < distances[3] < 2 * distances[2], "evenly"
+
+
+def test_new_drums_in_the_middle_and_two_more_seconds_fit_in_level(pipe, song):
+    edited = pipe.edit(
+        song,
+        44100,
+        renew={"drums": (4.0, 7.0)},
+        steps=4,
+        generator=torch.Generator().manual_seed(0),
+    )
+    inside = slice(4 * 44100, 7 * 44100)
+    assert torch.equal(edited["bass"], song["bass"])
+    assert not torch.equal(edited["drums"][:, inside], song["drums"][:, inside])
+    assert abs(level_db(edited["drums"][:, inside]) - level_db(song["drums"])) < 4
+    extended = pipe.extend(
+        song, 44100, seconds=2.0, steps=8, generator=torch.Generator().manual_seed(0)
+    )
+    for name, before in {**song, "mixture": sum(song.values())}.items():
+        assert torch.equal(extended[name][:, :451_584], before) or name == "mixture"
+    new, last = extended["mixture"][:, 451_584:], extended["mixture"][:, 451_584 // 2 : 451_584]
+    assert abs(level_db(new) - level_db(last)) < 5
+
+
+def test_ten_seeds_write_ten_scores_over_one_bar(pipe):
+    bar = LeadSheet.from_text("Am7", 120, "4/4", style="rock")
+    scores = {
+        repr(pipe.write_score(lasting(bar, 2.0), generator=torch.Generator().manual_seed(seed)))
+        for seed in range(10)
+    }
+    assert len(scores) == 10

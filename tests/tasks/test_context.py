@@ -5,14 +5,17 @@ import math
 import pytest
 import torch
 
-from stemweave.tasks import context
+from stemweave.tasks import context, dynamics
 from tests.tasks.test_tasks import noise, seeded
 
 SPAN = 1000
 
 
-def fit_db(true: torch.Tensor, made: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    return 20 * context.level_fit(true, made, known, SPAN).log10()
+def fit_db(
+    true: torch.Tensor, made: torch.Tensor, known: torch.Tensor, sounds: torch.Tensor | None = None
+) -> torch.Tensor:
+    sounds = torch.ones_like(known) if sounds is None else sounds
+    return 20 * context.level_fit(true, made, known, sounds, SPAN).log10()
 
 
 def half_known(length: int = 4 * SPAN) -> torch.Tensor:
@@ -36,6 +39,16 @@ def test_a_step_in_level_is_limited(step_db: float, left_db: float):
     gain_db = fit_db(tone, made, half_known())
     assert (gain_db[: 2 * SPAN] == 0).all()
     assert gain_db[2 * SPAN :] == pytest.approx(left_db - step_db, abs=1e-3)
+
+
+def test_rests_of_the_score_do_not_count():
+    places = torch.arange(4 * SPAN)
+    sounds = places % 4 == 0
+    true = torch.where(sounds, 1.0, 0.0)
+    made = torch.where(places < 2 * SPAN, true, torch.where(places % 8 == 0, 1.0, 0.0))
+    fewer_notes = sounds & ((places < 2 * SPAN) | (places % 8 == 0))
+    assert (fit_db(true, made, half_known(), fewer_notes) == 0).all()
+    assert fit_db(true, made, half_known())[-1] > 1  # 3 dB less power, and nobody knows why
 
 
 def test_without_anything_known_the_whole_is_the_reference():
@@ -82,3 +95,37 @@ def test_new_material_follows_the_level_of_the_piece(tiny_pipe):
         loud, soft = task(piece), task(quiet)
         assert loud["mixture"].abs().max() < 1  # so nothing is turned down
         assert torch.allclose(loud["bass"], soft["bass"] / 0.05, atol=2e-5)
+
+
+RATE = 8000
+
+
+def bursts(loud: float, soft: float, seconds: int = 4) -> torch.Tensor:
+    """Noise that is loud for 0.1 s of each half a second, and soft."""
+    places = torch.arange(seconds * RATE) % (RATE // 2)
+    return noise(seconds * RATE) * torch.where(places < RATE // 10, loud, soft)
+
+
+def crest_db(waveform: torch.Tensor) -> float:
+    """Of the loudest 20 ms over all."""
+    power = waveform.unflatten(0, (-1, RATE // 50)).square().mean(dim=1)
+    return float(10 * (power.max() / power.mean()).log10())
+
+
+def test_a_fill_has_the_dynamics_of_what_is_around_it():
+    around, spiky = bursts(0.5, 0.25), bursts(0.8, 0.1)
+    fitted = spiky * dynamics.dynamics_fit(spiky, around, RATE)
+    assert crest_db(spiky) - crest_db(around) > 2
+    assert abs(crest_db(fitted) - crest_db(around)) < 1.5
+    level_db = 20 * (fitted.square().mean() / around.square().mean()).sqrt().log10()
+    assert abs(float(level_db)) < 1
+
+
+def test_rests_and_short_fills_keep_their_dynamics():
+    around = bursts(0.5, 0.25)
+    resting = bursts(0.5, 0.0) + 1e-3 * bursts(1, 1)
+    gains = dynamics.dynamics_fit(resting, around, RATE)
+    in_rest = torch.arange(len(gains)) % (RATE // 2) == RATE // 4
+    assert gains[in_rest] == pytest.approx(1, abs=1e-3)
+    for new, given in ((resting[:RATE], around), (resting, around[:RATE]), (0 * resting, around)):
+        assert (dynamics.dynamics_fit(new, given, RATE) == 1).all()
