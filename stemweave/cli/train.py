@@ -149,7 +149,7 @@ def train_denoiser(
         denoiser=init if base is None else None,
     )
     require_network("denoiser", settings, autoencoder, run.device)
-    songs = load_songs(settings)
+    songs = load_songs(settings, may_be_packed=True)
     stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
     if base is not None:
         start_from(stage.network, base.denoiser, base, settings)

@@ -134,13 +134,7 @@ class Shards(ABC):
         if self.bfloat16:
             description["bfloat16"] = True
         description |= self._own_description()
-        digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
-        for network in networks:
-            if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
-                digest.update(str(network.config.scaling_factor).encode())
-            for name, tensor in sorted(network.state_dict().items()):
-                digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest_of(description, networks)
 
     def build(self, index: int) -> Arrays:
         """Shard ``index`` from audio; the same bits at every call.
@@ -221,6 +215,17 @@ class Shards(ABC):
             name: tensor.float() if tensor.dtype == torch.float16 else tensor
             for name, tensor in _concatenated(rows).items()
         }
+
+
+def digest_of(description: Any, networks: Sequence[nn.Module]) -> str:
+    """A short hash of plain values and of networks' weights."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
+    for network in networks:
+        if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
+            digest.update(str(network.config.scaling_factor).encode())
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _read(path: Path) -> Arrays | None:
