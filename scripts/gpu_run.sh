@@ -91,5 +91,4 @@ main() {
 }
 
 mkdir -p "$out"
-main 2>&1 | tee "$out/log.txt"
-exit "${PIPESTATUS[0]}"
+main 2>&1 | tee "$out/log.txt"; exit "${PIPESTATUS[0]}"

@@ -27,7 +27,7 @@ def folder(run, composed: Path, tiny_model: Path, tmp_path: Path) -> Path:
     """A pack and weights to begin with; no songs."""
     config = write_settings(composed, tmp_path)
     change(config, "denoiser", conditions={"channels": 8}, examples=0, steps=10**6)
-    change(config, "denoiser", validate_every_steps=50, log_every_steps=10)
+    change(config, "denoiser", validate_every_steps=50, log_every_steps=1)
     vae = tiny_model / "vae"
     done = run("data", "latents", config, tmp_path / "pack", "--vae", vae, "--mib", LIMIT_MIB)
     assert done.code == 0, done.err
