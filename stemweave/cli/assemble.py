@@ -1,4 +1,4 @@
-"""``stemweave assemble``: trained parts → a model folder; ``stemweave data cache``."""
+"""``stemweave assemble``: trained parts → a model folder; ``stemweave data cache|latents``."""
 
 from __future__ import annotations
 
@@ -106,3 +106,34 @@ def cache(
     source = CacheSource(config, stage, vae, Path.cwd(), tuple(changes or ()))
     made, kept, folder = cache_crops(source, shards, Workers(workers, ray))
     typer.echo(f"{made} shards made, {kept} were there → {folder}")
+
+
+@data_app.command("latents")
+def latents(
+    config: Config,
+    out: Annotated[Path, typer.Argument(help="folder to write")],
+    vae: Annotated[Path | None, typer.Option(help=f"trained autoencoder; {VAE}")] = None,
+    mib: Annotated[float, typer.Option("--mib", min=0.01, help="size at most, in 2²⁰ bytes")] = 55,
+    latent_step: Annotated[
+        float, typer.Option(min=0, max=1, help="that latents are rounded to; 0 leaves them")
+    ] = 1 / 16,
+    changes: Changes = None,
+) -> None:
+    """Pack the denoiser's crops, for training where there are no songs."""
+    from stemweave.data.crop_pack import require_means, write_pack
+    from stemweave.data.latents import LatentShards
+    from stemweave.io.files import require_absent
+    from stemweave.training.cache import CacheSource
+    from stemweave.training.settings import load_settings
+
+    require_absent([out], overwrite=False)
+    settings = load_settings(config, changes=changes or ())
+    require_means(settings.denoiser.latents)
+    if vae is None and settings.finetune.model is None:
+        vae = VAE
+    stage = CacheSource(config, "denoiser", vae, Path.cwd(), tuple(changes or ())).load()
+    assert isinstance(stage.shards, LatentShards)
+    assert isinstance(stage.validation_shards, LatentShards)
+    number = write_pack(stage.shards, stage.validation_shards, out, mib * 2**20, latent_step)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    typer.echo(f"{number} crops → {out}: {size / 2**20:.1f} MiB")

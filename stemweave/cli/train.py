@@ -94,7 +94,9 @@ class Beginning:
     base: StemModel | None
     init: Path | None
 
-    def songs(self, autoencoder: Any = None, **parts: Any) -> tuple[Any, Any]:
+    def songs(
+        self, autoencoder: Any = None, may_be_packed: bool = False, **parts: Any
+    ) -> tuple[Any, Any]:
         """To train and to validate on, once settings and ``parts`` are seen to go together."""
         from stemweave.training.identity import check_parts
         from stemweave.training.start import load_songs
@@ -102,7 +104,7 @@ class Beginning:
 
         check_parts(self.settings, **parts)
         require_network(self.kind, self.settings, autoencoder, self.run.device)
-        return load_songs(self.settings)
+        return load_songs(self.settings, may_be_packed=may_be_packed)
 
     def load(self, network: Any, part: str, stems: Sequence[str] | None = None) -> None:
         """Give ``network`` the weights that it starts from, if any."""
@@ -173,7 +175,7 @@ def train_denoiser(
     if vocoder is not None:
         examples_vocoder = load_component("vocoder", vocoder)
     parts = {"vae": autoencoder, "vocoder": examples_vocoder, "denoiser": begun.init}
-    songs = begun.songs(autoencoder, **parts)
+    songs = begun.songs(autoencoder, may_be_packed=True, **parts)
     stage = DenoiserStage(settings, *songs, autoencoder, examples_vocoder)
     begun.load(stage.network, "denoiser")
     begun.start(stage, songs[0])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stemweave.data.mixing import Crops, mix_mels
-from stemweave.data.shards import Arrays, Shards
+from stemweave.data.shards import Arrays, Shards, digest_of
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.models.conditions import Conditions, conditions_of, nothing_known
@@ -107,6 +107,18 @@ class LatentShards(Shards):
         sounds = {stem: list(names) for stem, names in words["sounds"].items()}
         named = {"styles": words["styles"], "instruments": words["instruments"], "sounds": sounds}
         return {"conditions": Conditions._fields, "layout": LAYOUT, **named, **extra}
+
+    def meaning(self) -> dict[str, Any]:
+        """What a network must know to be trained on these crops, wherever they come from."""
+        front_end = {k: v for k, v in self.log_mel.config.items() if not k.startswith("_")}
+        return {
+            "log_mel": front_end,
+            "stems": self.stems,
+            "channels": self.channels,
+            "crop_frames": self.plan.crop_frames,
+            "autoencoder": digest_of(None, [self.vae]),
+            **self._own_description(),
+        }
 
     def make(self, count: int, rng: np.random.Generator) -> Arrays:
         log_mels, crops = self._log_mels(count, rng)

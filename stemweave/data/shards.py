@@ -124,12 +124,7 @@ class Shards(ABC):
         description |= {"channels": self.channels} if self.channels > 1 else {}
         description |= {"bfloat16": True} if self.bfloat16 else {}
         description |= self._own_description()
-        digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
-        for network in networks:
-            if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
-                digest.update(str(network.config.scaling_factor).encode())
-            add_weights(digest, network)
-        return digest.hexdigest()[:16]
+        return digest_of(description, networks)
 
     def build(self, index: int) -> Arrays:
         """Shard ``index`` from audio; the same bits at every call.
@@ -215,6 +210,16 @@ def add_weights(digest: Any, network: nn.Module) -> None:
     """Let a hash depend on a network's weights, in single precision."""
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+
+
+def digest_of(description: Any, networks: Sequence[nn.Module]) -> str:
+    """A short hash of plain values and of networks' weights."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
+    for network in networks:
+        if isinstance(network, AutoencoderKL):  # its scale is not a function of its weights
+            digest.update(str(network.config.scaling_factor).encode())
+        add_weights(digest, network)
+    return digest.hexdigest()[:16]
 
 
 def _read(path: Path) -> Arrays | None:

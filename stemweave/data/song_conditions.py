@@ -54,7 +54,9 @@ def sounds_in(songs: Sequence[Song], stems: Sequence[str]) -> dict[str, dict[str
     """Every sound of each stem in ``songs``, in alphabetical order, and how many songs have it."""
     found: dict[str, Counter[str]] = {stem: Counter() for stem in stems}
     for song in songs:
-        for stem, sound in sounds_of(song.folder).items():
+        # of packed songs there is no folder
+        sounds_of_song = song.details.get("soundfonts") or sounds_of(song.folder)
+        for stem, sound in sounds_of_song.items():
             if stem in found:
                 found[stem][sound] += 1
     return {stem: dict(sorted(sounds.items())) for stem, sounds in found.items()}

@@ -150,4 +150,5 @@ def describe_songs(songs: Songs) -> Any:
     """What the songs are, as JSON: where, their stems, their files' sizes and times of change."""
     if isinstance(songs, TarSongs):
         return songs.description
-    return [[str(song.folder.resolve()), song.stems, song_files(song)] for song in songs]
+    packed = getattr(songs, "description", None)
+    return packed or [[str(song.folder.resolve()), song.stems, song_files(song)] for song in songs]

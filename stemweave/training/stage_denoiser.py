@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stemweave.data.crop_pack import PackedShards, PackedSongs, require_means
 from stemweave.data.latents import LatentBatch, LatentShards, PosteriorShards, encode_mels
 from stemweave.data.tar_songs import Songs
 from stemweave.diffusion import sampler
 from stemweave.diffusion.guidance import guided
 from stemweave.diffusion.objective import denoising_loss
 from stemweave.diffusion.schedulers import with_sampler
+from stemweave.errors import InputError
 from stemweave.io.own_code import imported
 from stemweave.models.conditions import Conditions
 from stemweave.models.log_mel import LogMel, mono_log_mel
@@ -23,12 +25,23 @@ from stemweave.training.crops import train_and_validation
 from stemweave.training.examples import Example, example_crops, synthesised
 from stemweave.training.lora import save_network
 from stemweave.training.networks import make_denoiser
+from stemweave.training.part_settings import DenoiserSettings
 from stemweave.training.placement import to_channels_last
 from stemweave.training.settings import RunSettings
 from stemweave.training.situations import Situation, draw_situation, hide
 
 LOUDEST_OF = 128
 """Crops of training that what is drawn is held against (``max_log_mels``)."""
+
+
+def _kind_of_shards(settings: DenoiserSettings, songs: Songs) -> type[LatentShards]:
+    """What holds crops of ``songs``; raises ``InputError`` for what a pack cannot give."""
+    if not isinstance(songs, PackedSongs):
+        return LatentShards if settings.latents == "mean" else PosteriorShards
+    require_means(settings.latents)
+    if settings.examples:
+        raise InputError("a pack has no songs to make examples of: set denoiser.examples to 0")
+    return PackedShards
 
 
 class DenoiserStage:
@@ -49,7 +62,7 @@ class DenoiserStage:
         self.network = make_denoiser(settings, vae, train)
 
         self.shards, self.validation_shards = train_and_validation(
-            LatentShards if self.settings.latents == "mean" else PosteriorShards,
+            _kind_of_shards(self.settings, train),
             settings,
             self.settings,
             (train, validation),

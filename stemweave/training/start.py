@@ -18,6 +18,7 @@ from accelerate.utils import set_seed
 
 from stemweave.data import damage
 from stemweave.data.checking import hours_table, is_audible
+from stemweave.data.crop_pack import is_pack, read_pack
 from stemweave.data.readers import Findings, read_data
 from stemweave.data.songs import Song
 from stemweave.data.tar_cache import TarCache, split_of_url, tar_urls
@@ -42,11 +43,22 @@ def prepare(
     return settings
 
 
-def load_songs(settings: RunSettings, quiet: bool = False) -> tuple[Songs, Songs]:
+def load_songs(
+    settings: RunSettings, quiet: bool = False, may_be_packed: bool = False
+) -> tuple[Songs, Songs]:
     """Training and validation songs of all data; says what there is of every stem and split.
 
-    Raises ``InputError`` if there are none, or a stem is in none of the training songs.
+    Raises:
+        InputError: if there are none, or a stem is in none of the training songs, or if there is a
+            pack of crops beside other data or where songs are wanted.
     """
+    packs = list(filter(is_pack, settings.data))
+    if packs:
+        if not may_be_packed or len(settings.data) > 1:
+            raise InputError(
+                f"{packs[0]} is a pack of crops: it is for train denoiser, and its only data"
+            )
+        return read_pack(Path(packs[0]))
     urls: list[str] = []
     findings = Findings("")
     for entry in settings.data:

@@ -1,5 +1,7 @@
 """A small data set and settings with which every stage trains in a second."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import torch
 import yaml
 
 from stemweave.data.songs import Song, append_to_manifest, write_song
+from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
+from stemweave.music.midi import SCORE_FILE, write_midi
+from stemweave.music.score import Score, ScoreNote
 from tests.training.command import train
 
 STEMS = ("bass", "drums", "guitar", "piano")
@@ -39,6 +44,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         song = Song(song_folder, split, 4.0, 16000, STEMS)
         write_song(song)
         append_to_manifest(folder, song)
+    return folder
+
+
+@pytest.fixture
+def composed(data: Path, tmp_path: Path) -> Path:
+    """The songs of ``data`` with sheets, scores and sounds; every song has drums on its beats."""
+    folder = tmp_path / "composed"
+    shutil.copytree(data, folder)
+    for number, song in enumerate(sorted(folder.glob("song_*"))):
+        sheet = LeadSheet.from_text(
+            "C | F", 120.0, "4/4", style="rock", instruments={"bass": "finger"}
+        )
+        beats = (ScoreNote(beat, beat + 0.1, 36, 90) for beat in range(8))
+        melody = (ScoreNote(number, number + 1, 60, 90),)
+        score = Score({"bass": (), "drums": tuple(beats), "piano": melody})
+        (song / SHEET_FILE).write_text(sheet.to_json())
+        write_midi(song / SCORE_FILE, score, sheet)
+        details = json.loads((song / "song.json").read_text())
+        details["soundfonts"] = {"piano": f"{'aaab'[number]}.sf2"}
+        (song / "song.json").write_text(json.dumps(details))
     return folder
 
 

@@ -1,7 +1,5 @@
 """Training with sheet, score and sounds: aligned with the crop, hidden as often as wanted."""
 
-import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from stemweave.model import StemModel
 from stemweave.models.compact import CompactUNet
 from stemweave.models.conditions import Conditions, nothing_known
 from stemweave.models.vae import PatchVAE
-from stemweave.music.lead_sheet import SHEET_FILE, LeadSheet
-from stemweave.music.midi import SCORE_FILE, write_midi
 from stemweave.music.rolls import (
     CHORD_COLUMNS,
     HARMONY_KNOWN,
@@ -25,7 +21,6 @@ from stemweave.music.rolls import (
     RHYTHM_KNOWN,
     roll_columns,
 )
-from stemweave.music.score import Score, ScoreNote
 from stemweave.training.finetune import resolved, take_over
 from stemweave.training.networks import make_denoiser
 from stemweave.training.part_settings import ConditionSettings
@@ -36,32 +31,10 @@ from stemweave.training.start import load_songs
 from tests.training.command import change, last_log, train
 from tests.training.conftest import STEMS, write_settings
 
-TEMPO_BPM = 120.0
-
 
 @pytest.fixture
-def songs(data: Path, tmp_path: Path) -> Path:
-    """The songs of ``data`` with sheets, scores and sounds; every song has drums on its beats."""
-    folder = tmp_path / "composed"
-    shutil.copytree(data, folder)
-    for number, song in enumerate(sorted(folder.glob("song_*"))):
-        sheet = LeadSheet.from_text(
-            "C | F", TEMPO_BPM, "4/4", style="rock", instruments={"bass": "finger"}
-        )
-        beats = (ScoreNote(beat, beat + 0.1, 36, 90) for beat in range(8))
-        melody = (ScoreNote(number, number + 1, 60, 90),)
-        score = Score({"bass": (), "drums": tuple(beats), "piano": melody})
-        (song / SHEET_FILE).write_text(sheet.to_json())
-        write_midi(song / SCORE_FILE, score, sheet)
-        details = json.loads((song / "song.json").read_text())
-        details["soundfonts"] = {"piano": f"{'aaab'[number]}.sf2"}
-        (song / "song.json").write_text(json.dumps(details))
-    return folder
-
-
-@pytest.fixture
-def config(songs: Path, tmp_path: Path) -> Path:
-    path = write_settings(songs, tmp_path)
+def config(composed: Path, tmp_path: Path) -> Path:
+    path = write_settings(composed, tmp_path)
     change(path, "denoiser", conditions={"channels": 8})
     return path
 
