@@ -286,14 +286,18 @@ def analysis_command(
     model: Model = None,
     split: Split = "all",
     count: Annotated[int, typer.Option("--songs", "-n", min=1, help="How many.")] = 64,
+    seconds: Annotated[
+        float | None, typer.Option(min=10, help="Of each song only the beginning; all if absent.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Beats, bars, key and chords that the analyser finds, beside libraries."""
+    """Beats, bars, key, chords and notes that the analyser finds, beside libraries."""
     from stemweave.evaluation.analysis import evaluate_analysis
 
     pipe = load(model)
     songs = _songs(data, pipe, split, out, overwrite)
-    _finish(evaluate_analysis(pipe, songs, count, progress=True), model, data, split, out)
+    found = evaluate_analysis(pipe, songs, count, seconds=seconds, progress=True)
+    _finish(found, model, data, split, out)
 
 
 @evaluate.command("speed")
