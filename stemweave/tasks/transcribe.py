@@ -1,7 +1,8 @@
 """Notes of pitched stems, heard by basic-pitch where that package is installed.
 
-basic-pitch (Bittner et al., "A lightweight instrument-agnostic model for polyphonic note transcription",
-2022) has its weights in its package, a quarter of a megabyte, and runs in onnxruntime.
+basic-pitch (Bittner et al., "A lightweight instrument-agnostic model for polyphonic note
+transcription", 2022) has its weights, a quarter of a megabyte, in its package, and runs in
+onnxruntime.
 """
 
 from __future__ import annotations
