@@ -287,8 +287,9 @@ def analysis_command(
     split: Split = "all",
     count: Annotated[int, typer.Option("--songs", "-n", min=1, help="How many.")] = 64,
     seconds: Annotated[
-        float | None, typer.Option(min=10, help="Of each song only the beginning; all if absent.")
+        float | None, typer.Option(min=10, help="Of each song's beginning; all if absent.")
     ] = None,
+    beside: Annotated[str | None, typer.Option(help="Libraries; all installed if absent.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Beats, bars, key, chords and notes that the analyser finds, beside libraries."""
@@ -296,7 +297,8 @@ def analysis_command(
 
     pipe = load(model)
     songs = _songs(data, pipe, split, out, overwrite)
-    found = evaluate_analysis(pipe, songs, count, seconds=seconds, progress=True)
+    names = beside.split(",") if beside else None
+    found = evaluate_analysis(pipe, songs, count, seconds=seconds, beside=names, progress=True)
     _finish(found, model, data, split, out)
 
 

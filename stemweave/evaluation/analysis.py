@@ -24,7 +24,7 @@ from stemweave.music.keys import note_name
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.tasks.transcribe import INSTALL, can_transcribe
 
-OURS = "ours"
+OURS, BASIC_PITCH = "ours", "basic-pitch"
 CHORDS = "chords, root and third"
 
 
@@ -34,21 +34,24 @@ def evaluate_analysis(
     count: int = 64,
     *,
     seconds: float | None = None,
+    beside: Sequence[str] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Each finder on mixtures of ``count`` songs that have sheets, or on their first ``seconds``.
 
     Beat and downbeat F1 within 70 ms, tempo within 4 %, metre, key (weighted) and chords (share of
     the time in which root and third are right) as mir_eval counts them; with basic-pitch also the
-    notes of the stems. The table's notes name what is not installed.
+    notes of the stems. ``beside`` names the libraries that have rows, None all; the table's notes
+    name what is not installed.
     """
+    asked = known_libraries(beside)
     known = [(song, read_song_conditions(song.folder).sheet) for song in songs]
     known = [(song, sheet) for song, sheet in known if sheet is not None and sheet.beats_s]
     if not known:
         raise InputError("no song has a sheet.json: compose them with 'stemweave compose'")
     kept = known[:: max(len(known) // count, 1)][:count]
-    finders = finders_beside(pipe)
-    hears_notes = can_transcribe()
+    finders = {row: find for row, find in finders_beside(pipe).items() if row in (OURS, *asked)}
+    hears_notes = BASIC_PITCH in asked and can_transcribe()
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     for whole_song, sheet in tqdm(kept, desc="songs", disable=not progress):
         assert sheet is not None
@@ -64,11 +67,20 @@ def evaluate_analysis(
     table = Table(f"Analysis: {len(kept)} songs{heard}", digits=2)
     for (measure, row, column), own in values.items():
         table.put_samples(measure, row, column, list(own.values()), list(own))
-    missing = [row for row in OPTIONAL if row not in finders]
-    missing += [] if hears_notes else ["basic-pitch"]
+    measured = [*finders, *([BASIC_PITCH] if hears_notes else [])]
+    missing = [row for row in asked if row not in measured]
     if missing:
         table.notes.append(f"Not installed, so without a row: {', '.join(missing)} ({INSTALL})")
     return Evaluation(table)
+
+
+def known_libraries(names: Sequence[str] | None) -> tuple[str, ...]:
+    """``names``, or all; ``InputError`` for one that has no row."""
+    known = ("librosa", *OPTIONAL, BASIC_PITCH)
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"no row is of {name}: choose of {', '.join(known)}")
+    return known if names is None else tuple(names)
 
 
 def finders_beside(pipe: Any) -> dict[str, Finder]:

