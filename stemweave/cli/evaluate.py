@@ -249,11 +249,16 @@ def vocoder_command(report: ModelReport, segments: Segments = 48) -> None:
 def analysis_command(
     report: ModelReport,
     count: Annotated[int, typer.Option("--songs", "-n", min=1, help="How many.")] = 64,
+    seconds: Annotated[
+        float | None, typer.Option(min=10, help="Of each song's beginning; all if absent.")
+    ] = None,
+    beside: Annotated[str | None, typer.Option(help="Libraries; all installed if absent.")] = None,
 ) -> None:
-    """Beats, bars, key and chords that the analyser finds, beside libraries."""
+    """Beats, bars, key, chords and notes that the analyser finds, beside libraries."""
     from stemweave.evaluation.analysis import evaluate_analysis
 
-    report.measure(evaluate_analysis, count)
+    names = None if beside is None else names_in(beside)
+    report.measure(evaluate_analysis, count, seconds=seconds, beside=names)
 
 
 @app.command("speed")

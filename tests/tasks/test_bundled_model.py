@@ -27,6 +27,10 @@ def song(pipe) -> dict[str, torch.Tensor]:
     return {stem: read_audio(EXCERPT / f"{stem}.flac", 0, 451_584)[0] for stem in pipe.stems}
 
 
+def level_db(waveform: torch.Tensor) -> float:
+    return float(20 * waveform.square().mean().sqrt().log10())
+
+
 def test_directions_tell_the_stems_of_a_real_song_apart(pipe, song, monkeypatch):
     def mean_si_sdr_db() -> float:
         generator = torch.Generator().manual_seed(0)
