@@ -199,3 +199,9 @@ def check_long_enough(piece: Mapping[str, Tensor], shortest_s: float, sample_rat
         raise InputError(
             f"a piece of {duration_s:.3f} s is too short to continue: give {shortest_s:g} s or more"
         )
+
+
+def check_strength(strength: float) -> None:
+    """Refuse strengths outside [0, 1]."""
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength must be between 0 and 1, not {strength}")

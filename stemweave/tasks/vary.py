@@ -9,7 +9,6 @@ from torch import Tensor
 
 from stemweave.audio.limiter import limited_stems, peak_of
 from stemweave.audio.waveforms import checked
-from stemweave.errors import InputError
 from stemweave.models.parts import Parts
 from stemweave.music.lead_sheet import LeadSheet
 from stemweave.music.score import Score
@@ -38,8 +37,7 @@ def vary(
     nothing of the piece but its stems' levels, 0 returns it. Stems that it lacks stay silent; the
     others are turned down where their sum would be above full scale and the old mixture's peak.
     """
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength must be between 0 and 1, not {strength}")
+    requests.check_strength(strength)
     given = requests.as_piece(parts, piece, sample_rate)
     sampling = sampling.checked(parts, "vary")
     num_samples = next(iter(given.values())).shape[-1]
