@@ -160,10 +160,9 @@ def decode_stems(
     log_mels = bounded(parts, log_mels, chosen)
     waveforms = vocode(parts, log_mels, names) / encoded.gain
     if known is not None:
-        gains = _level_gains(parts, encoded, waveforms, names, known, conditioning, in_gap=in_gap)[
-            None
-        ]
-        waveforms = waveforms * functional.interpolate(gains, waveforms.shape[-1], mode="linear")[0]
+        gains = _level_gains(parts, encoded, waveforms, names, known, conditioning, in_gap=in_gap)
+        length = waveforms.shape[-1]
+        waveforms = waveforms * functional.interpolate(gains[None], length, mode="linear")[0]
     at_rate = from_model_rate(waveforms, parts.output_rate, encoded.sample_rate, num_samples)
     channels, rate = len(next(iter(encoded.stems.values()))), encoded.sample_rate
     in_stereo = parts.config.stereo and channels == 2
@@ -229,11 +228,12 @@ def level_fit(
     gain_db = torch.full(made.shape, -_limited(error_db, MAX_VOCODER_CORRECTION_DB))
     new, heard = made[~known], sounds[~known]
     if len(new):
-        told = kept & sounds[:shared] if kept.any() else sounds[:shared]
+        measured = kept & sounds[:shared] if kept.any() else sounds[:shared]
         count = max(1, round(len(new) / span_samples))
         spans = zip(new.tensor_split(count), heard.tensor_split(count), strict=True)
         steps_db = [
-            _difference_db(span[inside], true[told]) + gain_db[0].item() for span, inside in spans
+            _difference_db(span[inside], true[measured]) + gain_db[0].item()
+            for span, inside in spans
         ]
         excess_db = [
             _limited(step - _limited(step, LEVEL_STEP_DB), MAX_LEVEL_CORRECTION_DB)

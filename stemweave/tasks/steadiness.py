@@ -20,7 +20,7 @@ from stemweave.tasks.spectra import to_model_rate
 NUM_BANDS = 8
 """Of equally many mel bands each: a note up or down does not change them, another colour does."""
 MAX_CHANGE_DB = 9.0
-"""Most that a band is changed by; what differs by more is meant so."""
+"""Most that a band is changed by: a larger difference is taken for the music's own."""
 AUDIBLE_DB = 30.0
 """Frames this far below a stem's loud ones are rests, and bands are nothing."""
 MIN_SOUNDING_S = 1.0
@@ -32,9 +32,9 @@ MAX_STEP_DB = 3.0
 MAX_WINDOWS = 12
 """Of a piece, that say how loud it is."""
 REST_DB = -60.0
-"""What a model plays where a stem rests is turned down by so much,"""
+"""Added to what a model plays where a stem rests."""
 REST_TAIL_S = 1.0
-"""so long after the end of the last note: strings and cymbals ring on."""
+"""A rest begins so long after the last note ends: strings and cymbals ring on."""
 REST_FADE_S = 0.5
 DB_PER_NEPER = 20 / math.log(10)
 
@@ -114,10 +114,11 @@ def steady(
         log_mels = log_mels if ringing is None else _resting(parts, log_mels, ringing)
     if num_frames <= first:
         return log_mels
-    window, least, held = config.segment_frames, _min_frames(parts), []
+    min_frames, held = _min_frames(parts), []
     for stem, own in zip(stems, log_mels, strict=True):
         reference = None if references is None else references.get(stem)
-        held.append(held_to(own, audible_frames(own), first, window, least, reference))
+        sounds = audible_frames(own)
+        held.append(held_to(own, sounds, first, config.segment_frames, min_frames, reference))
     return torch.stack(held).clamp(min=math.log(config.log_floor))
 
 
@@ -130,18 +131,18 @@ def levels_of_piece(parts: Parts, waveform: Tensor, sample_rate: int, gain: floa
     window, num_samples = round(parts.segment_s * sample_rate), waveform.shape[-1]
     count = min(MAX_WINDOWS, max(1, round(num_samples / window)))
     starts = torch.linspace(0, max(0, num_samples - window), count).long().tolist()
-    shown = [waveform[:, start : start + window] for start in starts]
+    excerpts = [waveform[:, start : start + window] for start in starts]
     log_mels = [
-        parts.log_mel(gain * to_model_rate(one, sample_rate, parts.sample_rate)) for one in shown
+        parts.log_mel(gain * to_model_rate(one, sample_rate, parts.sample_rate)) for one in excerpts
     ]
     sounding = audible_frames(torch.cat(log_mels)).split([len(one) for one in log_mels])
-    least = _min_frames(parts)
+    min_frames = _min_frames(parts)
     pairs = zip(log_mels, sounding, strict=True)
-    levels = [found for pair in pairs if (found := band_levels(*pair, least)) is not None]
+    levels = [found for pair in pairs if (found := band_levels(*pair, min_frames)) is not None]
     if not levels:
         return None
-    nearness = torch.stack(levels).mean(dim=0) - levels[-1]
-    return levels[-1] + nearness.clamp(-MAX_STEP_DB, MAX_STEP_DB)
+    step_db = torch.stack(levels).mean(dim=0) - levels[-1]
+    return levels[-1] + step_db.clamp(-MAX_STEP_DB, MAX_STEP_DB)
 
 
 def _resting(parts: Parts, log_mels: Tensor, sounds: Tensor) -> Tensor:
