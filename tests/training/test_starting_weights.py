@@ -35,6 +35,16 @@ def test_a_score_model_goes_on_with_its_own_styles(run, tmp_path: Path):
     assert refused.err.count("\n") == 1 and not (tmp_path / "other").exists()
 
 
+def test_no_steps_export_the_weights_that_it_begins_with(run, tmp_path: Path):
+    config = test_stage_score.write_config(tmp_path)
+    made = make_score_model(load_settings(config), STEMS, ("rock",))
+    made.save_pretrained(tmp_path / "rock")
+    change(config, "score", steps=0)
+    train(run, "score", config, tmp_path / "run", "--init", tmp_path / "rock")
+    exported = load_component("score_model", tmp_path / "run" / "export").state_dict()
+    assert all(torch.equal(exported[name], weights) for name, weights in made.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("settings", "metre", "message"),
     [
