@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stemweave.training.figures import peak_memory_gb
+from stemweave.training.logs import peak_memory_gb
 
 from benchmarks.unet3d import HEIGHT, inputs, random_network
 from stemweave.evaluation.speed import median_s

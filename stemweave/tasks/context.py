@@ -200,7 +200,7 @@ def _level_gains(
     at_model_rate = resampled(waveforms, samples.shape[-1])
     rows = zip(encoded.mono[chosen], at_model_rate, samples, sounds, strict=True)
     span = round(LEVEL_SPAN_S * parts.sample_rate)
-    gains = torch.stack([level_fit(*row, span_samples=span) for row in rows])
+    gains = torch.stack([level_fit(*row, span) for row in rows])
     if not in_gap:
         return gains
     for gain, true, made, own in zip(
