@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stemweave.training.logs import peak_memory_gb
 
 from benchmarks.unet3d import HEIGHT, inputs, random_network
 from stemweave.evaluation.speed import median_s
 from stemweave.model import load_model
 from stemweave.models.acceleration import accelerate, channels_last
 from stemweave.models.devices import AUTO, checked_device, device_name
+from stemweave.training.logs import peak_memory_gb
 
 TINY = {"model_channels": 32, "channel_mult": [1, 1], "attention_resolutions": [2]}
-REPEATS = 5
+REPEATS, TINY_REPEATS = 5, 1
 
 
 def finished(call: Callable[[], object], device: torch.device) -> Callable[[], None]:
@@ -42,7 +42,7 @@ def finished(call: Callable[[], object], device: torch.device) -> Callable[[], N
 def passes(device: torch.device, is_tiny: bool) -> dict[str, dict[str, float]]:
     """Median seconds of one pass, and peak memory, by number type and windows at once."""
     network = channels_last(random_network(TINY if is_tiny else {}).to(device))
-    height, found = 16 if is_tiny else HEIGHT, {}
+    height, repeats, found = (16, TINY_REPEATS, {}) if is_tiny else (HEIGHT, REPEATS, {})
     for name in ("float32", "bfloat16"):
         for windows in (1, 2) if is_tiny else (1, 8):
             given = [
@@ -55,7 +55,7 @@ def passes(device: torch.device, is_tiny: bool) -> dict[str, dict[str, float]]:
                 torch.autocast(device.type, torch.bfloat16) if name == "bfloat16" else nullcontext()
             )
             with torch.inference_mode(), precision:
-                taken = median_s(finished(lambda given=given: network(*given), device), REPEATS)
+                taken = median_s(finished(lambda given=given: network(*given), device), repeats)
             found[f"{name}, {windows} windows"] = {
                 "seconds": taken,
                 "peak_gib": peak_memory_gb(device),
@@ -63,7 +63,7 @@ def passes(device: torch.device, is_tiny: bool) -> dict[str, dict[str, float]]:
     return found
 
 
-def tasks(device: torch.device, model: Path | None) -> dict[str, float]:
+def tasks(device: torch.device, model: Path | None, repeats: int) -> dict[str, float]:
     """Median seconds of tasks on one window, with a model's own settings; ``model`` or bundled."""
     seconds = {}
     for dtype in ("auto", "bfloat16"):
@@ -78,7 +78,7 @@ def tasks(device: torch.device, model: Path | None) -> dict[str, float]:
         }
         for name, call in calls.items():
             seconds[f"{name}, {dtype}"] = median_s(
-                finished(lambda call=call, pipe=pipe: call(pipe), device), 3
+                finished(lambda call=call, pipe=pipe: call(pipe), device), repeats
             )
     return seconds
 
@@ -94,7 +94,9 @@ def main() -> None:
         "device": device_name(device),
         "torch": torch.__version__,
         "passes": passes(device, arguments.tiny),
-        "seconds_of_tasks": tasks(device, arguments.model),
+        "seconds_of_tasks": tasks(
+            device, arguments.model, TINY_REPEATS if arguments.tiny else REPEATS
+        ),
     }
     arguments.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
