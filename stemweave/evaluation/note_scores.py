@@ -1,4 +1,4 @@
-"""Notes heard in stems against the notes that were played."""
+"""Notes found in stems against the notes that were played."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stemweave.data.song_conditions import read_song_conditions
 from stemweave.data.songs import Song
 from stemweave.evaluation.segments import Segment, load_stems
 from stemweave.music.rolls import PITCHED
-from stemweave.tasks.transcribe import heard_notes
+from stemweave.tasks.transcribe import found_notes
 
 NOTES = "note onsets F1 (first 30 s)"
 EXCERPT_S = 30.0
@@ -44,10 +44,10 @@ def note_agreement(pipe: Any, song: Song) -> dict[tuple[str, str], float]:
     )
     for row, waveforms in sources:
         for stem in true:
-            heard = heard_notes(waveforms[stem], pipe.sample_rate)
+            found = found_notes(waveforms[stem], pipe.sample_rate)
             values[row, stem] = onset_f1(
                 begun_before(played[stem], excerpt.duration_s),
-                begun_before(heard, excerpt.duration_s),
+                begun_before(found, excerpt.duration_s),
             )
     return values
 
@@ -59,11 +59,11 @@ def begun_before(notes: np.ndarray | None, end_s: float) -> np.ndarray:
     return notes[(notes[:, 0] >= 0) & (notes[:, 0] < end_s)]
 
 
-def onset_f1(played: np.ndarray, heard: np.ndarray) -> float:
+def onset_f1(played: np.ndarray, found: np.ndarray) -> float:
     """F1 of onsets within 50 ms and a quarter tone; where notes end does not count."""
-    if not len(played) or not len(heard):
-        return float(len(played) == len(heard))
-    pairs = (_intervals_and_hz(played), _intervals_and_hz(heard))
+    if not len(played) or not len(found):
+        return float(len(played) == len(found))
+    pairs = (_intervals_and_hz(played), _intervals_and_hz(found))
     *_, f1, _ = mir_eval.transcription.precision_recall_f1_overlap(
         *pairs[0],
         *pairs[1],

@@ -226,11 +226,11 @@ def level_fit(
     true, kept = true[:shared], known[:shared]
     error_db = _difference_db(made[:shared][kept], true[kept])
     gain_db = torch.full(made.shape, -_limited(error_db, MAX_VOCODER_CORRECTION_DB))
-    new, heard = made[~known], sounds[~known]
+    new, sounding = made[~known], sounds[~known]
     if len(new):
         measured = kept & sounds[:shared] if kept.any() else sounds[:shared]
         count = max(1, round(len(new) / span_samples))
-        spans = zip(new.tensor_split(count), heard.tensor_split(count), strict=True)
+        spans = zip(new.tensor_split(count), sounding.tensor_split(count), strict=True)
         steps_db = [
             _difference_db(span[inside], true[measured]) + gain_db[0].item()
             for span, inside in spans

@@ -1,6 +1,6 @@
 """Long pieces keep the level and colour of their stems, and rests are rests.
 
-Works on drawn log-mels (S, F, M). Levels and colours are those of frames in which a stem is heard:
+Works on drawn log-mels (S, F, M). Levels and colours are those of frames in which a stem sounds:
 a window with fewer notes stays quieter as a whole.
 """
 
@@ -84,8 +84,8 @@ def held_to(
                 changes_db[number] = changes_db[number - 1]
                 continue
             reference = levels if reference is None else reference
-            heard = reference > reference.max() - AUDIBLE_DB
-            changes_db[number] += torch.where(heard, reference - levels, 0.0)
+            audible = reference > reference.max() - AUDIBLE_DB
+            changes_db[number] += torch.where(audible, reference - levels, 0.0)
         changes_db.clamp_(-MAX_CHANGE_DB, MAX_CHANGE_DB)
         held = log_mel + _over_frames_and_bands(changes_db, centres, log_mel.shape) / DB_PER_NEPER
     return held

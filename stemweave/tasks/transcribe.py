@@ -1,4 +1,4 @@
-"""Notes of pitched stems, heard by basic-pitch where that package is installed.
+"""Notes of pitched stems, found by basic-pitch where that package is installed.
 
 basic-pitch (Bittner et al., "A lightweight instrument-agnostic model for polyphonic note
 transcription", 2022) has its weights, a quarter of a megabyte, in its package, and runs in
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,7 +54,7 @@ def transcribed(stems: Mapping[str, Tensor], sample_rate: int, sheet: LeadSheet)
     found = {}
     for stem in PITCHED:
         if stem in stems:
-            notes = heard_notes(stems[stem], sample_rate)
+            notes = found_notes(stems[stem], sample_rate)
             beats = sheet.beat_at(notes[:, :2])
             found[stem] = playable(
                 ScoreNote(float(start), float(end), int(pitch), int(velocity))
@@ -63,14 +63,12 @@ def transcribed(stems: Mapping[str, Tensor], sample_rate: int, sheet: LeadSheet)
     return Score(found)
 
 
-def heard_notes(waveform: Tensor, sample_rate: int) -> np.ndarray:
+def found_notes(waveform: Tensor, sample_rate: int) -> np.ndarray:
     """Notes (N, 4) of a waveform (channels, samples): start and end in seconds, pitch, velocity."""
     samples = mono(waveform * exact_scale(waveform)).numpy()
     if not np.any(samples):
         return np.zeros((0, 4))
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        path = Path(folder) / "stem.wav"
-        soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+    with wav_file(samples, sample_rate) as path, contextlib.redirect_stdout(io.StringIO()):
         network, predict = _network()
         _, _, events = predict(path, network)
     rows = [
@@ -78,6 +76,15 @@ def heard_notes(waveform: Tensor, sample_rate: int) -> np.ndarray:
         for start, end, pitch, loudness, _ in sorted(events, key=lambda event: event[:3])
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+@contextlib.contextmanager
+def wav_file(samples: np.ndarray, sample_rate: int) -> Iterator[Path]:
+    """A file of ``samples`` (T,) for a library that reads nothing else; gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sound.wav"
+        soundfile.write(path, samples, sample_rate, subtype="FLOAT")
+        yield path
 
 
 @lru_cache(maxsize=1)

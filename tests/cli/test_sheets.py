@@ -253,7 +253,7 @@ def test_notes_of_a_mixture_are_those_of_its_separated_stems(
     monkeypatch.setattr(StemModel, "analyse", lambda self, waveform, rate: found)
     monkeypatch.setattr(transcribe, "can_transcribe", lambda: True)
     monkeypatch.setattr(
-        transcribe, "heard_notes", lambda waveform, rate: np.array([[0.5, 1.0, 45, 80.0]])
+        transcribe, "found_notes", lambda waveform, rate: np.array([[0.5, 1.0, 45, 80.0]])
     )
     write_noise(tmp_path / "song.wav")
     given = ("analyse", tmp_path / "song.wav", "--model", writing_model, "--midi")

@@ -48,6 +48,6 @@ def test_true_and_separated_stems_have_a_row_each(tmp_path, monkeypatch):
         found = np.array([[0.01, 1, 40, 90], [2.01, 3, 43, 90]])
         return found if waveform.any() else found[:1]
 
-    monkeypatch.setattr(note_scores, "heard_notes", heard)
+    monkeypatch.setattr(note_scores, "found_notes", heard)
     values = note_agreement(Pipe(), Song(tmp_path, "one", 4.0, rate, stems))
     assert values == {(TRUE_ROW, "bass"): 1, (SEPARATED_ROW, "bass"): pytest.approx(2 / 3)}

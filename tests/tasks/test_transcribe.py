@@ -50,7 +50,7 @@ def test_basic_pitch_hears_plucked_tones():
             for n in (1, 2, 3, 4)) * torch.exp(-3 * time_s)
         for pitch in (60, 64, 67)
     ]  # fmt: skip
-    notes = transcribe.heard_notes(0.3 * torch.cat(tones)[None], RATE)
+    notes = transcribe.found_notes(0.3 * torch.cat(tones)[None], RATE)
     for index, pitch in enumerate((60, 64, 67)):
         near = notes[np.abs(notes[:, 0] - index) < 0.1]
         assert pitch in near[:, 2]
